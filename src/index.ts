@@ -1,0 +1,1 @@
+export * as LlmError from "./errors/LlmError.js"

@@ -368,3 +368,21 @@ export const isTag =
   <const Tags extends readonly [Tag, ...Array<Tag>]>(...tags: Tags) =>
   (error: LlmError): error is Extract<LlmError, { readonly _tag: Tags[number] }> =>
     tags.includes(error._tag)
+
+/**
+ * The target that an error speaks of, as logs write it: `provider/model`.
+ *
+ * @since 0.1.0
+ * @category getters
+ */
+export const targetOf = (error: LlmError): string =>
+  error.model === undefined ? error.provider : `${error.provider}/${error.model}`
+
+/**
+ * The same error with some of its common fields replaced.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const override = <E extends LlmError>(error: E, changed: Partial<Fields>): E =>
+  new (error.constructor as new (fields: object) => E)({ ...error, ...changed })

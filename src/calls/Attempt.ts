@@ -1,0 +1,219 @@
+/**
+ * An attempt: one request to one target, recorded whatever its end.
+ *
+ * A provider runs its request inside {@link run} (or, for a stream, between {@link open} and its `close`), and notes on
+ * the {@link Attempt} what it learns on the way: status, request id, limits, usage. Success, failure, defect and
+ * interruption all leave a record in the open call and end the span. Where the attempt was interrupted because a
+ * deadline was up, it is recorded as that `Timeout`.
+ *
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import * as FiberRef from "effect/FiberRef"
+import * as LogLevel from "effect/LogLevel"
+import * as Schedule from "effect/Schedule"
+import * as Tracer from "effect/Tracer"
+import type { LlmError } from "../errors/LlmError.js"
+import * as Deadline from "../policies/Deadline.js"
+import * as RetryPolicy from "../policies/RetryPolicy.js"
+import * as Call from "./Call.js"
+import { type AttemptRecord, targetName } from "./CallRecord.js"
+
+/**
+ * Where an attempt is sent.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Target {
+  readonly provider: string
+  readonly model: string
+}
+
+type Note = Partial<Pick<AttemptRecord, "status" | "requestId" | "responseModel" | "usage" | "limits">>
+
+/**
+ * The running attempt. `note` adds what becomes known of it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Attempt {
+  readonly index: number
+  readonly target: Target
+  readonly note: (facts: Note) => void
+}
+
+/**
+ * The attempt that runs, if one does.
+ *
+ * @since 0.1.0
+ * @category context
+ */
+export class CurrentAttempt extends Context.Tag("steadfast/CurrentAttempt")<CurrentAttempt, Attempt>() {}
+
+/**
+ * Set around a fallback: which target failed, and with what.
+ *
+ * @since 0.1.0
+ * @category context
+ */
+export class Fallback extends Context.Tag("steadfast/Attempt/Fallback")<
+  Fallback,
+  { readonly from: string; readonly reason: string }
+>() {}
+
+/**
+ * An attempt that was opened: run under `context`, and close it with its exit.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Opened {
+  readonly attempt: Attempt
+  readonly context: Context.Context<never>
+  readonly close: (exit: Exit.Exit<unknown, unknown>) => Effect.Effect<void>
+}
+
+type Draft = { -readonly [K in keyof AttemptRecord]: AttemptRecord[K] }
+
+/**
+ * Opens an attempt at a target. Whoever opens it must close it.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const open = (fiber: Fiber.RuntimeFiber<unknown, unknown>, target: Target): Effect.Effect<Opened> => {
+  const outer = fiber.currentContext
+  const clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
+  const call = Call.peek(outer, Call.CurrentCall)
+  const draft = begin(outer, call, target, clock.unsafeCurrentTimeMillis())
+  if (call !== undefined) call.attempts.push(draft)
+  const attempt: Attempt = {
+    index: draft.index,
+    target,
+    note: (facts) => {
+      Object.assign(draft, facts)
+    }
+  }
+  const close = (span: Tracer.Span | undefined) => (exit: Exit.Exit<unknown, unknown>) =>
+    end(draft, outer, span, clock, exit)
+  const provided = (span: Tracer.Span | undefined): Context.Context<never> => {
+    const services = new Map(outer.unsafeMap)
+    services.set(CurrentAttempt.key, attempt)
+    if (span !== undefined) services.set(Tracer.ParentSpan.key, span)
+    return Context.unsafeMake(services)
+  }
+  return Effect.map(
+    Call.openSpan(fiber, "attempt", () => spanAttributes(draft)),
+    (span) => ({ attempt, context: provided(span), close: close(span) })
+  )
+}
+
+/**
+ * Runs one request as an attempt.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const run = <A, E, R>(
+  target: Target,
+  body: (attempt: Attempt) => Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> =>
+  Effect.withFiberRuntime<A, E, R>((fiber) =>
+    Effect.flatMap(open(fiber, target), (opened) =>
+      Effect.onExit(
+        Effect.mapInputContext(body(opened.attempt), () => opened.context as Context.Context<R>),
+        opened.close
+      )
+    )
+  )
+
+/** The number, and why there is another attempt at all: read from the schedule around it, whoever drives that. */
+const begin = (
+  context: Context.Context<never>,
+  call: Call.Call | undefined,
+  target: Target,
+  startedAt: number
+): Draft => {
+  const iteration: Schedule.IterationMetadata | undefined = Call.peek(context, Schedule.CurrentIterationMetadata)
+  const index = call === undefined ? (iteration?.recurrence ?? 0) + 1 : call.firstIndex + call.attempts.length
+  const draft: Draft = {
+    index,
+    provider: target.provider,
+    model: target.model,
+    startedAt,
+    durationMillis: 0,
+    outcome: "interrupted"
+  }
+  const fallback = Call.peek(context, Fallback)
+  const decision = iteration === undefined ? undefined : RetryPolicy.findDecision(iteration.output)
+  if (fallback !== undefined && fallback.from !== targetName(target)) draft.fallback = fallback
+  if (decision !== undefined && decision.verdict._tag === "Retry") {
+    draft.retry = { delayMillis: decision.verdict.delay, reason: decision.verdict.reason }
+  }
+  return draft
+}
+
+const spanAttributes = (draft: Draft): Record<string, unknown> => {
+  const attributes: Record<string, unknown> = {
+    "gen_ai.operation.name": "chat",
+    "gen_ai.provider.name": draft.provider,
+    "gen_ai.system": draft.provider,
+    "gen_ai.request.model": draft.model,
+    "steadfast.attempt": draft.index,
+    "steadfast.target": targetName(draft)
+  }
+  if (draft.retry !== undefined) {
+    attributes["steadfast.retry.delay_ms"] = draft.retry.delayMillis
+    attributes["steadfast.retry.reason"] = draft.retry.reason
+  }
+  if (draft.fallback !== undefined) attributes["steadfast.fallback.from"] = draft.fallback.from
+  return attributes
+}
+
+const end = (
+  draft: Draft,
+  context: Context.Context<never>,
+  span: Tracer.Span | undefined,
+  clock: Clock.Clock,
+  exit: Exit.Exit<unknown, unknown>
+): Effect.Effect<void> => {
+  const [outcome, error] = judge(exit, context)
+  draft.outcome = outcome
+  draft.durationMillis = clock.unsafeCurrentTimeMillis() - draft.startedAt
+  if (error !== undefined) {
+    draft.error = error
+    draft.status ??= error.status
+    draft.requestId ??= error.requestId
+  }
+  if (span !== undefined) {
+    if (draft.status !== undefined) span.attribute("http.response.status_code", draft.status)
+    if (draft.requestId !== undefined) span.attribute("gen_ai.response.id", draft.requestId)
+    if (error !== undefined) span.attribute("error.type", error._tag)
+    Call.usageAttributes(span, draft)
+    span.end(clock.unsafeCurrentTimeNanos(), exit)
+  }
+  return whenDebug(() => `attempt ${draft.index} at ${targetName(draft)}: ${draft.error?._tag ?? draft.outcome}`)
+}
+
+const judge = (
+  exit: Exit.Exit<unknown, unknown>,
+  context: Context.Context<never>
+): readonly [AttemptRecord["outcome"], LlmError | undefined] => {
+  const judged = Call.outcomeOf(exit)
+  const expired = judged[0] === "interrupted" ? Deadline.expired(Context.get(context, Deadline.Deadline)) : undefined
+  return expired === undefined ? judged : ["failure", expired]
+}
+
+/** Formats the line only where somebody reads it. */
+const whenDebug = (line: () => string): Effect.Effect<void> =>
+  Effect.withFiberRuntime((fiber) =>
+    LogLevel.greaterThanEqual(LogLevel.Debug, fiber.getFiberRef(FiberRef.currentMinimumLogLevel))
+      ? Effect.logDebug(line())
+      : Effect.void
+  )

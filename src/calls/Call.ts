@@ -1,0 +1,317 @@
+/**
+ * A call: what the application asked for, once, however many attempts it takes.
+ *
+ * {@link make} opens a call around an effect: one span, one record, and the lines that tell how it ended. Whatever runs
+ * inside joins it, so combinators nest without a second record. Every `ChatModel` opens one where none is open.
+ *
+ * The record goes to every observer ({@link observe}). What the log tells: a WARN for each retry and fallback, an INFO
+ * when a later attempt recovered the call, and one ERROR with every attempt when it is exhausted. A call that succeeds
+ * at once says nothing and builds no record unless somebody observes.
+ *
+ * @example
+ * import { Effect } from "effect"
+ * import { Call, Chat, ChatModel, RetryPolicy } from "effect-steadfast"
+ *
+ * declare const gpt: ChatModel.ChatModel
+ * const answer = gpt.generate(Chat.prompt("Hello")).pipe(Effect.retry(RetryPolicy.standard), Call.make("greeting"))
+ *
+ * @since 0.1.0
+ */
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import * as FiberRef from "effect/FiberRef"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Schedule from "effect/Schedule"
+import * as Tracer from "effect/Tracer"
+import { isLlmError, type LlmError } from "../errors/LlmError.js"
+import * as RetryPolicy from "../policies/RetryPolicy.js"
+import { type AttemptRecord, type CallRecord, type Outcome, servedBy, targetName, waitedMillis } from "./CallRecord.js"
+
+/**
+ * A call that is open. `attempts` grows while it runs; `firstIndex` is the number of its first attempt, above 1 where
+ * the call is itself one round of a schedule.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Call {
+  readonly id: string
+  readonly name: string
+  readonly startedAt: number
+  readonly firstIndex: number
+  readonly attempts: Array<AttemptRecord>
+  /** Why the last policy gave up, if one did. */
+  gaveUp: string | undefined
+}
+
+/**
+ * The call that is open, if one is.
+ *
+ * @since 0.1.0
+ * @category context
+ */
+export class CurrentCall extends Context.Tag("steadfast/CurrentCall")<CurrentCall, Call>() {}
+
+/**
+ * Who is told of every call that ends.
+ *
+ * @since 0.1.0
+ * @category context
+ */
+export class Observers extends Context.Reference<Observers>()("steadfast/Call/Observers", {
+  defaultValue: (): ReadonlyArray<(record: CallRecord) => Effect.Effect<void>> => []
+}) {}
+
+/**
+ * Where the ids of calls come from; random UUIDs unless replaced.
+ *
+ * @since 0.1.0
+ * @category context
+ */
+export class Ids extends Context.Reference<Ids>()("steadfast/Call/Ids", {
+  defaultValue: () => (): string => globalThis.crypto.randomUUID()
+}) {}
+
+/**
+ * Adds an observer to those there are. An observer that dies is reported in the log and does not harm the call.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const observe = (observer: (record: CallRecord) => Effect.Effect<void>): Layer.Layer<never> =>
+  Layer.effectContext(
+    Effect.map(Observers, (observers) => Context.make(Observers, [...observers, observer]) as Context.Context<never>)
+  )
+
+/**
+ * How an exit is recorded, with the error if it is one of ours.
+ *
+ * @since 0.1.0
+ * @category getters
+ */
+export const outcomeOf = (exit: Exit.Exit<unknown, unknown>): readonly [Outcome, LlmError | undefined] => {
+  if (Exit.isSuccess(exit)) return ["success", undefined]
+  const failure = Cause.failureOption(exit.cause)
+  if (Option.isSome(failure)) return ["failure", isLlmError(failure.value) ? failure.value : undefined]
+  return [Cause.isInterruptedOnly(exit.cause) ? "interrupted" : "defect", undefined]
+}
+
+/**
+ * A service from the context of the running fiber, without asking for it in the type.
+ *
+ * @internal
+ */
+export const peek = <I, S>(context: Context.Context<never>, tag: Context.Tag<I, S>): S | undefined =>
+  context.unsafeMap.get(tag.key)
+
+/**
+ * A span that its maker ends: `undefined` where tracing is off, so that nothing is paid for it.
+ *
+ * @internal
+ */
+export const openSpan = (
+  fiber: Fiber.RuntimeFiber<unknown, unknown>,
+  name: string,
+  attributes: () => Record<string, unknown>
+): Effect.Effect<Tracer.Span | undefined> =>
+  fiber.getFiberRef(FiberRef.currentTracerEnabled)
+    ? Effect.makeSpan(name, { kind: "client", attributes: attributes(), captureStackTrace: false })
+    : Effect.succeed(undefined)
+
+/**
+ * What is open while a call runs: the call, and how it is closed.
+ *
+ * @internal
+ */
+export interface Opened {
+  readonly call: Call
+  readonly context: Context.Context<never>
+  readonly close: (exit: Exit.Exit<unknown, unknown>) => Effect.Effect<void>
+}
+
+/**
+ * How a call is opened by a model rather than by the application: its span is named otherwise, and alone it is silent
+ * about a failure that the application, or the schedule around it, hears as a typed error anyway.
+ *
+ * @internal
+ */
+export interface Implicit {
+  readonly spanName: string
+  readonly attributes: Record<string, unknown>
+}
+
+/**
+ * Opens a call unless one is open, which is answered by `undefined`. The caller runs under `context` and must close.
+ *
+ * @internal
+ */
+export const open = (
+  fiber: Fiber.RuntimeFiber<unknown, unknown>,
+  name: string,
+  implicit?: Implicit
+): Effect.Effect<Opened> | undefined => {
+  const outer = fiber.currentContext
+  if (outer.unsafeMap.has(CurrentCall.key)) return undefined
+  const clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
+  const iteration: Schedule.IterationMetadata | undefined = peek(outer, Schedule.CurrentIterationMetadata)
+  const call: Call = {
+    id: Context.get(outer, Ids)(),
+    name,
+    startedAt: clock.unsafeCurrentTimeMillis(),
+    firstIndex: implicit === undefined ? 1 : (iteration?.recurrence ?? 0) + 1,
+    attempts: [],
+    gaveUp: undefined
+  }
+  const span = openSpan(fiber, implicit?.spanName ?? name, () => ({
+    "steadfast.call.id": call.id,
+    "steadfast.call.name": name,
+    ...implicit?.attributes
+  }))
+  return Effect.map(span, (span) => {
+    const services = new Map(outer.unsafeMap)
+    services.set(CurrentCall.key, call)
+    services.set(RetryPolicy.Listener.key, listener(call))
+    if (span !== undefined) services.set(Tracer.ParentSpan.key, span)
+    return {
+      call,
+      context: Context.unsafeMake(services),
+      close: (exit) => close(call, span, clock, exit, implicit !== undefined)
+    }
+  })
+}
+
+/**
+ * Runs an effect as one call with one span and one record, unless a call is open already: then it joins that one.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const make =
+  (name: string) =>
+  <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    around(self, name)
+
+/**
+ * @internal
+ */
+export const around = <A, E, R>(
+  self: Effect.Effect<A, E, R>,
+  name: string,
+  implicit?: Implicit
+): Effect.Effect<A, E, R> =>
+  Effect.withFiberRuntime<A, E, R>((fiber) => {
+    const opening = open(fiber, name, implicit)
+    if (opening === undefined) return self
+    return Effect.flatMap(opening, (opened) =>
+      Effect.onExit(
+        Effect.mapInputContext(self, () => opened.context as Context.Context<R>),
+        opened.close
+      )
+    )
+  })
+
+/** Inside a call a decision is one line; whether giving up is the end is for the call to tell. */
+const listener =
+  (call: Call) =>
+  (decision: RetryPolicy.Decision): Effect.Effect<void> => {
+    const [line, annotations] = RetryPolicy.describe(decision)
+    if (decision.verdict._tag === "GiveUp") {
+      call.gaveUp = line
+      return Effect.void
+    }
+    return Effect.annotateLogs(Effect.logWarning(line), { call: call.name, ...annotations })
+  }
+
+const close = (
+  call: Call,
+  span: Tracer.Span | undefined,
+  clock: Clock.Clock,
+  exit: Exit.Exit<unknown, unknown>,
+  implicit: boolean
+): Effect.Effect<void> => {
+  if (span !== undefined) endSpan(call, span, clock, exit)
+  const tells = call.attempts.length > 1 || (Exit.isFailure(exit) && (!implicit || call.gaveUp !== undefined))
+  return Effect.flatMap(Observers, (observers) => {
+    if (observers.length === 0 && !tells) return Effect.void
+    const record = toRecord(call, clock.unsafeCurrentTimeMillis(), exit)
+    const told = tells ? tell(record, call, exit) : Effect.void
+    return observers.reduce((all, observer) => Effect.zipRight(all, guarded(observer(record))), told)
+  })
+}
+
+const guarded = (effect: Effect.Effect<void>): Effect.Effect<void> =>
+  Effect.catchAllCause(effect, (cause) => Effect.logWarning("a call observer died", cause))
+
+const toRecord = (call: Call, now: number, exit: Exit.Exit<unknown, unknown>): CallRecord => {
+  const [outcome, error] = outcomeOf(exit)
+  return {
+    id: call.id,
+    name: call.name,
+    startedAt: call.startedAt,
+    durationMillis: now - call.startedAt,
+    outcome,
+    error,
+    attempts: call.attempts.slice()
+  }
+}
+
+const endSpan = (call: Call, span: Tracer.Span, clock: Clock.Clock, exit: Exit.Exit<unknown, unknown>): void => {
+  const served = call.attempts.findLast((attempt) => attempt.outcome === "success")
+  span.attribute("steadfast.attempts", call.attempts.length)
+  if (served !== undefined) {
+    span.attribute("steadfast.target", targetName(served))
+    usageAttributes(span, served)
+  }
+  const [, error] = outcomeOf(exit)
+  if (error !== undefined) span.attribute("error.type", error._tag)
+  span.end(clock.unsafeCurrentTimeNanos(), exit)
+}
+
+/**
+ * What the answer said of itself, under the names of the GenAI conventions and of OpenInference.
+ *
+ * @internal
+ */
+export const usageAttributes = (span: Tracer.Span, attempt: AttemptRecord): void => {
+  if (attempt.responseModel !== undefined) span.attribute("gen_ai.response.model", attempt.responseModel)
+  if (attempt.usage !== undefined) {
+    span.attribute("gen_ai.usage.input_tokens", attempt.usage.inputTokens)
+    span.attribute("gen_ai.usage.output_tokens", attempt.usage.outputTokens)
+    span.attribute("llm.token_count.prompt", attempt.usage.inputTokens)
+    span.attribute("llm.token_count.completion", attempt.usage.outputTokens)
+  }
+}
+
+const attemptLine = (attempt: AttemptRecord): string => {
+  const end = attempt.error === undefined ? attempt.outcome : `${attempt.error._tag}: ${attempt.error.message}`
+  return `${attempt.index}. ${targetName(attempt)} ${Math.round(attempt.durationMillis)}ms ${end}`
+}
+
+const tell = (record: CallRecord, call: Call, exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> => {
+  const fields = { call: record.name, attempts: record.attempts.map(attemptLine) }
+  const count = record.attempts.length === 1 ? "1 attempt" : `${record.attempts.length} attempts`
+  switch (record.outcome) {
+    case "success": {
+      const served = servedBy(record)
+      if (served === undefined) return Effect.void
+      const line = `recovered by attempt ${served.index} at ${targetName(served)} after ${Math.round(waitedMillis(record))}ms of waiting`
+      return Effect.annotateLogs(Effect.logInfo(line), fields)
+    }
+    case "interrupted":
+      return Effect.annotateLogs(Effect.logDebug(`call interrupted after ${count}`), fields)
+    case "failure": {
+      const line = `call failed after ${count}: ${record.error?._tag ?? "an error of the application"}`
+      return Effect.annotateLogs(Effect.logError(call.gaveUp === undefined ? line : `${line} (${call.gaveUp})`), fields)
+    }
+    case "defect":
+      return Effect.annotateLogs(
+        Effect.logError(`call died after ${count}`, Exit.isFailure(exit) ? exit.cause : undefined),
+        fields
+      )
+  }
+}

@@ -1,0 +1,163 @@
+/**
+ * The evidence: what is known of a call, and of each of its attempts, when it is over.
+ *
+ * Records are plain data with a `Schema`, so that they can be logged, stored and read back. They hold no prompt, no
+ * answer, no header and no key.
+ *
+ * @since 0.1.0
+ */
+import * as Schema from "effect/Schema"
+import { LlmError } from "../errors/LlmError.js"
+
+const Count = Schema.NonNegativeInt
+
+/**
+ * Tokens as the provider counted them. `inputTokens` includes `cachedInputTokens`, `outputTokens` includes
+ * `reasoningTokens`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const Usage = Schema.Struct({
+  inputTokens: Count,
+  outputTokens: Count,
+  cachedInputTokens: Schema.optional(Count),
+  reasoningTokens: Schema.optional(Count)
+})
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type Usage = typeof Usage.Type
+
+/**
+ * One limit as the provider's headers told it: how much in all, how much is left, and in how many milliseconds it is
+ * full again (which is not the time to wait).
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const Limit = Schema.Struct({
+  limit: Schema.optional(Schema.Number),
+  remaining: Schema.optional(Schema.Number),
+  resetMillis: Schema.optional(Schema.Number)
+})
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type Limit = typeof Limit.Type
+
+/**
+ * The limits that a response's headers told.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const Limits = Schema.Struct({
+  requests: Schema.optional(Limit),
+  tokens: Schema.optional(Limit),
+  inputTokens: Schema.optional(Limit),
+  outputTokens: Schema.optional(Limit)
+})
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type Limits = typeof Limits.Type
+
+/**
+ * How something ended. A `defect` is a bug, not an answer of a provider.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const Outcome = Schema.Literal("success", "failure", "defect", "interrupted")
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type Outcome = typeof Outcome.Type
+
+/**
+ * One request to one target. Times are in milliseconds; `index` counts from 1 over the whole call; `retry` is there if
+ * it is a retry, with the wait before it; `fallback` is there if another target failed first.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const AttemptRecord = Schema.Struct({
+  index: Schema.Int,
+  provider: Schema.String,
+  model: Schema.String,
+  startedAt: Schema.Number,
+  durationMillis: Schema.Number,
+  outcome: Outcome,
+  error: Schema.optional(LlmError),
+  status: Schema.optional(Schema.Int),
+  requestId: Schema.optional(Schema.String),
+  responseModel: Schema.optional(Schema.String),
+  usage: Schema.optional(Usage),
+  limits: Schema.optional(Limits),
+  retry: Schema.optional(Schema.Struct({ delayMillis: Schema.Number, reason: Schema.String })),
+  fallback: Schema.optional(Schema.Struct({ from: Schema.String, reason: Schema.String }))
+})
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type AttemptRecord = typeof AttemptRecord.Type
+
+/**
+ * What the application asked for, once. `error` is there if it failed with one of our errors.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const CallRecord = Schema.Struct({
+  id: Schema.String,
+  name: Schema.String,
+  startedAt: Schema.Number,
+  durationMillis: Schema.Number,
+  outcome: Outcome,
+  error: Schema.optional(LlmError),
+  attempts: Schema.Array(AttemptRecord)
+})
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type CallRecord = typeof CallRecord.Type
+
+/**
+ * A target as it is written in logs and spans: `provider/model`.
+ *
+ * @since 0.1.0
+ * @category getters
+ */
+export const targetName = (target: { readonly provider: string; readonly model: string }): string =>
+  `${target.provider}/${target.model}`
+
+/**
+ * The attempt that answered, if one did.
+ *
+ * @since 0.1.0
+ * @category getters
+ */
+export const servedBy = (record: CallRecord): AttemptRecord | undefined =>
+  record.outcome === "success" ? record.attempts.findLast((attempt) => attempt.outcome === "success") : undefined
+
+/**
+ * The milliseconds that the call spent waiting to try again.
+ *
+ * @since 0.1.0
+ * @category getters
+ */
+export const waitedMillis = (record: Pick<CallRecord, "attempts">): number =>
+  record.attempts.reduce((sum, attempt) => sum + (attempt.retry?.delayMillis ?? 0), 0)

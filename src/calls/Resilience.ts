@@ -1,0 +1,315 @@
+/**
+ * The policies as combinators on any effect that fails with `LlmError`: retry, timeout, deadline, fallback.
+ *
+ * They mean what Effect's own operators mean and differ in three ways: the happy path pays for nothing it does not use,
+ * each decision is told to the open `Call`, and each respects the `Deadline` in force. `ChatModel` lifts the same
+ * functions over models.
+ *
+ * Gotchas: a limited effect runs in a fiber of its own while it waits, so changes it makes to a `FiberRef` do not leave it
+ * (as with `Effect.fork`). `orElse` asks `LlmError.isFallbackable` unless told otherwise; the caller's own mistake goes
+ * to no second target.
+ *
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as DefaultServices from "effect/DefaultServices"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import { dual, identity } from "effect/Function"
+import * as Runtime from "effect/Runtime"
+import * as Schedule from "effect/Schedule"
+import * as LlmError from "../errors/LlmError.js"
+import * as Deadline from "../policies/Deadline.js"
+import * as RetryPolicy from "../policies/RetryPolicy.js"
+import * as Attempt from "./Attempt.js"
+import * as Call from "./Call.js"
+
+// -----------------------------------------------------------------------------
+// retry
+// -----------------------------------------------------------------------------
+
+/**
+ * Retries by a policy, or by any schedule over `LlmError`; with the newest error when it gives up. A success on the
+ * first attempt costs one handler: the schedule is set up when the first error is there.
+ *
+ * Defects and interruption are not retried.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const retry: {
+  <Out, R2>(
+    policy: Schedule.Schedule<Out, LlmError.LlmError, R2>
+  ): <A, E extends LlmError.LlmError, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R | R2>
+  <A, E extends LlmError.LlmError, R, Out, R2>(
+    self: Effect.Effect<A, E, R>,
+    policy: Schedule.Schedule<Out, LlmError.LlmError, R2>
+  ): Effect.Effect<A, E, R | R2>
+} = dual(
+  2,
+  <A, E extends LlmError.LlmError, R, Out, R2>(
+    self: Effect.Effect<A, E, R>,
+    policy: Schedule.Schedule<Out, LlmError.LlmError, R2>
+  ): Effect.Effect<A, E, R | R2> =>
+    Effect.catchAll(self, (error) =>
+      Effect.flatMap(Schedule.driver(RetryPolicy.announced(policy)), (driver) => again(self, error, driver))
+    )
+)
+
+const again = <A, E extends LlmError.LlmError, R, Out, R2>(
+  self: Effect.Effect<A, E, R>,
+  error: E,
+  driver: Schedule.ScheduleDriver<Out, LlmError.LlmError, R2>
+): Effect.Effect<A, E, R | R2> =>
+  Effect.matchEffect(driver.next(error), {
+    onFailure: () => Effect.fail(error),
+    onSuccess: () =>
+      Effect.catchAll(
+        Effect.provideServiceEffect(self, Schedule.CurrentIterationMetadata, driver.iterationMeta),
+        (error) => again(self, error, driver)
+      )
+  })
+
+// -----------------------------------------------------------------------------
+// time
+// -----------------------------------------------------------------------------
+
+/**
+ * Who a `Timeout` names when no attempt was running.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Named {
+  readonly provider?: string | undefined
+  readonly model?: string | undefined
+}
+
+const timeoutError = (context: Context.Context<never>, options: Within<unknown>): LlmError.Timeout => {
+  const running = Call.peek(context, Call.CurrentCall)?.attempts.at(-1)
+  return new LlmError.Timeout({
+    provider: running?.provider ?? options.named.provider ?? "steadfast",
+    model: running?.model ?? options.named.model,
+    message: `no answer within ${Duration.format(Duration.millis(Math.ceil(options.millis)))} (${options.phase})`,
+    phase: options.phase,
+    delivery: running === undefined ? "not-sent" : "unknown"
+  })
+}
+
+const liveClock = Context.get(DefaultServices.liveServices, Clock.Clock)
+
+/** What a timer of the platform can hold; a longer limit is none. */
+const maxTimeout = 2 ** 31 - 1
+
+/**
+ * Calls `onFire` when the clock says so, and answers with the way to call it off. On the live clock it is a plain timer,
+ * which costs 1 µs where a sleeping fiber costs 16 µs (effect 3.22, Node 20); any other clock is slept on in a fiber.
+ */
+const startTimer = (
+  fiber: Fiber.RuntimeFiber<unknown, unknown>,
+  runtime: Runtime.Runtime<never>,
+  millis: number,
+  onFire: () => void
+): (() => void) => {
+  const clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
+  if (clock === liveClock) {
+    const timer = setTimeout(onFire, millis)
+    return () => clearTimeout(timer)
+  }
+  const sleeper = Runtime.runFork(runtime)(Effect.map(clock.sleep(Duration.millis(millis)), onFire))
+  return () => sleeper.unsafeInterruptAsFork(fiber.id())
+}
+
+/**
+ * A limit to run something under: the {@link Deadline.Limit} that is in force below, how many milliseconds are left of
+ * it, and how its `Timeout` becomes the error.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Within<E> {
+  readonly limit: Deadline.Limit
+  readonly millis: number
+  readonly phase: LlmError.TimeoutPhase
+  readonly named: Named
+  readonly fail: (timeout: LlmError.Timeout) => E
+}
+
+/**
+ * Runs an effect under a limit. It starts at once in a fiber of its own, and one that ends without waiting never sees a
+ * timer. When the time is up its fiber is interrupted and waited for, then the `Timeout` is the answer.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const within = <A, E, R, E2>(self: Effect.Effect<A, E, R>, options: Within<E2>): Effect.Effect<A, E | E2, R> =>
+  Effect.withFiberRuntime<A, E | E2, R>((fiber) => {
+    const { limit } = options
+    const outer = fiber.currentContext
+    const runtime = Runtime.make({
+      context: Context.add(outer, Deadline.Deadline, limit) as Context.Context<R>,
+      fiberRefs: fiber.getFiberRefs(),
+      runtimeFlags: Runtime.defaultRuntimeFlags
+    })
+    const child = Runtime.runFork(runtime)(self)
+    const done = child.unsafePoll()
+    if (done !== null) return done
+    return Effect.async<A, E | E2>((resume) => {
+      let expired: LlmError.Timeout | undefined
+      const expire = () => {
+        expired = timeoutError(outer, options)
+        limit.expired = expired
+        child.unsafeInterruptAsFork(fiber.id())
+      }
+      const stop =
+        options.millis > maxTimeout ? () => {} : startTimer(fiber, runtime, Math.max(0, options.millis), expire)
+      child.addObserver((exit: Exit.Exit<A, E>) => {
+        stop()
+        resume(expired !== undefined && exit._tag === "Failure" ? Effect.fail(options.fail(expired)) : exit)
+      })
+      return Effect.suspend(() => {
+        stop()
+        return Effect.asVoid(Fiber.interruptAs(child, fiber.id()))
+      })
+    })
+  })
+
+/** A nearer deadline, unless one in force is nearer still. */
+const limited = <A, E, R>(
+  self: Effect.Effect<A, E, R>,
+  input: Duration.DurationInput,
+  phase: LlmError.TimeoutPhase,
+  named: Named
+): Effect.Effect<A, E | LlmError.Timeout, R> =>
+  Effect.withFiberRuntime<A, E | LlmError.Timeout, R>((fiber) => {
+    const millis = Duration.toMillis(input)
+    const now = Context.get(fiber.currentDefaultServices, Clock.Clock).unsafeCurrentTimeMillis()
+    const inForce = Context.get(fiber.currentContext, Deadline.Deadline)
+    const limit = Deadline.narrow(inForce, now, millis, phase)
+    return limit === inForce ? self : within(self, { limit, millis, phase, named, fail: identity })
+  })
+
+/**
+ * Ends one attempt that takes longer than `duration` with `Timeout` (`phase: "attempt"`), interrupting it.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const attemptTimeout: {
+  (
+    duration: Duration.DurationInput,
+    named?: Named
+  ): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | LlmError.Timeout, R>
+  <A, E, R>(
+    self: Effect.Effect<A, E, R>,
+    duration: Duration.DurationInput,
+    named?: Named
+  ): Effect.Effect<A, E | LlmError.Timeout, R>
+} = dual(
+  (args) => Effect.isEffect(args[0]),
+  <A, E, R>(self: Effect.Effect<A, E, R>, duration: Duration.DurationInput, named: Named = {}) =>
+    limited(self, duration, "attempt", named)
+)
+
+/**
+ * Bounds everything below, waits included, and ends it with `Timeout` (`phase: "total"`). A retry whose wait would
+ * outlive it is not begun: the call fails at once with its last error.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const deadline: {
+  (
+    duration: Duration.DurationInput,
+    named?: Named
+  ): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | LlmError.Timeout, R>
+  <A, E, R>(
+    self: Effect.Effect<A, E, R>,
+    duration: Duration.DurationInput,
+    named?: Named
+  ): Effect.Effect<A, E | LlmError.Timeout, R>
+} = dual(
+  (args) => Effect.isEffect(args[0]),
+  <A, E, R>(self: Effect.Effect<A, E, R>, duration: Duration.DurationInput, named: Named = {}) =>
+    limited(self, duration, "total", named)
+)
+
+// -----------------------------------------------------------------------------
+// fallback
+// -----------------------------------------------------------------------------
+
+/**
+ * Goes to the next effect when this one fails with an error that another target may mend: by default
+ * `LlmError.isFallbackable`, or `when`. A refinement in `when` narrows the error channel to what can remain. With no
+ * time left before the deadline, the error stands.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const orElse: {
+  <E extends LlmError.LlmError, B, E2, R2, Caught extends E>(
+    that: (error: NoInfer<E>) => Effect.Effect<B, E2, R2>,
+    options: { readonly when: (error: E) => error is Caught }
+  ): <A, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A | B, Exclude<E, Caught> | E2, R | R2>
+  <E extends LlmError.LlmError, B, E2, R2>(
+    that: (error: NoInfer<E>) => Effect.Effect<B, E2, R2>,
+    options?: { readonly when?: (error: LlmError.LlmError) => boolean }
+  ): <A, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A | B, E | E2, R | R2>
+  <A, E extends LlmError.LlmError, R, B, E2, R2, Caught extends E>(
+    self: Effect.Effect<A, E, R>,
+    that: (error: NoInfer<E>) => Effect.Effect<B, E2, R2>,
+    options: { readonly when: (error: E) => error is Caught }
+  ): Effect.Effect<A | B, Exclude<E, Caught> | E2, R | R2>
+  <A, E extends LlmError.LlmError, R, B, E2, R2>(
+    self: Effect.Effect<A, E, R>,
+    that: (error: NoInfer<E>) => Effect.Effect<B, E2, R2>,
+    options?: { readonly when?: (error: LlmError.LlmError) => boolean }
+  ): Effect.Effect<A | B, E | E2, R | R2>
+} = dual(
+  (args) => Effect.isEffect(args[0]),
+  <A, E extends LlmError.LlmError, R, B, E2, R2>(
+    self: Effect.Effect<A, E, R>,
+    that: (error: E) => Effect.Effect<B, E2, R2>,
+    options?: { readonly when?: (error: LlmError.LlmError) => boolean }
+  ): Effect.Effect<A | B, E | E2, R | R2> =>
+    Effect.catchAll(self, (error) =>
+      (options?.when ?? LlmError.isFallbackable)(error) ? fallback(error, that) : Effect.fail(error)
+    )
+)
+
+const fallback = <E extends LlmError.LlmError, B, E2, R2>(
+  error: E,
+  that: (error: E) => Effect.Effect<B, E2, R2>
+): Effect.Effect<B, E | E2, R2> =>
+  Effect.flatMap(fallingBack(error), (fallback) =>
+    Effect.mapInputContext(that(error), (context: Context.Context<R2>) =>
+      Context.add(context, Attempt.Fallback, fallback)
+    )
+  )
+
+/**
+ * Tells that the next target is tried after `error`, and answers with what its attempts are to know; fails with the
+ * error where no time is left.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const fallingBack = <E extends LlmError.LlmError>(
+  error: E
+): Effect.Effect<{ readonly from: string; readonly reason: string }, E> =>
+  Effect.flatMap(Deadline.remaining, (left) => {
+    if (left <= 0) return Effect.fail(error)
+    const from = LlmError.targetOf(error)
+    return Effect.as(
+      Effect.annotateLogs(Effect.logWarning(`falling back from ${from}: ${error._tag}`), {
+        provider: error.provider,
+        model: error.model,
+        error: error._tag,
+        reason: error.message
+      }),
+      { from, reason: error._tag }
+    )
+  })

@@ -1,0 +1,346 @@
+/**
+ * Models, and the algebra over them: a composition of models is a model.
+ *
+ * A leaf ({@link make}) is one target; every request to it is one attempt. {@link retry}, {@link timeout},
+ * {@link deadline} and {@link orElse} take models and give models, so that a composition can be named, put into a layer,
+ * served and streamed like a leaf. For `generate` each is the combinator of `Resilience`; for `stream` it is the same
+ * with the rule of `strict` mode: once content was delivered nothing is replayed, and what was delivered is a prefix of
+ * exactly one attempt.
+ *
+ * Gotchas: the order is the order of the pipe, inside out. Put `timeout` before `retry` (one attempt each) and `deadline`
+ * last (everything together).
+ *
+ * @example
+ * import { ChatModel, RetryPolicy } from "effect-steadfast"
+ *
+ * declare const gpt: ChatModel.ChatModel
+ * declare const claude: ChatModel.ChatModel
+ *
+ * const assistant = gpt.pipe(
+ *   ChatModel.timeout({ attempt: "30 seconds", firstToken: "10 seconds" }),
+ *   ChatModel.retry(RetryPolicy.standard),
+ *   ChatModel.orElse(claude),
+ *   ChatModel.deadline("90 seconds"),
+ *   ChatModel.named("assistant")
+ * )
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import { dual } from "effect/Function"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import { type Pipeable, pipeArguments } from "effect/Pipeable"
+import * as Predicate from "effect/Predicate"
+import type * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as Attempt from "../calls/Attempt.js"
+import * as Call from "../calls/Call.js"
+import { targetName } from "../calls/CallRecord.js"
+import * as Resilience from "../calls/Resilience.js"
+import * as LlmError from "../errors/LlmError.js"
+import type * as Chat from "./Chat.js"
+import * as ChatStream from "./ChatStream.js"
+
+/**
+ * @since 0.1.0
+ * @category symbols
+ */
+export const TypeId: unique symbol = Symbol.for("steadfast/ChatModel")
+
+/**
+ * @since 0.1.0
+ * @category symbols
+ */
+export type TypeId = typeof TypeId
+
+/**
+ * Anything that answers: one target, or a composition. `name` is how logs and spans call it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ChatModel extends Pipeable {
+  readonly [TypeId]: (request: Chat.Request) => ChatStream.Source
+  readonly name: string
+  readonly generate: (request: Chat.Request) => Effect.Effect<Chat.Response, LlmError.LlmError>
+  readonly stream: (request: Chat.Request) => Stream.Stream<Chat.Event, LlmError.LlmError>
+}
+
+/**
+ * The model of the application.
+ *
+ * @since 0.1.0
+ * @category context
+ */
+export const ChatModel: Context.Tag<ChatModel, ChatModel> = Context.GenericTag<ChatModel>("steadfast/ChatModel")
+
+/**
+ * @since 0.1.0
+ * @category refinements
+ */
+export const isChatModel = (u: unknown): u is ChatModel => Predicate.hasProperty(u, TypeId)
+
+const Proto = {
+  pipe() {
+    // biome-ignore lint/complexity/noArguments: the shape that Effect's Pipeable has
+    return pipeArguments(this, arguments)
+  },
+  toJSON(this: ChatModel) {
+    return { _id: "steadfast/ChatModel", name: this.name }
+  }
+}
+
+/** What a model is made of. */
+interface Parts {
+  readonly name: string
+  readonly generate: (request: Chat.Request) => Effect.Effect<Chat.Response, LlmError.LlmError>
+  readonly source: (request: Chat.Request) => ChatStream.Source
+}
+
+/** A model of parts: each request is a call where none is open. */
+const compose = (parts: Parts, attributes: Record<string, unknown> = {}): ChatModel => {
+  const implicit: Call.Implicit = {
+    spanName: `chat ${parts.name}`,
+    attributes: { "gen_ai.operation.name": "chat", ...attributes }
+  }
+  const source = (request: Chat.Request): ChatStream.Source =>
+    Effect.withFiberRuntime((fiber) => {
+      const opening = Call.open(fiber, parts.name, implicit)
+      return opening === undefined ? parts.source(request) : ChatStream.evidenced(opening, () => parts.source(request))
+    })
+  return Object.assign(Object.create(Proto), {
+    [TypeId]: source,
+    name: parts.name,
+    generate: (request: Chat.Request) => Call.around(parts.generate(request), parts.name, implicit),
+    stream: (request: Chat.Request) => ChatStream.toStream(source(request))
+  })
+}
+
+// -----------------------------------------------------------------------------
+// constructors
+// -----------------------------------------------------------------------------
+
+/**
+ * How a leaf asks its target. `open` is the form that the providers of this library use for streams.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Leaf extends Attempt.Target {
+  readonly generate: (
+    request: Chat.Request,
+    attempt: Attempt.Attempt
+  ) => Effect.Effect<Chat.Response, LlmError.LlmError>
+  readonly open: (request: Chat.Request, attempt: Attempt.Attempt) => ChatStream.Source
+}
+
+/**
+ * A leaf whose stream is a `ChatStream.Source`.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const fromLeaf = (leaf: Leaf): ChatModel => {
+  const target: Attempt.Target = { provider: leaf.provider, model: leaf.model }
+  return compose(
+    {
+      name: targetName(target),
+      generate: (request) => {
+        const once = Attempt.run(target, (attempt) =>
+          Effect.map(leaf.generate(request, attempt), (response) => {
+            attempt.note({ responseModel: response.model, usage: response.usage })
+            return response
+          })
+        )
+        return request.idempotent === false ? Effect.mapError(once, onlyIfUnsent) : once
+      },
+      source: (request) => {
+        const once = Effect.withFiberRuntime<ChatStream.Pull, never, Scope.Scope>((fiber) =>
+          ChatStream.evidenced(Attempt.open(fiber, target), ({ attempt }) => leaf.open(request, attempt), noteEvent)
+        )
+        return request.idempotent === false ? Effect.map(once, Effect.mapError(Option.map(onlyIfUnsent))) : once
+      }
+    },
+    {
+      "gen_ai.provider.name": target.provider,
+      "gen_ai.system": target.provider,
+      "gen_ai.request.model": target.model
+    }
+  )
+}
+
+const noteEvent = (event: Chat.Event, { attempt }: Attempt.Opened): void => {
+  if (event._tag === "Start") attempt.note({ responseModel: event.model })
+  else if (event._tag === "Usage") attempt.note({ usage: event.usage })
+}
+
+/**
+ * A leaf: one target. `generate` and `stream` send one request each and note on the attempt what they learn; calls,
+ * attempts, records and spans are seen to here.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (
+  options: Omit<Leaf, "open"> & {
+    readonly stream: (request: Chat.Request, attempt: Attempt.Attempt) => Stream.Stream<Chat.Event, LlmError.LlmError>
+  }
+): ChatModel =>
+  fromLeaf({ ...options, open: (request, attempt) => ChatStream.fromStream(options.stream(request, attempt)) })
+
+/** What may have been run must not be run again where the caller says that it does harm. */
+const onlyIfUnsent = (error: LlmError.LlmError): LlmError.LlmError =>
+  error.delivery === "unknown" ? LlmError.override(error, { retryable: false, fallbackable: false }) : error
+
+/**
+ * Puts a model into the context of an application.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = <E, R>(model: Effect.Effect<ChatModel, E, R>): Layer.Layer<ChatModel, E, R> =>
+  Layer.effect(ChatModel, model)
+
+/**
+ * Asks the model in the context for a whole answer.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const generate = (request: Chat.Request): Effect.Effect<Chat.Response, LlmError.LlmError, ChatModel> =>
+  Effect.flatMap(ChatModel, (model) => model.generate(request))
+
+/**
+ * Asks the model in the context for a streamed answer.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const stream = (request: Chat.Request): Stream.Stream<Chat.Event, LlmError.LlmError, ChatModel> =>
+  Stream.unwrap(Effect.map(ChatModel, (model) => model.stream(request)))
+
+// -----------------------------------------------------------------------------
+// combinators
+// -----------------------------------------------------------------------------
+
+/**
+ * Retries by a policy, or by any schedule over `LlmError`; a stream only until its first content.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const retry: {
+  <Out>(policy: Schedule.Schedule<Out, LlmError.LlmError>): (self: ChatModel) => ChatModel
+  <Out>(self: ChatModel, policy: Schedule.Schedule<Out, LlmError.LlmError>): ChatModel
+} = dual(
+  2,
+  <Out>(self: ChatModel, policy: Schedule.Schedule<Out, LlmError.LlmError>): ChatModel =>
+    compose({
+      name: self.name,
+      generate: (request) => Resilience.retry(self.generate(request), policy),
+      source: (request) => ChatStream.retry(self[TypeId](request), policy)
+    })
+)
+
+/**
+ * How long an attempt may take.
+ *
+ * - `attempt`: from its start to its end.
+ * - `firstToken`: to the first content of a stream; headers and pings are none.
+ * - `idle`: between the content of a stream; comments and pings are none.
+ *
+ * @since 0.1.0
+ * @category options
+ */
+export interface Timeouts {
+  readonly attempt?: Duration.DurationInput | undefined
+  readonly firstToken?: Duration.DurationInput | undefined
+  readonly idle?: Duration.DurationInput | undefined
+}
+
+/**
+ * Ends what takes too long with a `Timeout` of its phase, and closes its socket. Put it before `retry`.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const timeout: {
+  (timeouts: Timeouts): (self: ChatModel) => ChatModel
+  (self: ChatModel, timeouts: Timeouts): ChatModel
+} = dual(
+  2,
+  (self: ChatModel, timeouts: Timeouts): ChatModel =>
+    compose({
+      name: self.name,
+      generate: (request) => {
+        if (timeouts.attempt === undefined) return self.generate(request)
+        const once = Resilience.attemptTimeout(self.generate(request), timeouts.attempt, namedBy(self))
+        return request.idempotent === false ? Effect.mapError(once, onlyIfUnsent) : once
+      },
+      source: (request) => {
+        const once = ChatStream.limited(self[TypeId](request), timeouts, namedBy(self))
+        return request.idempotent === false ? Effect.map(once, Effect.mapError(Option.map(onlyIfUnsent))) : once
+      }
+    })
+)
+
+/**
+ * Bounds everything below, all attempts and waits together, with a `Timeout` of phase `total`. A retry whose wait would
+ * outlive it is not begun.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const deadline: {
+  (duration: Duration.DurationInput): (self: ChatModel) => ChatModel
+  (self: ChatModel, duration: Duration.DurationInput): ChatModel
+} = dual(
+  2,
+  (self: ChatModel, duration: Duration.DurationInput): ChatModel =>
+    compose({
+      name: self.name,
+      generate: (request) => Resilience.deadline(self.generate(request), duration, namedBy(self)),
+      source: (request) => ChatStream.limited(self[TypeId](request), { total: duration }, namedBy(self))
+    })
+)
+
+/**
+ * Asks another model when this one fails with an error that another target may mend: by default
+ * `LlmError.isFallbackable`, or `when`. A stream goes over only until its first content.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const orElse: {
+  (that: ChatModel, options?: { readonly when?: (error: LlmError.LlmError) => boolean }): (self: ChatModel) => ChatModel
+  (self: ChatModel, that: ChatModel, options?: { readonly when?: (error: LlmError.LlmError) => boolean }): ChatModel
+} = dual(
+  (args) => isChatModel(args[1]),
+  (self: ChatModel, that: ChatModel, options?: { readonly when?: (error: LlmError.LlmError) => boolean }): ChatModel =>
+    compose({
+      name: `${self.name} | ${that.name}`,
+      generate: (request) => Resilience.orElse(self.generate(request), () => that.generate(request), options),
+      source: (request) =>
+        ChatStream.orElse(self[TypeId](request), that[TypeId](request), options?.when ?? LlmError.isFallbackable)
+    })
+)
+
+/**
+ * The same model under another name, for logs, spans and records.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const named: {
+  (name: string): (self: ChatModel) => ChatModel
+  (self: ChatModel, name: string): ChatModel
+} = dual(
+  2,
+  (self: ChatModel, name: string): ChatModel => compose({ name, generate: self.generate, source: self[TypeId] })
+)
+
+const namedBy = (model: ChatModel): Resilience.Named => ({ provider: model.name })

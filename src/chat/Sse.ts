@@ -1,0 +1,158 @@
+/**
+ * Server-sent events from bytes, however the network cut them.
+ *
+ * A {@link Parser} is fed pieces of any size and answers with the events that became whole. It follows the WHATWG rules:
+ * lines end with LF, CRLF or CR, also where the pair is split between pieces; a byte order mark at the start, comments
+ * and `retry:` are passed over; several `data:` lines are joined by LF. Two things go beyond the rules because providers
+ * do: text that is no field at all (a bare JSON error in the middle of a stream) is kept and handed out as `stray`, and
+ * what stands unterminated at the end of the input can be asked for with `end`.
+ *
+ * @example
+ * import { Sse } from "effect-steadfast"
+ *
+ * const parser = Sse.make()
+ * parser.feed(new TextEncoder().encode("data: hel"))
+ * parser.feed(new TextEncoder().encode("lo\n\n")) // [{ data: "hello" }]
+ *
+ * @since 0.1.0
+ */
+
+/**
+ * One event. `stray` marks text that stood in the stream without being a field.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Event {
+  readonly event: string | undefined
+  readonly data: string
+  readonly stray: boolean
+}
+
+/**
+ * `feed` answers with the events that the piece completed, `end` with what was left unterminated. `overflow` is true once
+ * an event was larger than the bound; nothing is kept or parsed from then on.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Parser {
+  readonly feed: (piece: Uint8Array) => ReadonlyArray<Event>
+  readonly end: () => ReadonlyArray<Event>
+  readonly overflow: () => boolean
+}
+
+/** Larger than any answer of today in one event (a base64 image is a few MB), small enough not to exhaust a server. */
+const defaultMaxEventLength = 16 * 1024 * 1024
+
+/**
+ * A parser for one stream. `maxEventLength` bounds one event in UTF-16 units. Default 16 Mi.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (options: { readonly maxEventLength?: number } = {}): Parser => {
+  const bound = options.maxEventLength ?? defaultMaxEventLength
+  const decoder = new TextDecoder()
+  /** The beginning of a line that is not whole yet, in pieces, and how long it is. */
+  let pieces: Array<string> = []
+  let pending = 0
+  /** The last character was CR: a LF that follows belongs to it. */
+  let afterCr = false
+  let data: string | undefined
+  let name: string | undefined
+  let stray: string | undefined
+  let overflow = false
+
+  const dispatch = (out: Array<Event>): void => {
+    if (stray !== undefined) out.push({ event: undefined, data: stray, stray: true })
+    if (data !== undefined) out.push({ event: name, data, stray: false })
+    data = name = stray = undefined
+  }
+
+  const line = (text: string, out: Array<Event>): void => {
+    if (text.length === 0) {
+      dispatch(out)
+      return
+    }
+    const colon = text.indexOf(":")
+    if (colon === 0) return
+    const field = colon === -1 ? text : text.slice(0, colon)
+    const from = text.charCodeAt(colon + 1) === 32 ? colon + 2 : colon + 1
+    switch (field) {
+      case "data": {
+        const value = colon === -1 ? "" : text.slice(from)
+        data = data === undefined ? value : `${data}\n${value}`
+        break
+      }
+      case "event":
+        name = colon === -1 ? "" : text.slice(from)
+        break
+      case "id":
+      case "retry":
+        break
+      default:
+        stray = stray === undefined ? text : `${stray}\n${text}`
+    }
+    if ((data?.length ?? 0) + (stray?.length ?? 0) > bound) overflow = true
+  }
+
+  const take = (text: string): string => {
+    if (pending === 0) return text
+    pieces.push(text)
+    const whole = pieces.join("")
+    pieces = []
+    pending = 0
+    return whole
+  }
+
+  const parse = (text: string, out: Array<Event>): void => {
+    let start = 0
+    if (afterCr && text.length > 0) {
+      afterCr = false
+      if (text.charCodeAt(0) === 10) start = 1
+    }
+    const hasCr = text.includes("\r", start)
+    while (!overflow) {
+      let end = text.indexOf("\n", start)
+      let next = end + 1
+      if (hasCr) {
+        const cr = text.indexOf("\r", start)
+        if (cr !== -1 && (end === -1 || cr < end)) {
+          end = cr
+          next = text.charCodeAt(cr + 1) === 10 ? cr + 2 : cr + 1
+          afterCr = next === text.length && next === cr + 1
+        }
+      }
+      if (end === -1) break
+      line(take(text.slice(start, end)), out)
+      start = next
+    }
+    if (start < text.length) {
+      pieces.push(start === 0 ? text : text.slice(start))
+      pending += text.length - start
+      if (pending > bound) overflow = true
+    }
+    if (overflow) {
+      pieces = []
+      pending = 0
+    }
+  }
+
+  return {
+    feed: (piece) => {
+      const out: Array<Event> = []
+      if (!overflow) parse(decoder.decode(piece, { stream: true }), out)
+      return out
+    },
+    end: () => {
+      const out: Array<Event> = []
+      if (overflow) return out
+      parse(decoder.decode(), out)
+      if (pending > 0) line(take(""), out)
+      dispatch(out)
+      return out
+    },
+    overflow: () => overflow
+  }
+}

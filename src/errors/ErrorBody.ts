@@ -1,0 +1,340 @@
+/**
+ * Digs the true cause out of whatever a provider, a gateway or a proxy sent as an error body.
+ *
+ * Bodies come nested under `error`, flat, as an array, as `error: "text"`, with an object as `message`, as JSON inside
+ * JSON strings three deep, as a Python repr, as HTML, XML, text or nothing. All of them become one {@link ErrorBody}:
+ * codes, statuses and messages, the innermost first, because a gateway wraps what really happened. `Classify` judges
+ * it; nothing here knows what a code means.
+ *
+ * Gotchas: only fields that carry errors are read. Fields that echo the request (`failed_generation`, `flagged_input`,
+ * `param`, `previous_errors`) are not. Depth and number of visited objects are bounded, so no body can stall it.
+ *
+ * @example
+ * import * as ErrorBody from "./ErrorBody.js"
+ *
+ * ErrorBody.read('{"error":{"message":"slow down","type":"rate_limit_error"}}').codes // ["rate_limit_error"]
+ *
+ * @since 0.1.0
+ */
+import * as RetryHint from "./RetryHint.js"
+
+/**
+ * What an error body says; lists have the innermost object's entries first.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ErrorBody {
+  readonly messages: ReadonlyArray<string>
+  /** `code` fields before `type` fields of the same object; never a number that is an HTTP status */
+  readonly codes: ReadonlyArray<string>
+  /** numbers between 400 and 599 in `code`, `status` and the like */
+  readonly statuses: ReadonlyArray<number>
+  /** names of Google quotas that were exceeded, and `0` for a quota of nothing */
+  readonly quotas: ReadonlyArray<string>
+  /** waits named by fields, in milliseconds */
+  readonly waits: ReadonlyArray<number>
+  /** response headers of an upstream that a gateway copied into the body */
+  readonly headers: RetryHint.Headers
+  readonly requestId: string | undefined
+  readonly html: boolean
+}
+
+/** Deeper objects are not visited: three layers of gateways need ten. */
+const MAX_DEPTH = 16
+
+/** More objects are not visited: a list of a thousand field errors says no more than its first. */
+const MAX_VISITS = 64
+
+/** Strings longer than this are not searched for JSON inside them. */
+const MAX_EMBEDDED = 65_536
+
+const MESSAGES = [
+  "message",
+  "Message",
+  "error_message",
+  "errorMessage",
+  "error_description",
+  "error_msg",
+  "detail",
+  "details",
+  "msg",
+  "status_msg",
+  "faultstring",
+  "title",
+  "raw",
+  "originalMessage",
+  "error"
+]
+
+const CODES = [
+  "code",
+  "Code",
+  "error_code",
+  "errorCode",
+  "errorcode",
+  "reason",
+  "status",
+  "status_code",
+  "statusCode",
+  "http_code",
+  "raw_status_code",
+  "originalStatusCode",
+  ":exception-type",
+  "limit_source",
+  "type",
+  "error_type",
+  "errorType",
+  "__type",
+  "name"
+]
+
+const CHILDREN = [
+  "error",
+  "errors",
+  "err",
+  "response",
+  "detail",
+  "details",
+  "metadata",
+  "innererror",
+  "inner_error",
+  "cause",
+  "raw",
+  "body",
+  "base_resp",
+  "Output",
+  "payload",
+  "fault",
+  "delta",
+  "message",
+  "error_message",
+  "errorMessage"
+]
+
+const REQUEST_IDS = ["request_id", "requestId", "generationId"]
+
+type Json = { readonly [key: string]: unknown }
+
+const isObject = (u: unknown): u is Json => typeof u === "object" && u !== null
+
+const parse = (text: string): unknown => {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
+
+/** Where JSON or a Python repr may begin inside a text: a bracket and then a string, an object or nothing. */
+const OPENING = /[{[]\s{0,64}["'{]/
+
+/** The first balanced `{…}` or `[…]` of a text as JSON; a Python repr is rewritten on the way. One pass over the text. */
+const embedded = (text: string): unknown => {
+  const start = text.search(OPENING)
+  if (start < 0) return undefined
+  let out = ""
+  let depth = 0
+  for (let i = start; i < text.length; i++) {
+    const c = text[i] ?? ""
+    if (c === '"' || c === "'") {
+      let inner = ""
+      for (i++; i < text.length && text[i] !== c; i++) {
+        if (text[i] === "\\") {
+          const next = text[++i] ?? ""
+          inner += next === "'" ? "'" : `\\${next}`
+        } else inner += text[i] === '"' ? '\\"' : text[i]
+      }
+      out += `"${inner}"`
+    } else {
+      const word = /^(?:None|True|False)\b/.exec(text.slice(i, i + 6))?.[0]
+      if (word !== undefined) {
+        out += word === "None" ? "null" : word.toLowerCase()
+        i += word.length - 1
+      } else out += c
+      if (c === "{" || c === "[") depth++
+      else if ((c === "}" || c === "]") && --depth === 0) return parse(out)
+    }
+  }
+  return undefined
+}
+
+const structured = (text: string): unknown => {
+  if (text.length > MAX_EMBEDDED) return undefined
+  const trimmed = text.trim()
+  const whole = /^[{["]/.test(trimmed) ? parse(trimmed) : undefined
+  const found = whole ?? (OPENING.test(trimmed) ? embedded(trimmed) : undefined)
+  return isObject(found) || (typeof found === "string" && found !== text) ? found : undefined
+}
+
+/** Names of exceptions before a message, which are codes that lost their field: `litellm.RateLimitError: …`. */
+const NAMED = /^(?:\w{1,20}\.){0,3}([A-Za-z]{3,60}(?:Error|Exception))(?::|\.? *$| -)\s*/
+
+/** Such a name inside the sentence of boto3, or a message that is one word. */
+const ALONE = /^An error occurred \((\w{3,60})\)|^([A-Za-z_]{3,60})[.!]?$/
+
+interface Found {
+  readonly depth: number
+  readonly messages: Array<string>
+  readonly codes: Array<string>
+  readonly statuses: Array<number>
+}
+
+/**
+ * Reads an error that is already a value: parsed JSON, or a string.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const dig = (root: unknown): ErrorBody => {
+  const found: Array<Found> = []
+  const quotas: Array<string> = []
+  const waits: Array<number> = []
+  const headers: Record<string, string> = {}
+  let requestId: string | undefined
+  let visits = 0
+
+  const say = (node: Found, text: string): void => {
+    const message = text.trim()
+    if (message === "") return
+    node.messages.push(message)
+    let rest = message.slice(0, 300)
+    for (let named = NAMED.exec(rest); named !== null; named = NAMED.exec(rest)) {
+      // the last name is the innermost
+      if (named[1] !== undefined) node.codes.unshift(named[1])
+      rest = rest.slice(named[0].length)
+    }
+    const alone = ALONE.exec(rest)
+    const code = alone?.[1] ?? alone?.[2]
+    if (code !== undefined) node.codes.push(code)
+  }
+
+  /** Google's typed details: facts about the error, whose texts are for people who debug Google. */
+  const google = (detail: Json, node: Found): void => {
+    if (typeof detail.reason === "string") node.codes.push(detail.reason)
+    const metadata = isObject(detail.metadata) ? detail.metadata : {}
+    const violations = Array.isArray(detail.violations) ? detail.violations.slice(0, 8) : []
+    for (const quota of [metadata.quota_limit, ...violations.map((v) => (isObject(v) ? v.quotaId : undefined))]) {
+      if (typeof quota === "string") quotas.push(quota)
+    }
+    if (metadata.quota_limit_value === "0" || violations.some((v) => isObject(v) && v.quotaValue === "0")) {
+      quotas.push("0")
+    }
+  }
+
+  const visit = (value: unknown, depth: number): void => {
+    if (depth > MAX_DEPTH || ++visits > MAX_VISITS) return
+    if (typeof value === "string") {
+      const inside = structured(value)
+      if (inside !== undefined) {
+        visit(inside, depth + 1)
+        return
+      }
+      const node: Found = { depth, messages: [], codes: [], statuses: [] }
+      say(node, value)
+      found.push(node)
+      return
+    }
+    if (Array.isArray(value)) {
+      for (const item of value.slice(0, 16)) visit(item, depth)
+      return
+    }
+    if (!isObject(value)) return
+    const node: Found = { depth, messages: [], codes: [], statuses: [] }
+    found.push(node)
+    const keys = Object.keys(value).slice(0, 64)
+    for (const key of keys) {
+      const wait = RetryHint.fromField(key, value[key])
+      if (wait !== undefined) waits.push(wait)
+    }
+    if (keys.some((key) => key.trim() === "@type")) {
+      google(value, node)
+      return
+    }
+    for (const key of CODES) {
+      const code = value[key]
+      const number = typeof code === "number" ? code : typeof code === "string" && /^\d+$/.test(code) ? Number(code) : 0
+      if (Number.isInteger(number) && number >= 400 && number < 600) node.statuses.push(number)
+      else if (typeof code === "string" && code !== "") node.codes.push(code)
+      else if (typeof code === "number") node.codes.push(String(code))
+    }
+    // a gateway that shows what moderation flagged says by that what happened
+    if (value.flagged_input !== undefined) node.codes.push("content_filter")
+    for (const key of REQUEST_IDS) {
+      const id = value[key]
+      if (typeof id === "string" && id !== "") requestId ??= id
+    }
+    if (isObject(value.headers)) {
+      for (const [name, header] of Object.entries(value.headers).slice(0, 64)) {
+        if (typeof header === "string") headers[name.toLowerCase()] = header
+      }
+    }
+    for (const key of MESSAGES) {
+      const text = value[key]
+      if (typeof text === "string" && structured(text) === undefined) say(node, text)
+    }
+    for (const key of CHILDREN) {
+      const child = value[key]
+      if (isObject(child) || (typeof child === "string" && structured(child) !== undefined)) visit(child, depth + 1)
+      // `errors: ["text"]`
+      if (Array.isArray(child)) for (const item of child.slice(0, 4)) if (typeof item === "string") say(node, item)
+    }
+    // the members of Bedrock's stream: `{"throttlingException": {"message": …}}`
+    for (const key of keys) {
+      if (/^\w{3,60}Exception$/.test(key)) {
+        node.codes.push(key)
+        visit(value[key], depth + 1)
+      }
+    }
+    const choice = Array.isArray(value.choices) ? value.choices[0] : undefined
+    if (isObject(choice)) visit(choice.error, depth + 1)
+  }
+
+  visit(root, 0)
+  found.sort((a, b) => b.depth - a.depth)
+  return {
+    messages: found.flatMap((node) => node.messages),
+    codes: found.flatMap((node) => node.codes),
+    statuses: found.flatMap((node) => node.statuses),
+    quotas,
+    waits,
+    headers,
+    requestId,
+    html: false
+  }
+}
+
+const tag = (text: string, names: string): string | undefined => {
+  const body = new RegExp(`<(?:${names})(?:\\s[^>]{0,200})?>([^<]{1,500})<`, "i").exec(text)?.[1]?.trim()
+  return body === "" ? undefined : body
+}
+
+/**
+ * Whether a text is a web page and no answer of an API.
+ *
+ * @since 0.1.0
+ * @category refinements
+ */
+export const isHtml = (text: string): boolean => /^\s{0,64}<(?:!doctype\s+html|html|head|body|center)\b/i.test(text)
+
+/**
+ * Reads the text of an error body: JSON in any shape, server-sent events, HTML, XML or plain text.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const read = (text: string): ErrorBody => {
+  // a byte order mark, and the empty lines that some providers send to keep a connection alive
+  const body = text.replace(/^\uFEFF/, "").trim()
+  if (body.startsWith("<")) {
+    const head = body.slice(0, 16_384)
+    const html = isHtml(head)
+    const message = html ? (tag(head, "title") ?? tag(head, "h1")) : tag(head, "message|title")
+    const code = html ? undefined : tag(head, "code")
+    return { ...dig({ message: message ?? "", code: code ?? "" }), html }
+  }
+  const whole = /^[{["]/.test(body) ? parse(body) : undefined
+  return dig(
+    whole !== undefined && (isObject(whole) || typeof whole === "string") ? whole : body.slice(0, MAX_EMBEDDED)
+  )
+}

@@ -1,0 +1,104 @@
+/**
+ * The one sentence of an error that people and logs see: short, on one line, and without secrets.
+ *
+ * `Classify` passes every text that came from outside through {@link clean} before it reaches an `LlmError`.
+ *
+ * Gotchas: scrubbing comes before shortening, so that no half of a key survives at the end; a literal secret is found
+ * in its URL-encoded form too.
+ *
+ * @example
+ * import * as ErrorMessage from "./ErrorMessage.js"
+ *
+ * ErrorMessage.clean("Incorrect API key provided: sk-proj-abc123def", []) // "Incorrect API key provided: sk-…"
+ *
+ * @since 0.1.0
+ */
+
+/** The longest message, in characters. */
+const MAX_MESSAGE = 500
+
+/** Text beyond this is dropped before anything is matched on it. */
+const MAX_TEXT = 16_384
+
+/** Shorter literals are not scrubbed: they would blank out ordinary words. */
+const MIN_SECRET = 4
+
+/** The shapes of keys and where they stand. The first group is what may stay. */
+const SHAPES: ReadonlyArray<RegExp> = [
+  /()(?<=:\/\/)[^\s/@]{1,512}@/g,
+  /\b(bearer|basic)\s+[\w.~+/=*-]{8,}/gi,
+  /([?&](?:api[-_]?key|key|(?:access_?)?token|sig(?:nature)?|x-amz-[a-z-]{1,40})=)[^&\s"'<>]+/gi,
+  /\b((?:authorization|(?:x-)?(?:goog-)?api[-_]?key|api[-_ ]?token|secret|password|key)["']?\s{0,4}=\s{0,4}["']?)[^\s"',;&<>]{6,}/gi,
+  /\b((?:authorization|(?:x-)?(?:goog-)?api[-_]key|apikey|secret|password)["']?\s{0,4}:\s{0,4}["']?)[^\s"',;&<>]{6,}/gi,
+  /\b(sk-|rk-|pk-|fw_|hf_|r8_)[\w*.-]{6,}/g,
+  /\b(AIz|gsk|xai|csk|ppl|nva|tgp|ya2|gho|ghp|ghs|ghu|eyJ|AKI|ASI|ABS|dap)(?:a[\w-]|_|-|x-|pi-|_v\d|9\.|[\w]{6})[\w*.-]{8,}/g
+]
+
+const escaped = (text: string): string => text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")
+
+/** The URL-encoded form, or nothing where a lone surrogate has none. */
+const encoded = (text: string): string => {
+  try {
+    return encodeURIComponent(text)
+  } catch {
+    return ""
+  }
+}
+
+const cut = (text: string): string => {
+  if (text.length <= MAX_TEXT) return text
+  const head = text.slice(0, MAX_TEXT)
+  const space = head.lastIndexOf(" ")
+  return space > 0 ? head.slice(0, space) : head
+}
+
+/** Replaces literal secrets, whole or URL-encoded, and everything that looks like a key. */
+const scrub = (text: string, secrets: ReadonlyArray<string>): string => {
+  let out = text
+  for (const secret of secrets) {
+    if (secret.length < MIN_SECRET) continue
+    // three characters tell two keys apart and open nothing; of a short secret nothing may stay
+    const mask = secret.length < 12 ? "…" : `${secret.slice(0, 3)}…`
+    for (const form of new Set([secret, encoded(secret)])) {
+      if (form !== "") out = out.replace(new RegExp(escaped(form), "g"), () => mask)
+    }
+  }
+  for (const shape of SHAPES) out = out.replace(shape, (_, kept: string) => `${kept}…`)
+  return out
+}
+
+/**
+ * A text from outside as it may be shown: whitespace folded, secrets scrubbed, at most `max` characters.
+ *
+ * @since 0.1.0
+ * @category formatting
+ */
+export const clean = (text: string, secrets: ReadonlyArray<string>, max: number = MAX_MESSAGE): string => {
+  const folded = scrub(cut(text).replace(/\s+/g, " ").trim(), secrets)
+  return folded.length > max ? `${folded.slice(0, max - 1)}…` : folded
+}
+
+const REASONS: ReadonlyMap<number, string> = new Map([
+  [400, "Bad Request"],
+  [401, "Unauthorized"],
+  [402, "Payment Required"],
+  [403, "Forbidden"],
+  [404, "Not Found"],
+  [408, "Request Timeout"],
+  [413, "Content Too Large"],
+  [422, "Unprocessable Content"],
+  [429, "Too Many Requests"],
+  [500, "Internal Server Error"],
+  [502, "Bad Gateway"],
+  [503, "Service Unavailable"],
+  [504, "Gateway Timeout"],
+  [529, "Overloaded"]
+])
+
+/**
+ * What to say about a response without a message.
+ *
+ * @since 0.1.0
+ * @category formatting
+ */
+export const ofStatus = (status: number): string => `${status} ${REASONS.get(status) ?? "error"}`

@@ -1,0 +1,213 @@
+/**
+ * What a thrown value of `fetch`, undici, Node, axios, node-fetch, Bun or Deno means: tables of codes, and the walk down
+ * the causes that finds them.
+ *
+ * `Classify.transport` turns the result into an `LlmError`.
+ *
+ * Gotchas: `fetch failed` and `terminated` say nothing, their cause does; several addresses fail as one
+ * `AggregateError` without a message; codes may be numbers (23 is a `TimeoutError`, 20 an `AbortError`); axios reports a
+ * timeout as `ECONNABORTED`; some errors have no code at all and only their words are left.
+ *
+ * @example
+ * import * as Transport from "./Transport.js"
+ *
+ * Transport.isAbort(new DOMException("This operation was aborted", "AbortError")) // true
+ *
+ * @since 0.1.0
+ */
+import type * as LlmError from "./LlmError.js"
+
+/**
+ * What happened on the way: `refused` covers everything that failed before the request could leave.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Fault =
+  | "abort"
+  | "certificate"
+  | "connect-timeout"
+  | "timeout"
+  | "idle-timeout"
+  | "refused"
+  | "bad-request"
+  | "bad-response"
+  | "endless"
+  | "html"
+  | "broken"
+
+/** Exact codes. */
+const CODES: ReadonlyMap<string, Fault> = new Map(
+  (
+    [
+      ["abort", "20 ABORT_ERR ERR_CANCELED"],
+      [
+        "connect-timeout",
+        "UND_ERR_CONNECT_TIMEOUT ERR_SOCKET_CONNECTION_TIMEOUT ConnectionTimeout ETIMEDOUT ERR_PROXY_CONNECTION_TIMEOUT"
+      ],
+      ["timeout", "23 UND_ERR_HEADERS_TIMEOUT ESOCKETTIMEDOUT ERR_REQUEST_TIMEOUT ERR_HTTP_REQUEST_TIMEOUT Timeout"],
+      ["idle-timeout", "UND_ERR_BODY_TIMEOUT"],
+      [
+        "refused",
+        "ECONNREFUSED ENOTFOUND EAI_AGAIN EAI_FAIL EAI_NODATA EAI_NONAME ENODATA ESERVFAIL EHOSTUNREACH EHOSTDOWN ENETUNREACH ENETDOWN EADDRNOTAVAIL EACCES EPERM EPROTO EMFILE ENFILE ConnectionRefused FailedToOpenSocket DNSError"
+      ],
+      [
+        "bad-request",
+        "ERR_INVALID_URL ERR_INVALID_PROTOCOL ERR_UNSUPPORTED_PROTOCOL ERR_BAD_OPTION ERR_BAD_OPTION_VALUE ERR_INVALID_CHAR ERR_INVALID_ARG_TYPE ERR_INVALID_ARG_VALUE ERR_HTTP_INVALID_HEADER_VALUE ERR_INVALID_HTTP_TOKEN ERR_UNESCAPED_CHARACTERS UND_ERR_INVALID_ARG UND_ERR_NOT_SUPPORTED InvalidUrl Encode"
+      ],
+      [
+        "bad-response",
+        "Z_DATA_ERROR Z_BUF_ERROR ERR_ENCODING_INVALID_ENCODED_DATA ERR_BAD_RESPONSE ZlibError BrotliDecompressionError Decode EmptyBody"
+      ],
+      [
+        "endless",
+        "UND_ERR_HEADERS_OVERFLOW HPE_HEADER_OVERFLOW UND_ERR_RES_EXCEEDED_MAX_SIZE ERR_FR_TOO_MANY_REDIRECTS TooManyRedirects max-redirect max-size"
+      ],
+      ["certificate", "HOSTNAME_MISMATCH INVALID_CA INVALID_PURPOSE PATH_LENGTH_EXCEEDED CRL_HAS_EXPIRED"]
+    ] as const
+  ).flatMap(([fault, codes]) => codes.split(" ").map((code) => [code, fault] as const))
+)
+
+/** Families of codes. */
+const FAMILIES: ReadonlyArray<readonly [Fault, RegExp]> = [
+  ["certificate", /CERT(?!IFICATE_REQUIRED$)|UNABLE_TO_/],
+  ["refused", /^(?:ERR_SSL_|ERR_TLS_|EAI_|ERR_DNS|ERR_PROXY)/],
+  ["timeout", /TIME_?D?_?OUT$/]
+]
+
+/** For errors without a code; read after every code of the chain. */
+const WORDS: ReadonlyArray<readonly [Fault, RegExp]> = [
+  [
+    "bad-request",
+    /failed to parse url|invalid url|only absolute urls|unknown scheme|bad port|invalid header|relative url|not a valid url|byte ?string/i
+  ],
+  ["endless", /redirect count exceeded|maximum redirect|too many redirects/i],
+  ["certificate", /certificate|self[- ]signed/i],
+  [
+    "refused",
+    /connection refused|getaddrinfo|dns error|failed to lookup|name resolution|proxy response|unable to connect|network is unreachable/i
+  ],
+  ["connect-timeout", /connect(?:ion)? (?:attempt )?timed? ?out|connect timeout/i],
+  ["timeout", /tim(?:ed|e) ?out|timeout of|operation was aborted due to timeout/i],
+  ["html", /unexpected token '?</i],
+  [
+    "bad-response",
+    /in JSON at|JSON input|not valid JSON|incorrect header check|invalid (?:stored block|distance)|decod(?:e|ing) (?:error|fail)/i
+  ]
+]
+
+/** Longer chains are loops. */
+const MAX_CHAIN = 12
+
+interface Link {
+  readonly name: string
+  readonly message: string
+  readonly code: string | undefined
+  readonly reason: string | undefined
+}
+
+const text = (u: unknown): string => (typeof u === "string" ? u.slice(0, 4096) : "")
+
+const code = (u: unknown): string | undefined =>
+  typeof u === "string" && u !== "" ? u.slice(0, 80) : typeof u === "number" ? String(u) : undefined
+
+/** The thrown value and everything beneath it, the outermost first. */
+const chain = (error: unknown): ReadonlyArray<Link> => {
+  const links: Array<Link> = []
+  const queue: Array<unknown> = [error]
+  for (let i = 0; i < queue.length && links.length < MAX_CHAIN; i++) {
+    const value = queue[i]
+    if (typeof value === "string")
+      links.push({ name: "Error", message: text(value), code: undefined, reason: undefined })
+    if (typeof value !== "object" || value === null) continue
+    const link = value as { readonly [key: string]: unknown }
+    links.push({
+      name: text(link.name),
+      message: text(link.message),
+      code: code(link.code) ?? code(link.errno),
+      reason: text(link.reason) || text(link.type)
+    })
+    queue.push(link.cause)
+    if (Array.isArray(link.errors)) queue.push(...link.errors.slice(0, 4))
+  }
+  return links
+}
+
+const ofLink = ({ code, name, reason }: Link): Fault | undefined => {
+  const exact = (code === undefined ? undefined : CODES.get(code)) ?? (reason ? CODES.get(reason) : undefined)
+  // an abort whose cause is a timeout is a timeout, so the names of timeouts are asked first
+  if (exact !== undefined && exact !== "abort") return exact
+  if (/^(?:\w{0,40}Timeout(?:Error|Exception)?)$/.test(name)) {
+    return name === "BodyTimeoutError" ? "idle-timeout" : name === "ConnectTimeoutError" ? "connect-timeout" : "timeout"
+  }
+  if (code === undefined) return undefined
+  for (const [fault, family] of FAMILIES) if (family.test(code)) return fault
+  return exact
+}
+
+const aborted = (link: Link): boolean =>
+  /^(?:AbortError|CanceledError|CancelledError|ResponseAborted)$/.test(link.name) ||
+  (link.code !== undefined && CODES.get(link.code) === "abort")
+
+/**
+ * Whether somebody on our side cancelled: an abort signal, axios' cancel token, an aborted response; never a timeout.
+ *
+ * @since 0.1.0
+ * @category refinements
+ */
+export const isAbort = (error: unknown): boolean => {
+  try {
+    const links = chain(error)
+    return (
+      links.some(aborted) &&
+      !links.some((link) => ofLink(link)?.includes("timeout") || /timed? ?out/i.test(link.message))
+    )
+  } catch {
+    return false
+  }
+}
+
+/**
+ * What is beneath a thrown value.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Finding {
+  readonly fault: Fault
+  /** the innermost message that says something */
+  readonly message: string
+  readonly cause: LlmError.ErrorCause
+}
+
+/**
+ * Finds what a thrown value means: codes of the whole chain first, then words.
+ *
+ * @since 0.1.0
+ * @category deciding
+ */
+export const find = (error: unknown): Finding => {
+  const links = chain(error)
+  const inner = [...links].reverse()
+  const known = inner.find((link) => ofLink(link) !== undefined)
+  const told = inner.find((link) => link.message !== "")
+  const said = known !== undefined && known.message !== "" ? known : told
+  let fault = known === undefined ? undefined : ofLink(known)
+  // axios: the code is the same for a timeout and an aborted request
+  for (const link of inner) {
+    if (fault !== undefined) break
+    fault = WORDS.find(([, words]) => words.test(link.message))?.[0]
+  }
+  if (fault === undefined && links.some(aborted)) fault = "abort"
+  const at = known ?? said
+  const named = at?.code ?? links.find((link) => link.code !== undefined)?.code
+  return {
+    fault: fault ?? "broken",
+    message: said?.message ?? at?.code ?? "unknown failure",
+    cause: {
+      name: at?.name || "Error",
+      message: at?.message ?? "",
+      ...(named === undefined ? {} : { code: named })
+    }
+  }
+}

@@ -1,0 +1,476 @@
+/**
+ * OpenAI Chat Completions, and every server that speaks it.
+ *
+ * {@link make} asks OpenAI itself; with `provider` and `baseUrl` it asks Groq, Mistral, DeepSeek, Together, Fireworks,
+ * OpenRouter, xAI, vLLM, Ollama or any other; {@link azure} asks an Azure deployment. What differs between them is a
+ * table of facts ({@link dialects}), not code.
+ *
+ * Gotchas: the base URLs of the known providers are built in, the keys are never guessed from the environment: say
+ * where a key is with `Config.redacted`. A stream ends with a finish reason; `[DONE]` alone is no answer.
+ *
+ * @example
+ * import { Config } from "effect"
+ * import { OpenAi } from "effect-steadfast"
+ *
+ * const gpt = OpenAi.make({ model: "gpt-4o-mini", apiKey: Config.redacted("OPENAI_API_KEY") })
+ * const local = OpenAi.make({ provider: "ollama", model: "llama3.2" })
+ *
+ * @since 0.1.0
+ */
+import * as HttpClient from "@effect/platform/HttpClient"
+import * as Config from "effect/Config"
+import type * as ConfigError from "effect/ConfigError"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import type { Limits } from "../calls/CallRecord.js"
+import type * as Chat from "../chat/Chat.js"
+import * as ChatModel from "../chat/ChatModel.js"
+import type * as StreamDecoder from "../chat/StreamDecoder.js"
+import * as Classify from "../errors/Classify.js"
+import { InvalidResponse, type LlmError } from "../errors/LlmError.js"
+import * as RetryHint from "../errors/RetryHint.js"
+import * as Endpoint from "./Endpoint.js"
+import * as Json from "./Json.js"
+
+declare module "../chat/Chat.js" {
+  interface ProviderOptions {
+    /** Fields of the Chat Completions body that the canonical request does not have. */
+    readonly openai?: {
+      readonly reasoning_effort?: "none" | "minimal" | "low" | "medium" | "high" | "xhigh"
+      readonly service_tier?: "auto" | "default" | "flex" | "priority"
+      readonly parallel_tool_calls?: boolean
+      readonly presence_penalty?: number
+      readonly frequency_penalty?: number
+      readonly logit_bias?: Readonly<Record<string, number>>
+      readonly user?: string
+      readonly store?: boolean
+      readonly [field: string]: unknown
+    }
+  }
+}
+
+// -----------------------------------------------------------------------------
+// facts
+// -----------------------------------------------------------------------------
+
+/**
+ * What a server that speaks Chat Completions does its own way.
+ *
+ * - `baseUrl`: where it is, if that is known.
+ * - `maxTokens`, `seed`: what it calls these fields.
+ * - `streamUsage`: whether it is asked for usage with `stream_options`; the others send usage unasked, or refuse the field.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Dialect {
+  readonly baseUrl?: string
+  readonly maxTokens: "max_tokens" | "max_completion_tokens"
+  readonly seed: "seed" | "random_seed"
+  readonly streamUsage: boolean
+}
+
+const plain: Dialect = { maxTokens: "max_tokens", seed: "seed", streamUsage: true }
+
+/**
+ * The known servers, from their API references.
+ *
+ * @since 0.1.0
+ * @category facts
+ */
+export const dialects: ReadonlyMap<string, Dialect> = new Map<string, Dialect>([
+  ["openai", { ...plain, baseUrl: "https://api.openai.com/v1", maxTokens: "max_completion_tokens" }],
+  ["azure-openai", { ...plain, maxTokens: "max_completion_tokens" }],
+  ["groq", { ...plain, baseUrl: "https://api.groq.com/openai/v1", maxTokens: "max_completion_tokens" }],
+  ["mistral", { ...plain, baseUrl: "https://api.mistral.ai/v1", seed: "random_seed", streamUsage: false }],
+  ["deepseek", { ...plain, baseUrl: "https://api.deepseek.com/v1" }],
+  ["together", { ...plain, baseUrl: "https://api.together.xyz/v1" }],
+  ["fireworks", { ...plain, baseUrl: "https://api.fireworks.ai/inference/v1", streamUsage: false }],
+  ["openrouter", { ...plain, baseUrl: "https://openrouter.ai/api/v1" }],
+  ["xai", { ...plain, baseUrl: "https://api.x.ai/v1" }],
+  ["vllm", { ...plain, baseUrl: "http://localhost:8000/v1" }],
+  ["ollama", { ...plain, baseUrl: "http://localhost:11434/v1" }]
+])
+
+// -----------------------------------------------------------------------------
+// encode
+// -----------------------------------------------------------------------------
+
+const encodePart = (part: Exclude<Extract<Chat.Message, { role: "user" }>["content"], string>[number]) =>
+  part.type === "text"
+    ? part
+    : {
+        type: "image_url",
+        image_url: { url: "url" in part ? part.url : `data:${part.mediaType};base64,${part.data}` }
+      }
+
+const encodeMessage = (message: Chat.Message): Json.Json => {
+  switch (message.role) {
+    case "system":
+      return message
+    case "user":
+      return typeof message.content === "string"
+        ? { role: "user", content: message.content }
+        : { role: "user", content: message.content.map(encodePart) }
+    case "assistant":
+      return message.toolCalls === undefined || message.toolCalls.length === 0
+        ? { role: "assistant", content: message.content }
+        : {
+            role: "assistant",
+            content: message.content === "" ? null : message.content,
+            tool_calls: message.toolCalls.map((call) => ({
+              id: call.id,
+              type: "function",
+              function: { name: call.name, arguments: JSON.stringify(call.arguments ?? {}) }
+            }))
+          }
+    case "tool":
+      return { role: "tool", tool_call_id: message.toolCallId, content: message.content }
+  }
+}
+
+const encodeFormat = (format: Chat.Request["responseFormat"]): unknown =>
+  format === undefined
+    ? undefined
+    : format.type === "json"
+      ? { type: "json_object" }
+      : {
+          type: "json_schema",
+          json_schema: Json.compact({ name: format.name, schema: format.schema, strict: format.strict ?? true })
+        }
+
+const encode =
+  (provider: string, model: string, dialect: Dialect) =>
+  (request: Chat.Request, streaming: boolean): Json.Json => ({
+    ...Json.compact({
+      model,
+      messages: request.messages.map(encodeMessage),
+      [dialect.maxTokens]: request.maxTokens,
+      temperature: request.temperature,
+      top_p: request.topP,
+      stop: request.stop,
+      [dialect.seed]: request.seed,
+      metadata: request.metadata,
+      response_format: encodeFormat(request.responseFormat),
+      tools: request.tools?.map(({ name, description, parameters, strict }) => ({
+        type: "function",
+        function: Json.compact({ name, description, parameters, strict })
+      })),
+      tool_choice:
+        typeof request.toolChoice === "object"
+          ? { type: "function", function: { name: request.toolChoice.name } }
+          : request.toolChoice,
+      stream: streaming ? true : undefined,
+      stream_options: streaming && dialect.streamUsage ? { include_usage: true } : undefined
+    }),
+    ...request.providerOptions?.[provider]
+  })
+
+// -----------------------------------------------------------------------------
+// decode
+// -----------------------------------------------------------------------------
+
+/**
+ * Usage as Chat Completions reports it; `undefined` where it does not.
+ *
+ * @internal
+ */
+export const decodeUsage = (u: unknown): Chat.Usage | undefined => {
+  const usage = Json.object(u)
+  const inputTokens = Json.count(usage.prompt_tokens)
+  const outputTokens = Json.count(usage.completion_tokens)
+  if (inputTokens === undefined && outputTokens === undefined) return undefined
+  return {
+    inputTokens: inputTokens ?? 0,
+    outputTokens: outputTokens ?? 0,
+    cachedInputTokens:
+      Json.count(Json.object(usage.prompt_tokens_details).cached_tokens) ?? Json.count(usage.prompt_cache_hit_tokens),
+    reasoningTokens: Json.count(Json.object(usage.completion_tokens_details).reasoning_tokens)
+  }
+}
+
+/** Text is a string, or parts of which some are text (Mistral). */
+const textOf = (content: unknown): string =>
+  typeof content === "string"
+    ? content
+    : Json.array(content)
+        .map((part) => Json.string(Json.object(part).text) ?? "")
+        .join("")
+
+const reasoningOf = (message: Json.Json): string | undefined =>
+  Json.string(message.reasoning_content) ?? Json.string(message.reasoning)
+
+const finishOf = (reason: string | undefined, toolCalls: number): Chat.FinishReason => {
+  const meaning = Classify.finishReason(reason)
+  if (meaning === "length" || meaning === "tool-calls") return meaning
+  return toolCalls > 0 ? "tool-calls" : meaning === "stop" ? "stop" : "other"
+}
+
+const decode = (body: Json.Json, context: Endpoint.Context): Chat.Response | LlmError => {
+  const choice = Json.object(Json.array(body.choices)[0])
+  const message = Json.object(choice.message)
+  if (message !== choice.message) return Endpoint.missing(context, "choices[0].message", choice.message, "an object")
+  const toolCalls: Array<Chat.ToolCall> = []
+  for (const [index, entry] of Json.array(message.tool_calls).entries()) {
+    const call = Json.object(entry)
+    const fn = Json.object(call.function)
+    const name = Json.string(fn.name)
+    if (name === undefined) {
+      return Endpoint.missing(context, `choices[0].message.tool_calls[${index}].function.name`, fn.name, "a string")
+    }
+    const parsed = Endpoint.toolCall(context, {
+      id: Json.string(call.id) ?? `call_${index}`,
+      name,
+      arguments: typeof fn.arguments === "string" ? fn.arguments : JSON.stringify(fn.arguments ?? {})
+    })
+    if (parsed instanceof InvalidResponse) return parsed
+    toolCalls.push(parsed)
+  }
+  return {
+    id: Json.string(body.id),
+    requestId: context.requestId,
+    provider: context.provider,
+    model: Json.string(body.model) ?? context.model,
+    text: textOf(message.content),
+    ...optional("reasoning", reasoningOf(message)),
+    toolCalls,
+    finishReason: finishOf(Json.string(choice.finish_reason), toolCalls.length),
+    ...optional("usage", decodeUsage(body.usage))
+  }
+}
+
+const optional = <K extends string, V>(key: K, value: V | undefined): { readonly [P in K]?: V } =>
+  (value === undefined || value === "" ? {} : { [key]: value }) as { readonly [P in K]?: V }
+
+interface PartialCall {
+  id: string
+  name: string
+  readonly arguments: Array<string>
+}
+
+const decoder = (context: Endpoint.Context): StreamDecoder.Decoder => {
+  const calls = new Map<number, PartialCall>()
+  let started = false
+  let received = false
+  let done = false
+  let finish: string | undefined
+  let usage: Chat.Usage | undefined
+
+  const start = (chunk: Json.Json, out: Array<Chat.Event>): void => {
+    started = true
+    out.push({
+      _tag: "Start",
+      provider: context.provider,
+      model: Json.string(chunk.model) ?? context.model,
+      id: Json.string(chunk.id),
+      requestId: context.requestId
+    })
+  }
+
+  const addCall = (entry: Json.Json, position: number): void => {
+    const index = Json.count(entry.index) ?? position
+    const fn = Json.object(entry.function)
+    const call = calls.get(index) ?? { id: `call_${index}`, name: "", arguments: [] }
+    calls.set(index, call)
+    if (typeof entry.id === "string" && entry.id !== "") call.id = entry.id
+    if (typeof fn.name === "string") call.name += call.name === fn.name ? "" : fn.name
+    if (typeof fn.arguments === "string") call.arguments.push(fn.arguments)
+    else if (fn.arguments != null) call.arguments.push(JSON.stringify(fn.arguments))
+  }
+
+  const finishCalls = (out: Array<Chat.Event>): LlmError | undefined => {
+    for (const [index, call] of calls) {
+      if (call.name === "")
+        return Endpoint.missing(context, `tool_calls[${index}].function.name`, undefined, "a string")
+      const parsed = Endpoint.toolCall(context, { ...call, arguments: call.arguments.join("") })
+      if (parsed instanceof InvalidResponse) return parsed
+      out.push({ _tag: "ToolCall", ...parsed })
+    }
+    return undefined
+  }
+
+  const chunk = (data: Json.Json, out: Array<Chat.Event>): LlmError | undefined => {
+    if (!started) start(data, out)
+    if (data.usage != null) usage = decodeUsage(data.usage) ?? usage
+    else if (data.x_groq !== undefined) usage = decodeUsage(Json.object(data.x_groq).usage) ?? usage
+    const choice = Json.object(Json.array(data.choices)[0])
+    const delta = Json.object(choice.delta)
+    const reasoning = reasoningOf(delta)
+    if (reasoning !== undefined && reasoning !== "") out.push({ _tag: "ReasoningDelta", text: reasoning })
+    const text = typeof delta.content === "string" ? delta.content : textOf(delta.content)
+    if (text !== "") {
+      received = true
+      out.push({ _tag: "TextDelta", text })
+    }
+    if (delta.tool_calls != null) {
+      Json.array(delta.tool_calls).forEach((entry, position) => {
+        addCall(Json.object(entry), position)
+      })
+    }
+    if (typeof choice.finish_reason === "string" && Classify.finishReason(choice.finish_reason) !== "none") {
+      finish = choice.finish_reason
+      return finishCalls(out)
+    }
+    return undefined
+  }
+
+  return {
+    push: (event, out) => {
+      if (event.data === "[DONE]") {
+        done = true
+        return undefined
+      }
+      const data = Json.parse(event.data)
+      if (data === undefined) {
+        return event.stray ? undefined : Endpoint.missing(context, "data", event.data.slice(0, 200), "JSON")
+      }
+      const error = Classify.event(context, data, event.event)
+      if (error !== undefined || event.stray) return error
+      return finish === undefined || usage === undefined ? chunk(Json.object(data), out) : undefined
+    },
+    done: () => done,
+    end: (out) => {
+      if (finish === undefined) {
+        return done && !received && calls.size === 0
+          ? Endpoint.missing(context, "choices[0].finish_reason", undefined, "an answer")
+          : undefined
+      }
+      if (usage !== undefined) out.push({ _tag: "Usage", usage })
+      out.push({ _tag: "Finish", reason: finishOf(finish, calls.size) })
+      return undefined
+    }
+  }
+}
+
+// -----------------------------------------------------------------------------
+// limits
+// -----------------------------------------------------------------------------
+
+const limits =
+  (provider: string) =>
+  (headers: Endpoint.Headers, now: number): Limits | undefined => {
+    const reset = (value: string) => RetryHint.parseReset(value, provider, now)
+    const of = (what: string) =>
+      Endpoint.limit(
+        headers,
+        {
+          limit: `x-ratelimit-limit-${what}`,
+          remaining: `x-ratelimit-remaining-${what}`,
+          reset: `x-ratelimit-reset-${what}`
+        },
+        reset
+      )
+    const requests = of("requests")
+    const tokens = of("tokens")
+    return requests === undefined && tokens === undefined ? undefined : { requests, tokens }
+  }
+
+// -----------------------------------------------------------------------------
+// constructors
+// -----------------------------------------------------------------------------
+
+/**
+ * - `model`: as the provider names it.
+ * - `apiKey`: a key, or the `Config` that holds it; without one no authorization is sent.
+ * - `provider`: how errors, spans and records name it. Default `"openai"`; a name of {@link dialects} brings its base URL.
+ * - `baseUrl`: up to, and without, `/chat/completions`. Default: that of the provider.
+ * - `headers`: sent with every request.
+ * - `traceHeaders`: whether the provider is sent the trace of the attempt. Default `false`.
+ *
+ * @since 0.1.0
+ * @category options
+ */
+export interface Options {
+  readonly model: string
+  readonly apiKey?: Redacted.Redacted | Config.Config<Redacted.Redacted> | undefined
+  readonly provider?: string | undefined
+  readonly baseUrl?: string | undefined
+  readonly headers?: Readonly<Record<string, string>> | undefined
+  readonly traceHeaders?: boolean | undefined
+}
+
+const format = (provider: string, model: string): Endpoint.WireFormat => {
+  const dialect = dialects.get(provider) ?? plain
+  return { encode: encode(provider, model, dialect), decode, decoder, limits: limits(provider) }
+}
+
+/**
+ * A model over Chat Completions. Fails with a `ConfigError` where the key is not configured.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (
+  options: Options
+): Effect.Effect<ChatModel.ChatModel, ConfigError.ConfigError, HttpClient.HttpClient> =>
+  Effect.gen(function* () {
+    const client = yield* HttpClient.HttpClient
+    const key = yield* Endpoint.key(options.apiKey)
+    const provider = options.provider ?? "openai"
+    const baseUrl = yield* Endpoint.baseUrl(options.baseUrl ?? dialects.get(provider)?.baseUrl, provider)
+    const endpoint: Endpoint.Endpoint = {
+      provider,
+      model: options.model,
+      url: () => `${baseUrl}/chat/completions`,
+      headers: { ...(key === undefined ? {} : { authorization: `Bearer ${key}` }), ...options.headers },
+      secrets: key === undefined ? [] : [key],
+      traceHeaders: options.traceHeaders
+    }
+    return Endpoint.model(client, endpoint, format(provider, options.model))
+  })
+
+/**
+ * A model behind an Azure OpenAI deployment, with Azure's own URL and `api-key` header.
+ *
+ * - `endpoint`: e.g. `https://my-resource.openai.azure.com`.
+ * - `deployment`: the name of the deployment.
+ * - `apiVersion`: Default `2024-10-21`, the newest general release.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const azure = (
+  options: Omit<Options, "model" | "baseUrl" | "provider"> & {
+    readonly endpoint: string
+    readonly deployment: string
+    readonly apiVersion?: string | undefined
+  }
+): Effect.Effect<ChatModel.ChatModel, ConfigError.ConfigError, HttpClient.HttpClient> =>
+  Effect.gen(function* () {
+    const client = yield* HttpClient.HttpClient
+    const key = yield* Endpoint.key(options.apiKey)
+    const provider = "azure-openai"
+    const baseUrl = yield* Endpoint.baseUrl(options.endpoint, provider)
+    const path = `openai/deployments/${encodeURIComponent(options.deployment)}/chat/completions`
+    const endpoint: Endpoint.Endpoint = {
+      provider,
+      model: options.deployment,
+      url: () => `${baseUrl}/${path}?api-version=${options.apiVersion ?? "2024-10-21"}`,
+      headers: { ...(key === undefined ? {} : { "api-key": key }), ...options.headers },
+      secrets: key === undefined ? [] : [key],
+      traceHeaders: options.traceHeaders
+    }
+    return Endpoint.model(client, endpoint, format(provider, options.deployment))
+  })
+
+/**
+ * The model of the application, over Chat Completions.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = (
+  options: Options
+): Layer.Layer<ChatModel.ChatModel, ConfigError.ConfigError, HttpClient.HttpClient> => ChatModel.layer(make(options))
+
+/**
+ * The same with every option from a `Config`.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerConfig = (
+  options: Config.Config.Wrap<Endpoint.Plain<Options>>
+): Layer.Layer<ChatModel.ChatModel, ConfigError.ConfigError, HttpClient.HttpClient> =>
+  ChatModel.layer(Effect.flatMap(Config.unwrap(options), make))

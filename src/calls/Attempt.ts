@@ -19,7 +19,7 @@ import * as Schedule from "effect/Schedule"
 import * as Tracer from "effect/Tracer"
 import type { LlmError } from "../errors/LlmError.js"
 import * as Deadline from "../policies/Deadline.js"
-import * as RetryPolicy from "../policies/RetryPolicy.js"
+import * as RetryDecision from "../policies/RetryDecision.js"
 import * as Call from "./Call.js"
 import { type AttemptRecord, targetName } from "./CallRecord.js"
 
@@ -151,7 +151,7 @@ const begin = (
     outcome: "interrupted"
   }
   const fallback = Call.peek(context, Fallback)
-  const decision = iteration === undefined ? undefined : RetryPolicy.findDecision(iteration.output)
+  const decision = iteration === undefined ? undefined : RetryDecision.findDecision(iteration.output)
   if (fallback !== undefined && fallback.from !== targetName(target)) draft.fallback = fallback
   if (decision !== undefined && decision.verdict._tag === "Retry") {
     draft.retry = { delayMillis: decision.verdict.delay, reason: decision.verdict.reason }

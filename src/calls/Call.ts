@@ -29,7 +29,7 @@ import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import * as Tracer from "effect/Tracer"
 import { isLlmError, type LlmError } from "../errors/LlmError.js"
-import * as RetryPolicy from "../policies/RetryPolicy.js"
+import * as RetryDecision from "../policies/RetryDecision.js"
 import { type AttemptRecord, type CallRecord, type Outcome, servedBy, targetName, waitedMillis } from "./CallRecord.js"
 
 /**
@@ -175,7 +175,7 @@ export const open = (
   return Effect.map(span, (span) => {
     const services = new Map(outer.unsafeMap)
     services.set(CurrentCall.key, call)
-    services.set(RetryPolicy.Listener.key, listener(call))
+    services.set(RetryDecision.Listener.key, listener(call))
     if (span !== undefined) services.set(Tracer.ParentSpan.key, span)
     return {
       call,
@@ -218,8 +218,8 @@ export const around = <A, E, R>(
 /** Inside a call a decision is one line; whether giving up is the end is for the call to tell. */
 const listener =
   (call: Call) =>
-  (decision: RetryPolicy.Decision): Effect.Effect<void> => {
-    const [line, annotations] = RetryPolicy.describe(decision)
+  (decision: RetryDecision.Decision): Effect.Effect<void> => {
+    const [line, annotations] = RetryDecision.describe(decision)
     if (decision.verdict._tag === "GiveUp") {
       call.gaveUp = line
       return Effect.void

@@ -23,7 +23,7 @@ import * as Runtime from "effect/Runtime"
 import * as Schedule from "effect/Schedule"
 import * as LlmError from "../errors/LlmError.js"
 import * as Deadline from "../policies/Deadline.js"
-import * as RetryPolicy from "../policies/RetryPolicy.js"
+import { announced } from "../policies/RetryDecision.js"
 import * as Attempt from "./Attempt.js"
 import * as Call from "./Call.js"
 
@@ -55,7 +55,7 @@ export const retry: {
     policy: Schedule.Schedule<Out, LlmError.LlmError, R2>
   ): Effect.Effect<A, E, R | R2> =>
     Effect.catchAll(self, (error) =>
-      Effect.flatMap(Schedule.driver(RetryPolicy.announced(policy)), (driver) => again(self, error, driver))
+      Effect.flatMap(Schedule.driver(announced(policy)), (driver) => again(self, error, driver))
     )
 )
 

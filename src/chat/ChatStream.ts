@@ -27,7 +27,7 @@ import * as Attempt from "../calls/Attempt.js"
 import * as Resilience from "../calls/Resilience.js"
 import type { LlmError, TimeoutPhase } from "../errors/LlmError.js"
 import * as Deadline from "../policies/Deadline.js"
-import * as RetryPolicy from "../policies/RetryPolicy.js"
+import { announced } from "../policies/RetryDecision.js"
 import type * as Chat from "./Chat.js"
 
 /**
@@ -239,17 +239,14 @@ export const retry = <Out>(source: Source, policy: Schedule.Schedule<Out, LlmErr
   Effect.suspend(() => {
     let driver: Schedule.ScheduleDriver<Out, LlmError> | undefined
     return replaying(source, (error) =>
-      Effect.flatMap(
-        driver === undefined ? Schedule.driver(RetryPolicy.announced(policy)) : Effect.succeed(driver),
-        (started) => {
-          driver = started
-          return Effect.matchEffect(started.next(error), {
-            onFailure: () => Effect.fail(error),
-            onSuccess: () =>
-              Effect.map(started.iterationMeta, (meta) => provided(source, Schedule.CurrentIterationMetadata, meta))
-          })
-        }
-      )
+      Effect.flatMap(driver === undefined ? Schedule.driver(announced(policy)) : Effect.succeed(driver), (started) => {
+        driver = started
+        return Effect.matchEffect(started.next(error), {
+          onFailure: () => Effect.fail(error),
+          onSuccess: () =>
+            Effect.map(started.iterationMeta, (meta) => provided(source, Schedule.CurrentIterationMetadata, meta))
+        })
+      })
     )
   })
 

@@ -3,8 +3,8 @@
  *
  * Providers call {@link response} for a failing status, {@link answer} and {@link unreadable} for a whole 200 body,
  * {@link event} for every event of a 200 stream and {@link transport} for what `fetch` threw. Signals are trusted in
- * this order: `x-should-retry` > codes > types > statuses > words of the error message field. The tables stand in
- * `ProviderFacts`, the digging in `ErrorBody`, the waits in `RetryHint`, the thrown values in `Transport`.
+ * this order: `x-should-retry` > codes > types > statuses > words of the error message field. The weighing is in `Verdict`,
+ * the tables in `ProviderFacts`, the digging in `ErrorBody`, the waits in `RetryHint`, the thrown values in `Transport`.
  *
  * Gotchas: everything is pure, takes the time as an argument and never throws. {@link answer} and {@link event} cost a
  * few property reads on the happy path. A hint is set only on errors that waiting helps.
@@ -23,13 +23,13 @@
  *
  * @since 0.1.0
  */
-import * as Duration from "effect/Duration"
 import * as ErrorBody from "./ErrorBody.js"
 import * as ErrorMessage from "./ErrorMessage.js"
 import * as LlmError from "./LlmError.js"
 import * as ProviderFacts from "./ProviderFacts.js"
-import * as RetryHint from "./RetryHint.js"
+import type * as RetryHint from "./RetryHint.js"
 import * as Transport from "./Transport.js"
+import { type Context, classify, type EventContext, type Meta, make, optional, requestId } from "./Verdict.js"
 
 export {
   /**
@@ -46,29 +46,33 @@ export {
   isAbort
 } from "./Transport.js"
 
-/**
- * Who was asked, and what must never be shown: `secrets` are literal strings scrubbed from every message.
- *
- * @since 0.1.0
- * @category models
- */
-export interface Context {
-  readonly provider: string
-  readonly model?: string | undefined
-  readonly secrets?: ReadonlyArray<string> | undefined
-}
-
-/**
- * A response and when it arrived; header names in lower case, `now` in epoch milliseconds.
- *
- * @since 0.1.0
- * @category models
- */
-export interface Meta extends Context {
-  readonly status: number
-  readonly headers: RetryHint.Headers
-  readonly now: number
-}
+export {
+  /**
+   * @since 0.1.0
+   * @category models
+   */
+  type Context,
+  /**
+   * @since 0.1.0
+   * @category constants
+   */
+  dayLongWait,
+  /**
+   * @since 0.1.0
+   * @category models
+   */
+  type EventContext,
+  /**
+   * @since 0.1.0
+   * @category models
+   */
+  type Meta,
+  /**
+   * @since 0.1.0
+   * @category getters
+   */
+  requestId
+} from "./Verdict.js"
 
 /**
  * A whole failed response.
@@ -81,18 +85,6 @@ export interface ResponseInput extends Meta {
 }
 
 /**
- * The context of a stream's events; what is known of its response is optional.
- *
- * @since 0.1.0
- * @category models
- */
-export interface EventContext extends Context {
-  readonly status?: number | undefined
-  readonly headers?: RetryHint.Headers | undefined
-  readonly now?: number | undefined
-}
-
-/**
  * Where a transport failed: `body` reads a whole answer, `stream` the events of one.
  *
  * @since 0.1.0
@@ -100,211 +92,7 @@ export interface EventContext extends Context {
  */
 export type Stage = "before-send" | "before-headers" | "body" | "stream" | "decode"
 
-/**
- * A stated wait from this on is a spent daily quota and no rate limit: 6 hours. Rolling windows of a day (Groq, OpenAI)
- * name minutes to a few hours and pass; nobody who holds a call open waits for a quarter of a day.
- *
- * @since 0.1.0
- * @category constants
- */
-export const dayLongWait: Duration.Duration = Duration.hours(6)
-
-const DAY_LONG = 6 * 3_600_000
-
 const NO_HEADERS: RetryHint.Headers = {}
-
-/** Where providers put the id that their support asks for; the most specific first. */
-const REQUEST_IDS = [
-  "x-request-id",
-  "request-id",
-  "apim-request-id",
-  "x-ms-request-id",
-  "x-amzn-requestid",
-  "x-generation-id",
-  "x-groq-request-id",
-  "nvcf-reqid",
-  "x-trace-id",
-  "cf-ray"
-]
-
-/** The kinds that waiting helps; only they carry a hint. */
-const PASSING: ReadonlySet<LlmError.Tag> = new Set<LlmError.Tag>([
-  "RateLimited",
-  "Overloaded",
-  "ServerError",
-  "Timeout",
-  "ConnectionError",
-  "InvalidResponse"
-])
-
-/** The kinds that say nothing about whether the request was run. */
-const UNDECIDED: ReadonlySet<LlmError.Tag> = new Set<LlmError.Tag>([
-  "ServerError",
-  "Timeout",
-  "ConnectionError",
-  "InvalidResponse"
-])
-
-const make = (kind: ProviderFacts.Kind, fields: LlmError.Fields, extra: Extra): LlmError.LlmError => {
-  switch (kind) {
-    case "RateLimited":
-      return new LlmError.RateLimited(extra.scope === undefined ? fields : { ...fields, scope: extra.scope })
-    case "Timeout":
-      return new LlmError.Timeout({ ...fields, phase: extra.phase ?? "attempt" })
-    case "QuotaExhausted":
-      return new LlmError.QuotaExhausted(fields)
-    case "Overloaded":
-      return new LlmError.Overloaded(fields)
-    case "ServerError":
-      return new LlmError.ServerError(fields)
-    case "ConnectionError":
-      return new LlmError.ConnectionError(fields)
-    case "AuthError":
-      return new LlmError.AuthError(fields)
-    case "PermissionDenied":
-      return new LlmError.PermissionDenied(fields)
-    case "ModelNotFound":
-      return new LlmError.ModelNotFound(fields)
-    case "ContextLengthExceeded":
-      return new LlmError.ContextLengthExceeded(fields)
-    case "ContentFiltered":
-      return new LlmError.ContentFiltered(fields)
-    case "InvalidRequest":
-      return new LlmError.InvalidRequest(fields)
-    case "InvalidResponse":
-      return new LlmError.InvalidResponse(fields)
-  }
-}
-
-interface Extra {
-  readonly scope?: "requests" | "tokens" | "day" | undefined
-  readonly phase?: LlmError.TimeoutPhase | undefined
-}
-
-interface Verdict {
-  readonly kind: ProviderFacts.Kind
-  /** the code that decided, else the first one there is */
-  readonly code: string | undefined
-  /** decided by a status, so that words may narrow it further */
-  readonly byStatus: boolean
-}
-
-/** Text as the tables of words expect it: lower case, plain apostrophes, whitespace folded, at most 4 kB. */
-const plain = (text: string): string =>
-  text
-    .slice(0, 4096)
-    .toLowerCase()
-    .replace(/[\u2018\u2019]/g, "'")
-    .replace(/\s+/g, " ")
-
-const judge = (body: ErrorBody.ErrorBody, codes: ReadonlyArray<string>, status: number, provider: string): Verdict => {
-  let kind: ProviderFacts.Kind | undefined
-  let code: string | undefined
-  for (const candidate of codes) {
-    kind = ProviderFacts.ofCode(candidate, provider)
-    if (kind !== undefined) {
-      code = candidate
-      break
-    }
-  }
-  let byStatus = false
-  if (kind === undefined && status >= 500 && codes.some(ProviderFacts.blamesCaller)) kind = "InvalidRequest"
-  if (kind === undefined) {
-    for (const inner of [...body.statuses, status]) {
-      kind ??= ProviderFacts.ofStatus(inner, body.html, provider)
-    }
-    byStatus = kind !== undefined
-  }
-  for (const message of body.messages) {
-    const said = ProviderFacts.ofWords(plain(message), kind, byStatus)
-    if (said !== undefined) {
-      kind = said
-      break
-    }
-  }
-  for (let i = 0; kind === undefined && i < codes.length; i++) kind = ProviderFacts.ofWeakCode(codes[i] ?? "")
-  // a size that is refused does not pass by waiting, whatever limit it broke
-  if (kind === "RateLimited" && status === 413) kind = "ContextLengthExceeded"
-  return { kind: kind ?? "ServerError", code: code ?? codes.find((c) => !/^\d+$/.test(c)) ?? codes[0], byStatus }
-}
-
-/**
- * The id that the provider's support asks for, from the headers of any response.
- *
- * @since 0.1.0
- * @category getters
- */
-export const requestId = (headers: RetryHint.Headers): string | undefined => {
-  for (const name of REQUEST_IDS) if (headers[name]) return headers[name]
-  return undefined
-}
-
-/** An edge's `cf-ray` says less than an id in the body. */
-const requestIdOf = (headers: RetryHint.Headers, body: ErrorBody.ErrorBody): string | undefined => {
-  const id = requestId(headers)
-  return id === undefined || id === headers["cf-ray"] ? (body.requestId ?? id) : id
-}
-
-const deliveryOf = (kind: LlmError.Tag, status: number): LlmError.Delivery =>
-  status < 400 || (UNDECIDED.has(kind) && status !== 409 && status !== 425) ? "unknown" : "rejected"
-
-const optional = (context: Context, status: number | undefined, code?: string, id?: string) => {
-  const secrets = context.secrets ?? []
-  return {
-    ...(context.model === undefined ? {} : { model: context.model }),
-    ...(status !== undefined && Number.isInteger(status) ? { status } : {}),
-    ...(code ? { code: ErrorMessage.clean(code, secrets, 100) } : {}),
-    ...(id ? { requestId: ErrorMessage.clean(id, secrets, 200) } : {})
-  }
-}
-
-const classify = (context: Meta, body: ErrorBody.ErrorBody): LlmError.LlmError => {
-  const { headers, now, provider, status } = context
-  const thrown = headers["x-amzn-errortype"]
-  const codes = thrown === undefined ? body.codes : [thrown.split(":")[0] ?? "", ...body.codes]
-  const verdict = judge(body, codes, status, provider.toLowerCase())
-  let kind = verdict.kind
-  let wait =
-    PASSING.has(kind) || kind === "QuotaExhausted"
-      ? RetryHint.decide({ provider, now, headers, fields: body.waits, messages: body.messages, echoed: body.headers })
-      : undefined
-  const words = plain(body.messages.join(" "))
-  if (kind === "RateLimited") {
-    const stated = wait?.stated === true ? Duration.toMillis(wait.duration) : undefined
-    if (
-      body.quotas.some((quota) => quota === "0" || /per_?day/i.test(quota)) ||
-      (stated === undefined ? ProviderFacts.isDaily(words) : stated >= DAY_LONG)
-    ) {
-      kind = "QuotaExhausted"
-    }
-  } else if (
-    kind === "QuotaExhausted" &&
-    status === 402 &&
-    verdict.byStatus &&
-    headers["retry-after"] !== undefined &&
-    provider.includes("openrouter")
-  ) {
-    // OpenRouter names a time on a 402 only while other requests in flight hold the money
-    kind = "RateLimited"
-  }
-  const ordered = headers["x-should-retry"]
-  const should = ordered === "true" ? true : ordered === "false" ? false : undefined
-  if (!PASSING.has(kind) && should !== true) wait = undefined
-  const message =
-    body.messages[0] ?? verdict.code ?? (status >= 400 ? ErrorMessage.ofStatus(status) : "an error without a message")
-  return make(
-    kind,
-    {
-      provider,
-      message: ErrorMessage.clean(message, context.secrets ?? []) || ErrorMessage.ofStatus(status),
-      delivery: deliveryOf(kind, status),
-      ...optional(context, status, verdict.code, requestIdOf(headers, body)),
-      ...(wait === undefined ? {} : { hint: wait.duration }),
-      ...(should === undefined || should === PASSING.has(kind) ? {} : { retryable: should })
-    },
-    { scope: kind === "RateLimited" ? ProviderFacts.scope(`${words} ${codes.join(" ").toLowerCase()}`) : undefined }
-  )
-}
 
 /** Runs a classification; what cannot even be read (a hostile getter, a broken proxy) is a broken answer. */
 const safely = <A>(context: Context, status: number | undefined, run: () => A): A | LlmError.LlmError => {
@@ -362,7 +150,12 @@ type Json = { readonly [key: string]: unknown }
 
 const isObject = (u: unknown): u is Json => typeof u === "object" && u !== null
 
-const filled = (u: unknown): boolean => u != null && u !== false && u !== "" && u !== 0
+/** Whether a field says something: `null`, `false`, `""`, `0` and `{}` do not. */
+const filled = (u: unknown): boolean => {
+  if (typeof u !== "object" || u === null) return u != null && u !== false && u !== "" && u !== 0
+  for (const _ in u) return true
+  return false
+}
 
 const string = (u: unknown): string | undefined => (typeof u === "string" ? u : undefined)
 
@@ -474,7 +267,7 @@ const empty = (body: Json): boolean => {
     )
   }
   if (body.usageMetadata !== undefined) return true
-  for (const _ in body) return false
+  for (const key in body) if (body[key] != null) return false
   return true
 }
 

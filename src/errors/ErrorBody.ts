@@ -199,11 +199,13 @@ export const dig = (root: unknown): ErrorBody => {
     if (message === "") return
     node.messages.push(message)
     let rest = message.slice(0, 300)
+    const names: Array<string> = []
     for (let named = NAMED.exec(rest); named !== null; named = NAMED.exec(rest)) {
       // the last name is the innermost
-      if (named[1] !== undefined) node.codes.unshift(named[1])
+      if (named[1] !== undefined) names.unshift(named[1])
       rest = rest.slice(named[0].length)
     }
+    node.codes.push(...names)
     const alone = ALONE.exec(rest)
     const code = alone?.[1] ?? alone?.[2]
     if (code !== undefined) node.codes.push(code)

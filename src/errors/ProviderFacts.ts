@@ -30,58 +30,46 @@ export type Kind = Exclude<LlmError.Tag, "StreamInterrupted" | "CircuitOpen" | "
 // -- codes
 
 /** Numbers that only their own provider explains. */
-const NUMBERS: ReadonlyArray<readonly [provider: RegExp, facts: ReadonlyMap<string, Kind>]> = [
+const NUMBERS: ReadonlyArray<readonly [provider: RegExp, facts: ReadonlyArray<readonly [Kind, numbers: string]>]> = [
   [
     /zhipu|bigmodel|glm|z-?ai$/,
-    new Map<string, Kind>([
-      ["1113", "QuotaExhausted"],
-      ["1211", "ModelNotFound"],
-      ["1261", "ContextLengthExceeded"],
-      ["1301", "ContentFiltered"],
-      ["1302", "RateLimited"],
-      ["1303", "RateLimited"],
-      ["1304", "QuotaExhausted"],
-      ["1305", "Overloaded"],
-      ["1308", "QuotaExhausted"],
-      ["1310", "QuotaExhausted"]
-    ])
+    [
+      ["QuotaExhausted", "1113 1304 1308 1310"],
+      ["RateLimited", "1302 1303"],
+      ["Overloaded", "1305"],
+      ["ModelNotFound", "1211"],
+      ["ContextLengthExceeded", "1261"],
+      ["ContentFiltered", "1301"]
+    ]
   ],
   [
     /minimax/,
-    new Map<string, Kind>([
-      ["1000", "ServerError"],
-      ["1001", "Timeout"],
-      ["1002", "RateLimited"],
-      ["1004", "AuthError"],
-      ["1008", "QuotaExhausted"],
-      ["1013", "ServerError"],
-      ["1024", "ServerError"],
-      ["1026", "ContentFiltered"],
-      ["1027", "ContentFiltered"],
-      ["1033", "ServerError"],
-      ["1039", "RateLimited"],
-      ["2013", "InvalidRequest"],
-      ["2049", "AuthError"],
-      ["2056", "QuotaExhausted"]
-    ])
+    [
+      ["RateLimited", "1002 1039"],
+      ["QuotaExhausted", "1008 2056"],
+      ["Timeout", "1001"],
+      ["AuthError", "1004 2049"],
+      ["ContentFiltered", "1026 1027"],
+      ["InvalidRequest", "2013"],
+      ["ServerError", "1000 1013 1024 1033"]
+    ]
   ],
   [
     /mistral/,
-    new Map<string, Kind>([
-      ["1300", "RateLimited"],
-      ["3051", "ContextLengthExceeded"],
-      ["3505", "Overloaded"]
-    ])
+    [
+      ["RateLimited", "1300"],
+      ["Overloaded", "3505"],
+      ["ContextLengthExceeded", "3051"]
+    ]
   ],
   [
     /cloudflare/,
-    new Map<string, Kind>([
-      ["3036", "QuotaExhausted"],
-      ["3040", "Overloaded"],
-      ["4006", "QuotaExhausted"],
-      ["5007", "ModelNotFound"],
-      ["10000", "AuthError"]
-    ])
+    [
+      ["QuotaExhausted", "3036 4006"],
+      ["Overloaded", "3040"],
+      ["ModelNotFound", "5007"],
+      ["AuthError", "10000"]
+    ]
   ]
 ]
 
@@ -165,8 +153,8 @@ const first = (table: ReadonlyArray<readonly [Kind, RegExp]>, key: string): Kind
 export const ofCode = (code: string, provider: string): Kind | undefined => {
   const key = normal(code)
   if (/^\d+$/.test(key)) {
-    for (const [name, facts] of NUMBERS) if (name.test(provider)) return facts.get(key)
-    return undefined
+    const facts = NUMBERS.find(([name]) => name.test(provider))?.[1]
+    return facts?.find(([, numbers]) => numbers.split(" ").includes(key))?.[0]
   }
   return first(STEMS, key)
 }

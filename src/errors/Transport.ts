@@ -70,7 +70,7 @@ const CODES: ReadonlyMap<string, Fault> = new Map(
 
 /** Families of codes. */
 const FAMILIES: ReadonlyArray<readonly [Fault, RegExp]> = [
-  ["certificate", /CERT(?!IFICATE_REQUIRED$)|UNABLE_TO_/],
+  ["certificate", /CERT|UNABLE_TO_/],
   ["refused", /^(?:ERR_SSL_|ERR_TLS_|EAI_|ERR_DNS|ERR_PROXY)/],
   ["timeout", /TIME_?D?_?OUT$/]
 ]

@@ -285,6 +285,11 @@ export type Response = typeof Response.Type
  * One event of a streamed answer. `Start` comes first, `Finish` last and only if the provider's own end was seen; a
  * `ToolCall` comes when it is whole and parsed.
  *
+ * `Reset` (in `restart` mode) takes back everything before it: attempt number `attempt` of this stream begins, because the
+ * one before failed with `cause`. `Seam` (in `continue` mode) marks where, after `offset` characters of text, the next
+ * attempt goes on, by which method it was asked to, how many repeated characters were cut off there (`overlap`), and
+ * whether it started over instead (`startedOver`).
+ *
  * @since 0.1.0
  * @category models
  */
@@ -299,6 +304,13 @@ export const Event = Schema.Union(
   Schema.TaggedStruct("ReasoningDelta", { text: Schema.String }),
   Schema.TaggedStruct("ToolCall", ToolCall.fields),
   Schema.TaggedStruct("Usage", { usage: Usage }),
+  Schema.TaggedStruct("Reset", { attempt: Schema.Int, cause: Schema.String }),
+  Schema.TaggedStruct("Seam", {
+    offset: Schema.Int,
+    method: Schema.Literal("prefill", "turn"),
+    overlap: Schema.Int,
+    startedOver: Schema.Boolean
+  }),
   Schema.TaggedStruct("Finish", { reason: FinishReason })
 )
 

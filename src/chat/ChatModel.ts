@@ -4,8 +4,8 @@
  * A leaf ({@link make}) is one target; every request to it is one attempt. {@link retry}, {@link timeout},
  * {@link deadline} and {@link orElse} take models and give models, so that a composition can be named, put into a layer,
  * served and streamed like a leaf. For `generate` each is the combinator of `Resilience`; for `stream` it is the same
- * with the rule of `strict` mode: once content was delivered nothing is replayed, and what was delivered is a prefix of
- * exactly one attempt.
+ * with the rules of `Replay`, by default those of `strict` mode: once content was delivered nothing is replayed, and what
+ * was delivered is a prefix of exactly one attempt.
  *
  * Gotchas: the order is the order of the pipe, inside out. Put `timeout` before `retry` (one attempt each) and `deadline`
  * last (everything together).
@@ -44,6 +44,8 @@ import * as Resilience from "../calls/Resilience.js"
 import * as LlmError from "../errors/LlmError.js"
 import type * as Chat from "./Chat.js"
 import * as ChatStream from "./ChatStream.js"
+import * as Continuation from "./Continuation.js"
+import * as Replay from "./Replay.js"
 
 /**
  * @since 0.1.0
@@ -64,7 +66,7 @@ export type TypeId = typeof TypeId
  * @category models
  */
 export interface ChatModel extends Pipeable {
-  readonly [TypeId]: (request: Chat.Request) => ChatStream.Source
+  readonly [TypeId]: Replay.Candidate
   readonly name: string
   readonly generate: (request: Chat.Request) => Effect.Effect<Chat.Response, LlmError.LlmError>
   readonly stream: (request: Chat.Request) => Stream.Stream<Chat.Event, LlmError.LlmError>
@@ -99,6 +101,7 @@ interface Parts {
   readonly name: string
   readonly generate: (request: Chat.Request) => Effect.Effect<Chat.Response, LlmError.LlmError>
   readonly source: (request: Chat.Request) => ChatStream.Source
+  readonly continuation: Continuation.Method | undefined
 }
 
 /** A model of parts: each request is a call where none is open. */
@@ -113,7 +116,7 @@ const compose = (parts: Parts, attributes: Record<string, unknown> = {}): ChatMo
       return opening === undefined ? parts.source(request) : ChatStream.evidenced(opening, () => parts.source(request))
     })
   return Object.assign(Object.create(Proto), {
-    [TypeId]: source,
+    [TypeId]: { open: source, continuation: parts.continuation },
     name: parts.name,
     generate: (request: Chat.Request) => Call.around(parts.generate(request), parts.name, implicit),
     stream: (request: Chat.Request) => ChatStream.toStream(source(request))
@@ -125,7 +128,8 @@ const compose = (parts: Parts, attributes: Record<string, unknown> = {}): ChatMo
 // -----------------------------------------------------------------------------
 
 /**
- * How a leaf asks its target. `open` is the form that the providers of this library use for streams.
+ * How a leaf asks its target. `open` is the form that the providers of this library use for streams; `continuation` is how
+ * the model is asked to go on after a cut, by default what `Continuation.methodOf` knows of it.
  *
  * @since 0.1.0
  * @category models
@@ -136,6 +140,7 @@ export interface Leaf extends Attempt.Target {
     attempt: Attempt.Attempt
   ) => Effect.Effect<Chat.Response, LlmError.LlmError>
   readonly open: (request: Chat.Request, attempt: Attempt.Attempt) => ChatStream.Source
+  readonly continuation?: Continuation.Method | undefined
 }
 
 /**
@@ -160,10 +165,13 @@ export const fromLeaf = (leaf: Leaf): ChatModel => {
       },
       source: (request) => {
         const once = Effect.withFiberRuntime<ChatStream.Pull, never, Scope.Scope>((fiber) =>
-          ChatStream.evidenced(Attempt.open(fiber, target), ({ attempt }) => leaf.open(request, attempt), noteEvent)
+          ChatStream.held(
+            ChatStream.evidenced(Attempt.open(fiber, target), ({ attempt }) => leaf.open(request, attempt), noteEvent)
+          )
         )
         return request.idempotent === false ? Effect.map(once, Effect.mapError(Option.map(onlyIfUnsent))) : once
-      }
+      },
+      continuation: leaf.continuation ?? Continuation.methodOf(target)
     },
     {
       "gen_ai.provider.name": target.provider,
@@ -228,21 +236,34 @@ export const stream = (request: Chat.Request): Stream.Stream<Chat.Event, LlmErro
 // -----------------------------------------------------------------------------
 
 /**
- * Retries by a policy, or by any schedule over `LlmError`; a stream only until its first content.
+ * What happens to a stream that breaks after content was delivered. Default `"strict"`: nothing is replayed then. See
+ * `Replay` for what each mode promises.
+ *
+ * @since 0.1.0
+ * @category options
+ */
+export interface ReplayOptions {
+  readonly mode?: Replay.Mode | undefined
+}
+
+/**
+ * Retries by a policy, or by any schedule over `LlmError`; a stream only until its first content, unless `mode` says
+ * otherwise.
  *
  * @since 0.1.0
  * @category combinators
  */
 export const retry: {
-  <Out>(policy: Schedule.Schedule<Out, LlmError.LlmError>): (self: ChatModel) => ChatModel
-  <Out>(self: ChatModel, policy: Schedule.Schedule<Out, LlmError.LlmError>): ChatModel
+  <Out>(policy: Schedule.Schedule<Out, LlmError.LlmError>, options?: ReplayOptions): (self: ChatModel) => ChatModel
+  <Out>(self: ChatModel, policy: Schedule.Schedule<Out, LlmError.LlmError>, options?: ReplayOptions): ChatModel
 } = dual(
-  2,
-  <Out>(self: ChatModel, policy: Schedule.Schedule<Out, LlmError.LlmError>): ChatModel =>
+  (args) => isChatModel(args[0]),
+  <Out>(self: ChatModel, policy: Schedule.Schedule<Out, LlmError.LlmError>, options?: ReplayOptions): ChatModel =>
     compose({
       name: self.name,
       generate: (request) => Resilience.retry(self.generate(request), policy),
-      source: (request) => ChatStream.retry(self[TypeId](request), policy)
+      source: (request) => Replay.retry(self[TypeId], request, policy, options?.mode ?? "strict"),
+      continuation: self[TypeId].continuation
     })
 )
 
@@ -282,9 +303,10 @@ export const timeout: {
         return request.idempotent === false ? Effect.mapError(once, onlyIfUnsent) : once
       },
       source: (request) => {
-        const once = ChatStream.limited(self[TypeId](request), timeouts, namedBy(self))
+        const once = ChatStream.limited(self[TypeId].open(request), timeouts, namedBy(self))
         return request.idempotent === false ? Effect.map(once, Effect.mapError(Option.map(onlyIfUnsent))) : once
-      }
+      },
+      continuation: self[TypeId].continuation
     })
 )
 
@@ -304,28 +326,46 @@ export const deadline: {
     compose({
       name: self.name,
       generate: (request) => Resilience.deadline(self.generate(request), duration, namedBy(self)),
-      source: (request) => ChatStream.limited(self[TypeId](request), { total: duration }, namedBy(self))
+      source: (request) => ChatStream.limited(self[TypeId].open(request), { total: duration }, namedBy(self)),
+      continuation: self[TypeId].continuation
     })
 )
 
 /**
+ * When another model is asked, and what happens to a stream then. `when` is by default `LlmError.isFallbackable`.
+ *
+ * @since 0.1.0
+ * @category options
+ */
+export interface FallbackOptions extends ReplayOptions {
+  readonly when?: (error: LlmError.LlmError) => boolean
+}
+
+/**
  * Asks another model when this one fails with an error that another target may mend: by default
- * `LlmError.isFallbackable`, or `when`. A stream goes over only until its first content.
+ * `LlmError.isFallbackable`, or `when`. A stream goes over only until its first content, unless `mode` says otherwise.
  *
  * @since 0.1.0
  * @category combinators
  */
 export const orElse: {
-  (that: ChatModel, options?: { readonly when?: (error: LlmError.LlmError) => boolean }): (self: ChatModel) => ChatModel
-  (self: ChatModel, that: ChatModel, options?: { readonly when?: (error: LlmError.LlmError) => boolean }): ChatModel
+  (that: ChatModel, options?: FallbackOptions): (self: ChatModel) => ChatModel
+  (self: ChatModel, that: ChatModel, options?: FallbackOptions): ChatModel
 } = dual(
   (args) => isChatModel(args[1]),
-  (self: ChatModel, that: ChatModel, options?: { readonly when?: (error: LlmError.LlmError) => boolean }): ChatModel =>
+  (self: ChatModel, that: ChatModel, options?: FallbackOptions): ChatModel =>
     compose({
       name: `${self.name} | ${that.name}`,
       generate: (request) => Resilience.orElse(self.generate(request), () => that.generate(request), options),
       source: (request) =>
-        ChatStream.orElse(self[TypeId](request), that[TypeId](request), options?.when ?? LlmError.isFallbackable)
+        Replay.orElse(
+          self[TypeId],
+          that[TypeId],
+          request,
+          options?.when ?? LlmError.isFallbackable,
+          options?.mode ?? "strict"
+        ),
+      continuation: self[TypeId].continuation
     })
 )
 
@@ -340,7 +380,13 @@ export const named: {
   (self: ChatModel, name: string): ChatModel
 } = dual(
   2,
-  (self: ChatModel, name: string): ChatModel => compose({ name, generate: self.generate, source: self[TypeId] })
+  (self: ChatModel, name: string): ChatModel =>
+    compose({
+      name,
+      generate: self.generate,
+      source: self[TypeId].open,
+      continuation: self[TypeId].continuation
+    })
 )
 
 const namedBy = (model: ChatModel): Resilience.Named => ({ provider: model.name })

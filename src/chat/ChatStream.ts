@@ -2,11 +2,11 @@
  * Streamed answers: what a model's `stream` is made of, and what can be made of it.
  *
  * Inside, a stream is a {@link Source}: an effect that opens it in a scope and answers with a {@link Pull}. The
- * combinators here work on sources, because replaying needs to know exactly what was delivered and to close the socket
- * of an attempt before the next one is opened; at the border each becomes a plain `Stream`.
+ * combinators work on sources, because replaying (`Replay`) needs to know exactly what was delivered and to close the
+ * socket of an attempt before the next one is opened; at the border each becomes a plain `Stream`.
  *
- * The promise of `strict` mode, the one there is: what was delivered is a prefix of exactly one attempt. A failed attempt
- * is replayed, at the same target or the next, only while nothing was delivered.
+ * {@link collect} gives the whole answer and {@link text} only its text; both keep the promises of the mode that the
+ * stream was made with.
  *
  * @since 0.1.0
  */
@@ -16,18 +16,14 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as ExecutionStrategy from "effect/ExecutionStrategy"
 import * as Exit from "effect/Exit"
 import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
-import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import * as Attempt from "../calls/Attempt.js"
 import * as Resilience from "../calls/Resilience.js"
-import type { LlmError, TimeoutPhase } from "../errors/LlmError.js"
+import { type LlmError, StreamInterrupted, type TimeoutPhase } from "../errors/LlmError.js"
 import * as Deadline from "../policies/Deadline.js"
-import { announced } from "../policies/RetryDecision.js"
 import type * as Chat from "./Chat.js"
 
 /**
@@ -69,6 +65,9 @@ export const collect = <E, R>(self: Stream.Stream<Chat.Event, E, R>): Effect.Eff
           answer = { ...answer, ...start }
           break
         }
+        case "Reset":
+          text.length = reasoning.length = toolCalls.length = 0
+          break
         case "TextDelta":
           text.push(event.text)
           break
@@ -100,19 +99,58 @@ export const collect = <E, R>(self: Stream.Stream<Chat.Event, E, R>): Effect.Eff
   })
 
 /**
- * Only the text.
+ * Only the text. Text alone cannot take anything back: a `Reset` after text was given out ends it with
+ * `StreamInterrupted`; collect a `restart` stream, or read its events.
  *
  * @since 0.1.0
  * @category combinators
  */
-export const text = <E, R>(self: Stream.Stream<Chat.Event, E, R>): Stream.Stream<string, E, R> =>
-  Stream.mapChunks(self, (chunk) =>
-    Chunk.filterMap(chunk, (event) => (event._tag === "TextDelta" ? Option.some(event.text) : Option.none()))
-  )
+export const text = <E, R>(self: Stream.Stream<Chat.Event, E, R>): Stream.Stream<string, E | StreamInterrupted, R> =>
+  Stream.suspend(() => {
+    let received = 0
+    let origin = { provider: "steadfast", model: "" }
+    return Stream.mapChunksEffect(self, (chunk) => {
+      const out: Array<string> = []
+      for (const event of chunk) {
+        if (event._tag === "TextDelta") {
+          out.push(event.text)
+          received += event.text.length
+        } else if (event._tag === "Start") origin = { provider: event.provider, model: event.model }
+        else if (event._tag === "Reset" && received > 0) {
+          return Effect.fail(
+            new StreamInterrupted({
+              ...origin,
+              message: `the answer began anew (${event.cause}), and text that was given out cannot be taken back`,
+              delivery: "unknown",
+              retryable: false,
+              received,
+              partial: ""
+            })
+          )
+        }
+      }
+      return Effect.succeed(Chunk.unsafeFromArray(out))
+    })
+  })
 
 // -----------------------------------------------------------------------------
 // sources
 // -----------------------------------------------------------------------------
+
+/**
+ * Whether an event is content: from the first one on, a stream can no longer be replayed unseen.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
+export const isContent = (event: Chat.Event): boolean =>
+  event._tag === "TextDelta" || event._tag === "ReasoningDelta" || event._tag === "ToolCall"
+
+/**
+ * @internal
+ */
+export const toChunk = (events: ReadonlyArray<Chat.Event>): Chunk.NonEmptyChunk<Chat.Event> =>
+  Chunk.unsafeFromArray(events) as Chunk.NonEmptyChunk<Chat.Event>
 
 /**
  * @since 0.1.0
@@ -130,8 +168,12 @@ export const fromStream = (stream: Stream.Stream<Chat.Event, LlmError>): Source 
     return next
   })
 
-/** Runs a source with something more in its context. */
-const provided = <I, S>(source: Source, tag: Context.Tag<I, S>, service: S): Source =>
+/**
+ * Runs a source with something more in its context.
+ *
+ * @internal
+ */
+export const provided = <I, S>(source: Source, tag: Context.Tag<I, S>, service: S): Source =>
   Effect.mapInputContext(source, (context: Context.Context<Scope.Scope>) => Context.add(context, tag, service))
 
 /**
@@ -187,84 +229,29 @@ export const evidenced = <O extends Opened>(
   })
 
 /**
- * Goes from source to source while nothing was delivered: `next` answers with the source that follows an error, or fails
- * to give up. The scope of a failed source is closed before the next is opened.
- */
-const replaying = (first: Source, next: (error: LlmError) => Effect.Effect<Source, LlmError>): Source =>
-  Effect.flatMap(Effect.context<Scope.Scope>(), (context) => {
-    const outer = Context.get(context, Scope.Scope)
-    let scope: Scope.CloseableScope | undefined
-    let pull: Pull = Effect.fail(Option.none())
-    let delivered = false
-    const open = (source: Source): Effect.Effect<void> =>
-      Effect.flatMap(Scope.fork(outer, ExecutionStrategy.sequential), (opened) => {
-        scope = opened
-        return Effect.map(
-          Effect.mapInputContext(source, () => Context.add(context, Scope.Scope, opened)),
-          (opened) => {
-            pull = opened
-          }
-        )
-      })
-    const replay = (error: LlmError): Pull =>
-      Effect.zipRight(
-        scope === undefined ? Effect.void : Scope.close(scope, Exit.fail(error)),
-        Effect.mapInputContext(
-          Effect.matchEffect(next(error), {
-            onFailure: (error) => Effect.fail(Option.some(error)),
-            onSuccess: (source) => Effect.zipRight(open(source), step)
-          }),
-          (_: Context.Context<never>) => context
-        )
-      )
-    const step: Pull = Effect.suspend(() =>
-      Effect.matchEffect(pull, {
-        onSuccess: (chunk) => {
-          delivered = true
-          return Effect.succeed(chunk)
-        },
-        onFailure: (failure) => (delivered || failure._tag === "None" ? Effect.fail(failure) : replay(failure.value))
-      })
-    )
-    return Effect.as(open(first), step)
-  })
-
-/**
- * Replays by a policy while nothing was delivered.
+ * Holds back what comes before the first content, so that a stream which fails before it can be replayed and nobody
+ * notices.
  *
  * @since 0.1.0
  * @category combinators
  */
-export const retry = <Out>(source: Source, policy: Schedule.Schedule<Out, LlmError>): Source =>
-  Effect.suspend(() => {
-    let driver: Schedule.ScheduleDriver<Out, LlmError> | undefined
-    return replaying(source, (error) =>
-      Effect.flatMap(driver === undefined ? Schedule.driver(announced(policy)) : Effect.succeed(driver), (started) => {
-        driver = started
-        return Effect.matchEffect(started.next(error), {
-          onFailure: () => Effect.fail(error),
-          onSuccess: () =>
-            Effect.map(started.iterationMeta, (meta) => provided(source, Schedule.CurrentIterationMetadata, meta))
-        })
-      })
-    )
-  })
-
-/**
- * Goes to another source, once, while nothing was delivered and `when` allows it.
- *
- * @since 0.1.0
- * @category combinators
- */
-export const orElse = (source: Source, that: Source, when: (error: LlmError) => boolean): Source =>
-  Effect.suspend(() => {
-    let used = false
-    return replaying(source, (error) => {
-      if (used || !when(error)) return Effect.fail(error)
-      used = true
-      return Effect.map(Resilience.fallingBack(error), (fallback) => provided(that, Attempt.Fallback, fallback))
+export const held = (source: Source): Source =>
+  Effect.map(source, (pull) => {
+    let waiting: Array<Chat.Event> | undefined = []
+    const next: Pull = Effect.flatMap(pull, (chunk) => {
+      if (waiting === undefined) return Effect.succeed(chunk)
+      waiting.push(...chunk)
+      if (!waiting.some((event) => isContent(event) || event._tag === "Finish")) return next
+      const events = waiting
+      waiting = undefined
+      return Effect.succeed(toChunk(events))
     })
+    return Effect.suspend(() => (waiting === undefined ? pull : next))
   })
+
+// -----------------------------------------------------------------------------
+// time
+// -----------------------------------------------------------------------------
 
 /**
  * How long a stream may take: for everything (`attempt` or `total`), to its first content, and between content. Only the

@@ -5,8 +5,6 @@
  * exactly one way: with `Finish` if the protocol's own end was seen, or with an error. A clean end of the bytes before
  * that is `StreamInterrupted`, never an answer; an error event is the error that it names.
  *
- * Nothing is emitted before the first content: a stream that fails before it can be replayed, and nobody will notice.
- *
  * @since 0.1.0
  */
 import * as Cause from "effect/Cause"
@@ -25,6 +23,7 @@ import * as Sse from "./Sse.js"
  * - `done` is true once nothing can follow, so that reading may stop.
  * - `end` is called once after the last event: it appends the rest (usage, `Finish`) if the protocol's end was seen,
  *   and answers with an error, or with `undefined` where the stream was merely cut.
+ * - `cursor` says where the stream stands.
  *
  * @since 0.1.0
  * @category models
@@ -33,10 +32,25 @@ export interface Decoder {
   readonly push: (event: Sse.Event, out: Array<Chat.Event>) => LlmError | undefined
   readonly done: () => boolean
   readonly end: (out: Array<Chat.Event>) => LlmError | undefined
+  readonly cursor: () => Cursor
 }
 
 /**
- * Who speaks, for the errors made here; `broken` classifies what went wrong beneath while the body was read.
+ * Where a stream stands: inside what, what it is known to have cost so far, and from where the provider can be asked for
+ * the rest of this very answer, if it keeps it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Cursor {
+  readonly inside: "nothing" | "text" | "reasoning" | "tool-call"
+  readonly usage: Chat.Usage | undefined
+  readonly resume?: { readonly id: string; readonly after: number } | undefined
+}
+
+/**
+ * Who speaks, for the errors made here; `broken` classifies what went wrong beneath while the body was read,
+ * and `moved` hears where the stream stands after each piece.
  *
  * @since 0.1.0
  * @category models
@@ -46,16 +60,8 @@ export interface Origin<E> {
   readonly model: string
   readonly requestId?: string | undefined
   readonly broken: (error: E) => LlmError
+  readonly moved: (cursor: Cursor) => void
 }
-
-/**
- * Whether an event is content: from the first one on, a stream can no longer be replayed unseen.
- *
- * @since 0.1.0
- * @category predicates
- */
-export const isContent = (event: Chat.Event): boolean =>
-  event._tag === "TextDelta" || event._tag === "ReasoningDelta" || event._tag === "ToolCall"
 
 /**
  * Events from bytes: each pull reads until there is something to hand out.
@@ -81,7 +87,6 @@ export const decode = <E>(
     onSuccess: (pieces) => {
       const out: Array<Chat.Event> = []
       ended = state.read(pieces, out)
-      if (ended === undefined && decoder.done()) ended = state.end(out) ?? "end"
       return handOut(out)
     },
     onFailure: (cause) => {
@@ -100,28 +105,26 @@ const failureOf = <E>(cause: Cause.Cause<Option.Option<E>>): Option.Option<E> | 
   return failure._tag === "None" ? undefined : failure.value
 }
 
+/** As much of a cut answer as an error carries: its end, for whoever wants to show or mend it. */
+const maxPartial = 65_536
+
 /** The part without a runtime: bytes in, events and at most one error out. */
 const makeState = <E>(decoder: Decoder, origin: Origin<E>) => {
   const parser = Sse.make()
-  const text: Array<string> = []
+  let partial: Array<string> = []
+  let kept = 0
   let received = 0
-  let held: Array<Chat.Event> | undefined = []
 
-  /** Holds back what comes before the first content, and counts what is handed out. */
-  const release = (events: Array<Chat.Event>, out: Array<Chat.Event>): void => {
-    let ready = events
-    if (held !== undefined) {
-      held.push(...events)
-      if (!events.some((event) => isContent(event) || event._tag === "Finish")) return
-      ready = held
-      held = undefined
+  const count = (out: ReadonlyArray<Chat.Event>): void => {
+    for (const event of out) {
+      if (event._tag !== "TextDelta") continue
+      received += event.text.length
+      kept += event.text.length
+      partial.push(event.text)
     }
-    for (const event of ready) {
-      if (event._tag === "TextDelta") {
-        received += event.text.length
-        text.push(event.text)
-      }
-      out.push(event)
+    if (kept > 2 * maxPartial) {
+      partial = [partial.join("").slice(-maxPartial)]
+      kept = maxPartial
     }
   }
 
@@ -135,7 +138,7 @@ const makeState = <E>(decoder: Decoder, origin: Origin<E>) => {
       code: cause?.code,
       cause: cause?.cause,
       received,
-      partial: text.join("")
+      partial: partial.join("").slice(-maxPartial)
     })
 
   const tooLarge = (): LlmError =>
@@ -149,42 +152,53 @@ const makeState = <E>(decoder: Decoder, origin: Origin<E>) => {
     })
 
   const push = (events: ReadonlyArray<Sse.Event>, out: Array<Chat.Event>): LlmError | undefined => {
-    const fresh: Array<Chat.Event> = []
-    let error: LlmError | undefined
     for (const event of events) {
-      error = decoder.push(event, fresh)
-      if (error !== undefined || decoder.done()) break
+      const error = decoder.push(event, out)
+      if (error !== undefined || decoder.done()) return error
     }
-    if (fresh.length > 0) release(fresh, out)
-    return error
+    return undefined
+  }
+
+  /** `Finish` is the last event there is, and only together with the protocol's end. */
+  const finish = (out: Array<Chat.Event>): LlmError | "finished" | undefined => {
+    const last: Array<Chat.Event> = []
+    const error = decoder.end(last)
+    if (error !== undefined) return error
+    if (last.at(-1)?._tag !== "Finish") return undefined
+    out.push(...last)
+    return "finished"
+  }
+
+  const read = (pieces: Chunk.Chunk<Uint8Array>, out: Array<Chat.Event>): LlmError | undefined => {
+    for (const piece of pieces) {
+      const error = push(parser.feed(piece), out)
+      if (error !== undefined) return error
+      if (parser.overflow()) return tooLarge()
+      if (decoder.done()) return undefined
+    }
+    return undefined
+  }
+
+  const end = (out: Array<Chat.Event>): LlmError | undefined => {
+    const error = decoder.done() ? undefined : push(parser.end(), out)
+    if (error !== undefined) return error
+    count(out)
+    const ended = finish(out)
+    return ended === "finished" ? undefined : (ended ?? interrupted("the stream ended before the answer did"))
   }
 
   return {
-    read: (pieces: Chunk.Chunk<Uint8Array>, out: Array<Chat.Event>): LlmError | undefined => {
-      for (const piece of pieces) {
-        const error = push(parser.feed(piece), out)
-        if (error !== undefined) return error
-        if (parser.overflow()) return tooLarge()
-        if (decoder.done()) return undefined
-      }
-      return undefined
+    read: (pieces: Chunk.Chunk<Uint8Array>, out: Array<Chat.Event>): LlmError | "end" | undefined => {
+      const error = read(pieces, out)
+      origin.moved(decoder.cursor())
+      if (error === undefined && decoder.done()) return end(out) ?? "end"
+      count(out)
+      return error
     },
-    end: (out: Array<Chat.Event>): LlmError | undefined => {
-      const error = decoder.done() ? undefined : push(parser.end(), out)
-      if (error !== undefined) return error
-      const last: Array<Chat.Event> = []
-      const ended = decoder.end(last)
-      const finished = ended === undefined && last.some((event) => event._tag === "Finish")
-      if (finished) release(last, out)
-      return ended ?? (finished ? undefined : interrupted("the stream ended before the answer did"))
-    },
+    end,
     /** Some servers reset the connection after a whole answer: what was finished stays finished. */
     broken: (failure: E, out: Array<Chat.Event>): LlmError | undefined => {
-      const last: Array<Chat.Event> = []
-      if (decoder.end(last) === undefined && last.some((event) => event._tag === "Finish")) {
-        release(last, out)
-        return undefined
-      }
+      if (finish(out) === "finished") return undefined
       const error = origin.broken(failure)
       return error._tag === "StreamInterrupted" || error._tag === "ConnectionError"
         ? interrupted(error.message, error)

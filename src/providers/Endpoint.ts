@@ -20,6 +20,7 @@ import * as Chunk from "effect/Chunk"
 import * as Clock from "effect/Clock"
 import type * as Config from "effect/Config"
 import * as ConfigError from "effect/ConfigError"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
@@ -30,6 +31,7 @@ import type { Limits } from "../calls/CallRecord.js"
 import type * as Chat from "../chat/Chat.js"
 import * as ChatModel from "../chat/ChatModel.js"
 import type * as ChatStream from "../chat/ChatStream.js"
+import * as Replay from "../chat/Replay.js"
 import * as StreamDecoder from "../chat/StreamDecoder.js"
 import * as Classify from "../errors/Classify.js"
 import { InvalidRequest, InvalidResponse, type LlmError } from "../errors/LlmError.js"
@@ -49,7 +51,7 @@ export type Headers = Readonly<Record<string, string | undefined>>
  * @since 0.1.0
  * @category models
  */
-export interface Context extends Classify.Meta {
+export interface Exchange extends Classify.Meta {
   readonly model: string
   readonly requestId: string | undefined
 }
@@ -67,8 +69,8 @@ export interface Context extends Classify.Meta {
  */
 export interface WireFormat {
   readonly encode: (request: Chat.Request, streaming: boolean) => Json.Json | InvalidRequest
-  readonly decode: (body: Json.Json, context: Context) => Chat.Response | LlmError
-  readonly decoder: (context: Context) => StreamDecoder.Decoder
+  readonly decode: (body: Json.Json, context: Exchange) => Chat.Response | LlmError
+  readonly decoder: (context: Exchange) => StreamDecoder.Decoder
   readonly limits: (headers: Headers, now: number) => Limits | undefined
 }
 
@@ -119,10 +121,10 @@ export const model = (client: HttpClient.HttpClient, endpoint: Endpoint, format:
   }
 
   /** What the response says before its body; noted at once, so that a broken attempt keeps its request id. */
-  const meet = (response: HttpClientResponse.HttpClientResponse, attempt: Attempt.Attempt): Effect.Effect<Context> =>
+  const meet = (response: HttpClientResponse.HttpClientResponse, attempt: Attempt.Attempt): Effect.Effect<Exchange> =>
     Effect.map(Clock.currentTimeMillis, (now) => {
       const headers: Headers = response.headers
-      const context: Context = {
+      const context: Exchange = {
         provider,
         model,
         secrets,
@@ -142,7 +144,7 @@ export const model = (client: HttpClient.HttpClient, endpoint: Endpoint, format:
   const readText = (response: HttpClientResponse.HttpClientResponse): Effect.Effect<string, LlmError> =>
     Effect.mapError(response.text, (error) => failed(error, "body"))
 
-  const answer = (text: string, context: Context): Effect.Effect<Chat.Response, LlmError> => {
+  const answer = (text: string, context: Exchange): Effect.Effect<Chat.Response, LlmError> => {
     if (context.status < 200 || context.status > 299) return Effect.fail(Classify.response({ ...context, body: text }))
     const body = Json.parse(text)
     if (body === undefined) return Effect.fail(Classify.unreadable(context, text))
@@ -161,12 +163,18 @@ export const model = (client: HttpClient.HttpClient, endpoint: Endpoint, format:
 
   /** The first pull sends the request; the ones after it read. */
   const open = (request: Chat.Request, attempt: Attempt.Attempt): ChatStream.Source =>
-    Effect.map(Effect.scope, (scope) => {
+    Effect.map(Effect.context<Scope.Scope>(), (surroundings) => {
+      const scope = Context.get(surroundings, Scope.Scope)
+      const progress = Option.getOrUndefined(Context.getOption(surroundings as Context.Context<never>, Replay.Progress))
+      const moved = (cursor: StreamDecoder.Cursor): void => {
+        if (progress !== undefined) progress.cursor = cursor
+        if (cursor.usage !== undefined) attempt.note({ usage: cursor.usage })
+      }
       let reading: ChatStream.Pull | undefined
       const begin: ChatStream.Pull = Effect.flatMap(Effect.mapError(send(request, true), Option.some), (response) =>
         Effect.flatMap(meet(response, attempt), (context) => {
           const started = isStream(context)
-            ? readStream(response, context, scope)
+            ? readStream(response, context, scope, moved)
             : Effect.map(
                 Effect.flatMap(readText(response), (text) => answer(text, context)),
                 replayed
@@ -182,22 +190,24 @@ export const model = (client: HttpClient.HttpClient, endpoint: Endpoint, format:
 
   const readStream = (
     response: HttpClientResponse.HttpClientResponse,
-    context: Context,
-    scope: Scope.Scope
+    context: Exchange,
+    scope: Scope.Scope,
+    moved: (cursor: StreamDecoder.Cursor) => void
   ): Effect.Effect<ChatStream.Pull> =>
     Effect.map(Scope.extend(Stream.toPull(response.stream), scope), (pull) =>
       StreamDecoder.decode(pull, format.decoder(context), {
         provider,
         model,
         requestId: context.requestId,
-        broken: (error) => failed(error, "stream")
+        broken: (error) => failed(error, "stream"),
+        moved
       })
     )
 
   return ChatModel.fromLeaf({ provider, model, generate, open })
 }
 
-const isStream = (context: Context): boolean => {
+const isStream = (context: Exchange): boolean => {
   if (context.status < 200 || context.status > 299) return false
   const type = context.headers["content-type"]
   return type === undefined || !/\b(?:json|html)\b/i.test(type)
@@ -236,7 +246,7 @@ const traced = (
  * @since 0.1.0
  * @category constructors
  */
-export const missing = (context: Context, field: string, found: unknown, expected: string): InvalidResponse =>
+export const missing = (context: Exchange, field: string, found: unknown, expected: string): InvalidResponse =>
   new InvalidResponse({
     provider: context.provider,
     model: context.model,
@@ -253,7 +263,7 @@ export const missing = (context: Context, field: string, found: unknown, expecte
  * @category constructors
  */
 export const toolCall = (
-  context: Context,
+  context: Exchange,
   call: { readonly id: string; readonly name: string; readonly arguments: string }
 ): Chat.ToolCall | InvalidResponse => {
   const text = call.arguments.trim()

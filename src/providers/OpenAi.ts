@@ -60,6 +60,7 @@ declare module "../chat/Chat.js" {
  * - `baseUrl`: where it is, if that is known.
  * - `maxTokens`, `seed`: what it calls these fields.
  * - `streamUsage`: whether it is asked for usage with `stream_options`; the others send usage unasked, or refuse the field.
+ * - `prefix`: whether a last message of the assistant is marked as the beginning of the answer.
  *
  * @since 0.1.0
  * @category models
@@ -69,6 +70,7 @@ export interface Dialect {
   readonly maxTokens: "max_tokens" | "max_completion_tokens"
   readonly seed: "seed" | "random_seed"
   readonly streamUsage: boolean
+  readonly prefix?: boolean
 }
 
 const plain: Dialect = { maxTokens: "max_tokens", seed: "seed", streamUsage: true }
@@ -83,7 +85,10 @@ export const dialects: ReadonlyMap<string, Dialect> = new Map<string, Dialect>([
   ["openai", { ...plain, baseUrl: "https://api.openai.com/v1", maxTokens: "max_completion_tokens" }],
   ["azure-openai", { ...plain, maxTokens: "max_completion_tokens" }],
   ["groq", { ...plain, baseUrl: "https://api.groq.com/openai/v1", maxTokens: "max_completion_tokens" }],
-  ["mistral", { ...plain, baseUrl: "https://api.mistral.ai/v1", seed: "random_seed", streamUsage: false }],
+  [
+    "mistral",
+    { ...plain, baseUrl: "https://api.mistral.ai/v1", seed: "random_seed", streamUsage: false, prefix: true }
+  ],
   ["deepseek", { ...plain, baseUrl: "https://api.deepseek.com/v1" }],
   ["together", { ...plain, baseUrl: "https://api.together.xyz/v1" }],
   ["fireworks", { ...plain, baseUrl: "https://api.fireworks.ai/inference/v1", streamUsage: false }],
@@ -130,6 +135,14 @@ const encodeMessage = (message: Chat.Message): Json.Json => {
   }
 }
 
+/** A last message of the assistant is one that it is to go on with; Mistral wants that said. */
+const encodeMessages = (messages: Chat.Request["messages"], dialect: Dialect): ReadonlyArray<Json.Json> =>
+  messages.map((message, index) =>
+    dialect.prefix === true && message.role === "assistant" && index === messages.length - 1
+      ? { ...encodeMessage(message), prefix: true }
+      : encodeMessage(message)
+  )
+
 const encodeFormat = (format: Chat.Request["responseFormat"]): unknown =>
   format === undefined
     ? undefined
@@ -145,7 +158,7 @@ const encode =
   (request: Chat.Request, streaming: boolean): Json.Json => ({
     ...Json.compact({
       model,
-      messages: request.messages.map(encodeMessage),
+      messages: encodeMessages(request.messages, dialect),
       [dialect.maxTokens]: request.maxTokens,
       temperature: request.temperature,
       top_p: request.topP,
@@ -207,7 +220,7 @@ const finishOf = (reason: string | undefined, toolCalls: number): Chat.FinishRea
   return toolCalls > 0 ? "tool-calls" : meaning === "stop" ? "stop" : "other"
 }
 
-const decode = (body: Json.Json, context: Endpoint.Context): Chat.Response | LlmError => {
+const decode = (body: Json.Json, context: Endpoint.Exchange): Chat.Response | LlmError => {
   const choice = Json.object(Json.array(body.choices)[0])
   const message = Json.object(choice.message)
   if (message !== choice.message) return Endpoint.missing(context, "choices[0].message", choice.message, "an object")
@@ -249,10 +262,10 @@ interface PartialCall {
   readonly arguments: Array<string>
 }
 
-const decoder = (context: Endpoint.Context): StreamDecoder.Decoder => {
+const decoder = (context: Endpoint.Exchange): StreamDecoder.Decoder => {
   const calls = new Map<number, PartialCall>()
   let started = false
-  let received = false
+  let inside: StreamDecoder.Cursor["inside"] = "nothing"
   let done = false
   let finish: string | undefined
   let usage: Chat.Usage | undefined
@@ -297,13 +310,17 @@ const decoder = (context: Endpoint.Context): StreamDecoder.Decoder => {
     const choice = Json.object(Json.array(data.choices)[0])
     const delta = Json.object(choice.delta)
     const reasoning = reasoningOf(delta)
-    if (reasoning !== undefined && reasoning !== "") out.push({ _tag: "ReasoningDelta", text: reasoning })
+    if (reasoning !== undefined && reasoning !== "") {
+      inside = "reasoning"
+      out.push({ _tag: "ReasoningDelta", text: reasoning })
+    }
     const text = typeof delta.content === "string" ? delta.content : textOf(delta.content)
     if (text !== "") {
-      received = true
+      inside = "text"
       out.push({ _tag: "TextDelta", text })
     }
     if (delta.tool_calls != null) {
+      inside = "tool-call"
       Json.array(delta.tool_calls).forEach((entry, position) => {
         addCall(Json.object(entry), position)
       })
@@ -332,14 +349,15 @@ const decoder = (context: Endpoint.Context): StreamDecoder.Decoder => {
     done: () => done,
     end: (out) => {
       if (finish === undefined) {
-        return done && !received && calls.size === 0
+        return done && inside === "nothing"
           ? Endpoint.missing(context, "choices[0].finish_reason", undefined, "an answer")
           : undefined
       }
       if (usage !== undefined) out.push({ _tag: "Usage", usage })
       out.push({ _tag: "Finish", reason: finishOf(finish, calls.size) })
       return undefined
-    }
+    },
+    cursor: () => ({ inside, usage })
   }
 }
 

@@ -1,40 +1,57 @@
-// A stream that tells the truth: what fails before the first word is replayed in silence, a cut is never an answer.
-import { Effect, Stream } from "effect"
-import { Chat, ChatModel, ChatStream, OpenAi, RetryPolicy } from "effect-steadfast"
+// Streams that tell the truth: a cut is never an answer, and how it is mended is yours to choose.
+import { Effect, Logger, LogLevel, Stream } from "effect"
+import { Chat, ChatModel, ChatStream, OpenAi, type Replay, RetryPolicy } from "effect-steadfast"
 import { Fault, FaultyProvider, Reply } from "effect-steadfast/testing"
 
-const poem = Reply.text("Rough winds do shake the darling buds of May", { tokenDelay: "60 millis" })
+const line = "Rough winds do shake the darling buds of May, and summer's lease hath all too short a date."
+const poem = Reply.text(line, { tokenDelay: "30 millis" })
+const cut = Fault.earlyEnd({ tokens: 9, reply: poem })
+const rest = Reply.text(line.slice(25), { tokenDelay: "30 millis" })
+
+const say = (text: string) => Effect.sync(() => process.stdout.write(text))
+
+const recite = (title: string, mode: Replay.Mode) =>
+  Effect.gen(function* () {
+    const gpt = yield* OpenAi.make({ model: "gpt-4o-mini" })
+    const poet = gpt.pipe(
+      ChatModel.timeout({ firstToken: "2 seconds", idle: "1 second" }),
+      ChatModel.retry(RetryPolicy.make({ initialDelay: "100 millis" }), { mode })
+    )
+    yield* say(`\n${title}\n  `)
+    yield* poet.stream(Chat.prompt("Two lines of Shakespeare, please")).pipe(
+      Stream.runForEach((event) => {
+        if (event._tag === "TextDelta") return say(event.text)
+        if (event._tag === "Reset") return say(` ✂ ${event.cause}, from the top:\n  `)
+        if (event._tag === "Seam") return say(` ✂ [${event.overlap} repeated characters cut off] `)
+        return Effect.void
+      }),
+      Effect.catchAll((error) => say(` ✂ ${error._tag}: ${error.message}`))
+    )
+    yield* say("\n")
+  })
 
 const program = Effect.gen(function* () {
-  const gpt = yield* OpenAi.make({ model: "gpt-4o-mini" })
-  const poet = gpt.pipe(
-    ChatModel.timeout({ firstToken: "2 seconds", idle: "1 second" }),
-    ChatModel.retry(RetryPolicy.make({ initialDelay: "100 millis" }))
-  )
-  const recite = poet.stream(Chat.prompt("A line of Shakespeare, please")).pipe(
-    ChatStream.text,
-    Stream.runForEach((word) => Effect.sync(() => process.stdout.write(word)))
-  )
+  yield* recite("An overload before the first word is replayed, and nobody notices:", "strict")
+  yield* recite("A clean end in the middle is an error (strict, the default):", "strict")
+  yield* recite("The same, begun again (restart):", "restart")
+  yield* recite("The same, gone on from where it stopped (continue):", "continue")
+  yield* recite("A provider that only pings is a timeout, not a long wait:", "strict")
 
-  console.log("An overload before the first word is retried, and nobody notices:")
-  yield* recite
-  console.log("\n\nA connection that closes cleanly in the middle is an error with what arrived:")
-  yield* recite.pipe(
-    Effect.catchTag("StreamInterrupted", (error) =>
-      Effect.sync(() => console.log(`\n${error._tag}: ${error.message}; ${error.received} characters received`))
-    )
-  )
-  console.log("\nA silent provider is a timeout, not a long wait:")
-  yield* recite.pipe(
-    Effect.catchTag("Timeout", (error) => Effect.sync(() => console.log(`\n${error._tag}: ${error.message}`)))
-  )
+  const gpt = yield* OpenAi.make({ model: "gpt-4o-mini" })
+  const answer = yield* ChatStream.collect(gpt.stream(Chat.prompt("Once more")))
+  yield* say(`\nA stream collected is the answer that generate gives: ${answer.text.length} characters\n`)
 })
 
 const script = [
   Fault.errorEvent("overloaded"),
   poem,
-  Fault.earlyEnd({ tokens: 4, reply: poem }),
-  Fault.stall({ tokens: 3, pings: "100 millis", reply: poem })
+  cut,
+  ...[cut, poem],
+  ...[cut, rest],
+  Fault.stall({ tokens: 3, pings: "100 millis", reply: poem }),
+  poem
 ]
 
-await Effect.runPromise(program.pipe(Effect.provide(FaultyProvider.layer({ script }))))
+await Effect.runPromise(
+  program.pipe(Effect.provide(FaultyProvider.layer({ script })), Logger.withMinimumLogLevel(LogLevel.Error))
+)

@@ -34,7 +34,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { type Pipeable, pipeArguments } from "effect/Pipeable"
 import * as Predicate from "effect/Predicate"
-import type * as Schedule from "effect/Schedule"
+import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Attempt from "../calls/Attempt.js"
@@ -156,13 +156,13 @@ export const fromLeaf = (leaf: Leaf): ChatModel => {
             return response
           })
         )
-        return request.idempotent === false ? Effect.mapError(once, onlyIfUnsent) : once
+        return careful(request, once)
       },
       source: (request) => {
         const once = Effect.withFiberRuntime<ChatStream.Pull, never, Scope.Scope>((fiber) =>
           ChatStream.evidenced(Attempt.open(fiber, target), ({ attempt }) => leaf.open(request, attempt), noteEvent)
         )
-        return request.idempotent === false ? Effect.map(once, Effect.mapError(Option.map(onlyIfUnsent))) : once
+        return carefulSource(request, once)
       }
     },
     {
@@ -190,11 +190,24 @@ export const make = (
     readonly stream: (request: Chat.Request, attempt: Attempt.Attempt) => Stream.Stream<Chat.Event, LlmError.LlmError>
   }
 ): ChatModel =>
-  fromLeaf({ ...options, open: (request, attempt) => ChatStream.fromStream(options.stream(request, attempt)) })
+  fromLeaf({ ...options, open: (request, attempt) => ChatStream.fromStream(options.stream(request, attempt), options) })
 
-/** What may have been run must not be run again where the caller says that it does harm. */
+/** Where running it twice does harm, what may have been run is not run again. */
+const mayRepeat = (request: Chat.Request, error: LlmError.LlmError): boolean =>
+  request.idempotent !== false || error.delivery !== "unknown"
+
+/** The error tells it too, to whoever retries outside of the model. */
 const onlyIfUnsent = (error: LlmError.LlmError): LlmError.LlmError =>
   error.delivery === "unknown" ? LlmError.override(error, { retryable: false, fallbackable: false }) : error
+
+const careful = <A>(
+  request: Chat.Request,
+  effect: Effect.Effect<A, LlmError.LlmError>
+): Effect.Effect<A, LlmError.LlmError> =>
+  request.idempotent === false ? Effect.mapError(effect, onlyIfUnsent) : effect
+
+const carefulSource = (request: Chat.Request, source: ChatStream.Source): ChatStream.Source =>
+  request.idempotent === false ? Effect.map(source, Effect.mapError(Option.map(onlyIfUnsent))) : source
 
 /**
  * Puts a model into the context of an application.
@@ -236,15 +249,15 @@ export const stream = (request: Chat.Request): Stream.Stream<Chat.Event, LlmErro
 export const retry: {
   <Out>(policy: Schedule.Schedule<Out, LlmError.LlmError>): (self: ChatModel) => ChatModel
   <Out>(self: ChatModel, policy: Schedule.Schedule<Out, LlmError.LlmError>): ChatModel
-} = dual(
-  2,
-  <Out>(self: ChatModel, policy: Schedule.Schedule<Out, LlmError.LlmError>): ChatModel =>
-    compose({
-      name: self.name,
-      generate: (request) => Resilience.retry(self.generate(request), policy),
-      source: (request) => ChatStream.retry(self[TypeId](request), policy)
-    })
-)
+} = dual(2, <Out>(self: ChatModel, policy: Schedule.Schedule<Out, LlmError.LlmError>): ChatModel => {
+  const allowed = (request: Chat.Request) =>
+    request.idempotent === false ? Schedule.whileInput(policy, (error) => mayRepeat(request, error)) : policy
+  return compose({
+    name: self.name,
+    generate: (request) => Resilience.retry(self.generate(request), allowed(request)),
+    source: (request) => ChatStream.retry(self[TypeId](request), allowed(request))
+  })
+})
 
 /**
  * How long an attempt may take.
@@ -279,11 +292,11 @@ export const timeout: {
       generate: (request) => {
         if (timeouts.attempt === undefined) return self.generate(request)
         const once = Resilience.attemptTimeout(self.generate(request), timeouts.attempt, namedBy(self))
-        return request.idempotent === false ? Effect.mapError(once, onlyIfUnsent) : once
+        return careful(request, once)
       },
       source: (request) => {
         const once = ChatStream.limited(self[TypeId](request), timeouts, namedBy(self))
-        return request.idempotent === false ? Effect.map(once, Effect.mapError(Option.map(onlyIfUnsent))) : once
+        return carefulSource(request, once)
       }
     })
 )
@@ -303,8 +316,9 @@ export const deadline: {
   (self: ChatModel, duration: Duration.DurationInput): ChatModel =>
     compose({
       name: self.name,
-      generate: (request) => Resilience.deadline(self.generate(request), duration, namedBy(self)),
-      source: (request) => ChatStream.limited(self[TypeId](request), { total: duration }, namedBy(self))
+      generate: (request) => careful(request, Resilience.deadline(self.generate(request), duration, namedBy(self))),
+      source: (request) =>
+        carefulSource(request, ChatStream.limited(self[TypeId](request), { total: duration }, namedBy(self)))
     })
 )
 
@@ -320,13 +334,20 @@ export const orElse: {
   (self: ChatModel, that: ChatModel, options?: { readonly when?: (error: LlmError.LlmError) => boolean }): ChatModel
 } = dual(
   (args) => isChatModel(args[1]),
-  (self: ChatModel, that: ChatModel, options?: { readonly when?: (error: LlmError.LlmError) => boolean }): ChatModel =>
-    compose({
+  (
+    self: ChatModel,
+    that: ChatModel,
+    options?: { readonly when?: (error: LlmError.LlmError) => boolean }
+  ): ChatModel => {
+    const mayMend = options?.when ?? LlmError.isFallbackable
+    const when = (request: Chat.Request) => (error: LlmError.LlmError) => mayRepeat(request, error) && mayMend(error)
+    return compose({
       name: `${self.name} | ${that.name}`,
-      generate: (request) => Resilience.orElse(self.generate(request), () => that.generate(request), options),
-      source: (request) =>
-        ChatStream.orElse(self[TypeId](request), that[TypeId](request), options?.when ?? LlmError.isFallbackable)
+      generate: (request) =>
+        Resilience.orElse(self.generate(request), () => that.generate(request), { when: when(request) }),
+      source: (request) => ChatStream.orElse(self[TypeId](request), that[TypeId](request), when(request))
     })
+  }
 )
 
 /**

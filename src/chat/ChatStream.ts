@@ -29,6 +29,7 @@ import type { LlmError, TimeoutPhase } from "../errors/LlmError.js"
 import * as Deadline from "../policies/Deadline.js"
 import { announced } from "../policies/RetryDecision.js"
 import type * as Chat from "./Chat.js"
+import * as StreamDecoder from "./StreamDecoder.js"
 
 /**
  * The next events; `None` at the end.
@@ -36,7 +37,7 @@ import type * as Chat from "./Chat.js"
  * @since 0.1.0
  * @category models
  */
-export type Pull = Effect.Effect<Chunk.NonEmptyChunk<Chat.Event>, Option.Option<LlmError>>
+export type Pull = StreamDecoder.Pull
 
 /**
  * A stream that can be opened; nothing is sent before the first pull. What it holds open is released with the scope.
@@ -121,13 +122,31 @@ export const text = <E, R>(self: Stream.Stream<Chat.Event, E, R>): Stream.Stream
 export const toStream = (source: Source): Stream.Stream<Chat.Event, LlmError> => Stream.fromPull(source)
 
 /**
+ * The promises that the streams of this library keep, for a stream of any origin: nothing comes before the first content,
+ * nothing after `Finish`, and an end without `Finish` is `StreamInterrupted`.
+ *
  * @since 0.1.0
  * @category conversions
  */
-export const fromStream = (stream: Stream.Stream<Chat.Event, LlmError>): Source =>
+export const fromStream = (stream: Stream.Stream<Chat.Event, LlmError>, target: Attempt.Target): Source =>
   Effect.map(Stream.toPull(stream), (pull) => {
-    const next: Pull = Effect.flatMap(pull, (chunk) => (Chunk.isNonEmpty(chunk) ? Effect.succeed(chunk) : next))
-    return next
+    const outlet = StreamDecoder.makeOutlet(target)
+    let finished = false
+    const next: Pull = Effect.matchEffect(pull, {
+      onSuccess: (chunk) => {
+        const events = Chunk.toReadonlyArray(chunk)
+        const end = events.findIndex((event) => event._tag === "Finish")
+        finished = end !== -1
+        const out: Array<Chat.Event> = []
+        outlet.release(finished ? events.slice(0, end + 1) : events, out)
+        return out.length > 0 ? Effect.succeed(Chunk.unsafeFromArray(out) as Chunk.NonEmptyChunk<Chat.Event>) : next
+      },
+      onFailure: (failure) =>
+        Effect.fail(
+          failure._tag === "Some" ? failure : Option.some(outlet.interrupted("the stream ended before the answer did"))
+        )
+    })
+    return Effect.suspend(() => (finished ? Effect.fail(Option.none()) : next))
   })
 
 /** Runs a source with something more in its context. */
@@ -181,7 +200,12 @@ export const evidenced = <O extends Opened>(
           Effect.mapInputContext(body(opened), (context: Context.Context<Scope.Scope>) =>
             Context.add(opened.context, Scope.Scope, Context.get(context, Scope.Scope))
           ),
-          (pull) => watched(pull, opened)
+          // Pulling is what runs the request, so it runs inside what was opened just as opening does.
+          (pull) =>
+            watched(
+              Effect.mapInputContext(pull, () => opened.context),
+              opened
+            )
         )
     )
   })

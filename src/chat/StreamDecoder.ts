@@ -15,8 +15,15 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { InvalidResponse, type LlmError, StreamInterrupted } from "../errors/LlmError.js"
 import type * as Chat from "./Chat.js"
-import type * as ChatStream from "./ChatStream.js"
 import * as Sse from "./Sse.js"
+
+/**
+ * The next events; `None` at the end.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Pull = Effect.Effect<Chunk.NonEmptyChunk<Chat.Event>, Option.Option<LlmError>>
 
 /**
  * How a provider's events become ours. One decoder reads one stream.
@@ -67,17 +74,17 @@ export const decode = <E>(
   bytes: Effect.Effect<Chunk.Chunk<Uint8Array>, Option.Option<E>>,
   decoder: Decoder,
   origin: Origin<E>
-): ChatStream.Pull => {
+): Pull => {
   const state = makeState(decoder, origin)
   /** What the next pull answers when the last one had events and an end at once. */
   let ended: LlmError | "end" | undefined
-  const handOut = (out: Array<Chat.Event>): ChatStream.Pull =>
+  const handOut = (out: Array<Chat.Event>): Pull =>
     out.length > 0
       ? Effect.succeed(Chunk.unsafeFromArray(out) as Chunk.NonEmptyChunk<Chat.Event>)
       : ended === undefined
         ? next
         : Effect.fail(ended === "end" ? Option.none() : Option.some(ended))
-  const next: ChatStream.Pull = Effect.matchCauseEffect(bytes, {
+  const next: Pull = Effect.matchCauseEffect(bytes, {
     onSuccess: (pieces) => {
       const out: Array<Chat.Event> = []
       ended = state.read(pieces, out)
@@ -100,43 +107,56 @@ const failureOf = <E>(cause: Cause.Cause<Option.Option<E>>): Option.Option<E> | 
   return failure._tag === "None" ? undefined : failure.value
 }
 
-/** The part without a runtime: bytes in, events and at most one error out. */
-const makeState = <E>(decoder: Decoder, origin: Origin<E>) => {
-  const parser = Sse.make()
+/**
+ * Where the events of one stream leave. `release` holds back what comes before the first content and counts what is
+ * handed out; `interrupted` is the error for a stream that was cut, with what was delivered of it.
+ *
+ * @internal
+ */
+export const makeOutlet = (origin: {
+  readonly provider: string
+  readonly model: string
+  readonly requestId?: string | undefined
+}) => {
   const text: Array<string> = []
   let received = 0
   let held: Array<Chat.Event> | undefined = []
-
-  /** Holds back what comes before the first content, and counts what is handed out. */
-  const release = (events: Array<Chat.Event>, out: Array<Chat.Event>): void => {
-    let ready = events
-    if (held !== undefined) {
-      held.push(...events)
-      if (!events.some((event) => isContent(event) || event._tag === "Finish")) return
-      ready = held
-      held = undefined
-    }
-    for (const event of ready) {
-      if (event._tag === "TextDelta") {
-        received += event.text.length
-        text.push(event.text)
+  return {
+    release: (events: ReadonlyArray<Chat.Event>, out: Array<Chat.Event>): void => {
+      let ready = events
+      if (held !== undefined) {
+        held.push(...events)
+        if (!events.some((event) => isContent(event) || event._tag === "Finish")) return
+        ready = held
+        held = undefined
       }
-      out.push(event)
-    }
+      for (const event of ready) {
+        if (event._tag === "TextDelta") {
+          received += event.text.length
+          text.push(event.text)
+        }
+        out.push(event)
+      }
+    },
+    interrupted: (message: string, cause?: LlmError): LlmError =>
+      new StreamInterrupted({
+        provider: origin.provider,
+        model: origin.model,
+        requestId: origin.requestId,
+        message,
+        delivery: "unknown",
+        code: cause?.code,
+        cause: cause?.cause,
+        received,
+        partial: text.join("")
+      })
   }
+}
 
-  const interrupted = (message: string, cause?: LlmError): LlmError =>
-    new StreamInterrupted({
-      provider: origin.provider,
-      model: origin.model,
-      requestId: origin.requestId,
-      message,
-      delivery: "unknown",
-      code: cause?.code,
-      cause: cause?.cause,
-      received,
-      partial: text.join("")
-    })
+/** The part without a runtime: bytes in, events and at most one error out. */
+const makeState = <E>(decoder: Decoder, origin: Origin<E>) => {
+  const parser = Sse.make()
+  const { interrupted, release } = makeOutlet(origin)
 
   const tooLarge = (): LlmError =>
     new InvalidResponse({

@@ -34,7 +34,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { type Pipeable, pipeArguments } from "effect/Pipeable"
 import * as Predicate from "effect/Predicate"
-import type * as Schedule from "effect/Schedule"
+import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Attempt from "../calls/Attempt.js"
@@ -161,7 +161,7 @@ export const fromLeaf = (leaf: Leaf): ChatModel => {
             return response
           })
         )
-        return request.idempotent === false ? Effect.mapError(once, onlyIfUnsent) : once
+        return careful(request, once)
       },
       source: (request) => {
         const once = Effect.withFiberRuntime<ChatStream.Pull, never, Scope.Scope>((fiber) =>
@@ -169,7 +169,7 @@ export const fromLeaf = (leaf: Leaf): ChatModel => {
             ChatStream.evidenced(Attempt.open(fiber, target), ({ attempt }) => leaf.open(request, attempt), noteEvent)
           )
         )
-        return request.idempotent === false ? Effect.map(once, Effect.mapError(Option.map(onlyIfUnsent))) : once
+        return carefulSource(request, once)
       },
       continuation: leaf.continuation ?? Continuation.methodOf(target)
     },
@@ -198,11 +198,24 @@ export const make = (
     readonly stream: (request: Chat.Request, attempt: Attempt.Attempt) => Stream.Stream<Chat.Event, LlmError.LlmError>
   }
 ): ChatModel =>
-  fromLeaf({ ...options, open: (request, attempt) => ChatStream.fromStream(options.stream(request, attempt)) })
+  fromLeaf({ ...options, open: (request, attempt) => ChatStream.fromStream(options.stream(request, attempt), options) })
 
-/** What may have been run must not be run again where the caller says that it does harm. */
+/** Where running it twice does harm, what may have been run is not run again. */
+const mayRepeat = (request: Chat.Request, error: LlmError.LlmError): boolean =>
+  request.idempotent !== false || error.delivery !== "unknown"
+
+/** The error tells it too, to whoever retries outside of the model. */
 const onlyIfUnsent = (error: LlmError.LlmError): LlmError.LlmError =>
   error.delivery === "unknown" ? LlmError.override(error, { retryable: false, fallbackable: false }) : error
+
+const careful = <A>(
+  request: Chat.Request,
+  effect: Effect.Effect<A, LlmError.LlmError>
+): Effect.Effect<A, LlmError.LlmError> =>
+  request.idempotent === false ? Effect.mapError(effect, onlyIfUnsent) : effect
+
+const carefulSource = (request: Chat.Request, source: ChatStream.Source): ChatStream.Source =>
+  request.idempotent === false ? Effect.map(source, Effect.mapError(Option.map(onlyIfUnsent))) : source
 
 /**
  * Puts a model into the context of an application.
@@ -258,13 +271,16 @@ export const retry: {
   <Out>(self: ChatModel, policy: Schedule.Schedule<Out, LlmError.LlmError>, options?: ReplayOptions): ChatModel
 } = dual(
   (args) => isChatModel(args[0]),
-  <Out>(self: ChatModel, policy: Schedule.Schedule<Out, LlmError.LlmError>, options?: ReplayOptions): ChatModel =>
-    compose({
+  <Out>(self: ChatModel, policy: Schedule.Schedule<Out, LlmError.LlmError>, options?: ReplayOptions): ChatModel => {
+    const allowed = (request: Chat.Request) =>
+      request.idempotent === false ? Schedule.whileInput(policy, (error) => mayRepeat(request, error)) : policy
+    return compose({
       name: self.name,
-      generate: (request) => Resilience.retry(self.generate(request), policy),
-      source: (request) => Replay.retry(self[TypeId], request, policy, options?.mode ?? "strict"),
+      generate: (request) => Resilience.retry(self.generate(request), allowed(request)),
+      source: (request) => Replay.retry(self[TypeId], request, allowed(request), options?.mode ?? "strict"),
       continuation: self[TypeId].continuation
     })
+  }
 )
 
 /**
@@ -300,11 +316,10 @@ export const timeout: {
       generate: (request) => {
         if (timeouts.attempt === undefined) return self.generate(request)
         const once = Resilience.attemptTimeout(self.generate(request), timeouts.attempt, namedBy(self))
-        return request.idempotent === false ? Effect.mapError(once, onlyIfUnsent) : once
+        return careful(request, once)
       },
       source: (request) => {
-        const once = ChatStream.limited(self[TypeId].open(request), timeouts, namedBy(self))
-        return request.idempotent === false ? Effect.map(once, Effect.mapError(Option.map(onlyIfUnsent))) : once
+        return carefulSource(request, ChatStream.limited(self[TypeId].open(request), timeouts, namedBy(self)))
       },
       continuation: self[TypeId].continuation
     })
@@ -325,8 +340,9 @@ export const deadline: {
   (self: ChatModel, duration: Duration.DurationInput): ChatModel =>
     compose({
       name: self.name,
-      generate: (request) => Resilience.deadline(self.generate(request), duration, namedBy(self)),
-      source: (request) => ChatStream.limited(self[TypeId].open(request), { total: duration }, namedBy(self)),
+      generate: (request) => careful(request, Resilience.deadline(self.generate(request), duration, namedBy(self))),
+      source: (request) =>
+        carefulSource(request, ChatStream.limited(self[TypeId].open(request), { total: duration }, namedBy(self))),
       continuation: self[TypeId].continuation
     })
 )
@@ -353,20 +369,17 @@ export const orElse: {
   (self: ChatModel, that: ChatModel, options?: FallbackOptions): ChatModel
 } = dual(
   (args) => isChatModel(args[1]),
-  (self: ChatModel, that: ChatModel, options?: FallbackOptions): ChatModel =>
-    compose({
+  (self: ChatModel, that: ChatModel, options?: FallbackOptions): ChatModel => {
+    const mayMend = options?.when ?? LlmError.isFallbackable
+    const when = (request: Chat.Request) => (error: LlmError.LlmError) => mayRepeat(request, error) && mayMend(error)
+    return compose({
       name: `${self.name} | ${that.name}`,
-      generate: (request) => Resilience.orElse(self.generate(request), () => that.generate(request), options),
-      source: (request) =>
-        Replay.orElse(
-          self[TypeId],
-          that[TypeId],
-          request,
-          options?.when ?? LlmError.isFallbackable,
-          options?.mode ?? "strict"
-        ),
+      generate: (request) =>
+        Resilience.orElse(self.generate(request), () => that.generate(request), { when: when(request) }),
+      source: (request) => Replay.orElse(self[TypeId], that[TypeId], request, when(request), options?.mode ?? "strict"),
       continuation: self[TypeId].continuation
     })
+  }
 )
 
 /**

@@ -21,10 +21,12 @@ import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import type * as Attempt from "../calls/Attempt.js"
 import * as Resilience from "../calls/Resilience.js"
 import { type LlmError, StreamInterrupted, type TimeoutPhase } from "../errors/LlmError.js"
 import * as Deadline from "../policies/Deadline.js"
 import type * as Chat from "./Chat.js"
+import * as StreamDecoder from "./StreamDecoder.js"
 
 /**
  * The next events; `None` at the end.
@@ -32,7 +34,7 @@ import type * as Chat from "./Chat.js"
  * @since 0.1.0
  * @category models
  */
-export type Pull = Effect.Effect<Chunk.NonEmptyChunk<Chat.Event>, Option.Option<LlmError>>
+export type Pull = StreamDecoder.Pull
 
 /**
  * A stream that can be opened; nothing is sent before the first pull. What it holds open is released with the scope.
@@ -159,13 +161,31 @@ export const toChunk = (events: ReadonlyArray<Chat.Event>): Chunk.NonEmptyChunk<
 export const toStream = (source: Source): Stream.Stream<Chat.Event, LlmError> => Stream.fromPull(source)
 
 /**
+ * A stream of any origin with the promises that ours keep: nothing comes after `Finish`, and an end without `Finish` is
+ * `StreamInterrupted`.
+ *
  * @since 0.1.0
  * @category conversions
  */
-export const fromStream = (stream: Stream.Stream<Chat.Event, LlmError>): Source =>
+export const fromStream = (stream: Stream.Stream<Chat.Event, LlmError>, target: Attempt.Target): Source =>
   Effect.map(Stream.toPull(stream), (pull) => {
-    const next: Pull = Effect.flatMap(pull, (chunk) => (Chunk.isNonEmpty(chunk) ? Effect.succeed(chunk) : next))
-    return next
+    const tally = StreamDecoder.makeTally(target)
+    let finished = false
+    const next: Pull = Effect.matchEffect(pull, {
+      onSuccess: (chunk) => {
+        const events = Chunk.toReadonlyArray(chunk)
+        const end = events.findIndex((event) => event._tag === "Finish")
+        finished = end !== -1
+        const out = finished ? events.slice(0, end + 1) : events
+        tally.count(out)
+        return out.length > 0 ? Effect.succeed(toChunk(out)) : next
+      },
+      onFailure: (failure) =>
+        Effect.fail(
+          failure._tag === "Some" ? failure : Option.some(tally.interrupted("the stream ended before the answer did"))
+        )
+    })
+    return Effect.suspend(() => (finished ? Effect.fail(Option.none()) : next))
   })
 
 /**
@@ -223,7 +243,12 @@ export const evidenced = <O extends Opened>(
           Effect.mapInputContext(body(opened), (context: Context.Context<Scope.Scope>) =>
             Context.add(opened.context, Scope.Scope, Context.get(context, Scope.Scope))
           ),
-          (pull) => watched(pull, opened)
+          // Pulling is what runs the request, so it runs inside what was opened just as opening does.
+          (pull) =>
+            watched(
+              Effect.mapInputContext(pull, () => opened.context),
+              opened
+            )
         )
     )
   })

@@ -192,7 +192,10 @@ const makeDelivery = (mode: Mode, request: Chat.Request) => {
     lost: () => lost,
     /** How another attempt may join, or `undefined` where none may. */
     joint: (cursor: StreamDecoder.Cursor, method: Continuation.Method | undefined): Joint | undefined => {
-      if (cursor.resume !== undefined) return { _tag: "Resume", from: cursor.resume }
+      // Without the number of its last event an answer can only be had from its beginning.
+      if (cursor.resume !== undefined && (!content || cursor.resume.after >= 0)) {
+        return { _tag: "Resume", from: cursor.resume }
+      }
       if (!content) return { _tag: "Silent" }
       if (mode === "restart") return { _tag: "Reset" }
       const inText = cursor.inside === "text" || cursor.inside === "nothing"
@@ -250,31 +253,42 @@ const replaying = (options: Options): ChatStream.Source =>
     /** The cursor as of what was handed out: what was read and not handed out is asked for again. */
     let handedOut = begun
 
-    const open = (source: ChatStream.Source): Effect.Effect<void> =>
+    const open = (source: ChatStream.Source, from?: Resume["Type"]): Effect.Effect<void> =>
       Effect.flatMap(Scope.fork(outer, ExecutionStrategy.sequential), (opened) => {
         scope = opened
-        progress = { cursor: begun }
-        handedOut = begun
+        // An attempt that is to go on, and fails before it does, leaves the answer where it stood.
+        handedOut = from === undefined ? begun : { inside: progress.cursor.inside, usage: undefined, resume: from }
+        progress = { cursor: handedOut }
         return Effect.map(
-          Effect.mapInputContext(source, () =>
-            Context.add(Context.add(context, Scope.Scope, opened), Progress, progress)
-          ),
+          Effect.mapInputContext(source, () => {
+            const inner = Context.add(Context.add(context, Scope.Scope, opened), Progress, progress)
+            return from === undefined ? inner : Context.add(inner, Resume, from)
+          }),
           (opened) => {
             pull = opened
           }
         )
       })
 
-    /** Whoever replays us in turn sees our cursor, with what was lost here added to the cost. */
+    /**
+     * Whoever replays us in turn sees our cursor, with what was lost here added to the cost. It does not ask for the rest
+     * of an answer: it could ask somebody else for it, and it does not know what is held back here.
+     */
     const report = (): void => {
       if (above === undefined) return
       const { cursor } = progress
-      above.cursor = { ...cursor, usage: addUsage(delivery.lost(), cursor.usage) }
+      above.cursor = { inside: cursor.inside, usage: addUsage(delivery.lost(), cursor.usage) }
+    }
+
+    /** From where the rest of the answer can be had, which only the one who gave its beginning has. */
+    const rest = (): Resume["Type"] | undefined => {
+      const { resume } = progress.cursor
+      if (resume === undefined || options.following !== options.first) return undefined
+      return handedOut.resume ?? { id: resume.id, after: -1 }
     }
 
     const replay = (error: LlmError): ChatStream.Pull => {
-      const cursor = { ...progress.cursor, resume: handedOut.resume }
-      const joint = delivery.joint(cursor, options.following.continuation)
+      const joint = delivery.joint({ ...progress.cursor, resume: rest() }, options.following.continuation)
       report()
       if (joint === undefined) return Effect.fail(Option.some(error))
       delivery.lose(joint._tag === "Resume" ? undefined : progress.cursor.usage)
@@ -289,7 +303,7 @@ const replaying = (options: Options): ChatStream.Source =>
               const first = delivery.join(joint, error)
               const source = within(candidate.open(asked))
               return Effect.zipRight(
-                open(joint._tag === "Resume" ? ChatStream.provided(source, Resume, joint.from) : source),
+                open(source, joint._tag === "Resume" ? joint.from : undefined),
                 first.length === 0 ? step : Effect.succeed(ChatStream.toChunk(first))
               )
             }

@@ -46,7 +46,7 @@ export interface Parser {
 const defaultMaxEventLength = 16 * 1024 * 1024
 
 /**
- * A parser for one stream. `maxEventLength` bounds one event in UTF-16 units. Default 16 Mi.
+ * A parser for one stream. `maxEventLength` bounds one event, and one line, in UTF-16 units. Default 16 Mi.
  *
  * @since 0.1.0
  * @category constructors
@@ -64,6 +64,12 @@ export const make = (options: { readonly maxEventLength?: number } = {}): Parser
   let stray: string | undefined
   let overflow = false
 
+  const forget = (): void => {
+    pieces = []
+    pending = 0
+    data = name = stray = undefined
+  }
+
   const dispatch = (out: Array<Event>): void => {
     if (stray !== undefined) out.push({ event: undefined, data: stray, stray: true })
     if (data !== undefined) out.push({ event: name, data, stray: false })
@@ -71,6 +77,11 @@ export const make = (options: { readonly maxEventLength?: number } = {}): Parser
   }
 
   const line = (text: string, out: Array<Event>): void => {
+    // As for a line in pieces, so that the bound is the same however the network cut it.
+    if (text.length > bound) {
+      overflow = true
+      return
+    }
     if (text.length === 0) {
       dispatch(out)
       return
@@ -112,31 +123,25 @@ export const make = (options: { readonly maxEventLength?: number } = {}): Parser
       afterCr = false
       if (text.charCodeAt(0) === 10) start = 1
     }
-    const hasCr = text.includes("\r", start)
-    while (!overflow) {
-      let end = text.indexOf("\n", start)
-      let next = end + 1
-      if (hasCr) {
-        const cr = text.indexOf("\r", start)
-        if (cr !== -1 && (end === -1 || cr < end)) {
-          end = cr
-          next = text.charCodeAt(cr + 1) === 10 ? cr + 2 : cr + 1
-          afterCr = next === text.length && next === cr + 1
-        }
-      }
-      if (end === -1) break
+    // Each is looked for again only once it was passed: a search from every line would be quadratic.
+    let lf = text.indexOf("\n", start)
+    let cr = text.indexOf("\r", start)
+    while (!overflow && (lf !== -1 || cr !== -1)) {
+      const byCr = cr !== -1 && (lf === -1 || cr < lf)
+      const end = byCr ? cr : lf
+      const next = byCr && lf === cr + 1 ? end + 2 : end + 1
+      if (byCr) afterCr = next === text.length && next === cr + 1
       line(take(text.slice(start, end)), out)
       start = next
+      if (lf !== -1 && lf < start) lf = text.indexOf("\n", start)
+      if (cr !== -1 && cr < start) cr = text.indexOf("\r", start)
     }
     if (start < text.length) {
       pieces.push(start === 0 ? text : text.slice(start))
       pending += text.length - start
       if (pending > bound) overflow = true
     }
-    if (overflow) {
-      pieces = []
-      pending = 0
-    }
+    if (overflow) forget()
   }
 
   return {
@@ -150,7 +155,8 @@ export const make = (options: { readonly maxEventLength?: number } = {}): Parser
       if (overflow) return out
       parse(decoder.decode(), out)
       if (pending > 0) line(take(""), out)
-      dispatch(out)
+      if (overflow) forget()
+      else dispatch(out)
       return out
     },
     overflow: () => overflow

@@ -13,8 +13,15 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { InvalidResponse, type LlmError, StreamInterrupted } from "../errors/LlmError.js"
 import type * as Chat from "./Chat.js"
-import type * as ChatStream from "./ChatStream.js"
 import * as Sse from "./Sse.js"
+
+/**
+ * The next events; `None` at the end.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Pull = Effect.Effect<Chunk.NonEmptyChunk<Chat.Event>, Option.Option<LlmError>>
 
 /**
  * How a provider's events become ours. One decoder reads one stream.
@@ -73,17 +80,17 @@ export const decode = <E>(
   bytes: Effect.Effect<Chunk.Chunk<Uint8Array>, Option.Option<E>>,
   decoder: Decoder,
   origin: Origin<E>
-): ChatStream.Pull => {
+): Pull => {
   const state = makeState(decoder, origin)
   /** What the next pull answers when the last one had events and an end at once. */
   let ended: LlmError | "end" | undefined
-  const handOut = (out: Array<Chat.Event>): ChatStream.Pull =>
+  const handOut = (out: Array<Chat.Event>): Pull =>
     out.length > 0
       ? Effect.succeed(Chunk.unsafeFromArray(out) as Chunk.NonEmptyChunk<Chat.Event>)
       : ended === undefined
         ? next
         : Effect.fail(ended === "end" ? Option.none() : Option.some(ended))
-  const next: ChatStream.Pull = Effect.matchCauseEffect(bytes, {
+  const next: Pull = Effect.matchCauseEffect(bytes, {
     onSuccess: (pieces) => {
       const out: Array<Chat.Event> = []
       ended = state.read(pieces, out)
@@ -108,38 +115,51 @@ const failureOf = <E>(cause: Cause.Cause<Option.Option<E>>): Option.Option<E> | 
 /** As much of a cut answer as an error carries: its end, for whoever wants to show or mend it. */
 const maxPartial = 65_536
 
-/** The part without a runtime: bytes in, events and at most one error out. */
-const makeState = <E>(decoder: Decoder, origin: Origin<E>) => {
-  const parser = Sse.make()
+/**
+ * Keeps count of the text that was handed out, and makes the error for a stream that was cut.
+ *
+ * @internal
+ */
+export const makeTally = (origin: {
+  readonly provider: string
+  readonly model: string
+  readonly requestId?: string | undefined
+}) => {
   let partial: Array<string> = []
   let kept = 0
   let received = 0
-
-  const count = (out: ReadonlyArray<Chat.Event>): void => {
-    for (const event of out) {
-      if (event._tag !== "TextDelta") continue
-      received += event.text.length
-      kept += event.text.length
-      partial.push(event.text)
-    }
-    if (kept > 2 * maxPartial) {
-      partial = [partial.join("").slice(-maxPartial)]
-      kept = maxPartial
-    }
+  return {
+    count: (events: Iterable<Chat.Event>): void => {
+      for (const event of events) {
+        if (event._tag !== "TextDelta") continue
+        received += event.text.length
+        kept += event.text.length
+        partial.push(event.text)
+      }
+      if (kept > 2 * maxPartial) {
+        partial = [partial.join("").slice(-maxPartial)]
+        kept = maxPartial
+      }
+    },
+    interrupted: (message: string, cause?: LlmError): LlmError =>
+      new StreamInterrupted({
+        provider: origin.provider,
+        model: origin.model,
+        requestId: origin.requestId,
+        message,
+        delivery: "unknown",
+        code: cause?.code,
+        cause: cause?.cause,
+        received,
+        partial: partial.join("").slice(-maxPartial)
+      })
   }
+}
 
-  const interrupted = (message: string, cause?: LlmError): LlmError =>
-    new StreamInterrupted({
-      provider: origin.provider,
-      model: origin.model,
-      requestId: origin.requestId,
-      message,
-      delivery: "unknown",
-      code: cause?.code,
-      cause: cause?.cause,
-      received,
-      partial: partial.join("").slice(-maxPartial)
-    })
+/** The part without a runtime: bytes in, events and at most one error out. */
+const makeState = <E>(decoder: Decoder, origin: Origin<E>) => {
+  const parser = Sse.make()
+  const { count, interrupted } = makeTally(origin)
 
   const tooLarge = (): LlmError =>
     new InvalidResponse({

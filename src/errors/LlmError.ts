@@ -385,4 +385,10 @@ export const targetOf = (error: LlmError): string =>
  * @category combinators
  */
 export const override = <E extends LlmError>(error: E, changed: Partial<Fields>): E =>
-  new (error.constructor as new (fields: object) => E)({ ...error, ...changed })
+  new (error.constructor as new (fields: object) => E)({
+    ...error,
+    // an Error's own message and cause are not enumerable
+    message: error.message,
+    cause: error.cause,
+    ...changed
+  })

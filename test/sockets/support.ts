@@ -1,0 +1,74 @@
+import { FetchHttpClient, HttpClient } from "@effect/platform"
+import { NodeHttpClient } from "@effect/platform-node"
+import { assert, it } from "@effect/vitest"
+import { Clock, Effect, Fiber, Layer, Logger, Redacted, Scope } from "effect"
+import { type ChatModel, OpenAi } from "effect-steadfast"
+import { FaultyProvider, type Step } from "effect-steadfast/testing"
+
+/** Every client that the platform has on Node. */
+const clients: ReadonlyArray<readonly [name: string, layer: Layer.Layer<HttpClient.HttpClient>]> = [
+  ["fetch", FetchHttpClient.layer],
+  ["undici", NodeHttpClient.layerUndici],
+  ["node:http", NodeHttpClient.layer]
+]
+
+const quiet = Logger.remove(Logger.defaultLogger)
+
+/**
+ * One test on a real socket for each client.
+ */
+export const onEveryClient = (
+  name: string,
+  test: () => Effect.Effect<void, unknown, HttpClient.HttpClient | Scope.Scope>
+): void => {
+  for (const [client, layer] of clients) {
+    it.scopedLive(`${name} (${client})`, () => Effect.provide(test(), Layer.merge(layer, quiet)))
+  }
+}
+
+/**
+ * A model at an address.
+ */
+export const modelAt = (url: string): Effect.Effect<ChatModel.ChatModel, never, HttpClient.HttpClient> =>
+  Effect.orDie(OpenAi.make({ model: "m-1", apiKey: Redacted.make("key-1"), baseUrl: `${url}/v1` }))
+
+/**
+ * A server with these steps, and a model that asks it.
+ */
+export const served = (...script: ReadonlyArray<Step.Step>) =>
+  Effect.gen(function* () {
+    const server = yield* FaultyProvider.serve({ script })
+    return { server, model: yield* modelAt(server.url) }
+  })
+
+/** Generous for a machine under load: a client that hangs up takes a millisecond or two. */
+const patience = 1000
+
+/**
+ * The server is through with every request, or saw its client hang up, before long.
+ */
+export const nobodyOnTheLine = (server: FaultyProvider.Control) =>
+  server
+    .until((requests) => requests.every((request) => request.hungUp || request.finishedAt !== undefined))
+    .pipe(
+      Effect.timeoutFail({ duration: patience, onTimeout: () => new Error("a request was left open") }),
+      Effect.orDie
+    )
+
+/**
+ * Interrupts once the server has been asked and `ready`, and tells after how many milliseconds it saw the hang-up.
+ */
+export const hangUp = (
+  server: FaultyProvider.Control,
+  effect: Effect.Effect<unknown, unknown>,
+  ready: Effect.Effect<void> = Effect.asVoid(server.until((requests) => requests.length > 0))
+) =>
+  Effect.gen(function* () {
+    const fiber = yield* Effect.fork(effect)
+    yield* ready
+    const left = yield* Clock.currentTimeMillis
+    yield* Fiber.interruptFork(fiber)
+    const [request] = yield* nobodyOnTheLine(server)
+    assert.isTrue(request?.hungUp)
+    return (request?.hungUpAt ?? Number.POSITIVE_INFINITY) - left
+  })

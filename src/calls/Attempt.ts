@@ -11,13 +11,12 @@
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import type * as Exit from "effect/Exit"
+import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as FiberRef from "effect/FiberRef"
 import * as LogLevel from "effect/LogLevel"
-import * as Schedule from "effect/Schedule"
+import type * as Schedule from "effect/Schedule"
 import * as Tracer from "effect/Tracer"
-import type { LlmError } from "../errors/LlmError.js"
 import * as Deadline from "../policies/Deadline.js"
 import * as RetryDecision from "../policies/RetryDecision.js"
 import * as Call from "./Call.js"
@@ -93,6 +92,7 @@ export const open = (fiber: Fiber.RuntimeFiber<unknown, unknown>, target: Target
   const call = Call.peek(outer, Call.CurrentCall)
   const draft = begin(outer, call, target, clock.unsafeCurrentTimeMillis())
   if (call !== undefined) call.attempts.push(draft)
+  Deadline.asking(Context.get(outer, Deadline.Deadline), target)
   const attempt: Attempt = {
     index: draft.index,
     target,
@@ -140,7 +140,7 @@ const begin = (
   target: Target,
   startedAt: number
 ): Draft => {
-  const iteration: Schedule.IterationMetadata | undefined = Call.peek(context, Schedule.CurrentIterationMetadata)
+  const iteration = Call.roundOf(context)
   const index = call === undefined ? (iteration?.recurrence ?? 0) + 1 : call.firstIndex + call.attempts.length
   const draft: Draft = {
     index,
@@ -151,12 +151,28 @@ const begin = (
     outcome: "interrupted"
   }
   const fallback = Call.peek(context, Fallback)
-  const decision = iteration === undefined ? undefined : RetryDecision.findDecision(iteration.output)
+  const decision = iteration === undefined ? undefined : decisionOf(call, iteration)
   if (fallback !== undefined && fallback.from !== targetName(target)) draft.fallback = fallback
   if (decision !== undefined && decision.verdict._tag === "Retry") {
     draft.retry = { delayMillis: decision.verdict.delay, reason: decision.verdict.reason }
   }
   return draft
+}
+
+/**
+ * What the call was told, which is what really happens; or, where the schedule is around the call, what it says itself.
+ * Only the first attempt of a round waited: a fallback in the same round did not wait again.
+ */
+const decisionOf = (
+  call: Call.Call | undefined,
+  iteration: Schedule.IterationMetadata
+): RetryDecision.Decision | undefined => {
+  const told = call?.retries?.get(iteration.input)
+  if (told === undefined) {
+    return call === undefined || call.attempts.length === 0 ? RetryDecision.findDecision(iteration.output) : undefined
+  }
+  call?.retries?.delete(iteration.input)
+  return told
 }
 
 const spanAttributes = (draft: Draft): Record<string, unknown> => {
@@ -183,7 +199,7 @@ const end = (
   clock: Clock.Clock,
   exit: Exit.Exit<unknown, unknown>
 ): Effect.Effect<void> => {
-  const [outcome, error] = judge(exit, context)
+  const [outcome, error] = Call.outcomeWithin(exit, context)
   draft.outcome = outcome
   draft.durationMillis = clock.unsafeCurrentTimeMillis() - draft.startedAt
   if (error !== undefined) {
@@ -196,18 +212,9 @@ const end = (
     if (draft.requestId !== undefined) span.attribute("gen_ai.response.id", draft.requestId)
     if (error !== undefined) span.attribute("error.type", error._tag)
     Call.usageAttributes(span, draft)
-    span.end(clock.unsafeCurrentTimeNanos(), exit)
+    span.end(clock.unsafeCurrentTimeNanos(), error === undefined ? exit : Exit.fail(error))
   }
   return whenDebug(() => `attempt ${draft.index} at ${targetName(draft)}: ${draft.error?._tag ?? draft.outcome}`)
-}
-
-const judge = (
-  exit: Exit.Exit<unknown, unknown>,
-  context: Context.Context<never>
-): readonly [AttemptRecord["outcome"], LlmError | undefined] => {
-  const judged = Call.outcomeOf(exit)
-  const expired = judged[0] === "interrupted" ? Deadline.expired(Context.get(context, Deadline.Deadline)) : undefined
-  return expired === undefined ? judged : ["failure", expired]
 }
 
 /** Formats the line only where somebody reads it. */

@@ -29,6 +29,7 @@ import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import * as Tracer from "effect/Tracer"
 import { isLlmError, type LlmError } from "../errors/LlmError.js"
+import * as Deadline from "../policies/Deadline.js"
 import * as RetryDecision from "../policies/RetryDecision.js"
 import { type AttemptRecord, type CallRecord, type Outcome, servedBy, targetName, waitedMillis } from "./CallRecord.js"
 
@@ -45,6 +46,8 @@ export interface Call {
   readonly startedAt: number
   readonly firstIndex: number
   readonly attempts: Array<AttemptRecord>
+  /** By the error that led to them, the retries decided on whose attempt is not begun yet. */
+  retries: Map<unknown, RetryDecision.Decision> | undefined
   /** Why the last policy gave up, if one did. */
   gaveUp: string | undefined
 }
@@ -99,6 +102,31 @@ export const outcomeOf = (exit: Exit.Exit<unknown, unknown>): readonly [Outcome,
   const failure = Cause.failureOption(exit.cause)
   if (Option.isSome(failure)) return ["failure", isLlmError(failure.value) ? failure.value : undefined]
   return [Cause.isInterruptedOnly(exit.cause) ? "interrupted" : "defect", undefined]
+}
+
+/**
+ * As {@link outcomeOf}, and what was interrupted because a deadline was up is a failure with that `Timeout`.
+ *
+ * @internal
+ */
+export const outcomeWithin = (
+  exit: Exit.Exit<unknown, unknown>,
+  context: Context.Context<never>
+): readonly [Outcome, LlmError | undefined] => {
+  const judged = outcomeOf(exit)
+  const expired = judged[0] === "interrupted" ? Deadline.expired(Context.get(context, Deadline.Deadline)) : undefined
+  return expired === undefined ? judged : ["failure", expired]
+}
+
+/**
+ * The round of the retry schedule around, if there is one. A schedule that repeats what succeeded is none: its input is
+ * no error.
+ *
+ * @internal
+ */
+export const roundOf = (context: Context.Context<never>): Schedule.IterationMetadata | undefined => {
+  const iteration: Schedule.IterationMetadata | undefined = peek(context, Schedule.CurrentIterationMetadata)
+  return iteration?.input instanceof Error ? iteration : undefined
 }
 
 /**
@@ -158,13 +186,13 @@ export const open = (
   const outer = fiber.currentContext
   if (outer.unsafeMap.has(CurrentCall.key)) return undefined
   const clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
-  const iteration: Schedule.IterationMetadata | undefined = peek(outer, Schedule.CurrentIterationMetadata)
   const call: Call = {
     id: Context.get(outer, Ids)(),
     name,
     startedAt: clock.unsafeCurrentTimeMillis(),
-    firstIndex: implicit === undefined ? 1 : (iteration?.recurrence ?? 0) + 1,
+    firstIndex: implicit === undefined ? 1 : (roundOf(outer)?.recurrence ?? 0) + 1,
     attempts: [],
+    retries: undefined,
     gaveUp: undefined
   }
   const span = openSpan(fiber, implicit?.spanName ?? name, () => ({
@@ -180,7 +208,7 @@ export const open = (
     return {
       call,
       context: Context.unsafeMake(services),
-      close: (exit) => close(call, span, clock, exit, implicit !== undefined)
+      close: (exit) => close(call, outer, span, clock, exit, implicit !== undefined)
     }
   })
 }
@@ -224,52 +252,64 @@ const listener =
       call.gaveUp = line
       return Effect.void
     }
+    call.retries ??= new Map()
+    call.retries.set(decision.error, decision)
     return Effect.annotateLogs(Effect.logWarning(line), { call: call.name, ...annotations })
   }
 
 const close = (
   call: Call,
+  context: Context.Context<never>,
   span: Tracer.Span | undefined,
   clock: Clock.Clock,
   exit: Exit.Exit<unknown, unknown>,
   implicit: boolean
 ): Effect.Effect<void> => {
-  if (span !== undefined) endSpan(call, span, clock, exit)
-  const tells = call.attempts.length > 1 || (Exit.isFailure(exit) && (!implicit || call.gaveUp !== undefined))
+  const [outcome, error] = outcomeWithin(exit, context)
+  if (span !== undefined) endSpan(call, span, clock, exit, error)
+  const tells = Exit.isSuccess(exit)
+    ? call.attempts.some(failed)
+    : call.attempts.length > 1 || !implicit || call.gaveUp !== undefined
   return Effect.flatMap(Observers, (observers) => {
     if (observers.length === 0 && !tells) return Effect.void
-    const record = toRecord(call, clock.unsafeCurrentTimeMillis(), exit)
+    const record: CallRecord = {
+      id: call.id,
+      name: call.name,
+      startedAt: call.startedAt,
+      durationMillis: clock.unsafeCurrentTimeMillis() - call.startedAt,
+      outcome,
+      error,
+      attempts: call.attempts.slice()
+    }
     const told = tells ? tell(record, call, exit) : Effect.void
-    return observers.reduce((all, observer) => Effect.zipRight(all, guarded(observer(record))), told)
+    return observers.reduce(
+      (all, observer) => Effect.zipRight(all, guarded(Effect.suspend(() => observer(record)))),
+      told
+    )
   })
 }
 
 const guarded = (effect: Effect.Effect<void>): Effect.Effect<void> =>
   Effect.catchAllCause(effect, (cause) => Effect.logWarning("a call observer died", cause))
 
-const toRecord = (call: Call, now: number, exit: Exit.Exit<unknown, unknown>): CallRecord => {
-  const [outcome, error] = outcomeOf(exit)
-  return {
-    id: call.id,
-    name: call.name,
-    startedAt: call.startedAt,
-    durationMillis: now - call.startedAt,
-    outcome,
-    error,
-    attempts: call.attempts.slice()
-  }
-}
+/** Several attempts are no trouble where none failed: an agent asks more than once in one call. */
+const failed = (attempt: AttemptRecord): boolean => attempt.outcome === "failure" || attempt.outcome === "defect"
 
-const endSpan = (call: Call, span: Tracer.Span, clock: Clock.Clock, exit: Exit.Exit<unknown, unknown>): void => {
+const endSpan = (
+  call: Call,
+  span: Tracer.Span,
+  clock: Clock.Clock,
+  exit: Exit.Exit<unknown, unknown>,
+  error: LlmError | undefined
+): void => {
   const served = call.attempts.findLast((attempt) => attempt.outcome === "success")
   span.attribute("steadfast.attempts", call.attempts.length)
   if (served !== undefined) {
     span.attribute("steadfast.target", targetName(served))
     usageAttributes(span, served)
   }
-  const [, error] = outcomeOf(exit)
   if (error !== undefined) span.attribute("error.type", error._tag)
-  span.end(clock.unsafeCurrentTimeNanos(), exit)
+  span.end(clock.unsafeCurrentTimeNanos(), error === undefined ? exit : Exit.fail(error))
 }
 
 /**

@@ -25,7 +25,6 @@ import * as LlmError from "../errors/LlmError.js"
 import * as Deadline from "../policies/Deadline.js"
 import { announced } from "../policies/RetryDecision.js"
 import * as Attempt from "./Attempt.js"
-import * as Call from "./Call.js"
 
 // -----------------------------------------------------------------------------
 // retry
@@ -78,7 +77,7 @@ const again = <A, E extends LlmError.LlmError, R, Out, R2>(
 // -----------------------------------------------------------------------------
 
 /**
- * Who a `Timeout` names when no attempt was running.
+ * Who a `Timeout` names when nobody was asked yet.
  *
  * @since 0.1.0
  * @category models
@@ -88,14 +87,14 @@ export interface Named {
   readonly model?: string | undefined
 }
 
-const timeoutError = (context: Context.Context<never>, options: Within<unknown>): LlmError.Timeout => {
-  const running = Call.peek(context, Call.CurrentCall)?.attempts.at(-1)
+const timeoutError = (options: Within<unknown>): LlmError.Timeout => {
+  const asked = options.limit.asked
   return new LlmError.Timeout({
-    provider: running?.provider ?? options.named.provider ?? "steadfast",
-    model: running?.model ?? options.named.model,
+    provider: asked?.provider ?? options.named.provider ?? "steadfast",
+    model: asked?.model ?? options.named.model,
     message: `no answer within ${Duration.format(Duration.millis(Math.ceil(options.millis)))} (${options.phase})`,
     phase: options.phase,
-    delivery: running === undefined ? "not-sent" : "unknown"
+    delivery: asked === undefined ? "not-sent" : "unknown"
   })
 }
 
@@ -160,7 +159,7 @@ export const within = <A, E, R, E2>(self: Effect.Effect<A, E, R>, options: Withi
     return Effect.async<A, E | E2>((resume) => {
       let expired: LlmError.Timeout | undefined
       const expire = () => {
-        expired = timeoutError(outer, options)
+        expired = timeoutError(options)
         limit.expired = expired
         child.unsafeInterruptAsFork(fiber.id())
       }

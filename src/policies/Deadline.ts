@@ -20,7 +20,8 @@ import type { LlmError, TimeoutPhase } from "../errors/LlmError.js"
 
 /**
  * `at` is in milliseconds of the `Clock`, `Infinity` for none. `phase` says which kind of limit it is. When its time is
- * up, `expired` holds the error, so that whoever is interrupted can tell why. `outer` is the limit around it.
+ * up, `expired` holds the error, so that whoever is interrupted can tell why. `outer` is the limit around it. `asked` is
+ * the target that was asked last under it.
  *
  * @since 0.1.0
  * @category models
@@ -30,6 +31,7 @@ export interface Limit {
   readonly phase: TimeoutPhase
   readonly outer?: Limit
   expired?: LlmError
+  asked?: { readonly provider: string; readonly model: string }
 }
 
 /**
@@ -76,6 +78,15 @@ export const allows = (limit: Limit, now: number, millis: number): boolean => no
 export const remaining: Effect.Effect<number> = Effect.flatMap(Deadline, (limit) =>
   Effect.map(Clock.currentTimeMillis, (now) => Math.max(0, limit.at - now))
 )
+
+/**
+ * Notes on a limit, and on those around it, who is asked under it.
+ *
+ * @internal
+ */
+export const asking = (limit: Limit, target: NonNullable<Limit["asked"]>): void => {
+  for (let at = limit; at.outer !== undefined; at = at.outer) at.asked = target
+}
 
 /**
  * The error of the nearest limit whose time is up.

@@ -29,6 +29,7 @@ import * as ConfigError from "effect/ConfigError"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as Option from "effect/Option"
 import * as ParseResult from "effect/ParseResult"
 import * as Random from "effect/Random"
 import * as Schedule from "effect/Schedule"
@@ -79,12 +80,18 @@ const positive = Schema.DurationFromSelf.pipe(
   Schema.lessThanOrEqualToDuration(Duration.weeks(1))
 )
 
+/** Effect takes a negative duration for zero; where a person wrote it, it is a mistake. */
+const decodeDuration = (input: unknown): Option.Option<Duration.Duration> =>
+  (typeof input === "number" && input < 0) || (typeof input === "string" && input.trim().startsWith("-"))
+    ? Option.none()
+    : Duration.decodeUnknown(input)
+
 /** A duration in JSON and YAML is text with a unit; a bare number would leave the unit to guessing. */
 const DurationText = Schema.transformOrFail(Schema.String, positive, {
   strict: true,
   decode: (text, _, ast) =>
     Either.fromOption(
-      Duration.decodeUnknown(text),
+      decodeDuration(text),
       () => new ParseResult.Type(ast, text, `expected a duration such as "500 millis" or "30 seconds", found "${text}"`)
     ),
   encode: (duration) => ParseResult.succeed(`${Duration.toMillis(duration)} millis`)
@@ -152,7 +159,7 @@ const accept = <A>(key: string, schema: Schema.Schema<A>, value: unknown): A => 
 }
 
 const millis = (key: string, input: Duration.DurationInput): number => {
-  const duration = Duration.decodeUnknown(input)
+  const duration = decodeDuration(input)
   if (duration._tag === "None") {
     throw new RangeError(`RetryPolicy: ${key}: expected a duration, found ${JSON.stringify(input)}`)
   }

@@ -69,13 +69,10 @@ export class Fallback extends Context.Tag("steadfast/Attempt/Fallback")<
 /**
  * An attempt that was opened: run under `context`, and close it with its exit.
  *
- * @since 0.1.0
- * @category models
+ * @internal
  */
-export interface Opened {
+export interface Opened extends Call.Opened {
   readonly attempt: Attempt
-  readonly context: Context.Context<never>
-  readonly close: (exit: Exit.Exit<unknown, unknown>) => Effect.Effect<void>
 }
 
 type Draft = { -readonly [K in keyof AttemptRecord]: AttemptRecord[K] }
@@ -83,10 +80,9 @@ type Draft = { -readonly [K in keyof AttemptRecord]: AttemptRecord[K] }
 /**
  * Opens an attempt at a target. Whoever opens it must close it.
  *
- * @since 0.1.0
- * @category constructors
+ * @internal
  */
-export const open = (fiber: Fiber.RuntimeFiber<unknown, unknown>, target: Target): Effect.Effect<Opened> => {
+export const open = (fiber: Fiber.RuntimeFiber<unknown, unknown>, target: Target): Opened => {
   const outer = fiber.currentContext
   const clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
   const call = Call.peek(outer, Call.CurrentCall)
@@ -100,18 +96,21 @@ export const open = (fiber: Fiber.RuntimeFiber<unknown, unknown>, target: Target
       Object.assign(draft, facts)
     }
   }
-  const close = (span: Tracer.Span | undefined) => (exit: Exit.Exit<unknown, unknown>) =>
-    end(draft, outer, span, clock, exit)
-  const provided = (span: Tracer.Span | undefined): Context.Context<never> => {
-    const services = new Map(outer.unsafeMap)
-    services.set(CurrentAttempt.key, attempt)
-    if (span !== undefined) services.set(Tracer.ParentSpan.key, span)
-    return Context.unsafeMake(services)
+  const span = Call.openSpan(fiber, "attempt", () => spanAttributes(draft))
+  const services = new Map(outer.unsafeMap)
+  services.set(CurrentAttempt.key, attempt)
+  if (span !== undefined) services.set(Tracer.ParentSpan.key, span)
+  const debug = LogLevel.greaterThanEqual(LogLevel.Debug, fiber.getFiberRef(FiberRef.currentMinimumLogLevel))
+  return {
+    attempt,
+    context: Context.unsafeMake(services),
+    close: (exit) => {
+      end(draft, outer, span, clock, exit)
+      return debug
+        ? Effect.logDebug(`attempt ${draft.index} at ${targetName(draft)}: ${draft.error?._tag ?? draft.outcome}`)
+        : undefined
+    }
   }
-  return Effect.map(
-    Call.openSpan(fiber, "attempt", () => spanAttributes(draft)),
-    (span) => ({ attempt, context: provided(span), close: close(span) })
-  )
 }
 
 /**
@@ -124,13 +123,9 @@ export const run = <A, E, R>(
   target: Target,
   body: (attempt: Attempt) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> =>
-  Effect.withFiberRuntime<A, E, R>((fiber) =>
-    Effect.flatMap(open(fiber, target), (opened) =>
-      Effect.onExit(
-        Effect.mapInputContext(body(opened.attempt), () => opened.context as Context.Context<R>),
-        opened.close
-      )
-    )
+  Call.under(
+    (fiber) => open(fiber, target),
+    ({ attempt }) => body(attempt)
   )
 
 /** The number, and why there is another attempt at all: read from the schedule around it, whoever drives that. */
@@ -198,7 +193,7 @@ const end = (
   span: Tracer.Span | undefined,
   clock: Clock.Clock,
   exit: Exit.Exit<unknown, unknown>
-): Effect.Effect<void> => {
+): void => {
   const [outcome, error] = Call.outcomeWithin(exit, context)
   draft.outcome = outcome
   draft.durationMillis = clock.unsafeCurrentTimeMillis() - draft.startedAt
@@ -214,13 +209,4 @@ const end = (
     Call.usageAttributes(span, draft)
     span.end(clock.unsafeCurrentTimeNanos(), error === undefined ? exit : Exit.fail(error))
   }
-  return whenDebug(() => `attempt ${draft.index} at ${targetName(draft)}: ${draft.error?._tag ?? draft.outcome}`)
 }
-
-/** Formats the line only where somebody reads it. */
-const whenDebug = (line: () => string): Effect.Effect<void> =>
-  Effect.withFiberRuntime((fiber) =>
-    LogLevel.greaterThanEqual(LogLevel.Debug, fiber.getFiberRef(FiberRef.currentMinimumLogLevel))
-      ? Effect.logDebug(line())
-      : Effect.void
-  )

@@ -35,7 +35,6 @@ import * as Option from "effect/Option"
 import { type Pipeable, pipeArguments } from "effect/Pipeable"
 import * as Predicate from "effect/Predicate"
 import * as Schedule from "effect/Schedule"
-import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Attempt from "../calls/Attempt.js"
 import * as Call from "../calls/Call.js"
@@ -111,10 +110,14 @@ const compose = (parts: Parts, attributes: Record<string, unknown> = {}): ChatMo
     attributes: { "gen_ai.operation.name": "chat", ...attributes }
   }
   const source = (request: Chat.Request): ChatStream.Source =>
-    Effect.withFiberRuntime((fiber) => {
-      const opening = Call.open(fiber, parts.name, implicit)
-      return opening === undefined ? parts.source(request) : ChatStream.evidenced(opening, () => parts.source(request))
-    })
+    Effect.withFiberRuntime((fiber) =>
+      Call.isOpen(fiber)
+        ? parts.source(request)
+        : ChatStream.evidenced(
+            (fiber) => Call.open(fiber, parts.name, implicit),
+            () => parts.source(request)
+          )
+    )
   return Object.assign(Object.create(Proto), {
     [TypeId]: { open: source, continuation: parts.continuation },
     name: parts.name,
@@ -164,9 +167,11 @@ export const fromLeaf = (leaf: Leaf): ChatModel => {
         return careful(request, once)
       },
       source: (request) => {
-        const once = Effect.withFiberRuntime<ChatStream.Pull, never, Scope.Scope>((fiber) =>
-          ChatStream.held(
-            ChatStream.evidenced(Attempt.open(fiber, target), ({ attempt }) => leaf.open(request, attempt), noteEvent)
+        const once = ChatStream.held(
+          ChatStream.evidenced(
+            (fiber) => Attempt.open(fiber, target),
+            ({ attempt }) => leaf.open(request, attempt),
+            noteEvent
           )
         )
         return carefulSource(request, once)

@@ -17,11 +17,13 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type * as Attempt from "../calls/Attempt.js"
+import type * as Call from "../calls/Call.js"
 import * as Resilience from "../calls/Resilience.js"
 import { type LlmError, StreamInterrupted, type TimeoutPhase } from "../errors/LlmError.js"
 import * as Deadline from "../policies/Deadline.js"
@@ -197,25 +199,14 @@ export const provided = <I, S>(source: Source, tag: Context.Tag<I, S>, service: 
   Effect.mapInputContext(source, (context: Context.Context<Scope.Scope>) => Context.add(context, tag, service))
 
 /**
- * What was opened around a stream, a call or an attempt.
- *
- * @since 0.1.0
- * @category models
- */
-export interface Opened {
-  readonly context: Context.Context<never>
-  readonly close: (exit: Exit.Exit<unknown, unknown>) => Effect.Effect<void>
-}
-
-/**
  * Opens something around a stream and closes it once with how the stream ended: with its `Finish`, with its error, or as
  * interrupted where its reader left before.
  *
  * @since 0.1.0
  * @category combinators
  */
-export const evidenced = <O extends Opened>(
-  open: Effect.Effect<O>,
+export const evidenced = <O extends Call.Opened>(
+  open: (fiber: Fiber.RuntimeFiber<unknown, unknown>) => O,
   body: (opened: O) => Source,
   onEvent: (event: Chat.Event, opened: O) => void = () => {}
 ): Source =>
@@ -237,7 +228,10 @@ export const evidenced = <O extends Opened>(
         }
       })
     return Effect.flatMap(
-      Effect.acquireRelease(open, (opened) => opened.close(end)),
+      Effect.acquireRelease(
+        Effect.withFiberRuntime<O>((fiber) => Effect.succeed(open(fiber))),
+        (opened) => opened.close(end) ?? Effect.void
+      ),
       (opened) =>
         Effect.map(
           Effect.mapInputContext(body(opened), (context: Context.Context<Scope.Scope>) =>

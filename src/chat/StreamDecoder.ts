@@ -156,6 +156,17 @@ export const makeTally = (origin: {
   }
 }
 
+/** Whether what stood unterminated at the end is an event that only lacks its line end, and not one that was cut. */
+const isWhole = (event: Sse.Event): boolean => {
+  if (event.data === "[DONE]") return true
+  try {
+    JSON.parse(event.data)
+    return true
+  } catch {
+    return false
+  }
+}
+
 /** The part without a runtime: bytes in, events and at most one error out. */
 const makeState = <E>(decoder: Decoder, origin: Origin<E>) => {
   const parser = Sse.make()
@@ -200,7 +211,7 @@ const makeState = <E>(decoder: Decoder, origin: Origin<E>) => {
   }
 
   const end = (out: Array<Chat.Event>): LlmError | undefined => {
-    const error = decoder.done() ? undefined : push(parser.end(), out)
+    const error = decoder.done() ? undefined : push(parser.end().filter(isWhole), out)
     if (error !== undefined) return error
     count(out)
     const ended = finish(out)

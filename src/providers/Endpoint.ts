@@ -34,7 +34,7 @@ import type * as ChatStream from "../chat/ChatStream.js"
 import * as Replay from "../chat/Replay.js"
 import * as StreamDecoder from "../chat/StreamDecoder.js"
 import * as Classify from "../errors/Classify.js"
-import { InvalidRequest, InvalidResponse, type LlmError } from "../errors/LlmError.js"
+import { InvalidRequest, InvalidResponse, type LlmError, StreamInterrupted } from "../errors/LlmError.js"
 import * as Json from "./Json.js"
 
 /**
@@ -61,7 +61,9 @@ export interface Exchange extends Classify.Meta {
  *
  * - `encode`: the body of a request; a request that the format cannot express is an `InvalidRequest`.
  * - `decode`: the answer in a body that `Classify.answer` found no error in.
- * - `decoder`: a decoder for one stream.
+ * - `decoder`: a decoder for one stream; with where an answer stands, for the rest of that answer.
+ * - `resume`: where the rest of an answer is asked for, given the URL where the answer was asked for. Absent where
+ *   providers of this format keep none.
  * - `limits`: what the headers say about rate limits, if they do.
  *
  * @since 0.1.0
@@ -70,7 +72,8 @@ export interface Exchange extends Classify.Meta {
 export interface WireFormat {
   readonly encode: (request: Chat.Request, streaming: boolean) => Json.Json | InvalidRequest
   readonly decode: (body: Json.Json, context: Exchange) => Chat.Response | LlmError
-  readonly decoder: (context: Exchange) => StreamDecoder.Decoder
+  readonly decoder: (context: Exchange, from?: StreamDecoder.Cursor) => StreamDecoder.Decoder
+  readonly resume?: ((url: string, from: Replay.Resume["Type"]) => string) | undefined
   readonly limits: (headers: Headers, now: number) => Limits | undefined
 }
 
@@ -112,13 +115,20 @@ export const model = (client: HttpClient.HttpClient, endpoint: Endpoint, format:
   ): Effect.Effect<HttpClientResponse.HttpClientResponse, LlmError> => {
     const body = format.encode(request, streaming)
     if (body instanceof InvalidRequest) return Effect.fail(body)
-    const post = HttpClientRequest.post(endpoint.url(streaming), {
-      headers: endpoint.headers,
-      body: HttpBody.raw(JSON.stringify(body), { contentType: "application/json" })
-    })
-    const executed = endpoint.traceHeaders === true ? traced(http, post) : http.execute(post)
-    return Effect.mapError(executed, (error) => failed(error, "before-headers"))
+    return execute(
+      HttpClientRequest.post(endpoint.url(streaming), {
+        headers: endpoint.headers,
+        body: HttpBody.raw(JSON.stringify(body), { contentType: "application/json" })
+      })
+    )
   }
+
+  const execute = (
+    request: HttpClientRequest.HttpClientRequest
+  ): Effect.Effect<HttpClientResponse.HttpClientResponse, LlmError> =>
+    Effect.mapError(endpoint.traceHeaders === true ? traced(http, request) : http.execute(request), (error) =>
+      failed(error, "before-headers")
+    )
 
   /** What the response says before its body; noted at once, so that a broken attempt keeps its request id. */
   const meet = (response: HttpClientResponse.HttpClientResponse, attempt: Attempt.Attempt): Effect.Effect<Exchange> =>
@@ -170,15 +180,60 @@ export const model = (client: HttpClient.HttpClient, endpoint: Endpoint, format:
         if (progress !== undefined) progress.cursor = cursor
         if (cursor.usage !== undefined) attempt.note({ usage: cursor.usage })
       }
+      const from = Option.getOrUndefined(Context.getOption(surroundings as Context.Context<never>, Replay.Resume))
+
+      /** There is no rest of the answer: it stays broken, and is not asked for again. */
+      const gone = (message: string, context?: Exchange): LlmError => {
+        if (progress !== undefined) progress.cursor = { ...progress.cursor, resume: undefined }
+        return new StreamInterrupted({
+          provider,
+          model,
+          status: context?.status,
+          requestId: context?.requestId,
+          message: `the rest of the answer is gone: ${message}`,
+          delivery: "unknown",
+          received: 0,
+          partial: ""
+        })
+      }
+
+      /** What comes instead of a stream: an error, or an answer that came whole. */
+      const read = (response: HttpClientResponse.HttpClientResponse, context: Exchange) => {
+        const whole = Effect.flatMap(readText(response), (text) => answer(text, context))
+        return from === undefined
+          ? Effect.map(whole, replayed)
+          : Effect.matchEffect(whole, {
+              onSuccess: () => Effect.fail(gone("the answer came from its beginning", context)),
+              onFailure: (error) => Effect.fail(isUnknown(error) ? gone(error.message, context) : error)
+            })
+      }
+
+      const ask = (): Effect.Effect<HttpClientResponse.HttpClientResponse, LlmError> =>
+        from === undefined
+          ? send(request, true)
+          : format.resume === undefined
+            ? Effect.fail(gone("it was another provider's"))
+            : execute(
+                HttpClientRequest.get(format.resume(endpoint.url(true), from), {
+                  headers: { ...endpoint.headers, accept: "text/event-stream" }
+                })
+              )
+
       let reading: ChatStream.Pull | undefined
-      const begin: ChatStream.Pull = Effect.flatMap(Effect.mapError(send(request, true), Option.some), (response) =>
+      const begin: ChatStream.Pull = Effect.flatMap(Effect.mapError(Effect.suspend(ask), Option.some), (response) =>
         Effect.flatMap(meet(response, attempt), (context) => {
           const started = isStream(context)
-            ? readStream(response, context, scope, moved)
-            : Effect.map(
-                Effect.flatMap(readText(response), (text) => answer(text, context)),
-                replayed
+            ? readStream(
+                response,
+                format.decoder(
+                  context,
+                  from && { inside: "nothing", usage: undefined, ...progress?.cursor, resume: from }
+                ),
+                context,
+                scope,
+                moved
               )
+            : read(response, context)
           return Effect.flatMap(Effect.mapError(started, Option.some), (pull) => {
             reading = pull
             return pull
@@ -190,12 +245,13 @@ export const model = (client: HttpClient.HttpClient, endpoint: Endpoint, format:
 
   const readStream = (
     response: HttpClientResponse.HttpClientResponse,
+    decoder: StreamDecoder.Decoder,
     context: Exchange,
     scope: Scope.Scope,
     moved: (cursor: StreamDecoder.Cursor) => void
   ): Effect.Effect<ChatStream.Pull> =>
     Effect.map(Scope.extend(Stream.toPull(response.stream), scope), (pull) =>
-      StreamDecoder.decode(pull, format.decoder(context), {
+      StreamDecoder.decode(pull, decoder, {
         provider,
         model,
         requestId: context.requestId,
@@ -206,6 +262,9 @@ export const model = (client: HttpClient.HttpClient, endpoint: Endpoint, format:
 
   return ChatModel.fromLeaf({ provider, model, generate, open })
 }
+
+/** What a provider says of an answer that it does not have, or not any more. */
+const isUnknown = (error: LlmError): boolean => error._tag === "ModelNotFound" || error._tag === "InvalidRequest"
 
 const isStream = (context: Exchange): boolean => {
   if (context.status < 200 || context.status > 299) return false

@@ -1,12 +1,14 @@
 /**
- * OpenAI Chat Completions, and every server that speaks it.
+ * OpenAI: Chat Completions, and every server that speaks it, or the Responses API.
  *
  * {@link make} asks OpenAI itself; with `provider` and `baseUrl` it asks Groq, Mistral, DeepSeek, Together, Fireworks,
  * OpenRouter, xAI, vLLM, Ollama or any other; {@link azure} asks an Azure deployment. What differs between them is a
- * table of facts ({@link dialects}), not code.
+ * table of facts ({@link dialects}), not code. With `api: "responses"` the same request goes to `/responses`.
  *
  * Gotchas: the base URLs of the known providers are built in, the keys are never guessed from the environment: say
- * where a key is with `Config.redacted`. A stream ends with a finish reason; `[DONE]` alone is no answer.
+ * where a key is with `Config.redacted`. A stream ends with a finish reason; `[DONE]` alone is no answer. `stop` and `seed`
+ * have no counterpart in the Responses API and are left out there. Answers are not kept by the provider (`store`) unless
+ * `providerOptions` says so; with `background: true` they are, and a stream that breaks is taken up where it broke.
  *
  * @example
  * import { Config } from "effect"
@@ -14,6 +16,7 @@
  *
  * const gpt = OpenAi.make({ model: "gpt-4o-mini", apiKey: Config.redacted("OPENAI_API_KEY") })
  * const local = OpenAi.make({ provider: "ollama", model: "llama3.2" })
+ * const thinking = OpenAi.make({ model: "gpt-5", api: "responses", apiKey: Config.redacted("OPENAI_API_KEY") })
  *
  * @since 0.1.0
  */
@@ -32,10 +35,11 @@ import { InvalidResponse, type LlmError } from "../errors/LlmError.js"
 import * as RetryHint from "../errors/RetryHint.js"
 import * as Endpoint from "./Endpoint.js"
 import * as Json from "./Json.js"
+import * as OpenAiResponses from "./OpenAiResponses.js"
 
 declare module "../chat/Chat.js" {
   interface ProviderOptions {
-    /** Fields of the Chat Completions body that the canonical request does not have. */
+    /** Fields of the body that the canonical request does not have; the last three are those of the Responses API. */
     readonly openai?: {
       readonly reasoning_effort?: "none" | "minimal" | "low" | "medium" | "high" | "xhigh"
       readonly service_tier?: "auto" | "default" | "flex" | "priority"
@@ -45,6 +49,12 @@ declare module "../chat/Chat.js" {
       readonly logit_bias?: Readonly<Record<string, number>>
       readonly user?: string
       readonly store?: boolean
+      readonly reasoning?: {
+        readonly effort?: string | null
+        readonly summary?: "auto" | "concise" | "detailed" | null
+      }
+      readonly text?: { readonly verbosity?: "low" | "medium" | "high" }
+      readonly background?: boolean
       readonly [field: string]: unknown
     }
   }
@@ -326,8 +336,9 @@ const decoder = (context: Endpoint.Exchange): StreamDecoder.Decoder => {
       })
     }
     if (typeof choice.finish_reason === "string" && Classify.finishReason(choice.finish_reason) !== "none") {
+      const first = finish === undefined
       finish = choice.finish_reason
-      return finishCalls(out)
+      return first ? finishCalls(out) : undefined
     }
     return undefined
   }
@@ -392,7 +403,8 @@ const limits =
  * - `model`: as the provider names it.
  * - `apiKey`: a key, or the `Config` that holds it; without one no authorization is sent.
  * - `provider`: how errors, spans and records name it. Default `"openai"`; a name of {@link dialects} brings its base URL.
- * - `baseUrl`: up to, and without, `/chat/completions`. Default: that of the provider.
+ * - `baseUrl`: up to, and without, `/chat/completions` or `/responses`. Default: that of the provider.
+ * - `api`: Chat Completions (`"chat"`, the default) or the Responses API, which fewer servers speak.
  * - `headers`: sent with every request.
  * - `traceHeaders`: whether the provider is sent the trace of the attempt. Default `false`.
  *
@@ -404,17 +416,20 @@ export interface Options {
   readonly apiKey?: Redacted.Redacted | Config.Config<Redacted.Redacted> | undefined
   readonly provider?: string | undefined
   readonly baseUrl?: string | undefined
+  readonly api?: "chat" | "responses" | undefined
   readonly headers?: Readonly<Record<string, string>> | undefined
   readonly traceHeaders?: boolean | undefined
 }
 
-const format = (provider: string, model: string): Endpoint.WireFormat => {
-  const dialect = dialects.get(provider) ?? plain
-  return { encode: encode(provider, model, dialect), decode, decoder, limits: limits(provider) }
-}
+const format = (provider: string, model: string, api: Options["api"]): Endpoint.WireFormat =>
+  api === "responses"
+    ? OpenAiResponses.format(provider, model, limits(provider))
+    : { encode: encode(provider, model, dialects.get(provider) ?? plain), decode, decoder, limits: limits(provider) }
+
+const path = (api: Options["api"]): string => (api === "responses" ? "/responses" : "/chat/completions")
 
 /**
- * A model over Chat Completions. Fails with a `ConfigError` where the key is not configured.
+ * A model over Chat Completions, or the Responses API. Fails with a `ConfigError` where the key is not configured.
  *
  * @since 0.1.0
  * @category constructors
@@ -430,12 +445,12 @@ export const make = (
     const endpoint: Endpoint.Endpoint = {
       provider,
       model: options.model,
-      url: () => `${baseUrl}/chat/completions`,
+      url: () => baseUrl + path(options.api),
       headers: { ...(key === undefined ? {} : { authorization: `Bearer ${key}` }), ...options.headers },
       secrets: key === undefined ? [] : [key],
       traceHeaders: options.traceHeaders
     }
-    return Endpoint.model(client, endpoint, format(provider, options.model))
+    return Endpoint.model(client, endpoint, format(provider, options.model, options.api))
   })
 
 /**
@@ -443,7 +458,8 @@ export const make = (
  *
  * - `endpoint`: e.g. `https://my-resource.openai.azure.com`.
  * - `deployment`: the name of the deployment.
- * - `apiVersion`: Default `2024-10-21`, the newest general release.
+ * - `apiVersion`: Default `2024-10-21`, the newest general release. The Responses API, which is not under the deployment but
+ *   under `/openai/v1`, needs none.
  *
  * @since 0.1.0
  * @category constructors
@@ -460,20 +476,23 @@ export const azure = (
     const key = yield* Endpoint.key(options.apiKey)
     const provider = "azure-openai"
     const baseUrl = yield* Endpoint.baseUrl(options.endpoint, provider)
-    const path = `openai/deployments/${encodeURIComponent(options.deployment)}/chat/completions`
+    const responses = options.api === "responses"
+    const place = responses ? "v1" : `deployments/${encodeURIComponent(options.deployment)}`
+    const version = options.apiVersion ?? (responses ? undefined : "2024-10-21")
+    const query = version === undefined ? "" : `?api-version=${version}`
     const endpoint: Endpoint.Endpoint = {
       provider,
       model: options.deployment,
-      url: () => `${baseUrl}/${path}?api-version=${options.apiVersion ?? "2024-10-21"}`,
+      url: () => `${baseUrl}/openai/${place}${path(options.api)}${query}`,
       headers: { ...(key === undefined ? {} : { "api-key": key }), ...options.headers },
       secrets: key === undefined ? [] : [key],
       traceHeaders: options.traceHeaders
     }
-    return Endpoint.model(client, endpoint, format(provider, options.deployment))
+    return Endpoint.model(client, endpoint, format(provider, options.deployment, options.api))
   })
 
 /**
- * The model of the application, over Chat Completions.
+ * The model of the application, as {@link make} makes it.
  *
  * @since 0.1.0
  * @category layers

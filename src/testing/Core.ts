@@ -5,6 +5,7 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
+import * as Fault from "./Fault.js"
 import * as Limits from "./Limits.js"
 import * as Plan from "./Plan.js"
 import * as Script from "./Script.js"
@@ -111,13 +112,16 @@ interface State {
   readonly script: Script.State
   readonly limits: Limits.State
   readonly served: number
+  /** The answers that the provider keeps, by id. */
+  readonly kept: ReadonlyMap<string, Omit<Wire.Kept, "after">>
 }
 
 const start = (options: Options, served: number): State => ({
   options,
   script: Script.initial(options),
   limits: new Map(),
-  served
+  served,
+  kept: new Map()
 })
 
 interface Decision {
@@ -127,20 +131,44 @@ interface Decision {
   readonly limited: boolean
 }
 
+const unknownId = (id: string): Step.Step =>
+  Fault.status(404, {
+    body: {
+      error: { message: `Response with id '${id}' not found.`, type: "invalid_request_error", param: "id", code: null }
+    }
+  })
+
+/** The answer that a request asks to be kept, with the id that it gets. */
+const keep = (state: State, step: Step.Step, context: Wire.Context): State["kept"] => {
+  const { body, format, stream } = context.request
+  const reply = step._tag === "Cut" ? step.reply : step
+  if (format !== "openai-responses" || !stream || Wire.field(body, "background") !== true) return state.kept
+  if (reply._tag !== "Reply") return state.kept
+  return new Map(state.kept).set(Wire.id("resp_", context.index), { reply, context })
+}
+
+const startingAfter = (url: string): number =>
+  Number(new URLSearchParams(url.slice(url.indexOf("?") + 1)).get("starting_after") ?? -1)
+
 /**
  * What to do with a request: the whole of a provider, as a function of its state.
  */
 const decide = (state: State, request: Wire.WireRequest, now: number): readonly [Decision, State] => {
-  const context: Wire.Context = { request, index: state.served, now }
+  const id = Wire.askedId(request)
+  const asked = id === undefined ? undefined : state.kept.get(id)
+  const kept = asked && { ...asked, after: startingAfter(request.url) }
+  const context: Wire.Context = { request, index: state.served, now, kept }
   const counted = { ...state, served: state.served + 1 }
   if (request.format === undefined) {
     return [{ plan: Plan.unknownPath(context), step: undefined, rule: undefined, limited: false }, counted]
   }
-  const [{ rule, step }, script] = Script.next(state.options, state.script, request)
+  const [{ rule, step: scripted }, script] = Script.next(state.options, state.script, request)
+  const lost = id !== undefined && kept === undefined && scripted._tag === "Reply"
+  const step = lost ? unknownId(id) : scripted
   if (state.options.limits === undefined) {
     return [
       { plan: Plan.make(step, context), step, rule, limited: false },
-      { ...counted, script }
+      { ...counted, script, kept: keep(state, step, context) }
     ]
   }
   const cost = Limits.costOf(step, request)
@@ -150,7 +178,7 @@ const decide = (state: State, request: Wire.WireRequest, now: number): readonly 
   return refusal === undefined
     ? [
         { plan: told, step, rule, limited: false },
-        { ...counted, script, limits }
+        { ...counted, script, limits, kept: keep(state, step, context) }
       ]
     : [{ plan: told, step: refusal, rule, limited: true }, counted]
 }

@@ -7,6 +7,9 @@
  * format (`…/chat/completions`, `…/responses`, `…/messages`, `…:generateContent`, `…:streamGenerateContent`), whatever the
  * host, so one provider can stand for all of them, with `rules` to tell their models or keys apart.
  *
+ * A response that was streamed with `background: true` is kept, and `GET …/responses/{id}` gives the rest of it; such a
+ * request takes a step too, which happens to that rest where it is a fault.
+ *
  * Gotchas: delays run on the Clock, so under `TestClock` a slow reply needs `TestClock.adjust`, and `Fault.hang` needs
  * somebody who gives up. A client has hung up when it goes away while there is something left to send; a response that is
  * sent at once cannot be hung up on, and one that nobody reads is aborted when it is collected, as with `fetch`. Requests are recorded with their keys in clear.

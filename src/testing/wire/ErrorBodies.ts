@@ -242,7 +242,7 @@ export const streamError = (
           { type: "error", error: { type, code: code ?? type, message, param: param ?? null } },
           { type: "response.failed", response: failed }
         ],
-        sent
+        sent + (context.kept === undefined ? 0 : context.kept.after + 1)
       )
     }
     default:

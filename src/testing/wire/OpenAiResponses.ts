@@ -2,6 +2,9 @@
  * OpenAI responses: named events with a `sequence_number`, items nested in a response, `response.completed` or
  * `response.incomplete` last and no `[DONE]`.
  *
+ * A stream that was asked for with `background: true` is kept: `GET …/responses/{id}?stream=true&starting_after=n` answers
+ * with its events behind number n.
+ *
  * @since 0.1.0
  */
 import type * as Step from "../Step.js"
@@ -33,6 +36,7 @@ export const response = (
 ) => ({
   id: Wire.id("resp_", context.index),
   object: "response",
+  background: Wire.field(context.request.body, "background") === true,
   created_at: Math.floor(context.now / 1000),
   error: null,
   incomplete_details: null,
@@ -43,7 +47,7 @@ export const response = (
   parallel_tool_calls: true,
   previous_response_id: null,
   reasoning: { effort: null, summary: null },
-  store: false,
+  store: Wire.field(context.request.body, "store") ?? false,
   temperature: 1,
   text: { format: { type: "text" } },
   tool_choice: "auto",
@@ -160,7 +164,12 @@ export const number = (events: ReadonlyArray<Event>, from = 0): ReadonlyArray<Wi
     Wire.event({ type, sequence_number: from + i, ...fields }, { name: type, token: token ?? false })
   )
 
+const json = (reply: Step.Reply, context: Wire.Context) =>
+  context.kept === undefined ? finished(reply, context) : finished(context.kept.reply, context.kept.context)
+
 const frames = (reply: Step.Reply, context: Wire.Context): ReadonlyArray<Wire.Frame> => {
+  // Its number is an event's position.
+  if (context.kept !== undefined) return frames(context.kept.reply, context.kept.context).slice(context.kept.after + 1)
   const started = response(reply, context, { status: "in_progress" })
   return number([
     { type: "response.created", response: started },
@@ -174,4 +183,4 @@ const frames = (reply: Step.Reply, context: Wire.Context): ReadonlyArray<Wire.Fr
  * @since 0.1.0
  * @category rendering
  */
-export const renderer: Wire.Renderer = { json: finished, frames }
+export const renderer: Wire.Renderer = { json, frames }

@@ -48,6 +48,7 @@ export interface WireRequest extends Incoming {
 
 /**
  * What rendering needs beside the reply: the request, its number (ids are made of it) and the time in epoch milliseconds.
+ * `kept` is set where a request asks for an answer that was given before, or its rest.
  *
  * @since 0.1.0
  * @category models
@@ -56,6 +57,19 @@ export interface Context {
   readonly request: WireRequest
   readonly index: number
   readonly now: number
+  readonly kept?: Kept | undefined
+}
+
+/**
+ * An answer that a provider keeps, and the request that it answered; of its events, those numbered above `after` are wanted.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Kept {
+  readonly reply: Step.Reply
+  readonly context: Context
+  readonly after: number
 }
 
 /**
@@ -91,6 +105,15 @@ const isRecord = (u: unknown): u is Readonly<Record<string, unknown>> =>
  */
 export const field = (u: unknown, name: string): unknown => (isRecord(u) ? u[name] : undefined)
 
+/**
+ * The id of the response that a request asks for; `undefined` where it asks for a new one.
+ *
+ * @since 0.1.0
+ * @category requests
+ */
+export const askedId = (request: { readonly method: string; readonly path: string }): string | undefined =>
+  request.method === "GET" ? /\/responses\/([^/]+)$/.exec(request.path)?.[1] : undefined
+
 const formatOf = (path: string): Format | undefined => {
   if (path.endsWith("/chat/completions")) return "openai-chat"
   if (path.endsWith("/responses")) return "openai-responses"
@@ -124,8 +147,13 @@ export const parse = (incoming: Incoming): WireRequest => {
   const mark = incoming.url.indexOf("?")
   const path = mark === -1 ? incoming.url : incoming.url.slice(0, mark)
   const query = mark === -1 ? "" : incoming.url.slice(mark + 1)
-  const format = formatOf(path)
-  const stream = format === "gemini" ? path.endsWith(":streamGenerateContent") : field(incoming.body, "stream") === true
+  const asked = askedId({ method: incoming.method, path }) !== undefined
+  const format = asked ? "openai-responses" : formatOf(path)
+  const stream = asked
+    ? new URLSearchParams(query).get("stream") === "true"
+    : format === "gemini"
+      ? path.endsWith(":streamGenerateContent")
+      : field(incoming.body, "stream") === true
   return {
     method: incoming.method,
     url: incoming.url,

@@ -1,0 +1,366 @@
+/**
+ * OpenAI Responses, the second wire format of `OpenAi`.
+ *
+ * A request becomes a list of input items and an answer comes as a list of output items; in a stream every event has a
+ * number. Where the request was made with `background: true` the provider keeps the events, and a stream that broke is
+ * taken up behind the last one that was delivered: nothing is generated, or paid, twice.
+ *
+ * Gotchas: `stop` and `seed` have no counterpart and are left out. `background` is for streams: a whole answer is waited
+ * for, so `generate` does not send it. A kept stream is told by the `background: true` that the provider itself answers.
+ *
+ * @since 0.1.0
+ */
+import type * as Chat from "../chat/Chat.js"
+import type * as StreamDecoder from "../chat/StreamDecoder.js"
+import * as Classify from "../errors/Classify.js"
+import { ContentFiltered, InvalidResponse, type LlmError } from "../errors/LlmError.js"
+import * as Endpoint from "./Endpoint.js"
+import * as Json from "./Json.js"
+
+// -----------------------------------------------------------------------------
+// encode
+// -----------------------------------------------------------------------------
+
+const encodePart = (part: Exclude<Extract<Chat.Message, { role: "user" }>["content"], string>[number]): Json.Json =>
+  part.type === "text"
+    ? { type: "input_text", text: part.text }
+    : { type: "input_image", image_url: "url" in part ? part.url : `data:${part.mediaType};base64,${part.data}` }
+
+/** System messages stay where they are: `instructions` would move them all to the front. */
+const encodeMessage = (message: Chat.Message): ReadonlyArray<Json.Json> => {
+  switch (message.role) {
+    case "system":
+      return [message]
+    case "user":
+      return [
+        {
+          role: "user",
+          content: typeof message.content === "string" ? message.content : message.content.map(encodePart)
+        }
+      ]
+    case "assistant": {
+      const calls = (message.toolCalls ?? []).map((call) => ({
+        type: "function_call",
+        call_id: call.id,
+        name: call.name,
+        arguments: JSON.stringify(call.arguments ?? {})
+      }))
+      return message.content === "" && calls.length > 0
+        ? calls
+        : [{ role: "assistant", content: [{ type: "output_text", text: message.content }] }, ...calls]
+    }
+    case "tool":
+      return [{ type: "function_call_output", call_id: message.toolCallId, output: message.content }]
+  }
+}
+
+const encodeFormat = (format: NonNullable<Chat.Request["responseFormat"]>): Json.Json =>
+  format.type === "json"
+    ? { type: "json_object" }
+    : { type: "json_schema", name: format.name, schema: format.schema, strict: format.strict ?? true }
+
+const encode =
+  (provider: string, model: string) =>
+  (request: Chat.Request, streaming: boolean): Json.Json => {
+    const { background, ...options } = Json.object(request.providerOptions?.[provider])
+    const text = {
+      ...(request.responseFormat === undefined ? {} : { format: encodeFormat(request.responseFormat) }),
+      ...Json.object(options.text)
+    }
+    return {
+      ...Json.compact({
+        model,
+        input: request.messages.flatMap(encodeMessage),
+        max_output_tokens: request.maxTokens,
+        temperature: request.temperature,
+        top_p: request.topP,
+        metadata: request.metadata,
+        // `strict` is on by default here and off in Chat Completions: what is not asked for must mean the same in both.
+        tools: request.tools?.map(({ name, description, parameters, strict }) =>
+          Json.compact({ type: "function", name, description, parameters, strict: strict ?? false })
+        ),
+        tool_choice:
+          typeof request.toolChoice === "object"
+            ? { type: "function", name: request.toolChoice.name }
+            : request.toolChoice,
+        stream: streaming ? true : undefined,
+        // Kept answers are this API's default, for 30 days. A request leaves behind only what it asks to: an answer
+        // that is to be taken up again must be kept.
+        store: streaming && background === true,
+        background: streaming ? background : undefined
+      }),
+      ...options,
+      ...(Object.keys(text).length === 0 ? {} : { text })
+    }
+  }
+
+// -----------------------------------------------------------------------------
+// decode
+// -----------------------------------------------------------------------------
+
+const decodeUsage = (u: unknown): Chat.Usage | undefined => {
+  const usage = Json.object(u)
+  const inputTokens = Json.count(usage.input_tokens)
+  const outputTokens = Json.count(usage.output_tokens)
+  if (inputTokens === undefined && outputTokens === undefined) return undefined
+  return {
+    inputTokens: inputTokens ?? 0,
+    outputTokens: outputTokens ?? 0,
+    cachedInputTokens: Json.count(Json.object(usage.input_tokens_details).cached_tokens),
+    reasoningTokens: Json.count(Json.object(usage.output_tokens_details).reasoning_tokens)
+  }
+}
+
+/** Between the parts of the reasoning, which are paragraphs with headings of their own. */
+const paragraph = "\n\n"
+
+const isThought = (part: Json.Json): boolean => part.type === "summary_text" || part.type === "reasoning_text"
+
+interface Output {
+  text: string
+  reasoning: string
+  refusal: string
+  readonly toolCalls: Array<Chat.ToolCall>
+}
+
+/** A tool call as an item; `undefined` where the item is none, or was cut by the limit of tokens. */
+const callOf = (
+  context: Endpoint.Exchange,
+  item: Json.Json,
+  index: number
+): Chat.ToolCall | InvalidResponse | undefined => {
+  if (item.type !== "function_call" || item.status === "incomplete") return undefined
+  const name = Json.string(item.name)
+  if (name === undefined) return Endpoint.missing(context, `output[${index}].name`, item.name, "a string")
+  if (item.arguments == null) {
+    return Endpoint.missing(context, `output[${index}].arguments`, item.arguments, "a string")
+  }
+  return Endpoint.toolCall(context, {
+    id: Json.string(item.call_id) ?? Json.string(item.id) ?? `call_${index}`,
+    name,
+    arguments: typeof item.arguments === "string" ? item.arguments : JSON.stringify(item.arguments)
+  })
+}
+
+const readOutput = (context: Endpoint.Exchange, items: unknown): Output | InvalidResponse => {
+  const output: Output = { text: "", reasoning: "", refusal: "", toolCalls: [] }
+  for (const [index, entry] of Json.array(items).entries()) {
+    const item = Json.object(entry)
+    const call = callOf(context, item, index)
+    if (call instanceof InvalidResponse) return call
+    if (call !== undefined) output.toolCalls.push(call)
+    const reasoning = item.type === "reasoning"
+    const parts = reasoning ? [...Json.array(item.summary), ...Json.array(item.content)] : Json.array(item.content)
+    for (const one of parts) {
+      const part = Json.object(one)
+      const text = Json.string(part.text) ?? ""
+      if (reasoning) output.reasoning += output.reasoning === "" ? text : paragraph + text
+      else if (part.type === "refusal") output.refusal += Json.string(part.refusal) ?? text
+      else if (item.type === "message") output.text += text
+    }
+  }
+  return output
+}
+
+const refused = (context: Endpoint.Exchange, refusal: string): ContentFiltered =>
+  new ContentFiltered({
+    provider: context.provider,
+    model: context.model,
+    status: context.status,
+    requestId: context.requestId,
+    code: "refusal",
+    message: `the model refused: ${refusal.slice(0, 400)}`,
+    delivery: "unknown"
+  })
+
+const finishOf = (response: Json.Json, incomplete: boolean, toolCalls: number): Chat.FinishReason => {
+  if (!incomplete) return toolCalls > 0 ? "tool-calls" : "stop"
+  const reason = Json.string(Json.object(response.incomplete_details).reason)
+  return Classify.finishReason(reason) === "length" ? "length" : "other"
+}
+
+const decode = (body: Json.Json, context: Endpoint.Exchange): Chat.Response | LlmError => {
+  if (!Array.isArray(body.output)) return Endpoint.missing(context, "output", body.output, "an array")
+  const incomplete = body.status === "incomplete"
+  if (body.status === "queued" || body.status === "in_progress") {
+    return Endpoint.missing(context, `output (${body.status})`, undefined, "a whole answer")
+  }
+  const output = readOutput(context, body.output)
+  if (output instanceof InvalidResponse) return output
+  if (output.refusal !== "") return refused(context, output.refusal)
+  const usage = decodeUsage(body.usage)
+  return {
+    id: Json.string(body.id),
+    requestId: context.requestId,
+    provider: context.provider,
+    model: Json.string(body.model) ?? context.model,
+    text: output.text,
+    ...(output.reasoning === "" ? {} : { reasoning: output.reasoning }),
+    toolCalls: output.toolCalls,
+    finishReason: finishOf(body, incomplete, output.toolCalls.length),
+    ...(usage === undefined ? {} : { usage })
+  }
+}
+
+/** An id that can stand in a path and lead nowhere else. */
+const plain = /^[\w-]+$/
+
+/**
+ * What an event gives out depends on nothing before it that a stream which is taken up in the middle would not know.
+ */
+const decoder = (context: Endpoint.Exchange, from?: StreamDecoder.Cursor): StreamDecoder.Decoder => {
+  const seen = from?.resume?.after ?? -1
+  /** Whether the answer is taken up in its middle: then its beginning was delivered by somebody else. */
+  const resumed = seen >= 0
+  const called = new Set<string>()
+  let id = from?.resume?.id
+  let kept = id !== undefined
+  let after = seen
+  let inside: StreamDecoder.Cursor["inside"] = from?.inside ?? "nothing"
+  let started = resumed
+  let texted = resumed
+  let reasoned = resumed
+  let refusal = ""
+  let finish: Chat.FinishReason | undefined
+  let usage: Chat.Usage | undefined
+
+  const text = (piece: string, out: Array<Chat.Event>): void => {
+    if (piece === "") return
+    inside = "text"
+    texted = true
+    out.push({ _tag: "TextDelta", text: piece })
+  }
+
+  const reasoning = (piece: string, out: Array<Chat.Event>): void => {
+    if (piece === "") return
+    inside = "reasoning"
+    reasoned = true
+    out.push({ _tag: "ReasoningDelta", text: piece })
+  }
+
+  const call = (call: Chat.ToolCall, out: Array<Chat.Event>): void => {
+    if (called.has(call.id)) return
+    called.add(call.id)
+    out.push({ _tag: "ToolCall", ...call })
+  }
+
+  /** The whole answer comes again with the last event: what a server did not stream is given out from it. */
+  const complete = (response: Json.Json, incomplete: boolean, out: Array<Chat.Event>): LlmError | undefined => {
+    const output = readOutput(context, response.output)
+    if (output instanceof InvalidResponse) return output
+    refusal = output.refusal === "" ? refusal : output.refusal
+    if (refusal !== "") return refused(context, refusal)
+    if (!reasoned) reasoning(output.reasoning, out)
+    if (!texted) text(output.text, out)
+    if (!resumed) for (const one of output.toolCalls) call(one, out)
+    finish = finishOf(response, incomplete, Math.max(called.size, output.toolCalls.length))
+    return undefined
+  }
+
+  const read = (type: string | undefined, data: Json.Json, out: Array<Chat.Event>): LlmError | undefined => {
+    const delta = Json.string(data.delta) ?? ""
+    const item = Json.object(data.item)
+    switch (type) {
+      case "response.output_text.delta":
+        text(delta, out)
+        return undefined
+      case "response.reasoning_summary_text.delta":
+      case "response.reasoning_text.delta":
+        reasoning(delta, out)
+        return undefined
+      case "response.reasoning_summary_part.added":
+      case "response.content_part.added":
+        if (reasoned && isThought(Json.object(data.part))) reasoning(paragraph, out)
+        return undefined
+      case "response.refusal.delta":
+        refusal += delta
+        return undefined
+      case "response.output_item.added":
+        if (item.type === "function_call") inside = "tool-call"
+        return undefined
+      case "response.function_call_arguments.delta":
+        inside = "tool-call"
+        return undefined
+      case "response.output_item.done": {
+        inside = "nothing"
+        const one = callOf(context, item, Json.count(data.output_index) ?? called.size)
+        if (one instanceof InvalidResponse) return one
+        if (one !== undefined) call(one, out)
+        return undefined
+      }
+      case "response.completed":
+      case "response.incomplete":
+        return complete(Json.object(data.response), type === "response.incomplete", out)
+      default:
+        return undefined
+    }
+  }
+
+  const event = (data: Json.Json, name: string | undefined, out: Array<Chat.Event>): LlmError | undefined => {
+    const number = Json.count(data.sequence_number)
+    if (resumed && number !== undefined && number <= seen) return undefined
+    const type = Json.string(data.type) ?? name
+    const response = Json.object(data.response)
+    usage = decodeUsage(response.usage) ?? usage
+    const error = Classify.event(context, data, name)
+    if (error !== undefined) return error
+    if (type === "response.cancelled") return Classify.event(context, { ...data, type: "response.failed" })
+    id = Json.string(response.id) ?? id
+    if (response.background === true) kept = true
+    if (!started && type?.startsWith("response.") === true) {
+      started = true
+      out.push({
+        _tag: "Start",
+        provider: context.provider,
+        model: Json.string(response.model) ?? context.model,
+        id,
+        requestId: context.requestId
+      })
+    }
+    after = number ?? after
+    return read(type, data, out)
+  }
+
+  return {
+    push: (sent, out) => {
+      if (sent.data === "[DONE]") return undefined
+      const data = Json.parse(sent.data)
+      if (data === undefined) {
+        return sent.stray ? undefined : Endpoint.missing(context, "data", sent.data.slice(0, 200), "JSON")
+      }
+      const error = sent.stray ? Classify.event(context, data, sent.event) : event(Json.object(data), sent.event, out)
+      // What the provider ended with an error has no rest to ask for.
+      if (error !== undefined) kept = false
+      return error
+    },
+    done: () => finish !== undefined,
+    end: (out) => {
+      if (finish === undefined) return undefined
+      if (usage !== undefined) out.push({ _tag: "Usage", usage })
+      out.push({ _tag: "Finish", reason: finish })
+      return undefined
+    },
+    cursor: () => ({ inside, usage, resume: kept && id !== undefined && plain.test(id) ? { id, after } : undefined })
+  }
+}
+
+/** The rest of a kept answer; without a number, all of it. */
+const resume: Endpoint.WireFormat["resume"] = (url, { after, id }) => {
+  const rest = new URL(url)
+  rest.pathname += `/${id}`
+  rest.searchParams.set("stream", "true")
+  if (after >= 0) rest.searchParams.set("starting_after", String(after))
+  return rest.href
+}
+
+/**
+ * The Responses API as the provider of that name speaks it; its headers about limits are those of Chat Completions.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const format = (
+  provider: string,
+  model: string,
+  limits: Endpoint.WireFormat["limits"]
+): Endpoint.WireFormat => ({ encode: encode(provider, model), decode, decoder, limits, resume })

@@ -55,7 +55,7 @@ export interface Context extends Classify.Meta {
 }
 
 /**
- * How a provider speaks: nothing but pure functions.
+ * How a provider speaks: functions that neither wait nor send; a {@link Memory} is all the state that they may have.
  *
  * - `encode`: the body of a request; a request that the format cannot express is an `InvalidRequest`.
  * - `decode`: the answer in a body that `Classify.answer` found no error in.
@@ -268,6 +268,63 @@ export const toolCall = (
         delivery: "unknown"
       })
     : { id: call.id, name: call.name, arguments: parsed }
+}
+
+/**
+ * Why an answer ended, from the provider's word for it: an answer with tool calls ended with them whatever it says.
+ *
+ * @since 0.1.0
+ * @category getters
+ */
+export const finishReason = (reason: string | undefined, toolCalls: number): Chat.FinishReason => {
+  const meaning = Classify.finishReason(reason)
+  if (meaning === "length" || meaning === "tool-calls") return meaning
+  return toolCalls > 0 ? "tool-calls" : meaning === "stop" ? "stop" : "other"
+}
+
+/**
+ * An image as the providers with inline images want it: one that comes as a `data:` URL is taken apart.
+ *
+ * @since 0.1.0
+ * @category getters
+ */
+export const image = (
+  part: Chat.ImagePart
+): { readonly url: string } | { readonly data: string; readonly mediaType: string } => {
+  if (!("url" in part)) return part
+  const head = /^data:([^;,]{1,100})[^,]{0,100};base64,/i.exec(part.url)
+  return head?.[1] === undefined ? part : { mediaType: head[1], data: part.url.slice(head[0].length) }
+}
+
+/**
+ * What a provider wants back with a tool call that it made and the canonical form has no place for (signatures of
+ * thoughts), by the id of the call. Kept for the newest 256 calls of one model value.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Memory<V> {
+  readonly get: (id: string) => V | undefined
+  readonly set: (id: string, value: V) => void
+}
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const memory = <V>(): Memory<V> => {
+  const values = new Map<string, V>()
+  return {
+    get: (id) => values.get(id),
+    set: (id, value) => {
+      values.delete(id)
+      values.set(id, value)
+      for (const oldest of values.keys()) {
+        if (values.size <= 256) break
+        values.delete(oldest)
+      }
+    }
+  }
 }
 
 /**

@@ -29,7 +29,7 @@
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import { dual } from "effect/Function"
+import { dual, identity } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { type Pipeable, pipeArguments } from "effect/Pipeable"
@@ -132,7 +132,8 @@ const compose = (parts: Parts, attributes: Record<string, unknown> = {}): ChatMo
 
 /**
  * How a leaf asks its target. `open` is the form that the providers of this library use for streams; `continuation` is how
- * the model is asked to go on after a cut, by default what `Continuation.methodOf` knows of it.
+ * the model is asked to go on after a cut, by default what `Continuation.methodOf` knows of it; `shown` scrubs what the
+ * provider says of itself before it gets into spans and records.
  *
  * @since 0.1.0
  * @category models
@@ -144,6 +145,7 @@ export interface Leaf extends Attempt.Target {
   ) => Effect.Effect<Chat.Response, LlmError.LlmError>
   readonly open: (request: Chat.Request, attempt: Attempt.Attempt) => ChatStream.Source
   readonly continuation?: Continuation.Method | undefined
+  readonly shown?: ((text: string) => string) | undefined
 }
 
 /**
@@ -154,13 +156,18 @@ export interface Leaf extends Attempt.Target {
  */
 export const fromLeaf = (leaf: Leaf): ChatModel => {
   const target: Attempt.Target = { provider: leaf.provider, model: leaf.model }
+  const shown = leaf.shown ?? identity
+  const noteEvent = (event: Chat.Event, { attempt }: Attempt.Opened): void => {
+    if (event._tag === "Start") attempt.note({ responseModel: shown(event.model) })
+    else if (event._tag === "Usage") attempt.note({ usage: event.usage })
+  }
   return compose(
     {
       name: targetName(target),
       generate: (request) => {
         const once = Attempt.run(target, (attempt) =>
           Effect.map(leaf.generate(request, attempt), (response) => {
-            attempt.note({ responseModel: response.model, usage: response.usage })
+            attempt.note({ responseModel: shown(response.model), usage: response.usage })
             return response
           })
         )
@@ -184,11 +191,6 @@ export const fromLeaf = (leaf: Leaf): ChatModel => {
       "gen_ai.request.model": target.model
     }
   )
-}
-
-const noteEvent = (event: Chat.Event, { attempt }: Attempt.Opened): void => {
-  if (event._tag === "Start") attempt.note({ responseModel: event.model })
-  else if (event._tag === "Usage") attempt.note({ usage: event.usage })
 }
 
 /**

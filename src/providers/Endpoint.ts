@@ -34,6 +34,7 @@ import type * as ChatStream from "../chat/ChatStream.js"
 import * as Replay from "../chat/Replay.js"
 import * as StreamDecoder from "../chat/StreamDecoder.js"
 import * as Classify from "../errors/Classify.js"
+import * as ErrorMessage from "../errors/ErrorMessage.js"
 import { InvalidRequest, InvalidResponse, type LlmError, StreamInterrupted } from "../errors/LlmError.js"
 import * as Json from "./Json.js"
 
@@ -57,7 +58,7 @@ export interface Exchange extends Classify.Meta {
 }
 
 /**
- * How a provider speaks: nothing but pure functions.
+ * How a provider speaks: functions that neither wait nor send; a {@link Memory} is all the state that they may have.
  *
  * - `encode`: the body of a request; a request that the format cannot express is an `InvalidRequest`.
  * - `decode`: the answer in a body that `Classify.answer` found no error in.
@@ -102,6 +103,10 @@ export const model = (client: HttpClient.HttpClient, endpoint: Endpoint, format:
   const { provider, model, secrets } = endpoint
   const who: Classify.Context = { provider, model, secrets }
   const http = HttpClient.withTracerDisabledWhen(client, () => true)
+  const scrubbed = <T extends string | undefined>(text: T): T | string =>
+    text !== undefined && secrets.some((secret) => text.includes(secret))
+      ? ErrorMessage.clean(text, secrets, 200)
+      : text
   const failed = (error: HttpClientError.HttpClientError, stage: "before-headers" | "body" | "stream"): LlmError =>
     Classify.transport(
       who,
@@ -141,7 +146,7 @@ export const model = (client: HttpClient.HttpClient, endpoint: Endpoint, format:
         status: response.status,
         headers,
         now,
-        requestId: Classify.requestId(headers)
+        requestId: scrubbed(Classify.requestId(headers))
       }
       attempt.note({
         status: response.status,
@@ -260,7 +265,7 @@ export const model = (client: HttpClient.HttpClient, endpoint: Endpoint, format:
       })
     )
 
-  return ChatModel.fromLeaf({ provider, model, generate, open })
+  return ChatModel.fromLeaf({ provider, model, generate, open, shown: scrubbed })
 }
 
 /** What a provider says of an answer that it does not have, or not any more. */
@@ -333,10 +338,70 @@ export const toolCall = (
         model: context.model,
         status: context.status,
         requestId: context.requestId,
-        message: `the arguments of tool call ${call.name} are no JSON: ${text.slice(0, 400)}`,
+        message: ErrorMessage.clean(
+          `the arguments of tool call ${call.name} are no JSON: ${text}`,
+          context.secrets ?? []
+        ),
         delivery: "unknown"
       })
     : { id: call.id, name: call.name, arguments: parsed }
+}
+
+/**
+ * Why an answer ended, from the provider's word for it: an answer with tool calls ended with them whatever it says.
+ *
+ * @since 0.1.0
+ * @category getters
+ */
+export const finishReason = (reason: string | undefined, toolCalls: number): Chat.FinishReason => {
+  const meaning = Classify.finishReason(reason)
+  if (meaning === "length" || meaning === "tool-calls") return meaning
+  return toolCalls > 0 ? "tool-calls" : meaning === "stop" ? "stop" : "other"
+}
+
+/**
+ * An image as the providers with inline images want it: one that comes as a `data:` URL is taken apart.
+ *
+ * @since 0.1.0
+ * @category getters
+ */
+export const image = (
+  part: Chat.ImagePart
+): { readonly url: string } | { readonly data: string; readonly mediaType: string } => {
+  if (!("url" in part)) return part
+  const head = /^data:([^;,]{1,100})[^,]{0,100};base64,/i.exec(part.url)
+  return head?.[1] === undefined ? part : { mediaType: head[1], data: part.url.slice(head[0].length) }
+}
+
+/**
+ * What a provider wants back with a tool call that it made and the canonical form has no place for (signatures of
+ * thoughts), by the id of the call. Kept for the newest 256 calls of one model value.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Memory<V> {
+  readonly get: (id: string) => V | undefined
+  readonly set: (id: string, value: V) => void
+}
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const memory = <V>(): Memory<V> => {
+  const values = new Map<string, V>()
+  return {
+    get: (id) => values.get(id),
+    set: (id, value) => {
+      values.delete(id)
+      values.set(id, value)
+      for (const oldest of values.keys()) {
+        if (values.size <= 256) break
+        values.delete(oldest)
+      }
+    }
+  }
 }
 
 /**

@@ -38,6 +38,14 @@ export const array = (u: unknown): ReadonlyArray<unknown> => (Array.isArray(u) ?
 export const string = (u: unknown): string | undefined => (typeof u === "string" ? u : undefined)
 
 /**
+ * A string with something in it: servers send `""` for an id or a model that they do not have.
+ *
+ * @since 0.1.0
+ * @category getters
+ */
+export const text = (u: unknown): string | undefined => (typeof u === "string" && u !== "" ? u : undefined)
+
+/**
  * A count: a number that is whole and not negative.
  *
  * @since 0.1.0
@@ -69,6 +77,30 @@ export const parse = (text: string): unknown => {
 export const compact = (fields: Json): Record<string, unknown> => {
   const out: Record<string, unknown> = {}
   for (const key in fields) if (fields[key] !== undefined) out[key] = fields[key]
+  return out
+}
+
+/**
+ * The field, or none where its value is `undefined` or an empty text.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const optional = <K extends string, V>(key: K, value: V | undefined): { readonly [P in K]?: V } =>
+  (value === undefined || value === "" ? {} : { [key]: value }) as { readonly [P in K]?: V }
+
+/**
+ * Both objects in one: objects are merged field by field, of everything else `over` has the last word.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const merge = (base: Json, over: Json): Json => {
+  const out: Record<string, unknown> = { ...base }
+  for (const key of Object.keys(over)) {
+    const [before, after] = [object(out[key]), object(over[key])]
+    out[key] = before !== nothing && after !== nothing ? merge(before, after) : over[key]
+  }
   return out
 }
 

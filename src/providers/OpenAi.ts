@@ -224,12 +224,6 @@ const textOf = (content: unknown): string =>
 const reasoningOf = (message: Json.Json): string | undefined =>
   Json.string(message.reasoning_content) ?? Json.string(message.reasoning)
 
-const finishOf = (reason: string | undefined, toolCalls: number): Chat.FinishReason => {
-  const meaning = Classify.finishReason(reason)
-  if (meaning === "length" || meaning === "tool-calls") return meaning
-  return toolCalls > 0 ? "tool-calls" : meaning === "stop" ? "stop" : "other"
-}
-
 const decode = (body: Json.Json, context: Endpoint.Exchange): Chat.Response | LlmError => {
   const choice = Json.object(Json.array(body.choices)[0])
   const message = Json.object(choice.message)
@@ -243,7 +237,7 @@ const decode = (body: Json.Json, context: Endpoint.Exchange): Chat.Response | Ll
       return Endpoint.missing(context, `choices[0].message.tool_calls[${index}].function.name`, fn.name, "a string")
     }
     const parsed = Endpoint.toolCall(context, {
-      id: Json.string(call.id) ?? `call_${index}`,
+      id: Json.text(call.id) ?? `call_${index}`,
       name,
       arguments: typeof fn.arguments === "string" ? fn.arguments : JSON.stringify(fn.arguments ?? {})
     })
@@ -251,20 +245,17 @@ const decode = (body: Json.Json, context: Endpoint.Exchange): Chat.Response | Ll
     toolCalls.push(parsed)
   }
   return {
-    id: Json.string(body.id),
+    id: Json.text(body.id),
     requestId: context.requestId,
     provider: context.provider,
-    model: Json.string(body.model) ?? context.model,
+    model: Json.text(body.model) ?? context.model,
     text: textOf(message.content),
-    ...optional("reasoning", reasoningOf(message)),
+    ...Json.optional("reasoning", reasoningOf(message)),
     toolCalls,
-    finishReason: finishOf(Json.string(choice.finish_reason), toolCalls.length),
-    ...optional("usage", decodeUsage(body.usage))
+    finishReason: Endpoint.finishReason(Json.string(choice.finish_reason), toolCalls.length),
+    ...Json.optional("usage", decodeUsage(body.usage))
   }
 }
-
-const optional = <K extends string, V>(key: K, value: V | undefined): { readonly [P in K]?: V } =>
-  (value === undefined || value === "" ? {} : { [key]: value }) as { readonly [P in K]?: V }
 
 interface PartialCall {
   id: string
@@ -274,19 +265,24 @@ interface PartialCall {
 
 const decoder = (context: Endpoint.Exchange): StreamDecoder.Decoder => {
   const calls = new Map<number, PartialCall>()
+  let called = 0
   let started = false
   let inside: StreamDecoder.Cursor["inside"] = "nothing"
   let done = false
   let finish: string | undefined
   let usage: Chat.Usage | undefined
+  let id: string | undefined
+  let model: string | undefined
 
-  const start = (chunk: Json.Json, out: Array<Chat.Event>): void => {
+  /** Puts `Start` before the first event: Azure's first chunk, about the prompt, has an empty id and model. */
+  const start = (out: Array<Chat.Event>, at: number): void => {
+    if (started) return
     started = true
-    out.push({
+    out.splice(at, 0, {
       _tag: "Start",
       provider: context.provider,
-      model: Json.string(chunk.model) ?? context.model,
-      id: Json.string(chunk.id),
+      model: model ?? context.model,
+      id,
       requestId: context.requestId
     })
   }
@@ -309,12 +305,16 @@ const decoder = (context: Endpoint.Exchange): StreamDecoder.Decoder => {
       const parsed = Endpoint.toolCall(context, { ...call, arguments: call.arguments.join("") })
       if (parsed instanceof InvalidResponse) return parsed
       out.push({ _tag: "ToolCall", ...parsed })
+      called++
     }
+    // A server may say its finish reason twice.
+    calls.clear()
     return undefined
   }
 
   const chunk = (data: Json.Json, out: Array<Chat.Event>): LlmError | undefined => {
-    if (!started) start(data, out)
+    id ??= Json.text(data.id)
+    model ??= Json.text(data.model)
     if (data.usage != null) usage = decodeUsage(data.usage) ?? usage
     else if (data.x_groq !== undefined) usage = decodeUsage(Json.object(data.x_groq).usage) ?? usage
     const choice = Json.object(Json.array(data.choices)[0])
@@ -355,7 +355,11 @@ const decoder = (context: Endpoint.Exchange): StreamDecoder.Decoder => {
       }
       const error = Classify.event(context, data, event.event)
       if (error !== undefined || event.stray) return error
-      return finish === undefined || usage === undefined ? chunk(Json.object(data), out) : undefined
+      if (finish !== undefined && usage !== undefined) return undefined
+      const at = out.length
+      const refused = chunk(Json.object(data), out)
+      if (out.length > at) start(out, at)
+      return refused
     },
     done: () => done,
     end: (out) => {
@@ -364,8 +368,9 @@ const decoder = (context: Endpoint.Exchange): StreamDecoder.Decoder => {
           ? Endpoint.missing(context, "choices[0].finish_reason", undefined, "an answer")
           : undefined
       }
+      start(out, out.length)
       if (usage !== undefined) out.push({ _tag: "Usage", usage })
-      out.push({ _tag: "Finish", reason: finishOf(finish, calls.size) })
+      out.push({ _tag: "Finish", reason: Endpoint.finishReason(finish, called) })
       return undefined
     },
     cursor: () => ({ inside, usage })

@@ -186,7 +186,7 @@ describe("encode", () => {
         toolChoice: "required",
         providerOptions: {
           openai: { background: true, reasoning: { effort: "low", summary: "auto" }, text: { verbosity: "low" } },
-          anthropic: { thinking: true }
+          anthropic: { thinking: { type: "disabled" } }
         }
       })
       const same = {

@@ -1,0 +1,13 @@
+/** `npm run bench`, or `npx tsx bench/run.ts retry call` for some of it. */
+import { cpus } from "node:os"
+import * as call from "./call.js"
+import * as composition from "./composition.js"
+import * as retry from "./retry.js"
+
+const all = { retry, composition, call }
+const asked = process.argv.slice(2)
+
+console.log(`Node ${process.version}, ${cpus()[0]?.model ?? "unknown processor"}; medians of interleaved rounds`)
+for (const [name, { run }] of Object.entries(all)) {
+  if (asked.length === 0 || asked.includes(name)) await run()
+}

@@ -1,0 +1,123 @@
+/**
+ * How the benchmarks measure: every case is warmed up and sized to a batch of equal time, then the cases take turns
+ * for several rounds, so that a slow moment of the machine falls on all of them. What is printed is the median.
+ */
+import { Effect } from "effect"
+
+/** `batch` runs the operation `times` times. */
+export interface Case {
+  readonly name: string
+  readonly batch: (times: number) => Promise<void>
+}
+
+/** An operation that is an effect, run over and over inside one fiber. */
+export const effectCase = <A, E>(name: string, effect: Effect.Effect<A, E>): Case => ({
+  name,
+  batch: (times) =>
+    Effect.suspend(() => {
+      let left = times
+      return Effect.whileLoop({ while: () => left-- > 0, body: () => effect, step: () => {} })
+    }).pipe(Effect.orDie, Effect.runPromise)
+})
+
+/** An operation that is a promise, from its start until it is settled. */
+export const promiseCase = (name: string, run: () => Promise<unknown>): Case => ({
+  name,
+  batch: async (times) => {
+    for (let i = 0; i < times; i++) await run()
+  }
+})
+
+/** Microseconds per operation: the median, and the quartiles around it. */
+export interface Measured {
+  readonly name: string
+  readonly median: number
+  readonly low: number
+  readonly high: number
+}
+
+const warmupMillis = 400
+const batchMillis = 30
+const rounds = Number(process.env.BENCH_ROUNDS ?? 21)
+
+/** Milliseconds: of the wall, or with `BENCH_CLOCK=cpu` of the processor, for a machine that has other work to do. */
+const clock = (): number => {
+  if (process.env.BENCH_CLOCK !== "cpu") return performance.now()
+  const { system, user } = process.cpuUsage()
+  return (system + user) / 1000
+}
+
+const timed = async (self: Case, times: number): Promise<number> => {
+  const start = clock()
+  await self.batch(times)
+  return clock() - start
+}
+
+const size = async (self: Case): Promise<number> => {
+  let times = 16
+  let millis = 0
+  const until = performance.now() + warmupMillis
+  while (performance.now() < until || millis < batchMillis / 2) {
+    millis = await timed(self, times)
+    if (millis < batchMillis) times *= 2
+  }
+  return Math.max(1, Math.round((times * batchMillis) / millis))
+}
+
+const quantile = (sorted: ReadonlyArray<number>, q: number): number =>
+  sorted[Math.round((sorted.length - 1) * q)] ?? Number.NaN
+
+/** Measures the cases against each other. */
+export const measure = async (cases: ReadonlyArray<Case>): Promise<ReadonlyArray<Measured>> => {
+  const entries: Array<{ readonly self: Case; readonly times: number; readonly samples: Array<number> }> = []
+  for (const self of cases) entries.push({ self, times: await size(self), samples: [] })
+  for (let round = 0; round < rounds; round++) {
+    for (const entry of round % 2 === 0 ? entries : entries.toReversed()) {
+      entry.samples.push((1000 * (await timed(entry.self, entry.times))) / entry.times)
+    }
+  }
+  return entries.map(({ self, samples }) => {
+    const sorted = samples.toSorted((a, b) => a - b)
+    return {
+      name: self.name,
+      median: quantile(sorted, 0.5),
+      low: quantile(sorted, 0.25),
+      high: quantile(sorted, 0.75)
+    }
+  })
+}
+
+/** The median of the case of that name. */
+export const medianOf = (measured: ReadonlyArray<Measured>, name: string): number =>
+  measured.find((one) => one.name === name)?.median ?? Number.NaN
+
+export const micros = (value: number): string => value.toFixed(value < 10 ? 2 : 1)
+
+/** Prints a table; the `base` of a case, if it has one, is what it is compared with. */
+export const print = (
+  title: string,
+  measured: ReadonlyArray<Measured>,
+  base: (name: string) => string | undefined
+): void => {
+  const rows = measured.map((one) => {
+    const below = base(one.name)
+    const against = below === undefined || below === one.name ? undefined : medianOf(measured, below)
+    return [
+      one.name,
+      micros(one.median),
+      `${micros(one.low)}–${micros(one.high)}`,
+      against === undefined ? "" : micros(one.median - against),
+      against === undefined ? "" : `${(one.median / against).toFixed(2)}×`
+    ]
+  })
+  const table = [["", "µs", "quartiles", "added", "ratio"], ...rows]
+  const widths = table.reduce<Array<number>>(
+    (all, row) => row.map((cell, column) => Math.max(all[column] ?? 0, cell.length)),
+    []
+  )
+  const line = (row: ReadonlyArray<string>) =>
+    row
+      .map((cell, column) => (column === 0 ? cell.padEnd(widths[0] ?? 0) : cell.padStart(widths[column] ?? 0)))
+      .join("  ")
+  console.log(`\n${title}\n${table.map(line).join("\n")}`)
+}

@@ -1,0 +1,130 @@
+import { execFile } from "node:child_process"
+import {
+  cpSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  writeFileSync
+} from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+import { promisify } from "node:util"
+import { build } from "esbuild"
+import { afterAll, assert, beforeAll, describe, it } from "vitest"
+
+const root = fileURLToPath(new URL("../..", import.meta.url))
+const consumer = fileURLToPath(new URL("consumer", import.meta.url))
+const budget = 60_000
+
+/** A project of somebody else, in which the package is installed from its tarball. */
+let project = ""
+let installed = ""
+
+const execute = promisify(execFile)
+
+const run = async (cwd: string, command: string, ...args: ReadonlyArray<string>): Promise<string> => {
+  try {
+    return (await execute(command, args, { cwd, maxBuffer: 1 << 26, env: { ...process.env, NODE_OPTIONS: "" } })).stdout
+  } catch (error) {
+    const { stdout = "", stderr = "" } = error as { readonly stdout?: string; readonly stderr?: string }
+    throw new Error(`${command} ${args.join(" ")} failed:\n${stdout}${stderr}`)
+  }
+}
+
+interface Manifest {
+  readonly name: string
+  readonly version: string
+  readonly sideEffects: unknown
+  readonly type: unknown
+  readonly exports: Readonly<Record<string, string | Readonly<Record<string, string>>>>
+  readonly dependencies?: Readonly<Record<string, string>>
+  readonly peerDependencies: Readonly<Record<string, string>>
+}
+
+const manifest = (folder: string): Manifest => JSON.parse(readFileSync(join(folder, "package.json"), "utf8"))
+
+beforeAll(async () => {
+  project = realpathSync(mkdtempSync(join(tmpdir(), "steadfast-package-")))
+  await run(root, "npm", "pack", "--silent", "--pack-destination", project)
+  const tarball = readdirSync(project).find((file) => file.endsWith(".tgz"))
+  const peers = Object.keys(manifest(root).peerDependencies)
+  cpSync(consumer, project, { recursive: true })
+  writeFileSync(join(project, "package.json"), JSON.stringify({ name: "consumer", private: true, type: "module" }))
+  const versions = peers.map((peer) => `${peer}@${manifest(join(root, "node_modules", peer)).version}`)
+  await run(
+    project,
+    "npm",
+    ...["install", "--prefer-offline", "--no-audit", "--no-fund", "--strict-peer-deps", "--loglevel=error"],
+    ...[`./${tarball}`, ...versions]
+  )
+  installed = join(project, "node_modules", manifest(root).name)
+}, 120_000)
+
+afterAll(() => rmSync(project, { recursive: true, force: true }))
+
+describe("the package", () => {
+  it("has every entry point that it names, with its types", () => {
+    const { exports } = manifest(installed)
+    assert.includeMembers(Object.keys(exports), [".", "./testing", "./package.json"])
+    for (const [entry, conditions] of Object.entries(exports)) {
+      const targets = typeof conditions === "string" ? { default: conditions } : conditions
+      for (const target of Object.values(targets)) {
+        assert.isTrue(existsSync(join(installed, target)), `${entry} names ${target}, which is not there`)
+      }
+      if (typeof conditions === "string") continue
+      assert.strictEqual(Object.keys(conditions)[0], "types", `${entry}: "types" must come first`)
+      assert.match(conditions.types ?? "", /\.d\.ts$/)
+      assert.match(conditions.default ?? "", /\.js$/)
+    }
+  })
+
+  it("is ESM without side effects, and brings nothing but itself", () => {
+    const { dependencies = {}, peerDependencies, sideEffects, type } = manifest(installed)
+    assert.strictEqual(type, "module")
+    assert.isFalse(sideEffects)
+    assert.deepStrictEqual(Object.keys(dependencies), [])
+    assert.sameMembers(Object.keys(peerDependencies), ["effect", "@effect/platform"])
+  })
+
+  it("holds what a user needs and no more", () => {
+    const files = readdirSync(installed, { recursive: true, encoding: "utf8" })
+    assert.includeMembers(files, ["README.md", "LICENSE", "CHANGELOG.md", join("src", "index.ts")])
+    assert.sameMembers(readdirSync(installed), ["CHANGELOG.md", "LICENSE", "README.md", "dist", "package.json", "src"])
+    assert.deepStrictEqual(
+      files.filter((file) => /\.test\.|\btests?\b|bench|\.tsbuildinfo|\.env/.test(file)),
+      []
+    )
+    const sources = files.filter((file) => file.startsWith("src") && file.endsWith(".ts"))
+    for (const source of sources) {
+      const compiled = source.replace(/^src/, "dist").replace(/\.ts$/, "")
+      assert.includeMembers(files, [`${compiled}.js`, `${compiled}.d.ts`], source)
+    }
+  })
+
+  it("type checks in a strict NodeNext project", async () => {
+    await run(project, process.execPath, join(root, "node_modules", "typescript", "bin", "tsc"), "-p", project)
+  }, 60_000)
+
+  it("makes a call in plain Node", async () => {
+    assert.strictEqual(await run(project, process.execPath, "app.mjs"), "Paris. after 2 requests\n")
+  })
+
+  it(`has a root entry below ${budget / 1000} kB, minified`, async () => {
+    const bundle = await build({
+      stdin: { contents: `export * from "${manifest(root).name}"`, resolveDir: project },
+      bundle: true,
+      minify: true,
+      format: "esm",
+      platform: "browser",
+      external: ["effect", "@effect/platform"],
+      write: false
+    })
+    const size = bundle.outputFiles[0]?.contents.length ?? Number.POSITIVE_INFINITY
+    console.log(`root entry: ${(size / 1000).toFixed(1)} kB minified, effect and @effect/platform left out`)
+    assert.isBelow(size, budget)
+  })
+})

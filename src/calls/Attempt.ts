@@ -69,7 +69,8 @@ export class Fallback extends Context.Tag("steadfast/Attempt/Fallback")<
 /**
  * An attempt that was opened: run under `context`, and close it with its exit.
  *
- * @internal
+ * @since 0.1.0
+ * @category models
  */
 export interface Opened extends Call.Opened {
   readonly attempt: Attempt

@@ -10,6 +10,7 @@
 import * as Cause from "effect/Cause"
 import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
+import { identity } from "effect/Function"
 import * as Option from "effect/Option"
 import { InvalidResponse, type LlmError, StreamInterrupted } from "../errors/LlmError.js"
 import type * as Chat from "./Chat.js"
@@ -56,8 +57,8 @@ export interface Cursor {
 }
 
 /**
- * Who speaks, for the errors made here; `broken` classifies what went wrong beneath while the body was read,
- * and `moved` hears where the stream stands after each piece.
+ * Who speaks, for the errors made here; `broken` classifies what went wrong beneath while the body was read, `shown`
+ * scrubs what an error shows of it, and `moved` hears where the stream stands after each piece.
  *
  * @since 0.1.0
  * @category models
@@ -66,6 +67,7 @@ export interface Origin<E> {
   readonly provider: string
   readonly model: string
   readonly requestId?: string | undefined
+  readonly shown: (text: string) => string
   readonly broken: (error: E) => LlmError
   readonly moved: (cursor: Cursor) => void
 }
@@ -124,7 +126,9 @@ export const makeTally = (origin: {
   readonly provider: string
   readonly model: string
   readonly requestId?: string | undefined
+  readonly shown?: ((text: string) => string) | undefined
 }) => {
+  const { shown = identity } = origin
   let partial: Array<string> = []
   let kept = 0
   let received = 0
@@ -151,7 +155,7 @@ export const makeTally = (origin: {
         code: cause?.code,
         cause: cause?.cause,
         received,
-        partial: partial.join("").slice(-maxPartial)
+        partial: shown(partial.join("").slice(-maxPartial))
       })
   }
 }

@@ -103,9 +103,9 @@ export const model = (client: HttpClient.HttpClient, endpoint: Endpoint, format:
   const { provider, model, secrets } = endpoint
   const who: Classify.Context = { provider, model, secrets }
   const http = HttpClient.withTracerDisabledWhen(client, () => true)
-  const scrubbed = <T extends string | undefined>(text: T): T | string =>
+  const scrubbed = <T extends string | undefined>(text: T, max = 200): T | string =>
     text !== undefined && secrets.some((secret) => text.includes(secret))
-      ? ErrorMessage.clean(text, secrets, 200)
+      ? ErrorMessage.clean(text, secrets, max)
       : text
   const failed = (error: HttpClientError.HttpClientError, stage: "before-headers" | "body" | "stream"): LlmError =>
     Classify.transport(
@@ -260,12 +260,13 @@ export const model = (client: HttpClient.HttpClient, endpoint: Endpoint, format:
         provider,
         model,
         requestId: context.requestId,
+        shown: (text) => scrubbed(text, text.length),
         broken: (error) => failed(error, "stream"),
         moved
       })
     )
 
-  return ChatModel.fromLeaf({ provider, model, generate, open, shown: scrubbed })
+  return ChatModel.fromLeaf({ provider, model, generate, open, shown: (text) => scrubbed(text) })
 }
 
 /** What a provider says of an answer that it does not have, or not any more. */

@@ -18,7 +18,9 @@ import { afterAll, assert, beforeAll, describe, it } from "vitest"
 
 const root = fileURLToPath(new URL("../..", import.meta.url))
 const consumer = fileURLToPath(new URL("consumer", import.meta.url))
-const budget = 60_000
+// Measured at 105 kB (37 kB gzipped): 33 kB are the tables and rules that classify what 25 providers send, 31 kB the four
+// wire formats. The bound catches what must not get in: a server, SQL, a price table, Node's own modules.
+const budget = 110_000
 
 /** A project of somebody else, in which the package is installed from its tarball. */
 let project = ""

@@ -33,7 +33,7 @@ export interface Target {
   readonly model: string
 }
 
-type Note = Partial<Pick<AttemptRecord, "status" | "requestId" | "responseModel" | "usage" | "limits">>
+type Note = Partial<Pick<AttemptRecord, "status" | "requestId" | "responseId" | "responseModel" | "usage" | "limits">>
 
 /**
  * The running attempt. `note` adds what becomes known of it.
@@ -205,7 +205,8 @@ const end = (
   }
   if (span !== undefined) {
     if (draft.status !== undefined) span.attribute("http.response.status_code", draft.status)
-    if (draft.requestId !== undefined) span.attribute("gen_ai.response.id", draft.requestId)
+    if (draft.requestId !== undefined) span.attribute("steadfast.request_id", draft.requestId)
+    if (draft.responseId !== undefined) span.attribute("gen_ai.response.id", draft.responseId)
     if (error !== undefined) span.attribute("error.type", error._tag)
     Call.usageAttributes(span, draft)
     span.end(clock.unsafeCurrentTimeNanos(), error === undefined ? exit : Exit.fail(error))

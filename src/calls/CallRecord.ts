@@ -100,6 +100,7 @@ export const AttemptRecord = Schema.Struct({
   error: Schema.optional(LlmError),
   status: Schema.optional(Schema.Int),
   requestId: Schema.optional(Schema.String),
+  responseId: Schema.optional(Schema.String),
   responseModel: Schema.optional(Schema.String),
   usage: Schema.optional(Usage),
   limits: Schema.optional(Limits),

@@ -92,7 +92,7 @@ const timeoutError = (options: Within<unknown>): LlmError.Timeout => {
   return new LlmError.Timeout({
     provider: asked?.provider ?? options.named.provider ?? "steadfast",
     model: asked?.model ?? options.named.model,
-    message: `no answer within ${Duration.format(Duration.millis(Math.ceil(options.millis)))} (${options.phase})`,
+    message: `no answer within ${Duration.format(Duration.millis(options.whole))} (${options.phase})`,
     phase: options.phase,
     delivery: asked === undefined ? "not-sent" : "unknown"
   })
@@ -123,14 +123,15 @@ const startTimer = (
 }
 
 /**
- * A limit to run something under: the {@link Deadline.Limit} that is in force below, how many milliseconds are left of
- * it, and how its `Timeout` becomes the error.
+ * A limit to run something under: the {@link Deadline.Limit} that is in force below, how many milliseconds it has in all
+ * (`whole`) and how many are left, and how its `Timeout` becomes the error.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Within<E> {
   readonly limit: Deadline.Limit
+  readonly whole: number
   readonly millis: number
   readonly phase: LlmError.TimeoutPhase
   readonly named: Named
@@ -188,7 +189,7 @@ const limited = <A, E, R>(
     const now = Context.get(fiber.currentDefaultServices, Clock.Clock).unsafeCurrentTimeMillis()
     const inForce = Context.get(fiber.currentContext, Deadline.Deadline)
     const limit = Deadline.narrow(inForce, now, millis, phase)
-    return limit === inForce ? self : within(self, { limit, millis, phase, named, fail: identity })
+    return limit === inForce ? self : within(self, { limit, whole: millis, millis, phase, named, fail: identity })
   })
 
 /**

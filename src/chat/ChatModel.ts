@@ -157,8 +157,12 @@ export interface Leaf extends Attempt.Target {
 export const fromLeaf = (leaf: Leaf): ChatModel => {
   const target: Attempt.Target = { provider: leaf.provider, model: leaf.model }
   const shown = leaf.shown ?? identity
+  const answered = (answer: { readonly id?: string | undefined; readonly model: string }) => ({
+    responseId: answer.id === undefined ? undefined : shown(answer.id),
+    responseModel: shown(answer.model)
+  })
   const noteEvent = (event: Chat.Event, { attempt }: Attempt.Opened): void => {
-    if (event._tag === "Start") attempt.note({ responseModel: shown(event.model) })
+    if (event._tag === "Start") attempt.note(answered(event))
     else if (event._tag === "Usage") attempt.note({ usage: event.usage })
   }
   return compose(
@@ -167,7 +171,7 @@ export const fromLeaf = (leaf: Leaf): ChatModel => {
       generate: (request) => {
         const once = Attempt.run(target, (attempt) =>
           Effect.map(leaf.generate(request, attempt), (response) => {
-            attempt.note({ responseModel: shown(response.model), usage: response.usage })
+            attempt.note({ ...answered(response), usage: response.usage })
             return response
           })
         )

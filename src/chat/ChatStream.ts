@@ -300,6 +300,8 @@ export const limited = (source: Source, limits: Limits, named: Resilience.Named)
     Effect.flatMap(Clock.currentTimeMillis, (start) => {
       const phase: TimeoutPhase = limits.attempt === undefined ? "total" : "attempt"
       const whole = Math.min(millis(limits.attempt), millis(limits.total))
+      const firstToken = millis(limits.firstToken)
+      const idle = millis(limits.idle)
       const inForce = Context.get(context, Deadline.Deadline)
       const end = Deadline.narrow(inForce, start, whole, phase)
       const limit: Deadline.Limit = end === inForce ? { at: inForce.at, phase: inForce.phase, outer: inForce } : end
@@ -309,15 +311,14 @@ export const limited = (source: Source, limits: Limits, named: Resilience.Named)
         (pull): Pull =>
           Effect.flatMap(Clock.currentTimeMillis, (now) => {
             const gap = first
-              ? { millis: start + millis(limits.firstToken) - now, phase: "first-token" as const }
-              : { millis: millis(limits.idle), phase: "idle" as const }
-            const rest = { millis: start + whole - now, phase }
+              ? { whole: firstToken, millis: start + firstToken - now, phase: "first-token" as const }
+              : { whole: idle, millis: idle, phase: "idle" as const }
+            const rest = { whole, millis: start + whole - now, phase }
             const nearest = gap.millis < rest.millis ? gap : rest
             return Effect.map(
               Resilience.within(pull, {
+                ...nearest,
                 limit,
-                millis: nearest.millis,
-                phase: nearest.phase,
                 named,
                 fail: Option.some
               }),

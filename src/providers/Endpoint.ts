@@ -22,6 +22,7 @@ import type * as Config from "effect/Config"
 import * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
@@ -255,7 +256,7 @@ export const model = (client: HttpClient.HttpClient, endpoint: Endpoint, format:
     scope: Scope.Scope,
     moved: (cursor: StreamDecoder.Cursor) => void
   ): Effect.Effect<ChatStream.Pull> =>
-    Effect.map(Scope.extend(Stream.toPull(response.stream), scope), (pull) =>
+    Effect.map(body(response.stream, scope, decoder.done), (pull) =>
       StreamDecoder.decode(pull, decoder, {
         provider,
         model,
@@ -268,6 +269,32 @@ export const model = (client: HttpClient.HttpClient, endpoint: Endpoint, format:
 
   return ChatModel.fromLeaf({ provider, model, generate, open, shown: (text) => scrubbed(text) })
 }
+
+/** How long the end of a body is waited for after the answer is whole. On a connection that works it is there already. */
+const drainMillis = 50
+
+/**
+ * The bytes of a body. Closing the scope closes the socket, but for an answer that is whole: then what is left, the end as
+ * a rule, is read in the background first, because a client keeps only connections whose bodies were read to their end.
+ */
+const body = <E>(
+  bytes: Stream.Stream<Uint8Array, E>,
+  scope: Scope.Scope,
+  whole: () => boolean
+): Effect.Effect<Effect.Effect<Chunk.Chunk<Uint8Array>, Option.Option<E>>> =>
+  Effect.flatMap(Scope.make(), (own) =>
+    Effect.flatMap(Scope.extend(Stream.toPull(bytes), own), (pull) => {
+      const close = Scope.close(own, Exit.void)
+      const drain = Effect.ensuring(Effect.timeout(Effect.ignore(Effect.forever(pull)), drainMillis), close)
+      return Effect.as(
+        Scope.addFinalizer(
+          scope,
+          Effect.suspend(() => (whole() ? Effect.asVoid(Effect.forkDaemon(Effect.interruptible(drain))) : close))
+        ),
+        pull
+      )
+    })
+  )
 
 /** What a provider says of an answer that it does not have, or not any more. */
 const isUnknown = (error: LlmError): boolean => error._tag === "ModelNotFound" || error._tag === "InvalidRequest"

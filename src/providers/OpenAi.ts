@@ -317,7 +317,8 @@ const decoder = (context: Endpoint.Exchange): StreamDecoder.Decoder => {
     model ??= Json.text(data.model)
     if (data.usage != null) usage = decodeUsage(data.usage) ?? usage
     else if (data.x_groq !== undefined) usage = decodeUsage(Json.object(data.x_groq).usage) ?? usage
-    const choice = Json.object(Json.array(data.choices)[0])
+    // Of several choices, which `n` in the provider's options asks for, the first is the answer.
+    const choice = Json.object(Json.array(data.choices).find((choice) => (Json.object(choice).index ?? 0) === 0))
     const delta = Json.object(choice.delta)
     const reasoning = reasoningOf(delta)
     if (reasoning !== undefined && reasoning !== "") {

@@ -19,11 +19,8 @@
  * @since 0.1.0
  */
 import * as HttpClient from "@effect/platform/HttpClient"
-import * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
 import * as Effect from "effect/Effect"
-import type * as Layer from "effect/Layer"
-import type * as Redacted from "effect/Redacted"
 import type { Limits } from "../calls/CallRecord.js"
 import type * as Chat from "../chat/Chat.js"
 import * as ChatModel from "../chat/ChatModel.js"
@@ -33,6 +30,7 @@ import { InvalidRequest, InvalidResponse, type LlmError } from "../errors/LlmErr
 import * as RetryHint from "../errors/RetryHint.js"
 import * as Endpoint from "./Endpoint.js"
 import * as Json from "./Json.js"
+import * as WireFormat from "./WireFormat.js"
 
 declare module "../chat/Chat.js" {
   interface ProviderOptions {
@@ -71,14 +69,14 @@ export const version = "2023-06-01"
 export const defaultMaxTokens = 4096
 
 /** Signed thoughts, by the first tool call after them. */
-type Thoughts = Endpoint.Memory<ReadonlyArray<Json.Json>>
+type Thoughts = WireFormat.Memory<ReadonlyArray<Json.Json>>
 
 // -----------------------------------------------------------------------------
 // encode
 // -----------------------------------------------------------------------------
 
 const encodeImage = (part: Chat.ImagePart): Json.Json => {
-  const image = Endpoint.image(part)
+  const image = WireFormat.image(part)
   return {
     type: "image",
     source:
@@ -203,15 +201,15 @@ const keep = (thoughts: Thoughts, blocks: ReadonlyArray<Json.Json>, call: Chat.T
 
 const decode =
   (thoughts: Thoughts) =>
-  (body: Json.Json, context: Endpoint.Exchange): Chat.Response | LlmError => {
-    if (!Array.isArray(body.content)) return Endpoint.missing(context, "content", body.content, "an array")
+  (body: Json.Json, context: WireFormat.Exchange): Chat.Response | LlmError => {
+    if (!Array.isArray(body.content)) return WireFormat.missing(context, "content", body.content, "an array")
     const blocks = body.content.map(Json.object)
     const text: Array<string> = []
     const reasoning: Array<string> = []
     const toolCalls: Array<Chat.ToolCall> = []
     for (const [index, block] of blocks.entries()) {
       const refuse = (field: string) =>
-        Endpoint.missing(context, `content[${index}].${field}`, block[field], "a string")
+        WireFormat.missing(context, `content[${index}].${field}`, block[field], "a string")
       switch (block.type) {
         case "text":
           if (typeof block.text !== "string") return refuse("text")
@@ -238,7 +236,7 @@ const decode =
       text: text.join(""),
       ...Json.optional("reasoning", reasoning.join("")),
       toolCalls,
-      finishReason: Endpoint.finishReason(Json.string(body.stop_reason), toolCalls.length),
+      finishReason: WireFormat.finishReason(Json.string(body.stop_reason), toolCalls.length),
       ...Json.optional("usage", decodeUsage(Json.object(body.usage)))
     }
   }
@@ -253,7 +251,7 @@ interface OpenBlock {
 
 const decoder =
   (thoughts: Thoughts) =>
-  (context: Endpoint.Exchange): StreamDecoder.Decoder => {
+  (context: WireFormat.Exchange): StreamDecoder.Decoder => {
     const open = new Map<unknown, OpenBlock>()
     const kept: Array<Json.Json> = []
     const calls: Array<Chat.ToolCall> = []
@@ -290,10 +288,10 @@ const decoder =
     const begin = (data: Json.Json, out: Array<Chat.Event>): LlmError | undefined => {
       const block = Json.object(data.content_block)
       if (block !== data.content_block) {
-        return Endpoint.missing(context, "content_block_start.content_block", data.content_block, "an object")
+        return WireFormat.missing(context, "content_block_start.content_block", data.content_block, "an object")
       }
       if (block.type === "tool_use" && typeof block.name !== "string") {
-        return Endpoint.missing(context, "content_block_start.content_block.name", block.name, "a string")
+        return WireFormat.missing(context, "content_block_start.content_block.name", block.name, "a string")
       }
       open.set(data.index, {
         start: block,
@@ -310,7 +308,7 @@ const decoder =
     const delta = (data: Json.Json, out: Array<Chat.Event>): LlmError | undefined => {
       const change = Json.object(data.delta)
       const refuse = (field: string) =>
-        Endpoint.missing(context, `content_block_delta.delta.${field}`, change[field], "a string")
+        WireFormat.missing(context, `content_block_delta.delta.${field}`, change[field], "a string")
       const block = open.get(data.index)
       switch (change.type) {
         case "text_delta":
@@ -328,7 +326,7 @@ const decoder =
         case "input_json_delta":
           if (typeof change.partial_json !== "string") return refuse("partial_json")
           if (block === undefined) {
-            return Endpoint.missing(
+            return WireFormat.missing(
               context,
               "content_block_delta.index",
               data.index,
@@ -344,7 +342,7 @@ const decoder =
       const { start, pieces } = block
       if (start.type === "tool_use") {
         const json = pieces.join("")
-        const call = Endpoint.toolCall(context, {
+        const call = WireFormat.toolCall(context, {
           id: Json.text(start.id) ?? `call_${block.index}`,
           name: Json.string(start.name) ?? "",
           // some servers send the whole input with the start
@@ -413,7 +411,7 @@ const decoder =
       push: (event, out) => {
         const parsed = Json.parse(event.data)
         if (parsed === undefined) {
-          return event.stray ? undefined : Endpoint.missing(context, "data", event.data.slice(0, 200), "JSON")
+          return event.stray ? undefined : WireFormat.missing(context, "data", event.data.slice(0, 200), "JSON")
         }
         const error = Classify.event(context, parsed, event.event)
         if (error !== undefined || event.stray) return error
@@ -426,11 +424,11 @@ const decoder =
         if (finish === undefined) {
           return inside !== "nothing"
             ? undefined
-            : Endpoint.missing(context, "message_delta.delta.stop_reason", undefined, "an answer")
+            : WireFormat.missing(context, "message_delta.delta.stop_reason", undefined, "an answer")
         }
         const counted = decodeUsage(usage)
         if (counted !== undefined) out.push({ _tag: "Usage", usage: counted })
-        out.push({ _tag: "Finish", reason: Endpoint.finishReason(finish, calls.length) })
+        out.push({ _tag: "Finish", reason: WireFormat.finishReason(finish, calls.length) })
         return undefined
       },
       cursor: () => ({ inside, usage: decodeUsage(usage) })
@@ -441,9 +439,9 @@ const decoder =
 // limits
 // -----------------------------------------------------------------------------
 
-const limits = (headers: Endpoint.Headers, now: number): Limits | undefined => {
+const limits = (headers: WireFormat.Headers, now: number): Limits | undefined => {
   const of = (what: string) =>
-    Endpoint.limit(
+    WireFormat.limit(
       headers,
       {
         limit: `anthropic-ratelimit-${what}-limit`,
@@ -466,28 +464,20 @@ const limits = (headers: Endpoint.Headers, now: number): Limits | undefined => {
 // -----------------------------------------------------------------------------
 
 /**
- * - `model`: as Anthropic names it.
- * - `apiKey`: a key, or the `Config` that holds it; without one none is sent.
+ * As for every provider (`Endpoint.Options`), and:
+ *
  * - `maxTokens`: the most tokens to answer with where the request does not say. Default {@link defaultMaxTokens}, and a
  *   budget for thinking on top.
  * - `beta`: features that are switched on by the header `anthropic-beta`.
- * - `provider`: how errors, spans, records and `providerOptions` name it. Default `"anthropic"`.
- * - `baseUrl`: up to, and without, `/messages`. Default `https://api.anthropic.com/v1`.
- * - `headers`: sent with every request.
- * - `traceHeaders`: whether the provider is sent the trace of the attempt. Default `false`.
+ *
+ * The default `provider` is `"anthropic"`, the default `baseUrl` `https://api.anthropic.com/v1`.
  *
  * @since 0.1.0
  * @category options
  */
-export interface Options {
-  readonly model: string
-  readonly apiKey?: Redacted.Redacted | Config.Config<Redacted.Redacted> | undefined
+export interface Options extends Endpoint.Options {
   readonly maxTokens?: number | undefined
   readonly beta?: ReadonlyArray<string> | undefined
-  readonly provider?: string | undefined
-  readonly baseUrl?: string | undefined
-  readonly headers?: Readonly<Record<string, string>> | undefined
-  readonly traceHeaders?: boolean | undefined
 }
 
 /**
@@ -499,42 +489,37 @@ export interface Options {
 export const make = (
   options: Options
 ): Effect.Effect<ChatModel.ChatModel, ConfigError.ConfigError, HttpClient.HttpClient> =>
-  Effect.gen(function* () {
-    const client = yield* HttpClient.HttpClient
-    const key = yield* Endpoint.key(options.apiKey)
-    const { beta = [], model, provider = "anthropic" } = options
-    const baseUrl = yield* Endpoint.baseUrl(options.baseUrl ?? "https://api.anthropic.com/v1", provider)
-    const thoughts: Thoughts = Endpoint.memory()
-    const endpoint: Endpoint.Endpoint = {
-      provider,
-      model,
-      url: () => `${baseUrl}/messages`,
-      headers: {
-        "anthropic-version": version,
-        ...(beta.length === 0 ? {} : { "anthropic-beta": beta.join(",") }),
-        ...(key === undefined ? {} : { "x-api-key": key }),
-        ...options.headers
+  Effect.suspend(() => {
+    const { baseUrl = "https://api.anthropic.com/v1", beta = [], maxTokens, model, provider = "anthropic" } = options
+    const thoughts: Thoughts = WireFormat.memory()
+    return Endpoint.make(
+      options,
+      {
+        provider,
+        baseUrl,
+        url: (baseUrl) => `${baseUrl}/messages`,
+        auth: (key) => ({ "x-api-key": key }),
+        headers: {
+          "anthropic-version": version,
+          ...(beta.length === 0 ? {} : { "anthropic-beta": beta.join(",") })
+        }
       },
-      secrets: key === undefined ? [] : [key],
-      traceHeaders: options.traceHeaders
-    }
-    return Endpoint.model(client, endpoint, {
-      encode: encode(provider, model, options.maxTokens, thoughts),
-      decode: decode(thoughts),
-      decoder: decoder(thoughts),
-      limits
-    })
+      {
+        encode: encode(provider, model, maxTokens, thoughts),
+        decode: decode(thoughts),
+        decoder: decoder(thoughts),
+        limits
+      }
+    )
   })
 
 /**
- * The model of the application, over Messages.
+ * The model of the application, as {@link make} makes it.
  *
  * @since 0.1.0
  * @category layers
  */
-export const layer = (
-  options: Options
-): Layer.Layer<ChatModel.ChatModel, ConfigError.ConfigError, HttpClient.HttpClient> => ChatModel.layer(make(options))
+export const layer = Endpoint.layer(make)
 
 /**
  * The same with every option from a `Config`.
@@ -542,7 +527,4 @@ export const layer = (
  * @since 0.1.0
  * @category layers
  */
-export const layerConfig = (
-  options: Config.Config.Wrap<Endpoint.Plain<Options>>
-): Layer.Layer<ChatModel.ChatModel, ConfigError.ConfigError, HttpClient.HttpClient> =>
-  ChatModel.layer(Effect.flatMap(Config.unwrap(options), make))
+export const layerConfig = Endpoint.layerConfig(make)

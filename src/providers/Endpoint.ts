@@ -1,7 +1,7 @@
 /**
  * A place on the network where a wire format is spoken: from `Chat.Request` to `ChatModel`.
  *
- * A provider is a {@link WireFormat} (pure: encode, decode, limits) and an {@link Endpoint} (URL, headers, secrets);
+ * A provider is a `WireFormat` (pure: encode, decode, limits) and an {@link Endpoint} (URL, headers, secrets);
  * {@link model} puts them together over an `HttpClient`. Here a response is read to its end inside the attempt, and
  * whatever comes back, or does not, becomes an answer or a typed `LlmError`.
  *
@@ -18,17 +18,17 @@ import type * as HttpClientResponse from "@effect/platform/HttpClientResponse"
 import * as HttpTraceContext from "@effect/platform/HttpTraceContext"
 import * as Chunk from "effect/Chunk"
 import * as Clock from "effect/Clock"
-import type * as Config from "effect/Config"
+import * as Config from "effect/Config"
 import * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import type * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type * as Attempt from "../calls/Attempt.js"
-import type { Limits } from "../calls/CallRecord.js"
 import type * as Chat from "../chat/Chat.js"
 import * as ChatModel from "../chat/ChatModel.js"
 import type * as ChatStream from "../chat/ChatStream.js"
@@ -36,48 +36,9 @@ import * as Replay from "../chat/Replay.js"
 import * as StreamDecoder from "../chat/StreamDecoder.js"
 import * as Classify from "../errors/Classify.js"
 import * as ErrorMessage from "../errors/ErrorMessage.js"
-import { InvalidRequest, InvalidResponse, type LlmError, StreamInterrupted } from "../errors/LlmError.js"
+import { InvalidRequest, type LlmError, StreamInterrupted } from "../errors/LlmError.js"
 import * as Json from "./Json.js"
-
-/**
- * Headers of a response, names in lower case.
- *
- * @since 0.1.0
- * @category models
- */
-export type Headers = Readonly<Record<string, string | undefined>>
-
-/**
- * What is known of an answer while it is decoded.
- *
- * @since 0.1.0
- * @category models
- */
-export interface Exchange extends Classify.Meta {
-  readonly model: string
-  readonly requestId: string | undefined
-}
-
-/**
- * How a provider speaks: functions that neither wait nor send; a {@link Memory} is all the state that they may have.
- *
- * - `encode`: the body of a request; a request that the format cannot express is an `InvalidRequest`.
- * - `decode`: the answer in a body that `Classify.answer` found no error in.
- * - `decoder`: a decoder for one stream; with where an answer stands, for the rest of that answer.
- * - `resume`: where the rest of an answer is asked for, given the URL where the answer was asked for. Absent where
- *   providers of this format keep none.
- * - `limits`: what the headers say about rate limits, if they do.
- *
- * @since 0.1.0
- * @category models
- */
-export interface WireFormat {
-  readonly encode: (request: Chat.Request, streaming: boolean) => Json.Json | InvalidRequest
-  readonly decode: (body: Json.Json, context: Exchange) => Chat.Response | LlmError
-  readonly decoder: (context: Exchange, from?: StreamDecoder.Cursor) => StreamDecoder.Decoder
-  readonly resume?: ((url: string, from: Replay.Resume["Type"]) => string) | undefined
-  readonly limits: (headers: Headers, now: number) => Limits | undefined
-}
+import type * as WireFormat from "./WireFormat.js"
 
 /**
  * Where and as whom. `url` may differ for streams; `secrets` are scrubbed from whatever the provider echoes.
@@ -100,7 +61,11 @@ export interface Endpoint {
  * @since 0.1.0
  * @category constructors
  */
-export const model = (client: HttpClient.HttpClient, endpoint: Endpoint, format: WireFormat): ChatModel.ChatModel => {
+export const model = (
+  client: HttpClient.HttpClient,
+  endpoint: Endpoint,
+  format: WireFormat.WireFormat
+): ChatModel.ChatModel => {
   const { provider, model, secrets } = endpoint
   const who: Classify.Context = { provider, model, secrets }
   const http = HttpClient.withTracerDisabledWhen(client, () => true)
@@ -137,10 +102,13 @@ export const model = (client: HttpClient.HttpClient, endpoint: Endpoint, format:
     )
 
   /** What the response says before its body; noted at once, so that a broken attempt keeps its request id. */
-  const meet = (response: HttpClientResponse.HttpClientResponse, attempt: Attempt.Attempt): Effect.Effect<Exchange> =>
+  const meet = (
+    response: HttpClientResponse.HttpClientResponse,
+    attempt: Attempt.Attempt
+  ): Effect.Effect<WireFormat.Exchange> =>
     Effect.map(Clock.currentTimeMillis, (now) => {
-      const headers: Headers = response.headers
-      const context: Exchange = {
+      const headers: WireFormat.Headers = response.headers
+      const context: WireFormat.Exchange = {
         provider,
         model,
         secrets,
@@ -160,7 +128,7 @@ export const model = (client: HttpClient.HttpClient, endpoint: Endpoint, format:
   const readText = (response: HttpClientResponse.HttpClientResponse): Effect.Effect<string, LlmError> =>
     Effect.mapError(response.text, (error) => failed(error, "body"))
 
-  const answer = (text: string, context: Exchange): Effect.Effect<Chat.Response, LlmError> => {
+  const answer = (text: string, context: WireFormat.Exchange): Effect.Effect<Chat.Response, LlmError> => {
     if (context.status < 200 || context.status > 299) return Effect.fail(Classify.response({ ...context, body: text }))
     const body = Json.parse(text)
     if (body === undefined) return Effect.fail(Classify.unreadable(context, text))
@@ -189,7 +157,7 @@ export const model = (client: HttpClient.HttpClient, endpoint: Endpoint, format:
       const from = Option.getOrUndefined(Context.getOption(surroundings as Context.Context<never>, Replay.Resume))
 
       /** There is no rest of the answer: it stays broken, and is not asked for again. */
-      const gone = (message: string, context?: Exchange): LlmError => {
+      const gone = (message: string, context?: WireFormat.Exchange): LlmError => {
         if (progress !== undefined) progress.cursor = { ...progress.cursor, resume: undefined }
         return new StreamInterrupted({
           provider,
@@ -204,7 +172,7 @@ export const model = (client: HttpClient.HttpClient, endpoint: Endpoint, format:
       }
 
       /** What comes instead of a stream: an error, or an answer that came whole. */
-      const read = (response: HttpClientResponse.HttpClientResponse, context: Exchange) => {
+      const read = (response: HttpClientResponse.HttpClientResponse, context: WireFormat.Exchange) => {
         const whole = Effect.flatMap(readText(response), (text) => answer(text, context))
         return from === undefined
           ? Effect.map(whole, replayed)
@@ -252,7 +220,7 @@ export const model = (client: HttpClient.HttpClient, endpoint: Endpoint, format:
   const readStream = (
     response: HttpClientResponse.HttpClientResponse,
     decoder: StreamDecoder.Decoder,
-    context: Exchange,
+    context: WireFormat.Exchange,
     scope: Scope.Scope,
     moved: (cursor: StreamDecoder.Cursor) => void
   ): Effect.Effect<ChatStream.Pull> =>
@@ -299,7 +267,7 @@ const body = <E>(
 /** What a provider says of an answer that it does not have, or not any more. */
 const isUnknown = (error: LlmError): boolean => error._tag === "ModelNotFound" || error._tag === "InvalidRequest"
 
-const isStream = (context: Exchange): boolean => {
+const isStream = (context: WireFormat.Exchange): boolean => {
   if (context.status < 200 || context.status > 299) return false
   const type = context.headers["content-type"]
   return type === undefined || !/\b(?:json|html)\b/i.test(type)
@@ -332,131 +300,30 @@ const traced = (
     )
   )
 
+// -----------------------------------------------------------------------------
+// options
+// -----------------------------------------------------------------------------
+
 /**
- * The error for an answer that lacks what it must have: it names the field, what was found and what was expected.
+ * The options that every provider takes.
+ *
+ * - `model`: as the provider names it.
+ * - `apiKey`: a key, or the `Config` that holds it; without one none is sent.
+ * - `provider`: how errors, spans, records and `providerOptions` name it. Default: the name of the module.
+ * - `baseUrl`: up to, and without, the path that is the same for all. Default: the provider's own.
+ * - `headers`: sent with every request.
+ * - `traceHeaders`: whether the provider is sent the trace of the attempt. Default `false`.
  *
  * @since 0.1.0
- * @category constructors
+ * @category options
  */
-export const missing = (context: Exchange, field: string, found: unknown, expected: string): InvalidResponse =>
-  new InvalidResponse({
-    provider: context.provider,
-    model: context.model,
-    status: context.status,
-    requestId: context.requestId,
-    message: `${field}: found ${Json.kindOf(found)}, expected ${expected}`,
-    delivery: "unknown"
-  })
-
-/**
- * A tool call from its parts; arguments that are no JSON are an `InvalidResponse` with their text.
- *
- * @since 0.1.0
- * @category constructors
- */
-export const toolCall = (
-  context: Exchange,
-  call: { readonly id: string; readonly name: string; readonly arguments: string }
-): Chat.ToolCall | InvalidResponse => {
-  const text = call.arguments.trim()
-  const parsed = text === "" ? {} : Json.parse(text)
-  return parsed === undefined
-    ? new InvalidResponse({
-        provider: context.provider,
-        model: context.model,
-        status: context.status,
-        requestId: context.requestId,
-        message: ErrorMessage.clean(
-          `the arguments of tool call ${call.name} are no JSON: ${text}`,
-          context.secrets ?? []
-        ),
-        delivery: "unknown"
-      })
-    : { id: call.id, name: call.name, arguments: parsed }
-}
-
-/**
- * Why an answer ended, from the provider's word for it: an answer with tool calls ended with them whatever it says.
- *
- * @since 0.1.0
- * @category getters
- */
-export const finishReason = (reason: string | undefined, toolCalls: number): Chat.FinishReason => {
-  const meaning = Classify.finishReason(reason)
-  if (meaning === "length" || meaning === "tool-calls") return meaning
-  return toolCalls > 0 ? "tool-calls" : meaning === "stop" ? "stop" : "other"
-}
-
-/**
- * An image as the providers with inline images want it: one that comes as a `data:` URL is taken apart.
- *
- * @since 0.1.0
- * @category getters
- */
-export const image = (
-  part: Chat.ImagePart
-): { readonly url: string } | { readonly data: string; readonly mediaType: string } => {
-  if (!("url" in part)) return part
-  const head = /^data:([^;,]{1,100})[^,]{0,100};base64,/i.exec(part.url)
-  return head?.[1] === undefined ? part : { mediaType: head[1], data: part.url.slice(head[0].length) }
-}
-
-/**
- * What a provider wants back with a tool call that it made and the canonical form has no place for (signatures of
- * thoughts), by the id of the call. Kept for the newest 256 calls of one model value.
- *
- * @since 0.1.0
- * @category models
- */
-export interface Memory<V> {
-  readonly get: (id: string) => V | undefined
-  readonly set: (id: string, value: V) => void
-}
-
-/**
- * @since 0.1.0
- * @category constructors
- */
-export const memory = <V>(): Memory<V> => {
-  const values = new Map<string, V>()
-  return {
-    get: (id) => values.get(id),
-    set: (id, value) => {
-      values.delete(id)
-      values.set(id, value)
-      for (const oldest of values.keys()) {
-        if (values.size <= 256) break
-        values.delete(oldest)
-      }
-    }
-  }
-}
-
-/**
- * One limit from three headers; `undefined` where none of them is there.
- *
- * @since 0.1.0
- * @category getters
- */
-export const limit = (
-  headers: Headers,
-  names: { readonly limit: string; readonly remaining: string; readonly reset: string },
-  reset: (value: string) => number | undefined
-): Limits["requests"] => {
-  const all = headers[names.limit]
-  const left = headers[names.remaining]
-  const at = headers[names.reset]
-  if (all === undefined && left === undefined && at === undefined) return undefined
-  return {
-    ...numeric("limit", all),
-    ...numeric("remaining", left),
-    ...(at === undefined ? {} : numeric("resetMillis", reset(at)))
-  }
-}
-
-const numeric = (key: "limit" | "remaining" | "resetMillis", value: string | number | undefined) => {
-  const number = value === undefined || value === "" ? Number.NaN : Number(value)
-  return Number.isFinite(number) && number >= 0 ? { [key]: number } : {}
+export interface Options {
+  readonly model: string
+  readonly apiKey?: Redacted.Redacted | Config.Config<Redacted.Redacted> | undefined
+  readonly provider?: string | undefined
+  readonly baseUrl?: string | undefined
+  readonly headers?: Readonly<Record<string, string>> | undefined
+  readonly traceHeaders?: boolean | undefined
 }
 
 /**
@@ -468,31 +335,82 @@ const numeric = (key: "limit" | "remaining" | "resetMillis", value: string | num
 export type Plain<O> = { readonly [K in keyof O]: Exclude<O[K], Config.Config<Redacted.Redacted>> }
 
 /**
- * The key in the clear, for the wire alone; `undefined` where none was given.
+ * What a provider adds to its options to be reached: where it is, and how the key is sent.
  *
  * @since 0.1.0
- * @category getters
+ * @category models
  */
-export const key = (
-  apiKey: Redacted.Redacted | Config.Config<Redacted.Redacted> | undefined
-): Effect.Effect<string | undefined, ConfigError.ConfigError> =>
+export interface Place {
+  readonly provider: string
+  readonly baseUrl: string | undefined
+  readonly url: (baseUrl: string, streaming: boolean) => string
+  readonly auth: (key: string) => Readonly<Record<string, string>>
+  readonly headers?: Readonly<Record<string, string>> | undefined
+}
+
+/**
+ * A model from options. Fails with a `ConfigError` where the key is not configured, or the base URL missing or none.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (
+  options: Omit<Options, "provider" | "baseUrl">,
+  place: Place,
+  format: WireFormat.WireFormat
+): Effect.Effect<ChatModel.ChatModel, ConfigError.ConfigError, HttpClient.HttpClient> =>
+  Effect.gen(function* () {
+    const client = yield* HttpClient.HttpClient
+    const key = yield* readKey(options.apiKey)
+    const baseUrl = yield* readUrl(place)
+    const endpoint: Endpoint = {
+      provider: place.provider,
+      model: options.model,
+      url: (streaming) => place.url(baseUrl, streaming),
+      headers: { ...place.headers, ...(key === undefined ? {} : place.auth(key)), ...options.headers },
+      secrets: key === undefined ? [] : [key],
+      traceHeaders: options.traceHeaders
+    }
+    return model(client, endpoint, format)
+  })
+
+/** The key in the clear, for the wire alone. */
+const readKey = (apiKey: Options["apiKey"]): Effect.Effect<string | undefined, ConfigError.ConfigError> =>
   apiKey === undefined
     ? Effect.succeed(undefined)
     : Redacted.isRedacted(apiKey)
       ? Effect.succeed(Redacted.value(apiKey))
       : Effect.map(apiKey, Redacted.value)
 
+const readUrl = ({ baseUrl, provider }: Place): Effect.Effect<string, ConfigError.ConfigError> =>
+  baseUrl !== undefined && URL.canParse(baseUrl)
+    ? Effect.succeed(baseUrl.replace(/\/+$/, ""))
+    : Effect.fail(
+        baseUrl === undefined
+          ? ConfigError.MissingData(["baseUrl"], `${provider} has no known address: expected a baseUrl`)
+          : ConfigError.InvalidData(["baseUrl"], `found "${baseUrl}", expected a URL`)
+      )
+
 /**
- * A base URL without a slash at its end. Fails where it is missing or no URL.
+ * The model of the application, as a provider's `make` makes it.
  *
  * @since 0.1.0
- * @category getters
+ * @category layers
  */
-export const baseUrl = (url: string | undefined, provider: string): Effect.Effect<string, ConfigError.ConfigError> =>
-  url !== undefined && URL.canParse(url)
-    ? Effect.succeed(url.replace(/\/+$/, ""))
-    : Effect.fail(
-        url === undefined
-          ? ConfigError.MissingData(["baseUrl"], `${provider} has no known address: expected a baseUrl`)
-          : ConfigError.InvalidData(["baseUrl"], `found "${url}", expected a URL`)
-      )
+export const layer =
+  <O>(make: (options: O) => Effect.Effect<ChatModel.ChatModel, ConfigError.ConfigError, HttpClient.HttpClient>) =>
+  (options: O): Layer.Layer<ChatModel.ChatModel, ConfigError.ConfigError, HttpClient.HttpClient> =>
+    ChatModel.layer(make(options))
+
+/**
+ * The same with every option from a `Config`.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerConfig =
+  <O>(make: (options: O) => Effect.Effect<ChatModel.ChatModel, ConfigError.ConfigError, HttpClient.HttpClient>) =>
+  (
+    options: Config.Config.Wrap<Plain<O>>
+  ): Layer.Layer<ChatModel.ChatModel, ConfigError.ConfigError, HttpClient.HttpClient> =>
+    ChatModel.layer(Effect.flatMap(Config.unwrap<Plain<O>>(options), (options) => make(options as O)))

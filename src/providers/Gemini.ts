@@ -20,11 +20,8 @@
  * @since 0.1.0
  */
 import * as HttpClient from "@effect/platform/HttpClient"
-import * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
 import * as Effect from "effect/Effect"
-import type * as Layer from "effect/Layer"
-import type * as Redacted from "effect/Redacted"
 import type * as Chat from "../chat/Chat.js"
 import * as ChatModel from "../chat/ChatModel.js"
 import type * as StreamDecoder from "../chat/StreamDecoder.js"
@@ -32,6 +29,7 @@ import * as Classify from "../errors/Classify.js"
 import { InvalidRequest, type LlmError } from "../errors/LlmError.js"
 import * as Endpoint from "./Endpoint.js"
 import * as Json from "./Json.js"
+import * as WireFormat from "./WireFormat.js"
 
 declare module "../chat/Chat.js" {
   interface ProviderOptions {
@@ -64,7 +62,7 @@ const noSignature = "skip_thought_signature_validator"
 const asksForSignatures = (model: string): boolean => !/gemini-[12]\b/.test(model)
 
 /** Signatures, by the id of the function call that they came with. */
-type Signatures = Endpoint.Memory<string>
+type Signatures = WireFormat.Memory<string>
 
 // -----------------------------------------------------------------------------
 // encode
@@ -78,7 +76,7 @@ const mimeTypeOf = (url: string): string | undefined => {
 
 const encodePart = (part: Exclude<Extract<Chat.Message, { role: "user" }>["content"], string>[number]): Json.Json => {
   if (part.type === "text") return { text: part.text }
-  const image = Endpoint.image(part)
+  const image = WireFormat.image(part)
   return "url" in image
     ? { fileData: Json.compact({ mimeType: mimeTypeOf(image.url), fileUri: image.url }) }
     : { inlineData: { mimeType: image.mediaType, data: image.data } }
@@ -214,7 +212,7 @@ const decodeUsage = (u: unknown): Chat.Usage | undefined => {
  * Reads the bodies of one answer, of which a stream has many. A call that Gemini gave no id gets one made of the
  * answer's id and its place.
  */
-const reader = (context: Endpoint.Exchange, signatures: Signatures) => {
+const reader = (context: WireFormat.Exchange, signatures: Signatures) => {
   let id: string | undefined
   let model: string | undefined
   let usage: Chat.Usage | undefined
@@ -223,7 +221,7 @@ const reader = (context: Endpoint.Exchange, signatures: Signatures) => {
   let calls = 0
 
   const call = (fn: Json.Json, signature: unknown, field: string): Chat.ToolCall | LlmError => {
-    if (typeof fn.name !== "string") return Endpoint.missing(context, `${field}.name`, fn.name, "a string")
+    if (typeof fn.name !== "string") return WireFormat.missing(context, `${field}.name`, fn.name, "a string")
     const own = Json.text(fn.id)
     const made = `call_${id === undefined ? "" : `${id}_`}${calls++}`
     if (typeof signature === "string" && (own ?? id) !== undefined) signatures.set(own ?? made, signature)
@@ -241,10 +239,10 @@ const reader = (context: Endpoint.Exchange, signatures: Signatures) => {
     const field = "candidates[0].content"
     const content = Json.object(candidate.content)
     if (candidate.content != null && content !== candidate.content) {
-      return Endpoint.missing(context, field, candidate.content, "an object")
+      return WireFormat.missing(context, field, candidate.content, "an object")
     }
     if (content.parts != null && !Array.isArray(content.parts)) {
-      return Endpoint.missing(context, `${field}.parts`, content.parts, "an array")
+      return WireFormat.missing(context, `${field}.parts`, content.parts, "an array")
     }
     for (const [index, entry] of Json.array(content.parts).entries()) {
       const part = Json.object(entry)
@@ -255,7 +253,7 @@ const reader = (context: Endpoint.Exchange, signatures: Signatures) => {
         inside = "tool-call"
         out.push({ _tag: "ToolCall", ...made })
       } else if (part.text !== undefined) {
-        if (typeof part.text !== "string") return Endpoint.missing(context, `${at}.text`, part.text, "a string")
+        if (typeof part.text !== "string") return WireFormat.missing(context, `${at}.text`, part.text, "a string")
         if (part.text === "") continue
         inside = part.thought === true ? "reasoning" : "text"
         out.push({ _tag: part.thought === true ? "ReasoningDelta" : "TextDelta", text: part.text })
@@ -270,16 +268,16 @@ const reader = (context: Endpoint.Exchange, signatures: Signatures) => {
     usage: () => usage,
     cursor: (): StreamDecoder.Cursor => ({ inside, usage }),
     finished: () => finish !== undefined,
-    reason: () => Endpoint.finishReason(finish, calls)
+    reason: () => WireFormat.finishReason(finish, calls)
   }
 }
 
 const decode =
   (signatures: Signatures) =>
-  (body: Json.Json, context: Endpoint.Exchange): Chat.Response | LlmError => {
+  (body: Json.Json, context: WireFormat.Exchange): Chat.Response | LlmError => {
     const candidate = Json.object(Json.array(body.candidates)[0])
     if (candidate.content === undefined && candidate.finishReason === undefined) {
-      return Endpoint.missing(context, "candidates[0].content", candidate.content, "an object")
+      return WireFormat.missing(context, "candidates[0].content", candidate.content, "an object")
     }
     const answer = reader(context, signatures)
     const events: Array<Chat.Event> = []
@@ -305,7 +303,7 @@ const decode =
 
 const decoder =
   (signatures: Signatures) =>
-  (context: Endpoint.Exchange): StreamDecoder.Decoder => {
+  (context: WireFormat.Exchange): StreamDecoder.Decoder => {
     const answer = reader(context, signatures)
     let started = false
     const start = (out: Array<Chat.Event>, at: number): void => {
@@ -316,7 +314,7 @@ const decoder =
       push: (event, out) => {
         const data = Json.parse(event.data)
         if (data === undefined) {
-          return event.stray ? undefined : Endpoint.missing(context, "data", event.data.slice(0, 200), "JSON")
+          return event.stray ? undefined : WireFormat.missing(context, "data", event.data.slice(0, 200), "JSON")
         }
         const error = Classify.event(context, data, event.event)
         if (error !== undefined || event.stray) return error
@@ -344,24 +342,15 @@ const decoder =
 // -----------------------------------------------------------------------------
 
 /**
- * - `model`: as Google names it, without or with its collection: `gemini-2.5-flash`, `tunedModels/mine`.
- * - `apiKey`: a key, or the `Config` that holds it; without one none is sent.
- * - `provider`: how errors, spans, records and `providerOptions` name it. Default `"gemini"`.
- * - `baseUrl`: up to, and without, `/models`. Default `https://generativelanguage.googleapis.com/v1beta`.
- * - `headers`: sent with every request.
- * - `traceHeaders`: whether the provider is sent the trace of the attempt. Default `false`.
+ * As for every provider (`Endpoint.Options`); `model` comes without or with its collection: `gemini-2.5-flash`,
+ * `tunedModels/mine`.
+ *
+ * The default `provider` is `"gemini"`, the default `baseUrl` `https://generativelanguage.googleapis.com/v1beta`.
  *
  * @since 0.1.0
  * @category options
  */
-export interface Options {
-  readonly model: string
-  readonly apiKey?: Redacted.Redacted | Config.Config<Redacted.Redacted> | undefined
-  readonly provider?: string | undefined
-  readonly baseUrl?: string | undefined
-  readonly headers?: Readonly<Record<string, string>> | undefined
-  readonly traceHeaders?: boolean | undefined
-}
+export interface Options extends Endpoint.Options {}
 
 /**
  * A model over `generateContent`. Fails with a `ConfigError` where the key is not configured.
@@ -372,42 +361,36 @@ export interface Options {
 export const make = (
   options: Options
 ): Effect.Effect<ChatModel.ChatModel, ConfigError.ConfigError, HttpClient.HttpClient> =>
-  Effect.gen(function* () {
-    const client = yield* HttpClient.HttpClient
-    const key = yield* Endpoint.key(options.apiKey)
-    const { model, provider = "gemini" } = options
-    const baseUrl = yield* Endpoint.baseUrl(
-      options.baseUrl ?? "https://generativelanguage.googleapis.com/v1beta",
-      provider
-    )
+  Effect.suspend(() => {
+    const { baseUrl = "https://generativelanguage.googleapis.com/v1beta", model, provider = "gemini" } = options
     const path = (model.includes("/") ? model : `models/${model}`).split("/").map(encodeURIComponent).join("/")
-    const signatures: Signatures = Endpoint.memory()
-    const endpoint: Endpoint.Endpoint = {
-      provider,
-      model,
-      url: (streaming) => `${baseUrl}/${path}:${streaming ? "streamGenerateContent?alt=sse" : "generateContent"}`,
-      headers: { ...(key === undefined ? {} : { "x-goog-api-key": key }), ...options.headers },
-      secrets: key === undefined ? [] : [key],
-      traceHeaders: options.traceHeaders
-    }
-    return Endpoint.model(client, endpoint, {
-      encode: encode(provider, model, signatures),
-      decode: decode(signatures),
-      decoder: decoder(signatures),
-      // Gemini tells its limits only in the bodies of errors.
-      limits: () => undefined
-    })
+    const signatures: Signatures = WireFormat.memory()
+    return Endpoint.make(
+      options,
+      {
+        provider,
+        baseUrl,
+        url: (baseUrl, streaming) =>
+          `${baseUrl}/${path}:${streaming ? "streamGenerateContent?alt=sse" : "generateContent"}`,
+        auth: (key) => ({ "x-goog-api-key": key })
+      },
+      {
+        encode: encode(provider, model, signatures),
+        decode: decode(signatures),
+        decoder: decoder(signatures),
+        // Gemini tells its limits only in the bodies of errors.
+        limits: () => undefined
+      }
+    )
   })
 
 /**
- * The model of the application, over `generateContent`.
+ * The model of the application, as {@link make} makes it.
  *
  * @since 0.1.0
  * @category layers
  */
-export const layer = (
-  options: Options
-): Layer.Layer<ChatModel.ChatModel, ConfigError.ConfigError, HttpClient.HttpClient> => ChatModel.layer(make(options))
+export const layer = Endpoint.layer(make)
 
 /**
  * The same with every option from a `Config`.
@@ -415,7 +398,4 @@ export const layer = (
  * @since 0.1.0
  * @category layers
  */
-export const layerConfig = (
-  options: Config.Config.Wrap<Endpoint.Plain<Options>>
-): Layer.Layer<ChatModel.ChatModel, ConfigError.ConfigError, HttpClient.HttpClient> =>
-  ChatModel.layer(Effect.flatMap(Config.unwrap(options), make))
+export const layerConfig = Endpoint.layerConfig(make)

@@ -21,11 +21,8 @@
  * @since 0.1.0
  */
 import * as HttpClient from "@effect/platform/HttpClient"
-import * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
-import * as Redacted from "effect/Redacted"
 import type { Limits } from "../calls/CallRecord.js"
 import type * as Chat from "../chat/Chat.js"
 import * as ChatModel from "../chat/ChatModel.js"
@@ -36,6 +33,7 @@ import * as RetryHint from "../errors/RetryHint.js"
 import * as Endpoint from "./Endpoint.js"
 import * as Json from "./Json.js"
 import * as OpenAiResponses from "./OpenAiResponses.js"
+import * as WireFormat from "./WireFormat.js"
 
 declare module "../chat/Chat.js" {
   interface ProviderOptions {
@@ -224,19 +222,19 @@ const textOf = (content: unknown): string =>
 const reasoningOf = (message: Json.Json): string | undefined =>
   Json.string(message.reasoning_content) ?? Json.string(message.reasoning)
 
-const decode = (body: Json.Json, context: Endpoint.Exchange): Chat.Response | LlmError => {
+const decode = (body: Json.Json, context: WireFormat.Exchange): Chat.Response | LlmError => {
   const choice = Json.object(Json.array(body.choices)[0])
   const message = Json.object(choice.message)
-  if (message !== choice.message) return Endpoint.missing(context, "choices[0].message", choice.message, "an object")
+  if (message !== choice.message) return WireFormat.missing(context, "choices[0].message", choice.message, "an object")
   const toolCalls: Array<Chat.ToolCall> = []
   for (const [index, entry] of Json.array(message.tool_calls).entries()) {
     const call = Json.object(entry)
     const fn = Json.object(call.function)
     const name = Json.string(fn.name)
     if (name === undefined) {
-      return Endpoint.missing(context, `choices[0].message.tool_calls[${index}].function.name`, fn.name, "a string")
+      return WireFormat.missing(context, `choices[0].message.tool_calls[${index}].function.name`, fn.name, "a string")
     }
-    const parsed = Endpoint.toolCall(context, {
+    const parsed = WireFormat.toolCall(context, {
       id: Json.text(call.id) ?? `call_${index}`,
       name,
       arguments: typeof fn.arguments === "string" ? fn.arguments : JSON.stringify(fn.arguments ?? {})
@@ -252,7 +250,7 @@ const decode = (body: Json.Json, context: Endpoint.Exchange): Chat.Response | Ll
     text: textOf(message.content),
     ...Json.optional("reasoning", reasoningOf(message)),
     toolCalls,
-    finishReason: Endpoint.finishReason(Json.string(choice.finish_reason), toolCalls.length),
+    finishReason: WireFormat.finishReason(Json.string(choice.finish_reason), toolCalls.length),
     ...Json.optional("usage", decodeUsage(body.usage))
   }
 }
@@ -263,7 +261,7 @@ interface PartialCall {
   readonly arguments: Array<string>
 }
 
-const decoder = (context: Endpoint.Exchange): StreamDecoder.Decoder => {
+const decoder = (context: WireFormat.Exchange): StreamDecoder.Decoder => {
   const calls = new Map<number, PartialCall>()
   let called = 0
   let started = false
@@ -301,8 +299,8 @@ const decoder = (context: Endpoint.Exchange): StreamDecoder.Decoder => {
   const finishCalls = (out: Array<Chat.Event>): LlmError | undefined => {
     for (const [index, call] of calls) {
       if (call.name === "")
-        return Endpoint.missing(context, `tool_calls[${index}].function.name`, undefined, "a string")
-      const parsed = Endpoint.toolCall(context, { ...call, arguments: call.arguments.join("") })
+        return WireFormat.missing(context, `tool_calls[${index}].function.name`, undefined, "a string")
+      const parsed = WireFormat.toolCall(context, { ...call, arguments: call.arguments.join("") })
       if (parsed instanceof InvalidResponse) return parsed
       out.push({ _tag: "ToolCall", ...parsed })
       called++
@@ -352,7 +350,7 @@ const decoder = (context: Endpoint.Exchange): StreamDecoder.Decoder => {
       }
       const data = Json.parse(event.data)
       if (data === undefined) {
-        return event.stray ? undefined : Endpoint.missing(context, "data", event.data.slice(0, 200), "JSON")
+        return event.stray ? undefined : WireFormat.missing(context, "data", event.data.slice(0, 200), "JSON")
       }
       const error = Classify.event(context, data, event.event)
       if (error !== undefined || event.stray) return error
@@ -366,12 +364,12 @@ const decoder = (context: Endpoint.Exchange): StreamDecoder.Decoder => {
     end: (out) => {
       if (finish === undefined) {
         return done && inside === "nothing"
-          ? Endpoint.missing(context, "choices[0].finish_reason", undefined, "an answer")
+          ? WireFormat.missing(context, "choices[0].finish_reason", undefined, "an answer")
           : undefined
       }
       start(out, out.length)
       if (usage !== undefined) out.push({ _tag: "Usage", usage })
-      out.push({ _tag: "Finish", reason: Endpoint.finishReason(finish, called) })
+      out.push({ _tag: "Finish", reason: WireFormat.finishReason(finish, called) })
       return undefined
     },
     cursor: () => ({ inside, usage })
@@ -384,10 +382,10 @@ const decoder = (context: Endpoint.Exchange): StreamDecoder.Decoder => {
 
 const limits =
   (provider: string) =>
-  (headers: Endpoint.Headers, now: number): Limits | undefined => {
+  (headers: WireFormat.Headers, now: number): Limits | undefined => {
     const reset = (value: string) => RetryHint.parseReset(value, provider, now)
     const of = (what: string) =>
-      Endpoint.limit(
+      WireFormat.limit(
         headers,
         {
           limit: `x-ratelimit-limit-${what}`,
@@ -406,28 +404,18 @@ const limits =
 // -----------------------------------------------------------------------------
 
 /**
- * - `model`: as the provider names it.
- * - `apiKey`: a key, or the `Config` that holds it; without one no authorization is sent.
- * - `provider`: how errors, spans and records name it. Default `"openai"`; a name of {@link dialects} brings its base URL.
- * - `baseUrl`: up to, and without, `/chat/completions` or `/responses`. Default: that of the provider.
- * - `api`: Chat Completions (`"chat"`, the default) or the Responses API, which fewer servers speak.
- * - `headers`: sent with every request.
- * - `traceHeaders`: whether the provider is sent the trace of the attempt. Default `false`.
+ * As for every provider (`Endpoint.Options`), and `api`: which of OpenAI's two APIs is spoken. Default `"chat"`.
+ *
+ * The default `provider` is `"openai"`; a name of {@link dialects} brings its base URL.
  *
  * @since 0.1.0
  * @category options
  */
-export interface Options {
-  readonly model: string
-  readonly apiKey?: Redacted.Redacted | Config.Config<Redacted.Redacted> | undefined
-  readonly provider?: string | undefined
-  readonly baseUrl?: string | undefined
+export interface Options extends Endpoint.Options {
   readonly api?: "chat" | "responses" | undefined
-  readonly headers?: Readonly<Record<string, string>> | undefined
-  readonly traceHeaders?: boolean | undefined
 }
 
-const format = (provider: string, model: string, api: Options["api"]): Endpoint.WireFormat =>
+const format = (provider: string, model: string, api: Options["api"]): WireFormat.WireFormat =>
   api === "responses"
     ? OpenAiResponses.format(provider, model, limits(provider))
     : { encode: encode(provider, model, dialects.get(provider) ?? plain), decode, decoder, limits: limits(provider) }
@@ -442,22 +430,19 @@ const path = (api: Options["api"]): string => (api === "responses" ? "/responses
  */
 export const make = (
   options: Options
-): Effect.Effect<ChatModel.ChatModel, ConfigError.ConfigError, HttpClient.HttpClient> =>
-  Effect.gen(function* () {
-    const client = yield* HttpClient.HttpClient
-    const key = yield* Endpoint.key(options.apiKey)
-    const provider = options.provider ?? "openai"
-    const baseUrl = yield* Endpoint.baseUrl(options.baseUrl ?? dialects.get(provider)?.baseUrl, provider)
-    const endpoint: Endpoint.Endpoint = {
+): Effect.Effect<ChatModel.ChatModel, ConfigError.ConfigError, HttpClient.HttpClient> => {
+  const { api, model, provider = "openai" } = options
+  return Endpoint.make(
+    options,
+    {
       provider,
-      model: options.model,
-      url: () => baseUrl + path(options.api),
-      headers: { ...(key === undefined ? {} : { authorization: `Bearer ${key}` }), ...options.headers },
-      secrets: key === undefined ? [] : [key],
-      traceHeaders: options.traceHeaders
-    }
-    return Endpoint.model(client, endpoint, format(provider, options.model, options.api))
-  })
+      baseUrl: options.baseUrl ?? dialects.get(provider)?.baseUrl,
+      url: (baseUrl) => baseUrl + path(api),
+      auth: (key) => ({ authorization: `Bearer ${key}` })
+    },
+    format(provider, model, api)
+  )
+}
 
 /**
  * A model behind an Azure OpenAI deployment, with Azure's own URL and `api-key` header.
@@ -476,26 +461,23 @@ export const azure = (
     readonly deployment: string
     readonly apiVersion?: string | undefined
   }
-): Effect.Effect<ChatModel.ChatModel, ConfigError.ConfigError, HttpClient.HttpClient> =>
-  Effect.gen(function* () {
-    const client = yield* HttpClient.HttpClient
-    const key = yield* Endpoint.key(options.apiKey)
-    const provider = "azure-openai"
-    const baseUrl = yield* Endpoint.baseUrl(options.endpoint, provider)
-    const responses = options.api === "responses"
-    const place = responses ? "v1" : `deployments/${encodeURIComponent(options.deployment)}`
-    const version = options.apiVersion ?? (responses ? undefined : "2024-10-21")
-    const query = version === undefined ? "" : `?api-version=${version}`
-    const endpoint: Endpoint.Endpoint = {
+): Effect.Effect<ChatModel.ChatModel, ConfigError.ConfigError, HttpClient.HttpClient> => {
+  const { api, deployment } = options
+  const provider = "azure-openai"
+  const place = api === "responses" ? "v1" : `deployments/${encodeURIComponent(deployment)}`
+  const version = options.apiVersion ?? (api === "responses" ? undefined : "2024-10-21")
+  const query = version === undefined ? "" : `?api-version=${version}`
+  return Endpoint.make(
+    { ...options, model: deployment },
+    {
       provider,
-      model: options.deployment,
-      url: () => `${baseUrl}/openai/${place}${path(options.api)}${query}`,
-      headers: { ...(key === undefined ? {} : { "api-key": key }), ...options.headers },
-      secrets: key === undefined ? [] : [key],
-      traceHeaders: options.traceHeaders
-    }
-    return Endpoint.model(client, endpoint, format(provider, options.deployment, options.api))
-  })
+      baseUrl: options.endpoint,
+      url: (baseUrl) => `${baseUrl}/openai/${place}${path(api)}${query}`,
+      auth: (key) => ({ "api-key": key })
+    },
+    format(provider, deployment, api)
+  )
+}
 
 /**
  * The model of the application, as {@link make} makes it.
@@ -503,9 +485,7 @@ export const azure = (
  * @since 0.1.0
  * @category layers
  */
-export const layer = (
-  options: Options
-): Layer.Layer<ChatModel.ChatModel, ConfigError.ConfigError, HttpClient.HttpClient> => ChatModel.layer(make(options))
+export const layer = Endpoint.layer(make)
 
 /**
  * The same with every option from a `Config`.
@@ -513,7 +493,4 @@ export const layer = (
  * @since 0.1.0
  * @category layers
  */
-export const layerConfig = (
-  options: Config.Config.Wrap<Endpoint.Plain<Options>>
-): Layer.Layer<ChatModel.ChatModel, ConfigError.ConfigError, HttpClient.HttpClient> =>
-  ChatModel.layer(Effect.flatMap(Config.unwrap(options), make))
+export const layerConfig = Endpoint.layerConfig(make)

@@ -14,8 +14,8 @@ import type * as Chat from "../chat/Chat.js"
 import type * as StreamDecoder from "../chat/StreamDecoder.js"
 import * as Classify from "../errors/Classify.js"
 import { ContentFiltered, InvalidResponse, type LlmError } from "../errors/LlmError.js"
-import * as Endpoint from "./Endpoint.js"
 import * as Json from "./Json.js"
+import * as WireFormat from "./WireFormat.js"
 
 // -----------------------------------------------------------------------------
 // encode
@@ -125,24 +125,24 @@ interface Output {
 
 /** A tool call as an item; `undefined` where the item is none, or was cut by the limit of tokens. */
 const callOf = (
-  context: Endpoint.Exchange,
+  context: WireFormat.Exchange,
   item: Json.Json,
   index: number
 ): Chat.ToolCall | InvalidResponse | undefined => {
   if (item.type !== "function_call" || item.status === "incomplete") return undefined
   const name = Json.string(item.name)
-  if (name === undefined) return Endpoint.missing(context, `output[${index}].name`, item.name, "a string")
+  if (name === undefined) return WireFormat.missing(context, `output[${index}].name`, item.name, "a string")
   if (item.arguments == null) {
-    return Endpoint.missing(context, `output[${index}].arguments`, item.arguments, "a string")
+    return WireFormat.missing(context, `output[${index}].arguments`, item.arguments, "a string")
   }
-  return Endpoint.toolCall(context, {
+  return WireFormat.toolCall(context, {
     id: Json.string(item.call_id) ?? Json.string(item.id) ?? `call_${index}`,
     name,
     arguments: typeof item.arguments === "string" ? item.arguments : JSON.stringify(item.arguments)
   })
 }
 
-const readOutput = (context: Endpoint.Exchange, items: unknown): Output | InvalidResponse => {
+const readOutput = (context: WireFormat.Exchange, items: unknown): Output | InvalidResponse => {
   const output: Output = { text: "", reasoning: "", refusal: "", toolCalls: [] }
   for (const [index, entry] of Json.array(items).entries()) {
     const item = Json.object(entry)
@@ -162,7 +162,7 @@ const readOutput = (context: Endpoint.Exchange, items: unknown): Output | Invali
   return output
 }
 
-const refused = (context: Endpoint.Exchange, refusal: string): ContentFiltered =>
+const refused = (context: WireFormat.Exchange, refusal: string): ContentFiltered =>
   new ContentFiltered({
     provider: context.provider,
     model: context.model,
@@ -179,11 +179,11 @@ const finishOf = (response: Json.Json, incomplete: boolean, toolCalls: number): 
   return Classify.finishReason(reason) === "length" ? "length" : "other"
 }
 
-const decode = (body: Json.Json, context: Endpoint.Exchange): Chat.Response | LlmError => {
-  if (!Array.isArray(body.output)) return Endpoint.missing(context, "output", body.output, "an array")
+const decode = (body: Json.Json, context: WireFormat.Exchange): Chat.Response | LlmError => {
+  if (!Array.isArray(body.output)) return WireFormat.missing(context, "output", body.output, "an array")
   const incomplete = body.status === "incomplete"
   if (body.status === "queued" || body.status === "in_progress") {
-    return Endpoint.missing(context, `output (${body.status})`, undefined, "a whole answer")
+    return WireFormat.missing(context, `output (${body.status})`, undefined, "a whole answer")
   }
   const output = readOutput(context, body.output)
   if (output instanceof InvalidResponse) return output
@@ -208,7 +208,7 @@ const plain = /^[\w-]+$/
 /**
  * What an event gives out depends on nothing before it that a stream which is taken up in the middle would not know.
  */
-const decoder = (context: Endpoint.Exchange, from?: StreamDecoder.Cursor): StreamDecoder.Decoder => {
+const decoder = (context: WireFormat.Exchange, from?: StreamDecoder.Cursor): StreamDecoder.Decoder => {
   const seen = from?.resume?.after ?? -1
   /** Whether the answer is taken up in its middle: then its beginning was delivered by somebody else. */
   const resumed = seen >= 0
@@ -326,7 +326,7 @@ const decoder = (context: Endpoint.Exchange, from?: StreamDecoder.Cursor): Strea
       if (sent.data === "[DONE]") return undefined
       const data = Json.parse(sent.data)
       if (data === undefined) {
-        return sent.stray ? undefined : Endpoint.missing(context, "data", sent.data.slice(0, 200), "JSON")
+        return sent.stray ? undefined : WireFormat.missing(context, "data", sent.data.slice(0, 200), "JSON")
       }
       const error = sent.stray ? Classify.event(context, data, sent.event) : event(Json.object(data), sent.event, out)
       // What the provider ended with an error has no rest to ask for.
@@ -345,7 +345,7 @@ const decoder = (context: Endpoint.Exchange, from?: StreamDecoder.Cursor): Strea
 }
 
 /** The rest of a kept answer; without a number, all of it. */
-const resume: Endpoint.WireFormat["resume"] = (url, { after, id }) => {
+const resume: WireFormat.WireFormat["resume"] = (url, { after, id }) => {
   const rest = new URL(url)
   rest.pathname += `/${id}`
   rest.searchParams.set("stream", "true")
@@ -362,5 +362,5 @@ const resume: Endpoint.WireFormat["resume"] = (url, { after, id }) => {
 export const format = (
   provider: string,
   model: string,
-  limits: Endpoint.WireFormat["limits"]
-): Endpoint.WireFormat => ({ encode: encode(provider, model), decode, decoder, limits, resume })
+  limits: WireFormat.WireFormat["limits"]
+): WireFormat.WireFormat => ({ encode: encode(provider, model), decode, decoder, limits, resume })

@@ -2,7 +2,8 @@ import { fileURLToPath } from "node:url"
 import { defineConfig } from "vitest/config"
 
 export default defineConfig({
-  test: { include: ["test/**/*.test.ts"], testTimeout: 20_000 },
+  // Loading Effect costs a test file a second: files that share a worker load it once.
+  test: { include: ["test/**/*.test.ts"], testTimeout: 20_000, isolate: false, maxWorkers: "100%" },
   resolve: {
     alias: [
       {

@@ -3,8 +3,9 @@ import { cpus } from "node:os"
 import * as call from "./call.js"
 import * as composition from "./composition.js"
 import * as retry from "./retry.js"
+import * as streams from "./streams.js"
 
-const all = { retry, composition, call }
+const all = { retry, composition, call, streams }
 const asked = process.argv.slice(2)
 
 console.log(`Node ${process.version}, ${cpus()[0]?.model ?? "unknown processor"}; medians of interleaved rounds`)

@@ -93,6 +93,19 @@ export const medianOf = (measured: ReadonlyArray<Measured>, name: string): numbe
 
 export const micros = (value: number): string => value.toFixed(value < 10 ? 2 : 1)
 
+/** Prints rows under a head, the first column to the left. */
+export const printTable = (title: string, rows: ReadonlyArray<ReadonlyArray<string>>): void => {
+  const widths = rows.reduce<Array<number>>(
+    (all, row) => row.map((cell, column) => Math.max(all[column] ?? 0, cell.length)),
+    []
+  )
+  const line = (row: ReadonlyArray<string>) =>
+    row
+      .map((cell, column) => (column === 0 ? cell.padEnd(widths[0] ?? 0) : cell.padStart(widths[column] ?? 0)))
+      .join("  ")
+  console.log(`\n${title}\n${rows.map(line).join("\n")}`)
+}
+
 /** Prints a table; the `base` of a case, if it has one, is what it is compared with. */
 export const print = (
   title: string,
@@ -110,14 +123,5 @@ export const print = (
       against === undefined ? "" : `${(one.median / against).toFixed(2)}×`
     ]
   })
-  const table = [["", "µs", "quartiles", "added", "ratio"], ...rows]
-  const widths = table.reduce<Array<number>>(
-    (all, row) => row.map((cell, column) => Math.max(all[column] ?? 0, cell.length)),
-    []
-  )
-  const line = (row: ReadonlyArray<string>) =>
-    row
-      .map((cell, column) => (column === 0 ? cell.padEnd(widths[0] ?? 0) : cell.padStart(widths[column] ?? 0)))
-      .join("  ")
-  console.log(`\n${title}\n${table.map(line).join("\n")}`)
+  printTable(title, [["", "µs", "quartiles", "added", "ratio"], ...rows])
 }

@@ -12,8 +12,8 @@
  * as far as they told it, is added to that of the last one.
  *
  * Gotchas: in `restart` and `continue` tool calls are held back until the end, because one that was delivered may have
- * been carried out. `continue` goes on only in text: never inside a tool call, after reasoning, or in an answer that must
- * be JSON, and only with models that `Continuation` knows; elsewhere the error stands.
+ * been carried out. `continue` goes on only in text: never inside a tool call, after reasoning or a finish reason, or in an
+ * answer that must be JSON, and only with models that `Continuation` knows; elsewhere the error stands.
  *
  * @since 0.1.0
  */

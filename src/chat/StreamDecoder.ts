@@ -44,14 +44,14 @@ export interface Decoder {
 }
 
 /**
- * Where a stream stands: inside what, what it is known to have cost so far, and from where the provider can be asked for
+ * Where a stream stands: inside what (`end` once a finish reason came), what it is known to have cost so far, and from where the provider can be asked for
  * the rest of this very answer, if it keeps it.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Cursor {
-  readonly inside: "nothing" | "text" | "reasoning" | "tool-call"
+  readonly inside: "nothing" | "text" | "reasoning" | "tool-call" | "end"
   readonly usage: Chat.Usage | undefined
   readonly resume?: { readonly id: string; readonly after: number } | undefined
 }

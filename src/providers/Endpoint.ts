@@ -214,7 +214,9 @@ export const model = (
           })
         })
       )
-      return Effect.suspend(() => reading ?? begin)
+      // The request belongs into the span of its attempt, whoever pulls.
+      const first = Effect.mapInputContext(begin, (_: Context.Context<never>) => surroundings)
+      return Effect.suspend(() => reading ?? first)
     })
 
   const readStream = (

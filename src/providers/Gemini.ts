@@ -266,7 +266,7 @@ const reader = (context: WireFormat.Exchange, signatures: Signatures) => {
     read,
     start: () => ({ provider: context.provider, model: model ?? context.model, id, requestId: context.requestId }),
     usage: () => usage,
-    cursor: (): StreamDecoder.Cursor => ({ inside, usage }),
+    cursor: (): StreamDecoder.Cursor => ({ inside: finish === undefined ? inside : "end", usage }),
     finished: () => finish !== undefined,
     reason: () => WireFormat.finishReason(finish, calls)
   }

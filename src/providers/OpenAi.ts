@@ -372,7 +372,7 @@ const decoder = (context: WireFormat.Exchange): StreamDecoder.Decoder => {
       out.push({ _tag: "Finish", reason: WireFormat.finishReason(finish, called) })
       return undefined
     },
-    cursor: () => ({ inside, usage })
+    cursor: () => ({ inside: finish === undefined ? inside : "end", usage })
   }
 }
 

@@ -1,7 +1,11 @@
 import { readFileSync } from "node:fs"
-import { HttpClient, HttpClientError, type HttpClientRequest, HttpClientResponse } from "@effect/platform"
+import { HttpClient, HttpClientError, HttpClientRequest, HttpClientResponse } from "@effect/platform"
 import { Cause, Chunk, Clock, Duration, Effect, Option, Redacted, Stream } from "effect"
 import { Anthropic, Chat, type ChatModel, Gemini, type LlmError, OpenAi } from "effect-steadfast"
+import { assert } from "vitest"
+
+/** Every byte and ten thousand streams take some minutes: `EXHAUSTIVE=1` makes them, else every test takes a share. */
+export const exhaustive = process.env.EXHAUSTIVE === "1"
 
 export const formats = ["openai-chat", "openai-responses", "anthropic", "gemini"] as const
 export type Format = (typeof formats)[number]
@@ -17,17 +21,17 @@ export interface Answer {
 
 /** What every fixture of a shape says, in every format; the tags tell where a piece of it stands. */
 export const answers: Record<Shape, Answer> = {
-  plain: { text: "⟦0⟧ alpha ⟦1⟧ \n⟦2⟧ bravo  ⟦3⟧.", reasoning: "", toolCalls: [] },
+  plain: { text: "⟦0⟧ a \n⟦1⟧ b ⟦2⟧.", reasoning: "", toolCalls: [] },
   tools: {
-    text: "⟦0⟧ Let me look. ⟦1⟧",
+    text: "⟦0⟧ Look ⟦1⟧",
     reasoning: "",
     toolCalls: [
-      { name: "get_weather", arguments: { city: "Köln 日本", days: 3 } },
+      { name: "get_weather", arguments: { city: "Köln 日", n: 3 } },
       { name: "look_up", arguments: { q: "⟦t⟧ 🙂" } }
     ]
   },
-  reasoning: { text: "⟦0⟧ 42 ⟦1⟧ is it.", reasoning: "⟪0⟫ hm, so ⟪1⟫", toolCalls: [] },
-  multibyte: { text: "⟦0⟧ äößé 日本語 ⟦1⟧ 👩‍👩‍👧e\u0301\u00a0⟦2⟧ 🙂", reasoning: "", toolCalls: [] }
+  reasoning: { text: "⟦0⟧ 42 ⟦1⟧", reasoning: "⟪0⟫ hm, ⟪1⟫", toolCalls: [] },
+  multibyte: { text: "⟦0⟧ äö 日本 👩‍👩‍👧e\u0301\u00a0⟦1⟧🙂", reasoning: "", toolCalls: [] }
 }
 
 const read = (name: string): Uint8Array<ArrayBuffer> =>
@@ -116,7 +120,7 @@ export const marksOf = (bytes: Uint8Array): ReadonlyArray<Mark> => {
   const encoder = new TextEncoder()
   let mark: Mark = { at: 0, whole: 0, text: "", reasoning: "", tool: false, ended: false }
   const marks = [mark]
-  for (const [event, body = ""] of new TextDecoder().decode(bytes).matchAll(/([^]*?)(?:\r\n\r\n|\n\n)/g)) {
+  for (const [event, body = ""] of new TextDecoder().decode(bytes).matchAll(/([\s\S]*?)(?:\r\n\r\n|\n\n)/g)) {
     const data = /^data: (.*)$/m.exec(body)?.[1]?.trim()
     const news = said(data === undefined || data === "[DONE]" ? {} : (JSON.parse(data) as WireEvent))
     mark = {
@@ -151,42 +155,58 @@ const broken = (request: HttpClientRequest.HttpClientRequest, response: HttpClie
     })
   })
 
-/** A client whose every request is answered by `reply`, and what was asked. `open` counts the bodies nobody closed. */
+const streaming = HttpClientResponse.fromWeb(
+  HttpClientRequest.get("http://localhost"),
+  new Response(null, { headers: { "content-type": "text/event-stream" } })
+)
+const headers = streaming.headers
+
+/**
+ * A client whose every request is answered by `reply`, and what was asked; `open` counts the bodies that nobody closed,
+ * `pulled` the pieces that were read of them.
+ */
 export const stub = (reply: (body: string, index: number) => Reply) => {
   const asked: Array<string> = []
   const state = { open: 0, pulled: 0 }
-  const client = HttpClient.make((request) =>
-    Effect.sync(() => {
-      const sent = request.body._tag === "Raw" ? String(request.body.body) : ""
-      const given = reply(sent, asked.push(sent) - 1)
-      if ("body" in given) {
-        const init = { status: given.status ?? 200, headers: { "content-type": "application/json" } }
-        return HttpClientResponse.fromWeb(request, new Response(given.body, init))
-      }
-      const headers = { "content-type": "text/event-stream" }
-      const response = HttpClientResponse.fromWeb(request, new Response(null, { headers }))
-      const opened = Effect.acquireRelease(
+
+  const body = (given: Extract<Reply, { pieces: unknown }>, failure: () => HttpClientError.ResponseError) =>
+    Effect.acquireRelease(
+      Effect.sync(() => {
+        state.open++
+        let next = 0
+        return Effect.suspend(() => {
+          const piece = given.pieces[next++]
+          if (piece === undefined) {
+            return given.ending === "stall"
+              ? Effect.never
+              : Effect.fail(given.ending === "end" ? Option.none() : Option.some(failure()))
+          }
+          state.pulled++
+          return Effect.succeed(Chunk.of(piece))
+        })
+      }),
+      () =>
         Effect.sync(() => {
-          state.open++
-          let next = 0
-          return Effect.suspend(() => {
-            const piece = given.pieces[next++]
-            if (piece === undefined) {
-              return given.ending === "stall"
-                ? Effect.never
-                : Effect.fail(given.ending === "end" ? Option.none() : Option.some(broken(request, response)))
-            }
-            state.pulled++
-            return Effect.succeed(Chunk.of(piece))
-          })
-        }),
-        () =>
-          Effect.sync(() => {
-            state.open--
-          })
-      )
-      return Object.defineProperty(response, "stream", { value: Stream.fromPull(opened) })
+          state.open--
+        })
+    )
+
+  const respond = (request: HttpClientRequest.HttpClientRequest): HttpClientResponse.HttpClientResponse => {
+    const sent = request.body._tag === "Raw" ? String(request.body.body) : ""
+    const given = reply(sent, asked.push(sent) - 1)
+    if ("body" in given) {
+      const init = { status: given.status ?? 200, headers: { "content-type": "application/json" } }
+      return HttpClientResponse.fromWeb(request, new Response(given.body, init))
+    }
+    const response: HttpClientResponse.HttpClientResponse = Object.create(streaming, {
+      headers: { value: headers },
+      stream: { value: Stream.fromPull(body(given, () => broken(request, response))) }
     })
+    return response
+  }
+  const client = HttpClient.makeWith<never, never, HttpClientError.HttpClientError, never>(
+    Effect.map(respond),
+    Effect.succeed
   )
   return { client, asked, state }
 }
@@ -228,93 +248,6 @@ export const continuing = (body: string) => {
     method: index === all.length - 1 ? ("prefill" as const) : ("turn" as const),
     prefix: message.prefix
   }
-}
-
-const encoder = new TextEncoder()
-const lines = (events: ReadonlyArray<object>): string =>
-  events.map((event) => `data: ${JSON.stringify(event)}\n\n`).join("")
-
-/** An answer as bytes, as short as the format allows. */
-export const written = (format: Format, answer: Partial<Answer>, pieces?: ReadonlyArray<string>): Uint8Array => {
-  const texts = pieces ?? [answer.text ?? ""]
-  const calls = (answer.toolCalls ?? []).map((call, i) => ({ ...call, id: `c_${i}`, json: JSON.stringify(call.arguments) }))
-  const usage = { input: 12, output: 9 }
-  switch (format) {
-    case "openai-chat":
-      return encoder.encode(
-        `${lines([
-          ...texts.map((content) => ({ choices: [{ delta: { content }, finish_reason: null }] })),
-          ...calls.map((call, index) => ({
-            choices: [{ delta: { tool_calls: [{ index, id: call.id, function: { name: call.name, arguments: call.json } }] } }]
-          })),
-          { choices: [{ delta: {}, finish_reason: calls.length > 0 ? "tool_calls" : "stop" }] },
-          { choices: [], usage: { prompt_tokens: usage.input, completion_tokens: usage.output } }
-        ])}data: [DONE]\n\n`
-      )
-    case "openai-responses": {
-      const items = calls.map((call) => ({ type: "function_call", call_id: call.id, name: call.name, arguments: call.json }))
-      const message = { type: "message", content: [{ type: "output_text", text: texts.join("") }] }
-      const response = { id: "resp_2", model: "m", output: [message, ...items], status: "completed" }
-      return encoder.encode(
-        lines([
-          { type: "response.created", response: { id: "resp_2", model: "m" } },
-          ...texts.map((delta) => ({ type: "response.output_text.delta", delta })),
-          ...items.map((item, output_index) => ({ type: "response.output_item.done", output_index, item })),
-          {
-            type: "response.completed",
-            response: { ...response, usage: { input_tokens: usage.input, output_tokens: usage.output } }
-          }
-        ])
-      )
-    }
-    case "anthropic":
-      return encoder.encode(
-        lines([
-          { type: "message_start", message: { id: "m_2", model: "m", usage: { input_tokens: usage.input, output_tokens: 1 } } },
-          { type: "content_block_start", index: 0, content_block: { type: "text", text: "" } },
-          ...texts.map((text) => ({ type: "content_block_delta", index: 0, delta: { type: "text_delta", text } })),
-          { type: "content_block_stop", index: 0 },
-          ...calls.flatMap((call, i) => [
-            { type: "content_block_start", index: i + 1, content_block: { type: "tool_use", id: call.id, name: call.name, input: {} } },
-            { type: "content_block_delta", index: i + 1, delta: { type: "input_json_delta", partial_json: call.json } },
-            { type: "content_block_stop", index: i + 1 }
-          ]),
-          {
-            type: "message_delta",
-            delta: { stop_reason: calls.length > 0 ? "tool_use" : "end_turn" },
-            usage: { output_tokens: usage.output }
-          },
-          { type: "message_stop" }
-        ])
-      )
-    case "gemini":
-      return encoder.encode(
-        lines([
-          ...texts.map((text) => ({ responseId: "g_2", candidates: [{ content: { parts: [{ text }] } }] })),
-          ...calls.map((call) => ({
-            candidates: [{ content: { parts: [{ functionCall: { name: call.name, args: call.arguments } }] } }]
-          })),
-          {
-            candidates: [{ content: { parts: [] }, finishReason: "STOP" }],
-            usageMetadata: { promptTokenCount: usage.input, candidatesTokenCount: usage.output }
-          }
-        ])
-      )
-  }
-}
-
-/** The event by which a provider says, in the middle of a stream, that it is overloaded. */
-export const errorEvents: Record<Format, Uint8Array> = {
-  "openai-chat": encoder.encode(lines([{ error: { message: "The server is overloaded", type: "server_error", code: "overloaded" } }])),
-  "openai-responses": encoder.encode(
-    'event: error\ndata: {"type":"error","sequence_number":99,"code":"server_error","message":"The server had an error","param":null}\n\n'
-  ),
-  anthropic: encoder.encode(
-    'event: error\ndata: {"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}\n\n'
-  ),
-  gemini: encoder.encode(
-    'data: {"error":{"code":503,"message":"The model is overloaded. Please try again later.","status":"UNAVAILABLE"}}\r\n\r\n'
-  )
 }
 
 /** The bytes up to a cut, in pieces of a size. */
@@ -395,3 +328,15 @@ export const idleClock = (): Clock.Clock => {
       })
   }
 }
+
+/**
+ * That every body was closed, a moment later at most: what is left of a whole answer is read in the background, so that its
+ * connection can be used again.
+ */
+export const closed = (state: { readonly open: number }): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    for (let turn = 0; turn < 20 && state.open > 0; turn++) {
+      yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
+    }
+    assert.strictEqual(state.open, 0)
+  })

@@ -431,7 +431,7 @@ const decoder =
         out.push({ _tag: "Finish", reason: WireFormat.finishReason(finish, calls.length) })
         return undefined
       },
-      cursor: () => ({ inside, usage: decodeUsage(usage) })
+      cursor: () => ({ inside: finish === undefined ? inside : "end", usage: decodeUsage(usage) })
     }
   }
 

@@ -75,7 +75,7 @@ const ends = (mode: Mode, mark: Mark): boolean => {
   if (mark.ended || mode === "restart") return true
   if (mode === "none") return false
   // A tool call is content as soon as it is whole, which the marks do not tell: the fixtures have text before it.
-  return !delivered || (mode === "continue" && mark.reasoning === "" && !mark.tool)
+  return !delivered || (mode === "continue" && mark.reasoning === "" && !mark.tool && !mark.over)
 }
 
 const errorTags: Record<Kind, ReadonlyArray<string>> = {

@@ -80,6 +80,8 @@ export interface Mark {
   readonly text: string
   readonly reasoning: string
   readonly tool: boolean
+  /** The model said that it was through, which is not the protocol's end where that comes after it. */
+  readonly over: boolean
   readonly ended: boolean
 }
 
@@ -107,6 +109,7 @@ const said = (event: WireEvent) => {
       event.item?.type === "function_call" ||
       event.content_block?.type === "tool_use" ||
       parts.some((part) => part.functionCall !== undefined),
+    over: event.type === "message_delta",
     ended:
       typeof choice?.finish_reason === "string" ||
       candidate?.finishReason !== undefined ||
@@ -118,7 +121,7 @@ const said = (event: WireEvent) => {
 /** What a stream says after each of its events. */
 export const marksOf = (bytes: Uint8Array): ReadonlyArray<Mark> => {
   const encoder = new TextEncoder()
-  let mark: Mark = { at: 0, whole: 0, text: "", reasoning: "", tool: false, ended: false }
+  let mark: Mark = { at: 0, whole: 0, text: "", reasoning: "", tool: false, over: false, ended: false }
   const marks = [mark]
   for (const [event, body = ""] of new TextDecoder().decode(bytes).matchAll(/([\s\S]*?)(?:\r\n\r\n|\n\n)/g)) {
     const data = /^data: (.*)$/m.exec(body)?.[1]?.trim()
@@ -129,6 +132,7 @@ export const marksOf = (bytes: Uint8Array): ReadonlyArray<Mark> => {
       text: mark.text + news.text,
       reasoning: mark.reasoning + news.reasoning,
       tool: mark.tool || news.tool,
+      over: mark.over || news.over,
       ended: mark.ended || news.ended
     }
     marks.push(mark)

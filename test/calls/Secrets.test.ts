@@ -1,83 +1,13 @@
 import { inspect } from "node:util"
+import { HttpClient } from "@effect/platform"
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Effect, Exit, Layer, Logger, LogLevel, Schema, Stream } from "effect"
-import { Call, CallRecord, Chat, ChatModel, type LlmError, RetryPolicy } from "effect-steadfast"
-import { Fault, Reply, type Step } from "effect-steadfast/testing"
-import { apiKey, collectRecords, scripted } from "../support/evidence.js"
-import { collectSpans } from "../support/spans.js"
-import { under } from "../support/time.js"
+import { Effect, Redacted, Stream } from "effect"
+import { Anthropic, Chat, ChatModel, Gemini, type LlmError, OpenAi, RetryPolicy } from "effect-steadfast"
+import { Fault, FaultyProvider, Reply, type Step } from "effect-steadfast/testing"
+import { apiKey, scripted } from "../support/evidence.js"
+import { evidenceOf, leaksOf } from "../support/leaks.js"
 
 const hello = Chat.prompt("Hello")
-
-/** The key as it is, and as it may have been written on the way. */
-const forms = [apiKey, encodeURIComponent(apiKey), Buffer.from(apiKey).toString("base64"), apiKey.slice(4)]
-
-const deep = { depth: 9, maxStringLength: null }
-
-/** Every place where evidence of a call can be read, as text. */
-const evidenceOf = (program: Effect.Effect<unknown, LlmError.LlmError>) =>
-  Effect.gen(function* () {
-    const found: Array<readonly [where: string, text: string]> = []
-    const keep = (where: string, text: unknown) => found.push([where, String(text)])
-    const shown = (where: string) => (line: unknown) =>
-      keep(where, typeof line === "string" ? line : inspect(line, deep))
-    const print = console.log
-    console.log = (...parts: ReadonlyArray<unknown>) =>
-      keep("pretty log", parts.map((part) => inspect(part, deep)).join(" "))
-    yield* Effect.addFinalizer(() =>
-      Effect.sync(() => {
-        console.log = print
-      })
-    )
-    const { layer: observed, records } = collectRecords()
-    const { layer: tracer, spans } = collectSpans()
-    const layers = Layer.mergeAll(
-      Logger.add(Logger.prettyLogger({ colors: false, mode: "tty" })),
-      Logger.add(Logger.map(Logger.jsonLogger, shown("JSON log"))),
-      Logger.add(Logger.map(Logger.logfmtLogger, shown("logfmt log"))),
-      Logger.add(Logger.map(Logger.stringLogger, shown("string log"))),
-      Logger.add(Logger.map(Logger.structuredLogger, shown("structured log"))),
-      Logger.minimumLogLevel(LogLevel.All),
-      observed,
-      tracer
-    )
-    const { exit } = yield* under(Effect.provide(Call.make("greeting")(program), layers))
-    for (const span of spans()) {
-      keep("span", inspect({ ...span, resource: undefined }, { depth: 9, maxStringLength: null }))
-      for (const event of span.events) keep("span event", JSON.stringify(event))
-      keep("span attributes", JSON.stringify(span.attributes))
-      keep("span status", JSON.stringify(span.status))
-    }
-    for (const record of records) {
-      keep("record", JSON.stringify(record))
-      keep("record, encoded", JSON.stringify(Schema.encodeSync(CallRecord.CallRecord)(record)))
-      keep("record, inspected", inspect(record, { depth: 9, maxStringLength: null }))
-    }
-    if (Exit.isFailure(exit)) {
-      keep("cause", Cause.pretty(exit.cause, { renderErrorCause: true }))
-      keep("exit", JSON.stringify(exit))
-      for (const error of Cause.failures(exit.cause)) {
-        keep("error", String(error))
-        keep("error, JSON", JSON.stringify(error))
-        keep("error, inspected", inspect(error, { depth: 9, showHidden: true, maxStringLength: null }))
-        keep("error, stack", error.stack)
-      }
-    }
-    return { found, exit, spans: spans().length, records: records.length }
-  }).pipe(Effect.scoped)
-
-/** What leaked, with the words before it; each leak once, however many places repeat it. */
-const leaksOf = (found: ReadonlyArray<readonly [string, string]>): ReadonlyArray<string> =>
-  Array.from(
-    new Map(
-      found.flatMap(([where, text]) => {
-        const at = forms.map((form) => text.indexOf(form)).find((at) => at !== -1)
-        if (at === undefined) return []
-        const before = text.slice(Math.max(0, at - 40), at).replace(/\W+/g, " ")
-        return [[before, `${where}: ${before}`] as const]
-      })
-    ).values()
-  )
 
 const echo = `Incorrect API key provided: ${apiKey} (Authorization: Bearer ${apiKey}) at https://x.test/?key=${apiKey}`
 
@@ -165,9 +95,12 @@ const held = (model: ChatModel.ChatModel) =>
     ChatModel.deadline("1 minute")
   )
 
-const clean = (step: Step.Step, ask: (model: ChatModel.ChatModel) => Effect.Effect<unknown, LlmError.LlmError>) =>
+type Ask = (model: ChatModel.ChatModel) => Effect.Effect<unknown, LlmError.LlmError>
+
+const cleanAt = (make: typeof openAi, step: Step.Step, ask: Ask) =>
   Effect.gen(function* () {
-    const { model, provider } = yield* scripted({ script: [step] })
+    const provider = yield* FaultyProvider.make({ script: [step] })
+    const model = yield* Effect.provideService(make, HttpClient.HttpClient, provider.client)
     const { found, records, spans } = yield* evidenceOf(ask(held(model)))
     // The key was really there to leak, and there was really something to search.
     const [request] = yield* provider.requests
@@ -177,6 +110,31 @@ const clean = (step: Step.Step, ask: (model: ChatModel.ChatModel) => Effect.Effe
     assert.isAtLeast(found.length, 6)
     assert.deepStrictEqual(leaksOf(found), [])
   })
+
+const key = Redacted.make(apiKey)
+const openAi = OpenAi.make({ model: "gpt-4o-mini", apiKey: key })
+const clean = (step: Step.Step, ask: Ask) => cleanAt(openAi, step, ask)
+
+/** The other wire formats, and what any provider may send whatever it speaks. */
+const others = {
+  "OpenAI Responses": OpenAi.make({ model: "gpt-4o-mini", apiKey: key, api: "responses" }),
+  Anthropic: Anthropic.make({ model: "claude-haiku-4-5", apiKey: key }),
+  Gemini: Gemini.make({ model: "gemini-2.5-flash", apiKey: key })
+}
+
+const anywhere: ReadonlyArray<readonly [string, Step.Step]> = [
+  ...steps.filter(([, step]) => step._tag !== "Raw"),
+  ["an error in a 200", Reply.json(body, { headers })],
+  ["no JSON in a 200", Reply.raw(echo, { headers })],
+  [
+    "nothing of what is needed",
+    Reply.json({ id: apiKey, model: apiKey, content: apiKey, output: apiKey }, { headers })
+  ],
+  ["an echo", Reply.text(`${echo} ${echo}`, { headers, model: apiKey })],
+  ["an echo that is cut", Fault.earlyEnd({ tokens: 6, reply: Reply.text(`${echo} ${echo}`, { headers }) })],
+  ["an echo that is reset", Fault.resetInBody({ events: 5, reply: Reply.text(`${echo} ${echo}`, { headers }) })],
+  ["an error event", Fault.errorEvent("server-error", { afterTokens: 3, message: echo, reply: Reply.text(echo) })]
+]
 
 describe("the key is in no span, log line, record or error", () => {
   for (const [name, step] of steps) {
@@ -191,6 +149,15 @@ describe("the key is in no span, log line, record or error", () => {
     it.effect(`a stream that ${name}`, () => clean(step, (model) => Stream.runDrain(model.stream(hello))))
   }
 })
+
+for (const [name, make] of Object.entries(others)) {
+  describe(`the key is in no span, log line, record or error of ${name}`, () => {
+    for (const [what, step] of anywhere) {
+      it.effect(`generate: ${what}`, () => cleanAt(make, step, (model) => model.generate(hello)))
+      it.effect(`stream: ${what}`, () => cleanAt(make, step, (model) => Stream.runDrain(model.stream(hello))))
+    }
+  })
+}
 
 describe("the search itself", () => {
   it.effect("finds a key that leaks", () =>

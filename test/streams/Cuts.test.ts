@@ -197,6 +197,8 @@ const check = (format: Format, kind: Kind, total: ReturnType<typeof tally>) =>
           const seen = kind === "stall" ? yield* reading : Effect.runSync(reading)
           const wrong = judge(state.now, seen, provider.asked.length, known(marks, cut))
           total.cases++
+          // The runner wants to hear from its worker now and then.
+          if (total.cases % 200 === 0) yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
           if (seen.error === undefined) total.finished++
           for (const fault of wrong) {
             total.violations.set(fault, (total.violations.get(fault) ?? 0) + 1)

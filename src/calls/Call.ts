@@ -29,7 +29,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import * as Tracer from "effect/Tracer"
-import { isLlmError, type LlmError } from "../errors/LlmError.js"
+import { isLlmError, type LlmError, StreamInterrupted } from "../errors/LlmError.js"
 import * as Deadline from "../policies/Deadline.js"
 import * as RetryDecision from "../policies/RetryDecision.js"
 import { type AttemptRecord, type CallRecord, type Outcome, servedBy, targetName, waitedMillis } from "./CallRecord.js"
@@ -92,8 +92,14 @@ export const observe = (observer: (record: CallRecord) => Effect.Effect<void>): 
     Effect.map(Observers, (observers) => Context.make(Observers, [...observers, observer]) as Context.Context<never>)
   )
 
+/** Evidence holds no answer: what arrived of one stays on the error that the application gets. */
+const withoutAnswer = (error: LlmError): LlmError =>
+  error._tag === "StreamInterrupted" && error.partial !== ""
+    ? new StreamInterrupted({ ...error, message: error.message, cause: error.cause, partial: "" })
+    : error
+
 /**
- * How an exit is recorded, with the error if it is one of ours.
+ * How an exit is recorded, with the error if it is one of ours, and without the answer that it may carry.
  *
  * @since 0.1.0
  * @category getters
@@ -101,7 +107,7 @@ export const observe = (observer: (record: CallRecord) => Effect.Effect<void>): 
 export const outcomeOf = (exit: Exit.Exit<unknown, unknown>): readonly [Outcome, LlmError | undefined] => {
   if (Exit.isSuccess(exit)) return ["success", undefined]
   const failure = Cause.failureOption(exit.cause)
-  if (Option.isSome(failure)) return ["failure", isLlmError(failure.value) ? failure.value : undefined]
+  if (Option.isSome(failure)) return ["failure", isLlmError(failure.value) ? withoutAnswer(failure.value) : undefined]
   return [Cause.isInterruptedOnly(exit.cause) ? "interrupted" : "defect", undefined]
 }
 

@@ -193,12 +193,12 @@ const limited = <A, E, R>(
   })
 
 /**
- * Ends one attempt that takes longer than `duration` with `Timeout` (`phase: "attempt"`), interrupting it.
+ * A limit in time, for any effect.
  *
  * @since 0.1.0
- * @category combinators
+ * @category models
  */
-export const attemptTimeout: {
+export interface Limiting {
   (
     duration: Duration.DurationInput,
     named?: Named
@@ -208,11 +208,22 @@ export const attemptTimeout: {
     duration: Duration.DurationInput,
     named?: Named
   ): Effect.Effect<A, E | LlmError.Timeout, R>
-} = dual(
-  (args) => Effect.isEffect(args[0]),
-  <A, E, R>(self: Effect.Effect<A, E, R>, duration: Duration.DurationInput, named: Named = {}) =>
-    limited(self, duration, "attempt", named)
-)
+}
+
+const limiting = (phase: LlmError.TimeoutPhase): Limiting =>
+  dual(
+    (args) => Effect.isEffect(args[0]),
+    <A, E, R>(self: Effect.Effect<A, E, R>, duration: Duration.DurationInput, named: Named = {}) =>
+      limited(self, duration, phase, named)
+  )
+
+/**
+ * Ends one attempt that takes longer than `duration` with `Timeout` (`phase: "attempt"`), interrupting it.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const attemptTimeout: Limiting = limiting("attempt")
 
 /**
  * Bounds everything below, waits included, and ends it with `Timeout` (`phase: "total"`). A retry whose wait would
@@ -221,21 +232,7 @@ export const attemptTimeout: {
  * @since 0.1.0
  * @category combinators
  */
-export const deadline: {
-  (
-    duration: Duration.DurationInput,
-    named?: Named
-  ): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | LlmError.Timeout, R>
-  <A, E, R>(
-    self: Effect.Effect<A, E, R>,
-    duration: Duration.DurationInput,
-    named?: Named
-  ): Effect.Effect<A, E | LlmError.Timeout, R>
-} = dual(
-  (args) => Effect.isEffect(args[0]),
-  <A, E, R>(self: Effect.Effect<A, E, R>, duration: Duration.DurationInput, named: Named = {}) =>
-    limited(self, duration, "total", named)
-)
+export const deadline: Limiting = limiting("total")
 
 // -----------------------------------------------------------------------------
 // fallback

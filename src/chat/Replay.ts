@@ -100,7 +100,6 @@ const makeDelivery = (mode: Mode, request: Chat.Request) => {
   let content = false
   let reasoned = false
   let text = ""
-  let length = 0
   /** White space at the end is held back in `continue` mode: no provider goes on from it. */
   let blank = ""
   let calls: Array<Chat.Event> = []
@@ -118,14 +117,13 @@ const makeDelivery = (mode: Mode, request: Chat.Request) => {
     blank = whole.slice(end)
     if (end === 0) return
     text += whole.slice(0, end)
-    length = text.length
     out.push({ _tag: "TextDelta", text: whole.slice(0, end) })
   }
 
   const settle = (settled: Continuation.Settled, out: Array<Chat.Event>): void => {
     if (seam === undefined) return
     const { overlap, startedOver } = settled
-    out.push({ _tag: "Seam", offset: length, method: seam.method, overlap, startedOver })
+    out.push({ _tag: "Seam", offset: text.length, method: seam.method, overlap, startedOver })
     seam = undefined
     deliverText(settled.text, out)
   }
@@ -158,7 +156,6 @@ const makeDelivery = (mode: Mode, request: Chat.Request) => {
         return
       case "Reset":
         text = blank = ""
-        length = 0
         reasoned = false
         out.push(event)
         return

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Chunk, Effect, Exit, Fiber, Stream, TestClock } from "effect"
 import { Call, Chat, ChatModel, ChatStream, Resilience, RetryPolicy } from "effect-steadfast"
 import { Fault, Reply } from "effect-steadfast/testing"
-import { collect, only, scripted } from "../support/evidence.js"
+import { collect, collectRecords, only, scripted } from "../support/evidence.js"
 import { drawing, errorIn, under } from "../support/time.js"
 
 const hello = Chat.prompt("Hello")
@@ -208,6 +208,21 @@ describe("a streamed call leaves one record", () => {
         only(records).attempts.map((attempt) => attempt.outcome),
         ["failure", "success"]
       )
+    })
+  )
+})
+
+describe("the answer that a cut stream carries", () => {
+  it.effect("stays on the error, and gets into no record", () =>
+    Effect.gen(function* () {
+      const { layer, records } = collectRecords()
+      const { model } = yield* scripted({ script: [Fault.earlyEnd({ tokens: 3, reply: Reply.text("a b c d e f") })] })
+      const error = yield* Effect.flip(Effect.provide(Stream.runDrain(model.stream(Chat.prompt("Hello"))), layer))
+      assert.deepInclude(error, { _tag: "StreamInterrupted", partial: "a b c", received: 5 })
+      const record = only(records)
+      for (const recorded of [record.error, only(record.attempts).error]) {
+        assert.deepInclude(recorded, { _tag: "StreamInterrupted", partial: "", received: 5 })
+      }
     })
   )
 })

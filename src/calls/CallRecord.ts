@@ -8,66 +8,28 @@
  */
 import * as Schema from "effect/Schema"
 import { LlmError } from "../errors/LlmError.js"
+import { Limits } from "../policies/Limits.js"
+import { Usage } from "../policies/Usage.js"
 
-const Count = Schema.NonNegativeInt
-
-/**
- * Tokens as the provider counted them. `inputTokens` includes `cachedInputTokens`, `outputTokens` includes
- * `reasoningTokens`.
- *
- * @since 0.1.0
- * @category models
- */
-export const Usage = Schema.Struct({
-  inputTokens: Count,
-  outputTokens: Count,
-  cachedInputTokens: Schema.optional(Count),
-  reasoningTokens: Schema.optional(Count)
-})
-
-/**
- * @since 0.1.0
- * @category models
- */
-export type Usage = typeof Usage.Type
-
-/**
- * One limit as the provider's headers told it: how much in all, how much is left, and in how many milliseconds it is
- * full again (which is not the time to wait).
- *
- * @since 0.1.0
- * @category models
- */
-export const Limit = Schema.Struct({
-  limit: Schema.optional(Schema.Number),
-  remaining: Schema.optional(Schema.Number),
-  resetMillis: Schema.optional(Schema.Number)
-})
-
-/**
- * @since 0.1.0
- * @category models
- */
-export type Limit = typeof Limit.Type
-
-/**
- * The limits that a response's headers told.
- *
- * @since 0.1.0
- * @category models
- */
-export const Limits = Schema.Struct({
-  requests: Schema.optional(Limit),
-  tokens: Schema.optional(Limit),
-  inputTokens: Schema.optional(Limit),
-  outputTokens: Schema.optional(Limit)
-})
-
-/**
- * @since 0.1.0
- * @category models
- */
-export type Limits = typeof Limits.Type
+export {
+  /**
+   * @since 0.1.0
+   * @category models
+   */
+  Limit,
+  /**
+   * @since 0.1.0
+   * @category models
+   */
+  Limits
+} from "../policies/Limits.js"
+export {
+  /**
+   * @since 0.1.0
+   * @category models
+   */
+  Usage
+} from "../policies/Usage.js"
 
 /**
  * How something ended. A `defect` is a bug, not an answer of a provider.

@@ -28,6 +28,7 @@ import * as Attempt from "../calls/Attempt.js"
 import * as Resilience from "../calls/Resilience.js"
 import type { LlmError } from "../errors/LlmError.js"
 import { announced } from "../policies/RetryDecision.js"
+import * as Usage from "../policies/Usage.js"
 import type * as Chat from "./Chat.js"
 import * as ChatStream from "./ChatStream.js"
 import * as Continuation from "./Continuation.js"
@@ -70,18 +71,6 @@ export class Resume extends Context.Tag("steadfast/Replay/Resume")<
 >() {}
 
 const begun: StreamDecoder.Cursor = { inside: "nothing", usage: undefined }
-
-const addUsage = (a: Chat.Usage | undefined, b: Chat.Usage | undefined): Chat.Usage | undefined => {
-  if (a === undefined || b === undefined) return a ?? b
-  const sum = (x: number | undefined, y: number | undefined) =>
-    x === undefined && y === undefined ? undefined : (x ?? 0) + (y ?? 0)
-  return {
-    inputTokens: a.inputTokens + b.inputTokens,
-    outputTokens: a.outputTokens + b.outputTokens,
-    cachedInputTokens: sum(a.cachedInputTokens, b.cachedInputTokens),
-    reasoningTokens: sum(a.reasoningTokens, b.reasoningTokens)
-  }
-}
 
 // -----------------------------------------------------------------------------
 // the pure part
@@ -151,7 +140,7 @@ const makeDelivery = (mode: Mode, request: Chat.Request) => {
         else calls.push(event)
         return
       case "Usage":
-        out.push({ _tag: "Usage", usage: addUsage(lost, event.usage) ?? event.usage })
+        out.push({ _tag: "Usage", usage: Usage.add(lost, event.usage) ?? event.usage })
         lost = undefined
         return
       case "Reset":
@@ -184,7 +173,7 @@ const makeDelivery = (mode: Mode, request: Chat.Request) => {
     },
     /** What the attempt that failed is known to have cost. */
     lose: (usage: Chat.Usage | undefined): void => {
-      lost = addUsage(lost, usage)
+      lost = Usage.add(lost, usage)
     },
     lost: () => lost,
     /** How another attempt may join, or `undefined` where none may. */
@@ -274,7 +263,7 @@ const replaying = (options: Options): ChatStream.Source =>
     const report = (): void => {
       if (above === undefined) return
       const { cursor } = progress
-      above.cursor = { inside: cursor.inside, usage: addUsage(delivery.lost(), cursor.usage) }
+      above.cursor = { inside: cursor.inside, usage: Usage.add(delivery.lost(), cursor.usage) }
     }
 
     /** From where the rest of the answer can be had, which only the one who gave its beginning has. */

@@ -21,13 +21,13 @@
 import * as HttpClient from "@effect/platform/HttpClient"
 import type * as ConfigError from "effect/ConfigError"
 import * as Effect from "effect/Effect"
-import type { Limits } from "../calls/CallRecord.js"
 import type * as Chat from "../chat/Chat.js"
 import * as ChatModel from "../chat/ChatModel.js"
 import type * as StreamDecoder from "../chat/StreamDecoder.js"
 import * as Classify from "../errors/Classify.js"
 import { InvalidRequest, InvalidResponse, type LlmError } from "../errors/LlmError.js"
 import * as RetryHint from "../errors/RetryHint.js"
+import type { Limits } from "../policies/Limits.js"
 import * as Endpoint from "./Endpoint.js"
 import * as Json from "./Json.js"
 import * as WireFormat from "./WireFormat.js"
@@ -448,7 +448,8 @@ const limits = (headers: WireFormat.Headers, now: number): Limits | undefined =>
         remaining: `anthropic-ratelimit-${what}-remaining`,
         reset: `anthropic-ratelimit-${what}-reset`
       },
-      (value) => RetryHint.parseReset(value, "anthropic", now)
+      (value) => RetryHint.parseReset(value, "anthropic", now),
+      60_000
     )
   const found = Json.compact({
     requests: of("requests"),

@@ -23,13 +23,13 @@
 import * as HttpClient from "@effect/platform/HttpClient"
 import type * as ConfigError from "effect/ConfigError"
 import * as Effect from "effect/Effect"
-import type { Limits } from "../calls/CallRecord.js"
 import type * as Chat from "../chat/Chat.js"
 import * as ChatModel from "../chat/ChatModel.js"
 import type * as StreamDecoder from "../chat/StreamDecoder.js"
 import * as Classify from "../errors/Classify.js"
 import { InvalidResponse, type LlmError } from "../errors/LlmError.js"
 import * as RetryHint from "../errors/RetryHint.js"
+import type { Limits } from "../policies/Limits.js"
 import * as Endpoint from "./Endpoint.js"
 import * as Json from "./Json.js"
 import * as OpenAiResponses from "./OpenAiResponses.js"
@@ -380,11 +380,20 @@ const decoder = (context: WireFormat.Exchange): StreamDecoder.Decoder => {
 // limits
 // -----------------------------------------------------------------------------
 
+const minute = 60_000
+
+/** What the limits in the headers are per, where it is documented: all a minute, but Groq's requests, which are a day's. */
+const windows: Readonly<Record<string, { readonly requests: number; readonly tokens: number }>> = {
+  openai: { requests: minute, tokens: minute },
+  "azure-openai": { requests: minute, tokens: minute },
+  groq: { requests: 24 * 60 * minute, tokens: minute }
+}
+
 const limits =
   (provider: string) =>
   (headers: WireFormat.Headers, now: number): Limits | undefined => {
     const reset = (value: string) => RetryHint.parseReset(value, provider, now)
-    const of = (what: string) =>
+    const of = (what: "requests" | "tokens") =>
       WireFormat.limit(
         headers,
         {
@@ -392,7 +401,8 @@ const limits =
           remaining: `x-ratelimit-remaining-${what}`,
           reset: `x-ratelimit-reset-${what}`
         },
-        reset
+        reset,
+        windows[provider]?.[what]
       )
     const requests = of("requests")
     const tokens = of("tokens")

@@ -6,13 +6,13 @@
  *
  * @since 0.1.0
  */
-import type { Limits } from "../calls/CallRecord.js"
 import type * as Chat from "../chat/Chat.js"
 import type * as Replay from "../chat/Replay.js"
 import type * as StreamDecoder from "../chat/StreamDecoder.js"
 import * as Classify from "../errors/Classify.js"
 import * as ErrorMessage from "../errors/ErrorMessage.js"
 import { type InvalidRequest, InvalidResponse, type LlmError } from "../errors/LlmError.js"
+import type { Limits } from "../policies/Limits.js"
 import * as Json from "./Json.js"
 
 /**
@@ -156,7 +156,7 @@ export const memory = <V>(): Memory<V> => {
 }
 
 /**
- * One limit from three headers; `undefined` where none of them is there.
+ * One limit from three headers, and what it is per where that is known; `undefined` where none of them is there.
  *
  * @since 0.1.0
  * @category getters
@@ -164,7 +164,8 @@ export const memory = <V>(): Memory<V> => {
 export const limit = (
   headers: Headers,
   names: { readonly limit: string; readonly remaining: string; readonly reset: string },
-  reset: (value: string) => number | undefined
+  reset: (value: string) => number | undefined,
+  windowMillis?: number
 ): Limits["requests"] => {
   const all = headers[names.limit]
   const left = headers[names.remaining]
@@ -173,7 +174,8 @@ export const limit = (
   return {
     ...numeric("limit", all),
     ...numeric("remaining", left),
-    ...(at === undefined ? {} : numeric("resetMillis", reset(at)))
+    ...(at === undefined ? {} : numeric("resetMillis", reset(at))),
+    ...(all === undefined || windowMillis === undefined ? {} : { windowMillis })
   }
 }
 

@@ -488,9 +488,9 @@ describe("limits", () => {
       }
       const { records } = yield* recorded(generate(make, Reply.text("hi", { headers })))
       assert.deepStrictEqual(records[0]?.attempts[0]?.limits, {
-        requests: { limit: 50, remaining: 49, resetMillis: 2000 },
+        requests: { limit: 50, remaining: 49, resetMillis: 2000, windowMillis: 60_000 },
         tokens: { remaining: 0 },
-        inputTokens: { limit: 40000, remaining: 39000 },
+        inputTokens: { limit: 40000, remaining: 39000, windowMillis: 60_000 },
         outputTokens: {}
       })
     })

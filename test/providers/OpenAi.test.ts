@@ -363,9 +363,14 @@ describe("limits", () => {
       }
       const { records } = yield* recorded(generate(make, Reply.text("hi", { headers })))
       assert.deepStrictEqual(records[0]?.attempts[0]?.limits, {
-        requests: { limit: 500, remaining: 499, resetMillis: 120 },
-        tokens: { limit: 30000, remaining: 29000, resetMillis: 62_000 }
+        requests: { limit: 500, remaining: 499, resetMillis: 120, windowMillis: 60_000 },
+        tokens: { limit: 30000, remaining: 29000, resetMillis: 62_000, windowMillis: 60_000 }
       })
+      const groq = yield* recorded(
+        generate(OpenAi.make({ provider: "groq", model: "m" }), Reply.text("hi", { headers }))
+      )
+      assert.strictEqual(groq.records[0]?.attempts[0]?.limits?.requests?.windowMillis, 24 * 3_600_000)
+      assert.strictEqual(groq.records[0]?.attempts[0]?.limits?.tokens?.windowMillis, 60_000)
       const silent = yield* recorded(generate(make, Reply.text("hi")))
       assert.isUndefined(silent.records[0]?.attempts[0]?.limits)
     })

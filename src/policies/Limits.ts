@@ -1,0 +1,46 @@
+/**
+ * A provider's rate limits, as the headers of its responses tell them.
+ *
+ * @since 0.1.0
+ */
+import * as Schema from "effect/Schema"
+
+/**
+ * One limit as the provider's headers told it: how much in all, how much is left, and in how many milliseconds it is
+ * full again (which is not the time to wait). `windowMillis` is what `limit` is per, where the provider is known to mean
+ * something: a minute for most, a day for Groq's requests.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const Limit = Schema.Struct({
+  limit: Schema.optional(Schema.Number),
+  remaining: Schema.optional(Schema.Number),
+  resetMillis: Schema.optional(Schema.Number),
+  windowMillis: Schema.optional(Schema.Number)
+})
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type Limit = typeof Limit.Type
+
+/**
+ * The limits that a response's headers told. `tokens` counts input and output together.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const Limits = Schema.Struct({
+  requests: Schema.optional(Limit),
+  tokens: Schema.optional(Limit),
+  inputTokens: Schema.optional(Limit),
+  outputTokens: Schema.optional(Limit)
+})
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type Limits = typeof Limits.Type

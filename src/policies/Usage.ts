@@ -1,0 +1,46 @@
+/**
+ * What an answer took, in tokens as the provider counted them.
+ *
+ * @since 0.1.0
+ */
+import * as Schema from "effect/Schema"
+
+const Count = Schema.NonNegativeInt
+
+/**
+ * Tokens as the provider counted them. `inputTokens` includes `cachedInputTokens`, `outputTokens` includes
+ * `reasoningTokens`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const Usage = Schema.Struct({
+  inputTokens: Count,
+  outputTokens: Count,
+  cachedInputTokens: Schema.optional(Count),
+  reasoningTokens: Schema.optional(Count)
+})
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type Usage = typeof Usage.Type
+
+/**
+ * The sum of what is known of two; `undefined` where nothing is.
+ *
+ * @since 0.2.0
+ * @category combinators
+ */
+export const add = (a: Usage | undefined, b: Usage | undefined): Usage | undefined => {
+  if (a === undefined || b === undefined) return a ?? b
+  const sum = (x: number | undefined, y: number | undefined) =>
+    x === undefined && y === undefined ? undefined : (x ?? 0) + (y ?? 0)
+  return {
+    inputTokens: a.inputTokens + b.inputTokens,
+    outputTokens: a.outputTokens + b.outputTokens,
+    cachedInputTokens: sum(a.cachedInputTokens, b.cachedInputTokens),
+    reasoningTokens: sum(a.reasoningTokens, b.reasoningTokens)
+  }
+}

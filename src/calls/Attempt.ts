@@ -18,12 +18,14 @@ import * as LogLevel from "effect/LogLevel"
 import type * as Schedule from "effect/Schedule"
 import * as Tracer from "effect/Tracer"
 import * as Deadline from "../policies/Deadline.js"
+import { RetryBudgets } from "../policies/RetryBudget.js"
 import * as RetryDecision from "../policies/RetryDecision.js"
 import * as Call from "./Call.js"
 import { type AttemptRecord, targetName } from "./CallRecord.js"
 
 /**
- * Where an attempt is sent.
+ * Where an attempt is sent. `key` names the API key by a short hash; `group` says who shares a `RetryBudget`, by default
+ * all that go to the provider.
  *
  * @since 0.1.0
  * @category models
@@ -31,6 +33,8 @@ import { type AttemptRecord, targetName } from "./CallRecord.js"
 export interface Target {
   readonly provider: string
   readonly model: string
+  readonly key?: string | undefined
+  readonly group?: string | undefined
 }
 
 type Note = Partial<Pick<AttemptRecord, "status" | "requestId" | "responseId" | "responseModel" | "usage" | "limits">>
@@ -67,6 +71,23 @@ export class Fallback extends Context.Tag("steadfast/Attempt/Fallback")<
 >() {}
 
 /**
+ * Set around an attempt that a budget was asked for, though it is no retry: a hedge, another key, a fallback to the same
+ * group.
+ *
+ * @since 0.2.0
+ * @category context
+ */
+export class Extra extends Context.Tag("steadfast/Attempt/Extra")<Extra, { readonly reason: "hedge" | "again" }>() {}
+
+/**
+ * Who shares a retry budget with a target.
+ *
+ * @since 0.2.0
+ * @category getters
+ */
+export const groupOf = (target: Target): string => target.group ?? target.provider
+
+/**
  * An attempt that was opened: run under `context`, and close it with its exit.
  *
  * @since 0.1.0
@@ -90,6 +111,9 @@ export const open = (fiber: Fiber.RuntimeFiber<unknown, unknown>, target: Target
   const draft = begin(outer, call, target, clock.unsafeCurrentTimeMillis())
   if (call !== undefined) call.attempts.push(draft)
   Deadline.asking(Context.get(outer, Deadline.Deadline), target)
+  if (draft.retry === undefined && Call.peek(outer, Extra) === undefined) {
+    Context.get(outer, RetryBudgets)(groupOf(target), clock).deposit(draft.startedAt)
+  }
   const attempt: Attempt = {
     index: draft.index,
     target,
@@ -146,6 +170,8 @@ const begin = (
     durationMillis: 0,
     outcome: "interrupted"
   }
+  if (target.key !== undefined) draft.key = target.key
+  if (Call.peek(context, Extra)?.reason === "hedge") draft.hedge = true
   const fallback = Call.peek(context, Fallback)
   const decision = iteration === undefined ? undefined : decisionOf(call, iteration)
   if (fallback !== undefined && fallback.from !== targetName(target)) draft.fallback = fallback
@@ -180,6 +206,8 @@ const spanAttributes = (draft: Draft): Record<string, unknown> => {
     "steadfast.attempt": draft.index,
     "steadfast.target": targetName(draft)
   }
+  if (draft.key !== undefined) attributes["steadfast.key"] = draft.key
+  if (draft.hedge === true) attributes["steadfast.hedge"] = true
   if (draft.retry !== undefined) {
     attributes["steadfast.retry.delay_ms"] = draft.retry.delayMillis
     attributes["steadfast.retry.reason"] = draft.retry.reason

@@ -47,7 +47,8 @@ export type Outcome = typeof Outcome.Type
 
 /**
  * One request to one target. Times are in milliseconds; `index` counts from 1 over the whole call; `retry` is there if
- * it is a retry, with the wait before it; `fallback` is there if another target failed first.
+ * it is a retry, with the wait before it; `fallback` is there if another target failed first; `hedge` if another target
+ * was still being asked. `key` names the API key by a short hash.
  *
  * @since 0.1.0
  * @category models
@@ -56,6 +57,7 @@ export const AttemptRecord = Schema.Struct({
   index: Schema.Int,
   provider: Schema.String,
   model: Schema.String,
+  key: Schema.optional(Schema.String),
   startedAt: Schema.Number,
   durationMillis: Schema.Number,
   outcome: Outcome,
@@ -67,7 +69,8 @@ export const AttemptRecord = Schema.Struct({
   usage: Schema.optional(Usage),
   limits: Schema.optional(Limits),
   retry: Schema.optional(Schema.Struct({ delayMillis: Schema.Number, reason: Schema.String })),
-  fallback: Schema.optional(Schema.Struct({ from: Schema.String, reason: Schema.String }))
+  fallback: Schema.optional(Schema.Struct({ from: Schema.String, reason: Schema.String })),
+  hedge: Schema.optional(Schema.Boolean)
 })
 
 /**

@@ -23,6 +23,7 @@ import * as Runtime from "effect/Runtime"
 import * as Schedule from "effect/Schedule"
 import * as LlmError from "../errors/LlmError.js"
 import * as Deadline from "../policies/Deadline.js"
+import * as RetryBudget from "../policies/RetryBudget.js"
 import { announced } from "../policies/RetryDecision.js"
 import * as Attempt from "./Attempt.js"
 
@@ -31,45 +32,60 @@ import * as Attempt from "./Attempt.js"
 // -----------------------------------------------------------------------------
 
 /**
+ * Who shares the `RetryBudget` that a retry draws on, by the error it follows; `undefined` for none.
+ *
+ * @since 0.2.0
+ * @category options
+ */
+export interface RetryOptions {
+  readonly group?: ((error: LlmError.LlmError) => string | undefined) | undefined
+}
+
+/**
  * Retries by a policy, or by any schedule over `LlmError`; with the newest error when it gives up. A success on the
  * first attempt costs one handler: the schedule is set up when the first error is there.
  *
- * Defects and interruption are not retried.
+ * With `group`, each retry draws on that group's `RetryBudget`. Defects and interruption are not retried.
  *
  * @since 0.1.0
  * @category combinators
  */
 export const retry: {
   <Out, R2>(
-    policy: Schedule.Schedule<Out, LlmError.LlmError, R2>
+    policy: Schedule.Schedule<Out, LlmError.LlmError, R2>,
+    options?: RetryOptions
   ): <A, E extends LlmError.LlmError, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R | R2>
   <A, E extends LlmError.LlmError, R, Out, R2>(
     self: Effect.Effect<A, E, R>,
-    policy: Schedule.Schedule<Out, LlmError.LlmError, R2>
+    policy: Schedule.Schedule<Out, LlmError.LlmError, R2>,
+    options?: RetryOptions
   ): Effect.Effect<A, E, R | R2>
 } = dual(
-  2,
+  (args) => Effect.isEffect(args[0]),
   <A, E extends LlmError.LlmError, R, Out, R2>(
     self: Effect.Effect<A, E, R>,
-    policy: Schedule.Schedule<Out, LlmError.LlmError, R2>
+    policy: Schedule.Schedule<Out, LlmError.LlmError, R2>,
+    options?: RetryOptions
   ): Effect.Effect<A, E, R | R2> =>
-    Effect.catchAll(self, (error) =>
-      Effect.flatMap(Schedule.driver(announced(policy)), (driver) => again(self, error, driver))
-    )
+    Effect.catchAll(self, (error) => {
+      const purse = options?.group === undefined ? undefined : RetryBudget.purse(options.group)
+      return Effect.flatMap(Schedule.driver(announced(policy, purse)), (driver) => again(self, error, driver, purse))
+    })
 )
 
 const again = <A, E extends LlmError.LlmError, R, Out, R2>(
   self: Effect.Effect<A, E, R>,
   error: E,
-  driver: Schedule.ScheduleDriver<Out, LlmError.LlmError, R2>
+  driver: Schedule.ScheduleDriver<Out, LlmError.LlmError, R2>,
+  purse: RetryBudget.Purse | undefined
 ): Effect.Effect<A, E, R | R2> =>
   Effect.matchEffect(driver.next(error), {
     onFailure: () => Effect.fail(error),
     onSuccess: () =>
-      Effect.catchAll(
-        Effect.provideServiceEffect(self, Schedule.CurrentIterationMetadata, driver.iterationMeta),
-        (error) => again(self, error, driver)
-      )
+      Effect.matchEffect(Effect.provideServiceEffect(self, Schedule.CurrentIterationMetadata, driver.iterationMeta), {
+        onFailure: (error) => again(self, error, driver, purse),
+        onSuccess: (value) => (purse === undefined ? Effect.succeed(value) : Effect.as(purse.answered, value))
+      })
   })
 
 // -----------------------------------------------------------------------------

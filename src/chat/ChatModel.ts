@@ -26,207 +26,63 @@
  *
  * @since 0.1.0
  */
-import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import { dual, identity } from "effect/Function"
+import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
-import { type Pipeable, pipeArguments } from "effect/Pipeable"
-import * as Predicate from "effect/Predicate"
 import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import * as Attempt from "../calls/Attempt.js"
-import * as Call from "../calls/Call.js"
-import { targetName } from "../calls/CallRecord.js"
 import * as Resilience from "../calls/Resilience.js"
 import * as LlmError from "../errors/LlmError.js"
 import type * as Chat from "./Chat.js"
 import * as ChatStream from "./ChatStream.js"
-import * as Continuation from "./Continuation.js"
+import { ChatModel, careful, carefulSource, compose, either, isChatModel, mayRepeat, TypeId } from "./Model.js"
 import * as Replay from "./Replay.js"
 
-/**
- * @since 0.1.0
- * @category symbols
- */
-export const TypeId: unique symbol = Symbol.for("steadfast/ChatModel")
-
-/**
- * @since 0.1.0
- * @category symbols
- */
-export type TypeId = typeof TypeId
-
-/**
- * Anything that answers: one target, or a composition. `name` is how logs and spans call it.
- *
- * @since 0.1.0
- * @category models
- */
-export interface ChatModel extends Pipeable {
-  readonly [TypeId]: Replay.Candidate
-  readonly name: string
-  readonly generate: (request: Chat.Request) => Effect.Effect<Chat.Response, LlmError.LlmError>
-  readonly stream: (request: Chat.Request) => Stream.Stream<Chat.Event, LlmError.LlmError>
-}
-
-/**
- * The model of the application.
- *
- * @since 0.1.0
- * @category context
- */
-export const ChatModel: Context.Tag<ChatModel, ChatModel> = Context.GenericTag<ChatModel>("steadfast/ChatModel")
-
-/**
- * @since 0.1.0
- * @category refinements
- */
-export const isChatModel = (u: unknown): u is ChatModel => Predicate.hasProperty(u, TypeId)
-
-const Proto = {
-  pipe() {
-    // biome-ignore lint/complexity/noArguments: the shape that Effect's Pipeable has
-    return pipeArguments(this, arguments)
-  },
-  toJSON(this: ChatModel) {
-    return { _id: "steadfast/ChatModel", name: this.name }
-  }
-}
-
-/** What a model is made of. */
-interface Parts {
-  readonly name: string
-  readonly generate: (request: Chat.Request) => Effect.Effect<Chat.Response, LlmError.LlmError>
-  readonly source: (request: Chat.Request) => ChatStream.Source
-  readonly continuation: Continuation.Method | undefined
-}
-
-/** A model of parts: each request is a call where none is open. */
-const compose = (parts: Parts, attributes: Record<string, unknown> = {}): ChatModel => {
-  const implicit: Call.Implicit = {
-    spanName: `chat ${parts.name}`,
-    attributes: { "gen_ai.operation.name": "chat", ...attributes }
-  }
-  const source = (request: Chat.Request): ChatStream.Source =>
-    Effect.withFiberRuntime((fiber) =>
-      Call.isOpen(fiber)
-        ? parts.source(request)
-        : ChatStream.evidenced(
-            (fiber) => Call.open(fiber, parts.name, implicit),
-            () => parts.source(request)
-          )
-    )
-  return Object.assign(Object.create(Proto), {
-    [TypeId]: { open: source, continuation: parts.continuation },
-    name: parts.name,
-    generate: (request: Chat.Request) => Call.around(parts.generate(request), parts.name, implicit),
-    stream: (request: Chat.Request) => ChatStream.toStream(source(request))
-  })
-}
+export {
+  /**
+   * @since 0.2.0
+   * @category models
+   */
+  type About,
+  /**
+   * The model of the application, and what a model is.
+   *
+   * @since 0.1.0
+   * @category models
+   */
+  ChatModel,
+  /**
+   * @since 0.1.0
+   * @category constructors
+   */
+  fromLeaf,
+  /**
+   * @since 0.1.0
+   * @category refinements
+   */
+  isChatModel,
+  /**
+   * @since 0.1.0
+   * @category models
+   */
+  type Leaf,
+  /**
+   * @since 0.1.0
+   * @category constructors
+   */
+  make,
+  /**
+   * @since 0.1.0
+   * @category symbols
+   */
+  TypeId
+} from "./Model.js"
 
 // -----------------------------------------------------------------------------
-// constructors
+// layers
 // -----------------------------------------------------------------------------
-
-/**
- * How a leaf asks its target. `open` is the form that the providers of this library use for streams; `continuation` is how
- * the model is asked to go on after a cut, by default what `Continuation.methodOf` knows of it; `shown` scrubs what the
- * provider says of itself before it gets into spans and records.
- *
- * @since 0.1.0
- * @category models
- */
-export interface Leaf extends Attempt.Target {
-  readonly generate: (
-    request: Chat.Request,
-    attempt: Attempt.Attempt
-  ) => Effect.Effect<Chat.Response, LlmError.LlmError>
-  readonly open: (request: Chat.Request, attempt: Attempt.Attempt) => ChatStream.Source
-  readonly continuation?: Continuation.Method | undefined
-  readonly shown?: ((text: string) => string) | undefined
-}
-
-/**
- * A leaf whose stream is a `ChatStream.Source`.
- *
- * @since 0.1.0
- * @category constructors
- */
-export const fromLeaf = (leaf: Leaf): ChatModel => {
-  const target: Attempt.Target = { provider: leaf.provider, model: leaf.model }
-  const shown = leaf.shown ?? identity
-  const answered = (answer: { readonly id?: string | undefined; readonly model: string }) => ({
-    responseId: answer.id === undefined ? undefined : shown(answer.id),
-    responseModel: shown(answer.model)
-  })
-  const noteEvent = (event: Chat.Event, { attempt }: Attempt.Opened): void => {
-    if (event._tag === "Start") attempt.note(answered(event))
-    else if (event._tag === "Usage") attempt.note({ usage: event.usage })
-  }
-  return compose(
-    {
-      name: targetName(target),
-      generate: (request) => {
-        const once = Attempt.run(target, (attempt) =>
-          Effect.map(leaf.generate(request, attempt), (response) => {
-            attempt.note({ ...answered(response), usage: response.usage })
-            return response
-          })
-        )
-        return careful(request, once)
-      },
-      source: (request) => {
-        const once = ChatStream.held(
-          ChatStream.evidenced(
-            (fiber) => Attempt.open(fiber, target),
-            ({ attempt }) => leaf.open(request, attempt),
-            noteEvent
-          )
-        )
-        return carefulSource(request, once)
-      },
-      continuation: leaf.continuation ?? Continuation.methodOf(target)
-    },
-    {
-      "gen_ai.provider.name": target.provider,
-      "gen_ai.system": target.provider,
-      "gen_ai.request.model": target.model
-    }
-  )
-}
-
-/**
- * A leaf: one target. `generate` and `stream` send one request each and note on the attempt what they learn; calls,
- * attempts, records and spans are seen to here.
- *
- * @since 0.1.0
- * @category constructors
- */
-export const make = (
-  options: Omit<Leaf, "open"> & {
-    readonly stream: (request: Chat.Request, attempt: Attempt.Attempt) => Stream.Stream<Chat.Event, LlmError.LlmError>
-  }
-): ChatModel =>
-  fromLeaf({ ...options, open: (request, attempt) => ChatStream.fromStream(options.stream(request, attempt), options) })
-
-/** Where running it twice does harm, what may have been run is not run again. */
-const mayRepeat = (request: Chat.Request, error: LlmError.LlmError): boolean =>
-  request.idempotent !== false || error.delivery !== "unknown"
-
-/** The error tells it too, to whoever retries outside of the model. */
-const onlyIfUnsent = (error: LlmError.LlmError): LlmError.LlmError =>
-  error.delivery === "unknown" ? LlmError.override(error, { retryable: false, fallbackable: false }) : error
-
-const careful = <A>(
-  request: Chat.Request,
-  effect: Effect.Effect<A, LlmError.LlmError>
-): Effect.Effect<A, LlmError.LlmError> =>
-  request.idempotent === false ? Effect.mapError(effect, onlyIfUnsent) : effect
-
-const carefulSource = (request: Chat.Request, source: ChatStream.Source): ChatStream.Source =>
-  request.idempotent === false ? Effect.map(source, Effect.mapError(Option.map(onlyIfUnsent))) : source
 
 /**
  * Puts a model into the context of an application.
@@ -272,7 +128,7 @@ export interface ReplayOptions {
 
 /**
  * Retries by a policy, or by any schedule over `LlmError`; a stream only until its first content, unless `mode` says
- * otherwise.
+ * otherwise. Each retry draws on the `RetryBudget` of the provider and key group that failed.
  *
  * @since 0.1.0
  * @category combinators
@@ -283,13 +139,15 @@ export const retry: {
 } = dual(
   (args) => isChatModel(args[0]),
   <Out>(self: ChatModel, policy: Schedule.Schedule<Out, LlmError.LlmError>, options?: ReplayOptions): ChatModel => {
+    const { targets } = self[TypeId]
+    const group = (error: LlmError.LlmError) => Attempt.groupOf(targets.find(isAt(error)) ?? targets[0])
     const allowed = (request: Chat.Request) =>
       request.idempotent === false ? Schedule.whileInput(policy, (error) => mayRepeat(request, error)) : policy
     return compose({
       name: self.name,
-      generate: (request) => Resilience.retry(self.generate(request), allowed(request)),
-      source: (request) => Replay.retry(self[TypeId], request, allowed(request), options?.mode ?? "strict"),
-      continuation: self[TypeId].continuation
+      generate: (request) => Resilience.retry(self.generate(request), allowed(request), { group }),
+      source: (request) => Replay.retry(self[TypeId], request, allowed(request), options?.mode ?? "strict", { group }),
+      about: self[TypeId]
     })
   }
 )
@@ -332,7 +190,7 @@ export const timeout: {
       source: (request) => {
         return carefulSource(request, ChatStream.limited(self[TypeId].open(request), timeouts, namedBy(self)))
       },
-      continuation: self[TypeId].continuation
+      about: self[TypeId]
     })
 )
 
@@ -354,7 +212,7 @@ export const deadline: {
       generate: (request) => careful(request, Resilience.deadline(self.generate(request), duration, namedBy(self))),
       source: (request) =>
         carefulSource(request, ChatStream.limited(self[TypeId].open(request), { total: duration }, namedBy(self))),
-      continuation: self[TypeId].continuation
+      about: self[TypeId]
     })
 )
 
@@ -388,7 +246,7 @@ export const orElse: {
       generate: (request) =>
         Resilience.orElse(self.generate(request), () => that.generate(request), { when: when(request) }),
       source: (request) => Replay.orElse(self[TypeId], that[TypeId], request, when(request), options?.mode ?? "strict"),
-      continuation: self[TypeId].continuation
+      about: either(self[TypeId], that[TypeId])
     })
   }
 )
@@ -409,8 +267,13 @@ export const named: {
       name,
       generate: self.generate,
       source: self[TypeId].open,
-      continuation: self[TypeId].continuation
+      about: self[TypeId]
     })
 )
+
+const isAt =
+  (error: LlmError.LlmError) =>
+  (target: Attempt.Target): boolean =>
+    target.provider === error.provider && (error.model === undefined || target.model === error.model)
 
 const namedBy = (model: ChatModel): Resilience.Named => ({ provider: model.name })

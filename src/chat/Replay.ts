@@ -27,6 +27,7 @@ import * as Scope from "effect/Scope"
 import * as Attempt from "../calls/Attempt.js"
 import * as Resilience from "../calls/Resilience.js"
 import type { LlmError } from "../errors/LlmError.js"
+import * as RetryBudget from "../policies/RetryBudget.js"
 import { announced } from "../policies/RetryDecision.js"
 import * as Usage from "../policies/Usage.js"
 import type * as Chat from "./Chat.js"
@@ -313,6 +314,10 @@ const replaying = (options: Options): ChatStream.Source =>
     return Effect.as(open(options.first.open(options.request)), step)
   })
 
+/** What was drawn for an attempt is given back with its first content. */
+const answering = (source: ChatStream.Source, purse: RetryBudget.Purse | undefined): ChatStream.Source =>
+  purse === undefined ? source : Effect.map(source, Effect.tap(purse.answered))
+
 /**
  * Asks the same candidate again as a policy says.
  *
@@ -323,10 +328,12 @@ export const retry = <Out>(
   candidate: Candidate,
   request: Chat.Request,
   policy: Schedule.Schedule<Out, LlmError>,
-  mode: Mode
+  mode: Mode,
+  options?: Resilience.RetryOptions
 ): ChatStream.Source =>
   Effect.suspend(() => {
     let driver: Schedule.ScheduleDriver<Out, LlmError> | undefined
+    const purse = options?.group === undefined ? undefined : RetryBudget.purse(options.group)
     return replaying({
       mode,
       request,
@@ -334,7 +341,7 @@ export const retry = <Out>(
       following: candidate,
       next: (error) =>
         Effect.flatMap(
-          driver === undefined ? Schedule.driver(announced(policy)) : Effect.succeed(driver),
+          driver === undefined ? Schedule.driver(announced(policy, purse)) : Effect.succeed(driver),
           (started) => {
             driver = started
             return Effect.matchEffect(started.next(error), {
@@ -343,7 +350,7 @@ export const retry = <Out>(
                 Effect.map(started.iterationMeta, (meta) => ({
                   candidate,
                   within: (source: ChatStream.Source) =>
-                    ChatStream.provided(source, Schedule.CurrentIterationMetadata, meta)
+                    answering(ChatStream.provided(source, Schedule.CurrentIterationMetadata, meta), purse)
                 }))
             })
           }

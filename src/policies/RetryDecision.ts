@@ -15,6 +15,7 @@ import * as ScheduleDecision from "effect/ScheduleDecision"
 import * as ScheduleIntervals from "effect/ScheduleIntervals"
 import * as LlmError from "../errors/LlmError.js"
 import * as Deadline from "./Deadline.js"
+import type * as RetryBudget from "./RetryBudget.js"
 
 /**
  * What one block says about one failure: go on after `delay` milliseconds, or stop, and why.
@@ -26,7 +27,7 @@ export type Verdict =
   | { readonly _tag: "Retry"; readonly delay: number; readonly reason: "backoff" | "hint" | "schedule" }
   | {
       readonly _tag: "GiveUp"
-      readonly reason: "exhausted" | "not-retryable" | "hint-too-long" | "deadline" | "schedule"
+      readonly reason: "exhausted" | "not-retryable" | "hint-too-long" | "deadline" | "budget" | "schedule"
     }
 
 /**
@@ -126,13 +127,14 @@ const reconcile = (
 /**
  * Tells every decision of a schedule, as it will really be carried out, to the {@link Listener}: one WARN line a retry,
  * one ERROR line for giving up. Of nested ones only the outermost speaks. A wait that would outlive the deadline in
- * force is not begun, whatever the schedule says.
+ * force is not begun, whatever the schedule says, and what a `purse` has no budget for neither.
  *
  * @since 0.1.0
  * @category combinators
  */
 export const announced = <Out, R>(
-  self: Schedule.Schedule<Out, LlmError.LlmError, R>
+  self: Schedule.Schedule<Out, LlmError.LlmError, R>,
+  purse?: RetryBudget.Purse
 ): Schedule.Schedule<Out, LlmError.LlmError, R> =>
   Schedule.makeWithState(
     [self.initial, []] as readonly [unknown, ReadonlyArray<LlmError.LlmError>],
@@ -141,14 +143,16 @@ export const announced = <Out, R>(
         const quiet = yield* Announcing
         const [next, out, step] = yield* Effect.provideService(self.step(now, error, state), Announcing, true)
         const failures = [...earlier, error]
-        const late =
-          !ScheduleDecision.isDone(step) && !Deadline.allows(yield* Deadline.Deadline, now, delayOf(now, step))
+        const done = ScheduleDecision.isDone(step)
+        const late = !done && !Deadline.allows(yield* Deadline.Deadline, now, delayOf(now, step))
+        const broke = !done && !late && purse !== undefined && !(yield* purse.draw(error))
         if (!quiet) {
           const listener = yield* Listener
           const decision = reconcile(failures.length, error, now, out, step)
-          yield* listener(late ? { ...decision, verdict: giveUp("deadline") } : decision, failures)
+          const verdict = late ? giveUp("deadline") : broke ? giveUp("budget") : decision.verdict
+          yield* listener({ ...decision, verdict }, failures)
         }
-        return [[next, failures], out, late ? ScheduleDecision.done : step] as const
+        return [[next, failures], out, late || broke ? ScheduleDecision.done : step] as const
       })
   )
 
@@ -177,6 +181,8 @@ const why = (decision: Decision): string => {
       return `the server asked for ${seconds(hint === undefined ? 0 : Duration.toMillis(hint))}, too long to wait`
     case "deadline":
       return "the wait would outlive the deadline"
+    case "budget":
+      return "too many retries already: no budget left"
   }
 }
 

@@ -23,6 +23,7 @@ import * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Hash from "effect/Hash"
 import type * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
@@ -41,14 +42,12 @@ import * as Json from "./Json.js"
 import type * as WireFormat from "./WireFormat.js"
 
 /**
- * Where and as whom. `url` may differ for streams; `secrets` are scrubbed from whatever the provider echoes.
+ * Where and as whom: the target, and how it is reached. `url` may differ for streams; `secrets` are scrubbed from whatever the provider echoes.
  *
  * @since 0.1.0
  * @category models
  */
-export interface Endpoint {
-  readonly provider: string
-  readonly model: string
+export interface Endpoint extends Attempt.Target {
   readonly url: (streaming: boolean) => string
   readonly headers: Readonly<Record<string, string>>
   readonly secrets: ReadonlyArray<string>
@@ -237,7 +236,8 @@ export const model = (
       })
     )
 
-  return ChatModel.fromLeaf({ provider, model, generate, open, shown: (text) => scrubbed(text) })
+  const { group, key } = endpoint
+  return ChatModel.fromLeaf({ provider, model, key, group, generate, open, shown: (text) => scrubbed(text) })
 }
 
 /** How long the end of a body is waited for after the answer is whole. On a connection that works it is there already. */
@@ -315,6 +315,8 @@ const traced = (
  * - `baseUrl`: up to, and without, the path that is the same for all. Default: the provider's own.
  * - `headers`: sent with every request.
  * - `traceHeaders`: whether the provider is sent the trace of the attempt. Default `false`.
+ * - `keyGroup`: whose key it is, where not all keys are one's own: each group has a `RetryBudget` of its own. Default: all
+ *   models at the same base URL share one.
  *
  * @since 0.1.0
  * @category options
@@ -326,6 +328,7 @@ export interface Options {
   readonly baseUrl?: string | undefined
   readonly headers?: Readonly<Record<string, string>> | undefined
   readonly traceHeaders?: boolean | undefined
+  readonly keyGroup?: string | undefined
 }
 
 /**
@@ -368,6 +371,8 @@ export const make = (
     const endpoint: Endpoint = {
       provider: place.provider,
       model: options.model,
+      key: key === undefined ? undefined : keyName(key),
+      group: [place.provider, baseUrl, ...(options.keyGroup === undefined ? [] : [options.keyGroup])].join(" "),
       url: (streaming) => place.url(baseUrl, streaming),
       headers: { ...place.headers, ...(key === undefined ? {} : place.auth(key)), ...options.headers },
       secrets: key === undefined ? [] : [key],
@@ -375,6 +380,9 @@ export const make = (
     }
     return model(client, endpoint, format)
   })
+
+/** Tells one key from another in the evidence. 32 bits of hash are of no use to whoever wants the key. */
+const keyName = (key: string): string => (Hash.string(key) >>> 0).toString(16).padStart(8, "0")
 
 /** The key in the clear, for the wire alone. */
 const readKey = (apiKey: Options["apiKey"]): Effect.Effect<string | undefined, ConfigError.ConfigError> =>

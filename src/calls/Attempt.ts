@@ -18,6 +18,7 @@ import * as LogLevel from "effect/LogLevel"
 import type * as Schedule from "effect/Schedule"
 import * as Tracer from "effect/Tracer"
 import * as Deadline from "../policies/Deadline.js"
+import type { Limits } from "../policies/Limits.js"
 import { RetryBudgets } from "../policies/RetryBudget.js"
 import * as RetryDecision from "../policies/RetryDecision.js"
 import * as Call from "./Call.js"
@@ -80,6 +81,17 @@ export class Fallback extends Context.Tag("steadfast/Attempt/Fallback")<
 export class Extra extends Context.Tag("steadfast/Attempt/Extra")<Extra, { readonly reason: "hedge" | "again" }>() {}
 
 /**
+ * Who hears of the limits that the headers of a response tell, the moment they are there.
+ *
+ * @since 0.2.0
+ * @category context
+ */
+export class LimitsListener extends Context.Tag("steadfast/Attempt/LimitsListener")<
+  LimitsListener,
+  (limits: Limits, now: number) => void
+>() {}
+
+/**
  * Who shares a retry budget with a target.
  *
  * @since 0.2.0
@@ -119,6 +131,7 @@ export const open = (fiber: Fiber.RuntimeFiber<unknown, unknown>, target: Target
     target,
     note: (facts) => {
       Object.assign(draft, facts)
+      if (facts.limits !== undefined) Call.peek(outer, LimitsListener)?.(facts.limits, clock.unsafeCurrentTimeMillis())
     }
   }
   const span = Call.openSpan(fiber, "attempt", () => spanAttributes(draft))

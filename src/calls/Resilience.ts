@@ -304,25 +304,26 @@ const fallback = <E extends LlmError.LlmError, B, E2, R2>(
   )
 
 /**
- * Tells that the next target is tried after `error`, and answers with what its attempts are to know; fails with the
- * error where no time is left.
+ * Tells that the next target is tried after `error`, and why, and answers with what its attempts are to know; fails with
+ * the error where no time is left. The reason is the tag of the error unless there is more to say.
  *
  * @since 0.1.0
  * @category combinators
  */
 export const fallingBack = <E extends LlmError.LlmError>(
-  error: E
+  error: E,
+  reason: string = error._tag
 ): Effect.Effect<{ readonly from: string; readonly reason: string }, E> =>
   Effect.flatMap(Deadline.remaining, (left) => {
     if (left <= 0) return Effect.fail(error)
     const from = LlmError.targetOf(error)
     return Effect.as(
-      Effect.annotateLogs(Effect.logWarning(`falling back from ${from}: ${error._tag}`), {
+      Effect.annotateLogs(Effect.logWarning(`falling back from ${from}: ${reason}`), {
         provider: error.provider,
         model: error.model,
         error: error._tag,
         reason: error.message
       }),
-      { from, reason: error._tag }
+      { from, reason }
     )
   })

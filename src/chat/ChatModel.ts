@@ -11,7 +11,7 @@
  * last (everything together).
  *
  * @example
- * import { ChatModel, RetryPolicy } from "effect-steadfast"
+ * import { type About, ChatModel, RetryPolicy } from "effect-steadfast"
  *
  * declare const gpt: ChatModel.ChatModel
  * declare const claude: ChatModel.ChatModel
@@ -26,18 +26,33 @@
  *
  * @since 0.1.0
  */
+import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Attempt from "../calls/Attempt.js"
+import * as Call from "../calls/Call.js"
 import * as Resilience from "../calls/Resilience.js"
-import * as LlmError from "../errors/LlmError.js"
+import type * as LlmError from "../errors/LlmError.js"
+import * as RetryBudget from "../policies/RetryBudget.js"
 import type * as Chat from "./Chat.js"
 import * as ChatStream from "./ChatStream.js"
-import { ChatModel, careful, carefulSource, compose, either, isChatModel, mayRepeat, TypeId } from "./Model.js"
+import * as Fallback from "./Fallback.js"
+import {
+  type About,
+  ChatModel,
+  careful,
+  carefulSource,
+  compose,
+  either,
+  isChatModel,
+  mayRepeat,
+  TypeId
+} from "./Model.js"
 import * as Replay from "./Replay.js"
 
 export {
@@ -139,8 +154,7 @@ export const retry: {
 } = dual(
   (args) => isChatModel(args[0]),
   <Out>(self: ChatModel, policy: Schedule.Schedule<Out, LlmError.LlmError>, options?: ReplayOptions): ChatModel => {
-    const { targets } = self[TypeId]
-    const group = (error: LlmError.LlmError) => Attempt.groupOf(targets.find(isAt(error)) ?? targets[0])
+    const group = (error: LlmError.LlmError) => groupIn(self[TypeId], error)
     const allowed = (request: Chat.Request) =>
       request.idempotent === false ? Schedule.whileInput(policy, (error) => mayRepeat(request, error)) : policy
     return compose({
@@ -217,18 +231,21 @@ export const deadline: {
 )
 
 /**
- * When another model is asked, and what happens to a stream then. `when` is by default `LlmError.isFallbackable`.
+ * When another model is asked, and what happens to a stream then. `when` has a rule for a tag, or one for all errors; see
+ * `Fallback` for what holds where it has none.
  *
  * @since 0.1.0
  * @category options
  */
 export interface FallbackOptions extends ReplayOptions {
-  readonly when?: (error: LlmError.LlmError) => boolean
+  readonly when?: Fallback.When | undefined
 }
 
 /**
- * Asks another model when this one fails with an error that another target may mend: by default
- * `LlmError.isFallbackable`, or `when`. A stream goes over only until its first content, unless `mode` says otherwise.
+ * Asks another model when this one fails with an error that another target may mend, and the other can do what the request
+ * needs (`Fallback`). A stream goes over only until its first content, unless `mode` says otherwise.
+ *
+ * A fallback to the same provider and key group draws on its `RetryBudget`, as a retry would.
  *
  * @since 0.1.0
  * @category combinators
@@ -239,17 +256,79 @@ export const orElse: {
 } = dual(
   (args) => isChatModel(args[1]),
   (self: ChatModel, that: ChatModel, options?: FallbackOptions): ChatModel => {
-    const mayMend = options?.when ?? LlmError.isFallbackable
-    const when = (request: Chat.Request) => (error: LlmError.LlmError) => mayRepeat(request, error) && mayMend(error)
+    const from = self[TypeId]
+    const to = that[TypeId]
+    const mode = options?.mode ?? "strict"
+    const handover = (request: Chat.Request, purse: RetryBudget.Purse) => (error: LlmError.LlmError) => {
+      const targets = { from: from.targets, to: to.targets }
+      const decision = Fallback.decide(options?.when ?? {}, error, request, targets)
+      if (decision._tag === "Leave") return Effect.zipRight(declined(decision, that.name), Effect.fail(error))
+      const again = groupIn(from, error) === Attempt.groupOf(to.targets[0])
+      return Effect.flatMap(again ? purse.draw(error) : Effect.succeed(true), (drawn) =>
+        drawn
+          ? Effect.map(Resilience.fallingBack(error, decision.reason), (fallback) => ({ fallback, again }))
+          : Effect.zipRight(declined({ reason: `${error._tag}: no retry budget left` }, that.name), Effect.fail(error))
+      )
+    }
+    const inContext = ({ again, fallback }: Handover) => {
+      const added = Context.make(Attempt.Fallback, fallback)
+      return again ? Context.add(added, Attempt.Extra, { reason: "again" }) : added
+    }
     return compose({
       name: `${self.name} | ${that.name}`,
       generate: (request) =>
-        Resilience.orElse(self.generate(request), () => that.generate(request), { when: when(request) }),
-      source: (request) => Replay.orElse(self[TypeId], that[TypeId], request, when(request), options?.mode ?? "strict"),
-      about: either(self[TypeId], that[TypeId])
+        skipping(from, to, request, {
+          skip: Effect.suspend(() => that.generate(request)),
+          ask: Effect.catchAll(self.generate(request), (error) => {
+            const purse = RetryBudget.purse((error) => groupIn(from, error))
+            return Effect.flatMap(handover(request, purse)(error), (handed) =>
+              Effect.tap(Effect.provide(that.generate(request), inContext(handed)), purse.answered)
+            )
+          })
+        }),
+      source: (request) => {
+        const purse = RetryBudget.purse((error) => groupIn(from, error))
+        const next = (error: LlmError.LlmError) =>
+          Effect.map(handover(request, purse)(error), (handed) => (source: ChatStream.Source) => {
+            const services = inContext(handed)
+            const provided = Effect.mapInputContext(source, (context: Context.Context<Scope.Scope>) =>
+              Context.merge(context, services)
+            )
+            return Replay.answering(provided, purse)
+          })
+        return skipping(from, to, request, {
+          skip: to.open(request),
+          ask: Replay.orElse(from, to, request, next, mode)
+        })
+      },
+      about: either(from, to)
     })
   }
 )
+
+interface Handover {
+  readonly fallback: { readonly from: string; readonly reason: string }
+  readonly again: boolean
+}
+
+/** Who is left alone, and why: of interest where somebody wonders. */
+const declined = (decision: { readonly reason: string }, name: string): Effect.Effect<void> =>
+  Effect.logDebug(`not falling back to ${name}: ${decision.reason}`)
+
+/** A model that is itself a fallback is passed over where it is known that it cannot do what is asked, and the next can. */
+const skipping = <A, E, R>(
+  self: About,
+  that: About,
+  request: Chat.Request,
+  options: { readonly ask: Effect.Effect<A, E, R>; readonly skip: Effect.Effect<A, E, R> }
+): Effect.Effect<A, E, R> =>
+  Effect.withFiberRuntime((fiber) =>
+    Call.peek(fiber.currentContext, Attempt.Fallback) !== undefined &&
+    Fallback.cannot(self.targets, request) !== undefined &&
+    Fallback.cannot(that.targets, request) === undefined
+      ? options.skip
+      : options.ask
+  )
 
 /**
  * The same model under another name, for logs, spans and records.
@@ -271,9 +350,12 @@ export const named: {
     })
 )
 
-const isAt =
-  (error: LlmError.LlmError) =>
-  (target: Attempt.Target): boolean =>
-    target.provider === error.provider && (error.model === undefined || target.model === error.model)
+/** Who shares a retry budget with the target that failed. */
+const groupIn = ({ targets }: About, error: LlmError.LlmError): string =>
+  Attempt.groupOf(
+    targets.find(
+      ({ model, provider }) => provider === error.provider && (error.model === undefined || model === error.model)
+    ) ?? targets[0]
+  )
 
 const namedBy = (model: ChatModel): Resilience.Named => ({ provider: model.name })

@@ -17,6 +17,7 @@ import * as Attempt from "../calls/Attempt.js"
 import * as Call from "../calls/Call.js"
 import { targetName } from "../calls/CallRecord.js"
 import * as LlmError from "../errors/LlmError.js"
+import * as Capabilities from "./Capabilities.js"
 import type * as Chat from "./Chat.js"
 import * as ChatStream from "./ChatStream.js"
 import * as Continuation from "./Continuation.js"
@@ -34,6 +35,16 @@ export const TypeId: unique symbol = Symbol.for("steadfast/ChatModel")
 export type TypeId = typeof TypeId
 
 /**
+ * A target of attempts, and what it can do.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Target extends Attempt.Target {
+  readonly capabilities: Capabilities.Capabilities
+}
+
+/**
  * What is known of a model without asking it.
  *
  * - `continuation`: how it is asked to go on after a cut, if it can be.
@@ -45,7 +56,7 @@ export type TypeId = typeof TypeId
  */
 export interface About {
   readonly continuation: Continuation.Method | undefined
-  readonly targets: readonly [Attempt.Target, ...ReadonlyArray<Attempt.Target>]
+  readonly targets: readonly [Target, ...ReadonlyArray<Target>]
   readonly readyAt: () => number
 }
 
@@ -154,8 +165,9 @@ export const compose = (parts: Parts, attributes: Record<string, unknown> = {}):
 
 /**
  * How a leaf asks its target. `open` is the form that the providers of this library use for streams; `continuation` is how
- * the model is asked to go on after a cut, by default what `Continuation.methodOf` knows of it; `shown` scrubs what the
- * provider says of itself before it gets into spans and records.
+ * the model is asked to go on after a cut, by default what `Continuation.methodOf` knows of it; `capabilities` is what its
+ * user says of it, over what `Capabilities.known` does; `shown` scrubs what the provider says of itself before it gets into
+ * spans and records.
  *
  * @since 0.1.0
  * @category models
@@ -167,6 +179,7 @@ export interface Leaf extends Attempt.Target {
   ) => Effect.Effect<Chat.Response, LlmError.LlmError>
   readonly open: (request: Chat.Request, attempt: Attempt.Attempt) => ChatStream.Source
   readonly continuation?: Continuation.Method | undefined
+  readonly capabilities?: Capabilities.Capabilities | undefined
   readonly shown?: ((text: string) => string) | undefined
 }
 
@@ -183,6 +196,8 @@ export const fromLeaf = (leaf: Leaf): ChatModel => {
     key: leaf.key,
     group: leaf.group
   }
+  const known = Capabilities.known(target)
+  const capabilities = leaf.capabilities === undefined ? known : Capabilities.merge(known, leaf.capabilities)
   const shown = leaf.shown ?? identity
   const answered = (answer: { readonly id?: string | undefined; readonly model: string }) => ({
     responseId: answer.id === undefined ? undefined : shown(answer.id),
@@ -216,7 +231,7 @@ export const fromLeaf = (leaf: Leaf): ChatModel => {
       },
       about: {
         continuation: leaf.continuation ?? Continuation.methodOf(target),
-        targets: [target],
+        targets: [{ ...target, capabilities }],
         readyAt: () => 0
       }
     },

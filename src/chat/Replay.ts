@@ -24,8 +24,7 @@ import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
-import * as Attempt from "../calls/Attempt.js"
-import * as Resilience from "../calls/Resilience.js"
+import type * as Resilience from "../calls/Resilience.js"
 import type { LlmError } from "../errors/LlmError.js"
 import * as RetryBudget from "../policies/RetryBudget.js"
 import { announced } from "../policies/RetryDecision.js"
@@ -314,8 +313,12 @@ const replaying = (options: Options): ChatStream.Source =>
     return Effect.as(open(options.first.open(options.request)), step)
   })
 
-/** What was drawn for an attempt is given back with its first content. */
-const answering = (source: ChatStream.Source, purse: RetryBudget.Purse | undefined): ChatStream.Source =>
+/**
+ * What was drawn for an attempt is given back with its first content.
+ *
+ * @internal
+ */
+export const answering = (source: ChatStream.Source, purse: RetryBudget.Purse | undefined): ChatStream.Source =>
   purse === undefined ? source : Effect.map(source, Effect.tap(purse.answered))
 
 /**
@@ -359,7 +362,7 @@ export const retry = <Out>(
   })
 
 /**
- * Asks another candidate, once, where `when` allows it.
+ * Asks another candidate, once, where `next` allows it: it fails, with an error, where it does not.
  *
  * @since 0.1.0
  * @category combinators
@@ -368,7 +371,7 @@ export const orElse = (
   candidate: Candidate,
   that: Candidate,
   request: Chat.Request,
-  when: (error: LlmError) => boolean,
+  next: (error: LlmError) => Effect.Effect<(source: ChatStream.Source) => ChatStream.Source, LlmError>,
   mode: Mode
 ): ChatStream.Source =>
   Effect.suspend(() => {
@@ -379,12 +382,9 @@ export const orElse = (
       first: candidate,
       following: that,
       next: (error) => {
-        if (used || !when(error)) return Effect.fail(error)
+        if (used) return Effect.fail(error)
         used = true
-        return Effect.map(Resilience.fallingBack(error), (fallback) => ({
-          candidate: that,
-          within: (source: ChatStream.Source) => ChatStream.provided(source, Attempt.Fallback, fallback)
-        }))
+        return Effect.map(next(error), (within) => ({ candidate: that, within }))
       }
     })
   })

@@ -30,6 +30,7 @@ import * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type * as Attempt from "../calls/Attempt.js"
+import type * as Capabilities from "../chat/Capabilities.js"
 import type * as Chat from "../chat/Chat.js"
 import * as ChatModel from "../chat/ChatModel.js"
 import type * as ChatStream from "../chat/ChatStream.js"
@@ -52,6 +53,7 @@ export interface Endpoint extends Attempt.Target {
   readonly headers: Readonly<Record<string, string>>
   readonly secrets: ReadonlyArray<string>
   readonly traceHeaders?: boolean | undefined
+  readonly capabilities?: Capabilities.Capabilities | undefined
 }
 
 /**
@@ -236,8 +238,9 @@ export const model = (
       })
     )
 
-  const { group, key } = endpoint
-  return ChatModel.fromLeaf({ provider, model, key, group, generate, open, shown: (text) => scrubbed(text) })
+  const { capabilities, group, key } = endpoint
+  const shown = (text: string) => scrubbed(text)
+  return ChatModel.fromLeaf({ provider, model, key, group, capabilities, generate, open, shown })
 }
 
 /** How long the end of a body is waited for after the answer is whole. On a connection that works it is there already. */
@@ -315,6 +318,7 @@ const traced = (
  * - `baseUrl`: up to, and without, the path that is the same for all. Default: the provider's own.
  * - `headers`: sent with every request.
  * - `traceHeaders`: whether the provider is sent the trace of the attempt. Default `false`.
+ * - `capabilities`: what the model can do, over what is known of it: a fallback asks only who can do what is asked.
  * - `keyGroup`: whose key it is, where not all keys are one's own: each group has a `RetryBudget` of its own. Default: all
  *   models at the same base URL share one.
  *
@@ -328,6 +332,7 @@ export interface Options {
   readonly baseUrl?: string | undefined
   readonly headers?: Readonly<Record<string, string>> | undefined
   readonly traceHeaders?: boolean | undefined
+  readonly capabilities?: Capabilities.Capabilities | undefined
   readonly keyGroup?: string | undefined
 }
 
@@ -376,7 +381,8 @@ export const make = (
       url: (streaming) => place.url(baseUrl, streaming),
       headers: { ...place.headers, ...(key === undefined ? {} : place.auth(key)), ...options.headers },
       secrets: key === undefined ? [] : [key],
-      traceHeaders: options.traceHeaders
+      traceHeaders: options.traceHeaders,
+      capabilities: options.capabilities
     }
     return model(client, endpoint, format)
   })

@@ -1,0 +1,179 @@
+/**
+ * Whether another target is asked after an error, and why. Nothing here needs a runtime.
+ *
+ * {@link decide} asks four questions, in this order: may the request be run again at all; does a rule, or else the error
+ * itself, or else its class, send it elsewhere; can a target do what the request needs; and, where a prompt was too
+ * long, does it have a larger window. Rules are by tag ({@link Rules}); by default what `LlmError.isFallbackable` says
+ * holds, `ContextLengthExceeded` goes only to a larger window, and `ContentFiltered` nowhere.
+ *
+ * Gotchas: a rule has the last word over the error, but not over what a target cannot do. Of several targets behind one
+ * composition one must be able to do everything; {@link cannot} is for whoever chooses among them.
+ *
+ * @example
+ * import { Chat, Fallback, LlmError } from "effect-steadfast"
+ *
+ * const error = new LlmError.ContextLengthExceeded({
+ *   provider: "openai",
+ *   model: "gpt-4o",
+ *   message: "too long",
+ *   status: 400,
+ *   delivery: "rejected"
+ * })
+ * const decision = Fallback.decide({}, error, Chat.prompt("Hello"), {
+ *   from: [{ provider: "openai", model: "gpt-4o", capabilities: { contextWindow: 128_000 } }],
+ *   to: [{ provider: "anthropic", model: "claude-sonnet-4-6", capabilities: { contextWindow: 1_000_000 } }]
+ * })
+ * // Take: "ContextLengthExceeded: anthropic/claude-sonnet-4-6 takes 1000000 tokens, openai/gpt-4o 128000"
+ *
+ * @since 0.2.0
+ */
+import { targetName } from "../calls/CallRecord.js"
+import * as LlmError from "../errors/LlmError.js"
+import * as Capabilities from "./Capabilities.js"
+import type * as Chat from "./Chat.js"
+
+/**
+ * A target as errors name it, and what it can do.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Target {
+  readonly provider: string
+  readonly model: string
+  readonly capabilities: Capabilities.Capabilities
+}
+
+/**
+ * What is done about the errors of a tag.
+ *
+ * - `true`, `false`: another target is asked, or is not.
+ * - `"larger-window"`: it is asked if its window is larger than that of the target that failed, or either is not known.
+ * - a function: by the error.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export type Rules = {
+  readonly [K in LlmError.Tag]?:
+    | boolean
+    | ((error: Extract<LlmError.LlmError, { readonly _tag: K }>) => boolean)
+    | (K extends "ContextLengthExceeded" ? "larger-window" : never)
+    | undefined
+}
+
+/**
+ * Rules by tag, or one for all errors.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export type When = Rules | ((error: LlmError.LlmError) => boolean)
+
+/**
+ * Whether another target is asked. The reason of `Take` begins with the tag of the error.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export type Decision =
+  | { readonly _tag: "Take"; readonly reason: string }
+  | { readonly _tag: "Leave"; readonly reason: string }
+
+const take = (reason: string): Decision => ({ _tag: "Take", reason })
+
+const leave = (reason: string): Decision => ({ _tag: "Leave", reason })
+
+const ruleOf = (when: When, error: LlmError.LlmError): boolean | "larger-window" => {
+  // The rule of a tag takes the errors of that tag, which this one is.
+  const rule = (typeof when === "function" ? when : when[error._tag]) as
+    | boolean
+    | "larger-window"
+    | ((error: LlmError.LlmError) => boolean)
+    | undefined
+  if (rule !== undefined) return typeof rule === "function" ? rule(error) : rule
+  return error._tag === "ContextLengthExceeded" && error.fallbackable === undefined
+    ? "larger-window"
+    : LlmError.isFallbackable(error)
+}
+
+/**
+ * Whether the window is what was too small. A 413 or a 429 is a limit on the size of a body, or on the tokens of a minute,
+ * and what was never sent was too large for our own limits.
+ */
+const isOfWindow = (error: LlmError.LlmError): boolean =>
+  error.delivery !== "not-sent" && error.status !== 413 && error.status !== 429
+
+/** What a request needs, counted as far as the windows of these targets ask for it. */
+const needsOf = (request: Chat.Request, targets: ReadonlyArray<Target>): Capabilities.Needs => {
+  let smallest = Number.POSITIVE_INFINITY
+  for (const { capabilities } of targets) smallest = Math.min(smallest, capabilities.contextWindow ?? smallest)
+  return Capabilities.needs(request, smallest)
+}
+
+const refusals = (targets: ReadonlyArray<Target>, needs: Capabilities.Needs): string | undefined => {
+  const words: Array<string> = []
+  for (const target of targets) {
+    const lacking = Capabilities.lacking(target.capabilities, needs)
+    if (lacking.length === 0) return undefined
+    words.push(`${targetName(target)} cannot: ${lacking.join(", ")}`)
+  }
+  return words.join("; ")
+}
+
+/**
+ * Why none of these targets can do what a request needs; `undefined` where one can, or may.
+ *
+ * @since 0.2.0
+ * @category combinators
+ */
+export const cannot = (targets: ReadonlyArray<Target>, request: Chat.Request): string | undefined =>
+  refusals(targets, needsOf(request, targets))
+
+/** By the windows: which of the targets takes more than the one that failed, if one does or may. */
+const byWindow = (error: LlmError.LlmError, failed: Target | undefined, to: ReadonlyArray<Target>): Decision => {
+  const from = LlmError.targetOf(error)
+  if (!isOfWindow(error)) return take(`${error._tag}: a limit of ${from} that is not its window`)
+  const had = failed?.capabilities.contextWindow
+  const notes: Array<string> = []
+  for (const target of to) {
+    const has = target.capabilities.contextWindow
+    if (had === undefined || has === undefined) {
+      return take(`${error._tag}: the window of ${had === undefined ? from : targetName(target)} is not known`)
+    }
+    const note = `${targetName(target)} takes ${has} tokens, ${from} ${had}`
+    if (has > had) return take(`${error._tag}: ${note}`)
+    notes.push(note)
+  }
+  return leave(`${error._tag}: ${notes.join("; ")}`)
+}
+
+/**
+ * Decides after an error whether one of the targets in `to` is asked. `from` are the targets of the model that failed:
+ * the error tells which of them did.
+ *
+ * @since 0.2.0
+ * @category combinators
+ */
+export const decide = (
+  when: When,
+  error: LlmError.LlmError,
+  request: Chat.Request,
+  targets: { readonly from: ReadonlyArray<Target>; readonly to: ReadonlyArray<Target> }
+): Decision => {
+  if (request.idempotent === false && error.delivery === "unknown") {
+    return leave(`${error._tag}: the request may have been run, and must not be twice`)
+  }
+  const rule = ruleOf(when, error)
+  if (rule === false) return leave(`${error._tag}: not for another target`)
+  const { from, to } = targets
+  const needs = needsOf(request, to)
+  const refused = refusals(to, needs)
+  if (refused !== undefined) return leave(refused)
+  if (rule === true) return take(error._tag)
+  return byWindow(
+    error,
+    from.find(({ model, provider }) => provider === error.provider && model === error.model),
+    to.filter(({ capabilities }) => Capabilities.lacking(capabilities, needs).length === 0)
+  )
+}

@@ -122,8 +122,10 @@ const maxTimeout = 2 ** 31 - 1
 /**
  * Calls `onFire` when the clock says so, and answers with the way to call it off. On the live clock it is a plain timer,
  * which costs 1 µs where a sleeping fiber costs 16 µs (effect 3.22, Node 20); any other clock is slept on in a fiber.
+ *
+ * @internal
  */
-const startTimer = (
+export const startTimer = (
   fiber: Fiber.RuntimeFiber<unknown, unknown>,
   runtime: Runtime.Runtime<never>,
   millis: number,

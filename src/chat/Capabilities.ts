@@ -18,7 +18,7 @@
  * })
  * const request = Chat.prompt("Hello", { maxTokens: 10_000 })
  * const words = Capabilities.lacking(local, Capabilities.needs(request))
- * // ["a context window of 10001 tokens (has 8192)"]
+ * // ["a context window of 10000 tokens (has 8192)"]
  *
  * @since 0.2.0
  */
@@ -106,16 +106,16 @@ const facts: ReadonlyArray<readonly [provider: RegExp, model: RegExp, capabiliti
   ],
   // Mistral: docs.mistral.ai/getting-started/models, and the cards of the weights at huggingface.co/mistralai.
   [/^mistral$/, named("mistral-large-2512"), { ...everything, contextWindow: 262_144 }],
-  [/^mistral$/, named("mistral-medium-250[58]"), { ...everything, contextWindow: 131_072 }],
+  [/^mistral$/, named("mistral-medium-2505"), { ...everything, contextWindow: 131_072 }],
   [/^mistral$/, named("mistral-large-2411"), { ...everything, contextWindow: 131_072, images: false }],
   [/./, /(?:^|[/.:])(?:(?:open-)?(?:mistral-(?:7b|nemo)|mixtral-8x)|codestral-\d{4})/, { images: false }],
   // DeepSeek: api-docs.deepseek.com/quick_start/pricing and api/create-chat-completion.
+  [/^deepseek$/, named("deepseek-(?:chat|reasoner)"), { tools: true, images: false, structuredOutput: "json" }],
   [
     /^deepseek$/,
-    named("deepseek-(?:chat|reasoner|v4-flash|v4-pro)"),
-    { tools: true, images: false, structuredOutput: "json" }
+    named("deepseek-v4-(?:flash|pro)"),
+    { tools: true, images: false, contextWindow: 1_048_576, maxOutputTokens: 393_216 }
   ],
-  [/^deepseek$/, named("deepseek-v4-(?:flash|pro)"), { contextWindow: 1_048_576, maxOutputTokens: 393_216 }],
   [/./, /(?:^|[/.:])deepseek-(?:v3|r1)/, { images: false }],
   // xAI: docs.x.ai/developers/models. Older names are aliases there, of whatever model is new.
   [/^xai$/, named("grok-4\\.3"), { ...everything, contextWindow: 1_000_000 }],

@@ -94,6 +94,18 @@ export {
    */
   TypeId
 } from "./Model.js"
+export {
+  /**
+   * @since 0.2.0
+   * @category combinators
+   */
+  breaker,
+  /**
+   * @since 0.2.0
+   * @category getters
+   */
+  keyOf
+} from "./Traffic.js"
 
 // -----------------------------------------------------------------------------
 // layers
@@ -262,12 +274,16 @@ export const orElse: {
     const handover = (request: Chat.Request, purse: RetryBudget.Purse) => (error: LlmError.LlmError) => {
       const targets = { from: from.targets, to: to.targets }
       const decision = Fallback.decide(options?.when ?? {}, error, request, targets)
-      if (decision._tag === "Leave") return Effect.zipRight(declined(decision, that.name), Effect.fail(error))
+      if (decision._tag === "Leave") {
+        return decision.unable
+          ? Effect.zipRight(declined(decision.reason, that.name), Effect.fail(error))
+          : Effect.fail(error)
+      }
       const again = groupIn(from, error) === Attempt.groupOf(to.targets[0])
       return Effect.flatMap(again ? purse.draw(error) : Effect.succeed(true), (drawn) =>
         drawn
           ? Effect.map(Resilience.fallingBack(error, decision.reason), (fallback) => ({ fallback, again }))
-          : Effect.zipRight(declined({ reason: `${error._tag}: no retry budget left` }, that.name), Effect.fail(error))
+          : Effect.zipRight(declined(`${error._tag}: no retry budget left`, that.name), Effect.fail(error))
       )
     }
     const inContext = ({ again, fallback }: Handover) => {
@@ -311,9 +327,9 @@ interface Handover {
   readonly again: boolean
 }
 
-/** Who is left alone, and why: of interest where somebody wonders. */
-const declined = (decision: { readonly reason: string }, name: string): Effect.Effect<void> =>
-  Effect.logDebug(`not falling back to ${name}: ${decision.reason}`)
+/** A fallback that was wanted and is not made explains a call that failed. */
+const declined = (reason: string, name: string): Effect.Effect<void> =>
+  Effect.logWarning(`not falling back to ${name}: ${reason}`)
 
 /** A model that is itself a fallback is passed over where it is known that it cannot do what is asked, and the next can. */
 const skipping = <A, E, R>(

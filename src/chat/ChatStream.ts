@@ -246,6 +246,77 @@ export const evidenced = <O extends Call.Opened>(
   })
 
 /**
+ * How a stream ended, for whoever let it in: with the last usage that it told.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Ended {
+  readonly exit: Exit.Exit<void, LlmError>
+  readonly usage: Chat.Usage | undefined
+}
+
+/**
+ * Lets a stream in with its first pull, which is when its request is sent, and tells its end exactly once: `enter` answers
+ * with who is to be told. A reader that leaves before is an interruption; one that never pulled never entered.
+ *
+ * @since 0.2.0
+ * @category combinators
+ */
+export const guarded = (
+  source: Source,
+  enter: (told: (leave: (ended: Ended) => Effect.Effect<void>) => void) => Effect.Effect<void, LlmError>
+): Source =>
+  Effect.flatMap(Effect.scope, (scope) => {
+    let leave: ((ended: Ended) => Effect.Effect<void>) | undefined
+    let usage: Chat.Usage | undefined
+    let entered = false
+    const end = (exit: Exit.Exit<void, LlmError>): Effect.Effect<void> => {
+      const told = leave
+      leave = undefined
+      return told === undefined ? Effect.void : told({ exit, usage })
+    }
+    const watched = (pull: Pull): Pull =>
+      Effect.matchCauseEffect(pull, {
+        onSuccess: (chunk) => {
+          let finished = false
+          for (const event of chunk) {
+            if (event._tag === "Usage") usage = event.usage
+            else if (event._tag === "Finish") finished = true
+          }
+          return finished && leave !== undefined ? Effect.as(end(Exit.void), chunk) : Effect.succeed(chunk)
+        },
+        onFailure: (cause) => {
+          const failure = Cause.flipCauseOption(cause)
+          const exit = failure._tag === "Some" ? Exit.failCause(failure.value) : Exit.void
+          return Effect.zipRight(end(exit), Effect.failCause(cause))
+        }
+      })
+    return Effect.zipRight(
+      Scope.addFinalizer(
+        scope,
+        Effect.suspend(() => end(Exit.interrupt(FiberId.none)))
+      ),
+      Effect.map(source, (pull) => {
+        const next = watched(pull)
+        const first = Effect.zipRight(
+          Effect.mapError(
+            Effect.suspend(() => {
+              entered = true
+              return enter((told) => {
+                leave = told
+              })
+            }),
+            Option.some
+          ),
+          next
+        )
+        return Effect.suspend(() => (entered ? next : first))
+      })
+    )
+  })
+
+/**
  * Holds back what comes before the first content, so that a stream which fails before it can be replayed and nobody
  * notices.
  *

@@ -71,18 +71,19 @@ export type Rules = {
 export type When = Rules | ((error: LlmError.LlmError) => boolean)
 
 /**
- * Whether another target is asked. The reason of `Take` begins with the tag of the error.
+ * Whether another target is asked. The reason of `Take` begins with the tag of the error; `unable` says that it would have
+ * been asked, but cannot do what the request needs.
  *
  * @since 0.2.0
  * @category models
  */
 export type Decision =
   | { readonly _tag: "Take"; readonly reason: string }
-  | { readonly _tag: "Leave"; readonly reason: string }
+  | { readonly _tag: "Leave"; readonly reason: string; readonly unable: boolean }
 
 const take = (reason: string): Decision => ({ _tag: "Take", reason })
 
-const leave = (reason: string): Decision => ({ _tag: "Leave", reason })
+const leave = (reason: string, unable = false): Decision => ({ _tag: "Leave", reason, unable })
 
 const ruleOf = (when: When, error: LlmError.LlmError): boolean | "larger-window" => {
   // The rule of a tag takes the errors of that tag, which this one is.
@@ -145,7 +146,7 @@ const byWindow = (error: LlmError.LlmError, failed: Target | undefined, to: Read
     if (has > had) return take(`${error._tag}: ${note}`)
     notes.push(note)
   }
-  return leave(`${error._tag}: ${notes.join("; ")}`)
+  return leave(`${error._tag}: ${notes.join("; ")}`, true)
 }
 
 /**
@@ -169,7 +170,7 @@ export const decide = (
   const { from, to } = targets
   const needs = needsOf(request, to)
   const refused = refusals(to, needs)
-  if (refused !== undefined) return leave(refused)
+  if (refused !== undefined) return leave(refused, true)
   if (rule === true) return take(error._tag)
   return byWindow(
     error,

@@ -21,6 +21,7 @@ import * as Capabilities from "./Capabilities.js"
 import type * as Chat from "./Chat.js"
 import * as ChatStream from "./ChatStream.js"
 import * as Continuation from "./Continuation.js"
+import * as Spending from "./Spending.js"
 
 /**
  * @since 0.1.0
@@ -211,23 +212,25 @@ export const fromLeaf = (leaf: Leaf): ChatModel => {
     {
       name: targetName(target),
       generate: (request) => {
-        const once = Attempt.run(target, (attempt) =>
-          Effect.map(leaf.generate(request, attempt), (response) => {
-            attempt.note({ ...answered(response), usage: response.usage })
-            return response
-          })
-        )
-        return careful(request, once)
+        const once = (request: Chat.Request) =>
+          Attempt.run(target, (attempt) =>
+            Effect.map(leaf.generate(request, attempt), (response) => {
+              attempt.note({ ...answered(response), usage: response.usage })
+              return response
+            })
+          )
+        return careful(request, Spending.attempt(target, request, once))
       },
       source: (request) => {
-        const once = ChatStream.held(
-          ChatStream.evidenced(
-            (fiber) => Attempt.open(fiber, target),
-            ({ attempt }) => leaf.open(request, attempt),
-            noteEvent
+        const once = (request: Chat.Request) =>
+          ChatStream.held(
+            ChatStream.evidenced(
+              (fiber) => Attempt.open(fiber, target),
+              ({ attempt }) => leaf.open(request, attempt),
+              noteEvent
+            )
           )
-        )
-        return carefulSource(request, once)
+        return carefulSource(request, Spending.source(target, request, once))
       },
       about: {
         continuation: leaf.continuation ?? Continuation.methodOf(target),

@@ -1,0 +1,128 @@
+/**
+ * Where the circuits of a breaker are kept: in its memory, or in a store shared by processes.
+ *
+ * @since 0.2.0
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import { type Circuit, isForgotten } from "./CircuitState.js"
+
+/**
+ * Where circuits are kept, if not in the memory of the breaker.
+ *
+ * `modify` replaces the circuit of a key in one step. `f` is pure and may be run more than once, so compare-and-swap
+ * will do; it gets and gives `undefined` where there is nothing to keep, and gives the circuit it got where there is
+ * nothing to write. A circuit is plain JSON; from its `keepUntil` on, in epoch milliseconds, it may be dropped. The
+ * clocks of the processes have to agree to within a fraction of the open times.
+ *
+ * A store has no error to fail with. Where it dies, the call runs, its outcome is not recorded, and a warning is
+ * logged. It is not interrupted, so it has to bound its own time.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface CircuitBreakerStore {
+  readonly modify: <A>(
+    key: string,
+    f: (circuit: Circuit | undefined) => readonly [A, Circuit | undefined]
+  ) => Effect.Effect<A>
+}
+
+/**
+ * The store that `CircuitBreaker.make` takes where there is one. Without it each breaker keeps its circuits for itself,
+ * in memory, for an hour after their last use.
+ *
+ * @since 0.2.0
+ * @category context
+ */
+export const CircuitBreakerStore: Context.Tag<CircuitBreakerStore, CircuitBreakerStore> =
+  Context.GenericTag<CircuitBreakerStore>("steadfast/CircuitBreakerStore")
+
+/**
+ * A store as a breaker uses it: what follows a change is part of it, so that one in memory costs no step of the
+ * runtime. `lost` follows instead where the store died; `peek` is what was seen last of a circuit that is not closed.
+ *
+ * @internal
+ */
+export interface Circuits {
+  readonly peek: (key: string) => Circuit | undefined
+  readonly modify: <A, B, E, R>(
+    key: string,
+    now: number,
+    f: (circuit: Circuit | undefined) => readonly [A, Circuit | undefined],
+    then: (answer: A) => Effect.Effect<B, E, R>,
+    lost: () => Effect.Effect<B, E, R>
+  ) => Effect.Effect<B, E, R>
+}
+
+/** Often enough that what is forgotten takes no room, and seldom enough that looking for it takes no time. */
+const sweepMillis = 60_000
+
+/** Circuits by key, without those that may be forgotten. */
+const makeMemory = () => {
+  const circuits = new Map<string, Circuit>()
+  let sweptAt = Number.NEGATIVE_INFINITY
+  return {
+    get: (key: string): Circuit | undefined => circuits.get(key),
+    set: (key: string, circuit: Circuit | undefined, now: number): void => {
+      if (circuit === undefined) circuits.delete(key)
+      else circuits.set(key, circuit)
+      if (now - sweptAt < sweepMillis) return
+      sweptAt = now
+      for (const [known, kept] of circuits) if (isForgotten(kept, now)) circuits.delete(known)
+    },
+    size: (): number => circuits.size
+  }
+}
+
+/**
+ * Circuits in memory: each change is made at once, in the step of the runtime that asks for it.
+ *
+ * @internal
+ */
+export const inMemory = (): Circuits & { readonly size: () => number } => {
+  const memory = makeMemory()
+  return {
+    size: memory.size,
+    peek: memory.get,
+    modify: (key, now, f, then) => {
+      const before = memory.get(key)
+      const [answer, next] = f(before)
+      if (next !== before) memory.set(key, next, now)
+      return then(answer)
+    }
+  }
+}
+
+/**
+ * Circuits in a store, and what this process saw of those that are not closed.
+ *
+ * @internal
+ */
+export const inStore = (store: CircuitBreakerStore): Circuits => {
+  const seen = makeMemory()
+  return {
+    peek: seen.get,
+    modify: (key, now, f, then, lost) => {
+      const change = Effect.suspend(() =>
+        store.modify(key, (before) => {
+          const [answer, next] = f(before)
+          return [{ answer, next }, next]
+        })
+      )
+      return Effect.matchCauseEffect(change, {
+        onFailure: (cause) =>
+          Effect.zipRight(
+            Effect.annotateLogs(Effect.logWarning("the circuit breaker's store died, going on without it", cause), {
+              circuit: key
+            }),
+            lost()
+          ),
+        onSuccess: ({ answer, next }) => {
+          seen.set(key, next?._tag === "Closed" ? undefined : next, now)
+          return then(answer)
+        }
+      })
+    }
+  }
+}

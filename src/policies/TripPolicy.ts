@@ -1,0 +1,135 @@
+/**
+ * When a closed circuit opens: what {@link CircuitBreaker} counts, and when it is enough.
+ *
+ * Made for the rates at which LLMs are called. A breaker of the web waits for twenty calls in ten seconds, and at one
+ * call a second or less it never opens. {@link consecutive} needs no rate at all. {@link rate} forgets by time rather
+ * than by number, and asks what the ratio is *at least*: two failures in three calls may be chance, fifteen in twenty
+ * are not.
+ *
+ * @since 0.2.0
+ */
+import * as Duration from "effect/Duration"
+
+/**
+ * When a closed circuit opens. `halfLife` is in milliseconds.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export type TripPolicy =
+  | { readonly _tag: "Consecutive"; readonly failures: number }
+  | { readonly _tag: "Rate"; readonly threshold: number; readonly minimum: number; readonly halfLife: number }
+
+/**
+ * Opens after so many failures in a row, in the order in which they end. Only a success breaks the row.
+ *
+ * Throws a `RangeError` unless `failures` is a whole number from 1 on.
+ *
+ * @since 0.2.0
+ * @category trip policies
+ */
+export const consecutive = (failures: number): TripPolicy => {
+  if (!Number.isInteger(failures) || failures < 1) {
+    throw new RangeError(`CircuitBreaker.consecutive: failures: found ${failures}, expected a whole number from 1 on`)
+  }
+  return { _tag: "Consecutive", failures }
+}
+
+/**
+ * Opens when more than `threshold` of the calls fail, as far as can be told from those there were: the lower end of a
+ * 95 % Wilson interval has to be above it.
+ *
+ * - `threshold`: from 0 to below 1. Default 0.5.
+ * - `minimum`: with fewer outcomes it never opens, 1 or more; older ones count in part. Default 5.
+ * - `halfLife`: after this time an outcome counts half. Default 60 seconds, so that five calls in two minutes are
+ *   enough.
+ *
+ * Throws a `RangeError` that names the option, what was found and what was expected.
+ *
+ * @since 0.2.0
+ * @category trip policies
+ */
+export const rate = (
+  options: {
+    readonly threshold?: number | undefined
+    readonly minimum?: number | undefined
+    readonly halfLife?: Duration.DurationInput | undefined
+  } = {}
+): TripPolicy => {
+  const { minimum = 5, threshold = 0.5 } = options
+  const halfLife = Duration.toMillis(options.halfLife ?? "60 seconds")
+  const wrong = (option: string, found: unknown, expected: string) =>
+    new RangeError(`CircuitBreaker.rate: ${option}: found ${found}, expected ${expected}`)
+  if (!(threshold >= 0 && threshold < 1)) throw wrong("threshold", threshold, "a number from 0 to below 1")
+  if (!(minimum >= 1 && minimum <= 1e6)) throw wrong("minimum", minimum, "a number from 1 to 1000000")
+  if (!(halfLife > 0 && Number.isFinite(halfLife))) throw wrong("halfLife", `${halfLife} ms`, "a finite time above 0")
+  return { _tag: "Rate", threshold, minimum, halfLife }
+}
+
+/**
+ * What a closed circuit has seen: failures in a row, and for each rate policy, in their order, its outcomes and the
+ * failures among them as they counted at the time `at`.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Seen {
+  readonly streak: number
+  readonly tallies: ReadonlyArray<Tally>
+  readonly at: number
+}
+
+interface Tally {
+  readonly total: number
+  readonly failures: number
+}
+
+const noTally: Tally = { total: 0, failures: 0 }
+
+/**
+ * Nothing yet.
+ *
+ * @internal
+ */
+export const nothing = (now: number): Seen => ({ streak: 0, tallies: [], at: now })
+
+/**
+ * One outcome more.
+ *
+ * @internal
+ */
+export const count = (policies: ReadonlyArray<TripPolicy>, seen: Seen, failed: boolean, now: number): Seen => {
+  const age = Math.max(0, now - seen.at)
+  const tallies: Array<Tally> = []
+  for (const policy of policies) {
+    if (policy._tag !== "Rate") continue
+    const { failures, total } = seen.tallies[tallies.length] ?? noTally
+    const left = 2 ** (-age / policy.halfLife)
+    tallies.push({ total: total * left + 1, failures: failures * left + (failed ? 1 : 0) })
+  }
+  return { streak: failed ? seen.streak + 1 : 0, tallies, at: Math.max(now, seen.at) }
+}
+
+/** The quantile of the normal distribution that belongs to a two-sided interval of 95 %. */
+const z = 1.96
+
+/** What the true ratio is at least, after so few observations. */
+const wilsonLowerBound = ({ failures, total }: Tally): number => {
+  const ratio = failures / total
+  const spread = (z * z) / total
+  return (ratio + spread / 2 - Math.sqrt(spread * ratio * (1 - ratio) + (spread * spread) / 4)) / (1 + spread)
+}
+
+/**
+ * Whether it is enough for one of the policies.
+ *
+ * @internal
+ */
+export const trips = (policies: ReadonlyArray<TripPolicy>, seen: Seen): boolean => {
+  let rates = 0
+  return policies.some((policy) => {
+    if (policy._tag === "Consecutive") return seen.streak >= policy.failures
+    const tally = seen.tallies[rates++] ?? noTally
+    return tally.total >= policy.minimum && wilsonLowerBound(tally) > policy.threshold
+  })
+}

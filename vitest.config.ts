@@ -7,6 +7,10 @@ export default defineConfig({
   resolve: {
     alias: [
       {
+        find: /^effect-steadfast\/prices$/,
+        replacement: fileURLToPath(new URL("src/prices/index.ts", import.meta.url))
+      },
+      {
         find: /^effect-steadfast\/testing$/,
         replacement: fileURLToPath(new URL("src/testing/index.ts", import.meta.url))
       },

@@ -4,8 +4,9 @@ import * as call from "./call.js"
 import * as composition from "./composition.js"
 import * as retry from "./retry.js"
 import * as streams from "./streams.js"
+import * as traffic from "./traffic.js"
 
-const all = { retry, composition, call, streams }
+const all = { retry, composition, traffic, call, streams }
 const asked = process.argv.slice(2)
 
 console.log(`Node ${process.version}, ${cpus()[0]?.model ?? "unknown processor"}; medians of interleaved rounds`)

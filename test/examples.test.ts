@@ -10,10 +10,13 @@ const run = promisify(execFile)
 
 /** What each example is there to show. */
 const shows: Record<string, ReadonlyArray<string>> = {
+  "agent-budget.ts": ["all five questions answered", "limit of attempts", "limit of usd", "spent 2400 tokens"],
   "custom-schedule.ts": ["patience pays", "so does persistence"],
   "deterministic-test.ts": ["ok: 3 attempts"],
   "fallback-by-error.ts": ["served by large-window", "served by local", "nobody is asked again"],
+  "outage.ts": ["Five retries", "Steadfast", "requests for 600 calls"],
   "quickstart.ts": ["RateLimited > Overloaded > ok", "claude-haiku-4-5", "AuthError", "nobody"],
+  "rate-limits.ts": ["Retry alone", "100 of 100 jobs done", "A queue that learns it"],
   "streaming.ts": ["StreamInterrupted", "from the top", "repeated characters cut off", "Timeout"],
   "typed-errors.ts": ["check the key of openai", "top up the account", "come back in 10m", "unhandled: ModelNotFound"]
 }

@@ -58,6 +58,33 @@ import * as Replay from "./Replay.js"
 export {
   /**
    * @since 0.2.0
+   * @category options
+   */
+  type BalanceMember,
+  /**
+   * @since 0.2.0
+   * @category options
+   */
+  type BalanceOptions,
+  /**
+   * @since 0.2.0
+   * @category combinators
+   */
+  balance,
+  /**
+   * @since 0.2.0
+   * @category options
+   */
+  type PooledOptions,
+  /**
+   * @since 0.2.0
+   * @category constructors
+   */
+  pooled
+} from "./Balance.js"
+export {
+  /**
+   * @since 0.2.0
    * @category models
    */
   type About,
@@ -102,9 +129,19 @@ export {
   breaker,
   /**
    * @since 0.2.0
+   * @category combinators
+   */
+  hedge,
+  /**
+   * @since 0.2.0
    * @category getters
    */
-  keyOf
+  keyOf,
+  /**
+   * @since 0.2.0
+   * @category combinators
+   */
+  pace
 } from "./Traffic.js"
 
 // -----------------------------------------------------------------------------

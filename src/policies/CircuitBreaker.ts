@@ -164,6 +164,11 @@ export {
   rate,
   /**
    * @since 0.2.0
+   * @category trip policies
+   */
+  streak,
+  /**
+   * @since 0.2.0
    * @category models
    */
   type TripPolicy

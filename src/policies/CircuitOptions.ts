@@ -19,7 +19,7 @@ export type OpenDuration =
   | { readonly initial: Duration.DurationInput; readonly max: Duration.DurationInput }
 
 /**
- * - `tripPolicy`: what opens a closed circuit; of several, any. Default `consecutive(3)` and `rate()`.
+ * - `tripPolicy`: what opens a closed circuit; of several, any. Default `streak()` and `rate()`.
  * - `openDuration`: how long it stays open for an unhealthy target. Default 1 second, doubling to 15: LLM outages are
  *   short and many, and a probe costs one call.
  * - `deadDuration`: the same for a key that is refused or has no credit. Default 60 seconds, doubling to an hour: a
@@ -64,7 +64,7 @@ export interface Settings {
   readonly lease: number
 }
 
-const standard: ReadonlyArray<TripPolicy.TripPolicy> = [TripPolicy.consecutive(3), TripPolicy.rate()]
+const standard: ReadonlyArray<TripPolicy.TripPolicy> = [TripPolicy.streak(), TripPolicy.rate()]
 
 const wrong = (option: string, found: unknown, expected: string): RangeError =>
   new RangeError(`CircuitBreaker: ${option}: found ${found}, expected ${expected}`)

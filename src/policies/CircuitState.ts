@@ -55,6 +55,8 @@ interface Common {
   /** So many milliseconds the circuit has to stay closed until the openings for `Unhealthy` are forgotten. */
   readonly calm: number
   readonly throttledUntil: number
+  /** What was seen while it was closed. */
+  readonly seen: TripPolicy.Seen
   /** From when a store may forget the circuit, which is then as new; `null` for never. Epoch milliseconds. */
   readonly keepUntil: number | null
 }
@@ -62,7 +64,6 @@ interface Common {
 interface Closed extends Common {
   readonly _tag: "Closed"
   readonly calmAt: number
-  readonly seen: TripPolicy.Seen
 }
 
 interface Broken extends Common {
@@ -173,6 +174,7 @@ const common = (circuit: Circuit, now: number): Common => ({
   openings: circuit.openings,
   calm: circuit.calm,
   throttledUntil: circuit.throttledUntil,
+  seen: circuit.seen,
   keepUntil: now + idleMillis
 })
 
@@ -338,22 +340,31 @@ const recordProbe = (
   now: number,
   random: number
 ): Circuit => {
-  if (mayOpen(outcome)) return opened(settings, circuit, outcome, now, random)
+  const atFirst = circuit.step === 0 && admission.probe?.step === 0
+  if (outcome._tag === "Dead" || (outcome._tag === "Failure" && atFirst)) {
+    return opened(settings, circuit, outcome, now, random)
+  }
   // One whose lease was over has no place to give back, and what it found out is no less true: answers may take long.
   const others = circuit.places.filter((place) => place.id !== admission.probe?.id)
   const freed = { ...holding(circuit, others, now), throttledUntil: throttled(circuit, outcome) }
+  // Of a target that answers some fail: after an answer it is not down, and is asked one by one again.
+  if (outcome._tag === "Failure") return { ...freed, step: 0, width: widthOf(settings, 0) }
   // A step takes the success of a probe that began in it: those that ran side by side are one observation.
   if (outcome._tag !== "Success" || admission.probe?.step !== circuit.step) return freed
   const step = circuit.step + 1
-  return step < settings.ramp.length ? { ...freed, step, width: widthOf(settings, step) } : closed(circuit, now)
+  return step < settings.ramp.length
+    ? { ...freed, step, width: widthOf(settings, step) }
+    : closed(settings, circuit, now)
 }
 
 /**
  * Answers over the whole ramp prove that a key works, so that its openings are forgotten. That the target is healthy
- * they prove only for now: those are forgotten when it stayed closed as long as it was last open.
+ * they prove only for now: those are forgotten when it stayed closed as long as it was last open. How often it failed
+ * before this stays known: a target that fails often is not down whenever it does.
  */
-const closed = (circuit: HalfOpen, now: number): Closed => ({
+const closed = (settings: Settings, circuit: HalfOpen, now: number): Closed => ({
   ...fresh(after(circuit, now), now),
+  seen: TripPolicy.anew(settings.policies, circuit.seen),
   openings: { ...circuit.openings, Dead: 0 },
   calm: circuit.calm,
   throttledUntil: circuit.throttledUntil,

@@ -40,7 +40,7 @@ export const CircuitBreakerStore: Context.Tag<CircuitBreakerStore, CircuitBreake
 
 /**
  * A store as a breaker uses it: what follows a change is part of it, so that one in memory costs no step of the
- * runtime. `lost` follows instead where the store died; `peek` is what was seen last of a circuit that is not closed.
+ * runtime. `lost` follows instead where the store died; `peek` is what was seen last of a circuit.
  *
  * @internal
  */
@@ -95,7 +95,7 @@ export const inMemory = (): Circuits & { readonly size: () => number } => {
 }
 
 /**
- * Circuits in a store, and what this process saw of those that are not closed.
+ * Circuits in a store, and what this process saw of them last.
  *
  * @internal
  */
@@ -119,7 +119,7 @@ export const inStore = (store: CircuitBreakerStore): Circuits => {
             lost()
           ),
         onSuccess: ({ answer, next }) => {
-          seen.set(key, next?._tag === "Closed" ? undefined : next, now)
+          seen.set(key, next, now)
           return then(answer)
         }
       })

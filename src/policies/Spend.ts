@@ -236,8 +236,8 @@ const timeUp = (
   })
 
 /**
- * A race once a scope, not once a call: it costs 36 µs (effect 3.22). Whoever is interrupted by it can tell why. The sleep
- * can be called off even where the effect cannot.
+ * A race, which costs what `Effect.timeout` costs, but once a scope and not once a call. Whoever is interrupted by it can
+ * tell why. The sleep can be called off even where the effect cannot.
  */
 const timed = <A, E, R>(
   self: Effect.Effect<A, E, R>,

@@ -121,7 +121,7 @@ export interface Charge {
 
 const billion = 1_000_000_000
 
-/** What a product of floats may be off by, in billionths: without it 0.15 * 2 / 1e6 would be a billionth more. */
+/** What a product of floats may be off by, in billionths: without it the cost of a token at $0.1 a million would be 101, not 100. */
 const noise = 0.001
 
 const billionths = (usd: number): number => Math.ceil(usd * billion - noise)
@@ -207,7 +207,7 @@ export const admit = <L extends Ledger>(ledgers: ReadonlyArray<L>, ask: Ask): He
   const bounded = ledgers.some(({ limits }) => Math.min(limits.usd, limits.tokens) < Number.POSITIVE_INFINITY)
   if (ask.maxTokens !== undefined || !bounded) return tried(ask.maxTokens ?? ask.assumed, ask.maxTokens)
   const whole = tried(ask.assumed, ask.assumed)
-  if (whole._tag === "Held" || whole.budget === "attempts" || whole.asked === undefined) return whole
+  if (whole._tag === "Held") return whole
   let fits = Math.min(leastAnswer, ask.assumed)
   let best = tried(fits, fits)
   if (best._tag === "Refused") return best

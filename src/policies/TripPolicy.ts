@@ -2,9 +2,9 @@
  * When a closed circuit opens: what {@link CircuitBreaker} counts, and when it is enough.
  *
  * Made for the rates at which LLMs are called. A breaker of the web waits for twenty calls in ten seconds, and at one
- * call a second or less it never opens. {@link consecutive} needs no rate at all. {@link rate} forgets by time rather
- * than by number, and asks what the ratio is *at least*: two failures in three calls may be chance, fifteen in twenty
- * are not.
+ * call a second or less it never opens. {@link consecutive} and {@link streak} need no rate at all. {@link rate} forgets
+ * by time rather than by number, and asks what the ratio is *at least*: two failures in three calls may be chance,
+ * fifteen in twenty are not.
  *
  * @since 0.2.0
  */
@@ -18,6 +18,7 @@ import * as Duration from "effect/Duration"
  */
 export type TripPolicy =
   | { readonly _tag: "Consecutive"; readonly failures: number }
+  | { readonly _tag: "Streak"; readonly failures: number; readonly chance: number; readonly halfLife: number }
   | { readonly _tag: "Rate"; readonly threshold: number; readonly minimum: number; readonly halfLife: number }
 
 /**
@@ -33,6 +34,38 @@ export const consecutive = (failures: number): TripPolicy => {
     throw new RangeError(`CircuitBreaker.consecutive: failures: found ${failures}, expected a whole number from 1 on`)
   }
   return { _tag: "Consecutive", failures }
+}
+
+/**
+ * Opens after so many failures in a row, or more where failures are common: as many as would come by chance less often
+ * than `chance`, at the ratio that failed before. A target that fails one call in five has three in a row at every
+ * hundredth, is asked five times a second, and would be shut out most of the time by {@link consecutive}: simulated, one
+ * call in three succeeds, where retries alone answer all of them.
+ *
+ * - `failures`: the least that opens it, a whole number from 1 on. Default 3.
+ * - `chance`: above 0 and below 1. Default 0.0001: at five calls a second a mistake in an hour.
+ * - `halfLife`: after this time an outcome counts half. Default 60 seconds.
+ *
+ * Throws a `RangeError` that names the option, what was found and what was expected.
+ *
+ * @since 0.2.0
+ * @category trip policies
+ */
+export const streak = (
+  options: {
+    readonly failures?: number | undefined
+    readonly chance?: number | undefined
+    readonly halfLife?: Duration.DurationInput | undefined
+  } = {}
+): TripPolicy => {
+  const { chance = 1e-4, failures = 3 } = options
+  const halfLife = Duration.toMillis(options.halfLife ?? "60 seconds")
+  const wrong = (option: string, found: unknown, expected: string) =>
+    new RangeError(`CircuitBreaker.streak: ${option}: found ${found}, expected ${expected}`)
+  if (!Number.isInteger(failures) || failures < 1) throw wrong("failures", failures, "a whole number from 1 on")
+  if (!(chance > 0 && chance < 1)) throw wrong("chance", chance, "a number above 0 and below 1")
+  if (!(halfLife > 0 && Number.isFinite(halfLife))) throw wrong("halfLife", `${halfLife} ms`, "a finite time above 0")
+  return { _tag: "Streak", failures, chance, halfLife }
 }
 
 /**
@@ -67,8 +100,8 @@ export const rate = (
 }
 
 /**
- * What a closed circuit has seen: failures in a row, and for each rate policy, in their order, its outcomes and the
- * failures among them as they counted at the time `at`.
+ * What a closed circuit has seen: failures in a row, and for each policy that counts, in their order, the outcomes and the
+ * failures among them as they weighed at the time `at`. Those of a streak that is going on are not yet among its own.
  *
  * @since 0.2.0
  * @category models
@@ -102,13 +135,28 @@ export const count = (policies: ReadonlyArray<TripPolicy>, seen: Seen, failed: b
   const age = Math.max(0, now - seen.at)
   const tallies: Array<Tally> = []
   for (const policy of policies) {
-    if (policy._tag !== "Rate") continue
+    if (policy._tag === "Consecutive") continue
     const { failures, total } = seen.tallies[tallies.length] ?? noTally
     const left = 2 ** (-age / policy.halfLife)
-    tallies.push({ total: total * left + 1, failures: failures * left + (failed ? 1 : 0) })
+    const [outcomes, lost] =
+      policy._tag === "Rate" ? [1, failed ? 1 : 0] : failed ? [0, 0] : [seen.streak + 1, seen.streak]
+    tallies.push({ total: total * left + outcomes, failures: failures * left + lost })
   }
   return { streak: failed ? seen.streak + 1 : 0, tallies, at: Math.max(now, seen.at) }
 }
+
+/**
+ * What is still known when a circuit closes again: how common failures were before the streak that opened it.
+ *
+ * @internal
+ */
+export const anew = (policies: ReadonlyArray<TripPolicy>, seen: Seen): Seen => ({
+  streak: 0,
+  tallies: policies
+    .filter((policy) => policy._tag !== "Consecutive")
+    .map((policy, index) => (policy._tag === "Streak" ? (seen.tallies[index] ?? noTally) : noTally)),
+  at: seen.at
+})
 
 /** The quantile of the normal distribution that belongs to a two-sided interval of 95 %. */
 const z = 1.96
@@ -120,16 +168,21 @@ const wilsonLowerBound = ({ failures, total }: Tally): number => {
   return (ratio + spread / 2 - Math.sqrt(spread * ratio * (1 - ratio) + (spread * spread) / 4)) / (1 + spread)
 }
 
+/** So many failures in a row are less likely than that; one outcome more than there were keeps a few from being a ratio. */
+const byChance = (chance: number, { failures, total }: Tally): number =>
+  failures === 0 ? 0 : Math.log(chance) / Math.log(failures / (total + 1))
+
 /**
  * Whether it is enough for one of the policies.
  *
  * @internal
  */
 export const trips = (policies: ReadonlyArray<TripPolicy>, seen: Seen): boolean => {
-  let rates = 0
+  let counted = 0
   return policies.some((policy) => {
     if (policy._tag === "Consecutive") return seen.streak >= policy.failures
-    const tally = seen.tallies[rates++] ?? noTally
+    const tally = seen.tallies[counted++] ?? noTally
+    if (policy._tag === "Streak") return seen.streak >= Math.max(policy.failures, byChance(policy.chance, tally))
     return tally.total >= policy.minimum && wilsonLowerBound(tally) > policy.threshold
   })
 }

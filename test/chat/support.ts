@@ -53,7 +53,7 @@ export const textOf = (events: ReadonlyArray<Chat.Event>): string =>
 /**
  * Runs under `TestClock` to its end, if that comes within `time`.
  */
-export const elapse = <A, E, R>(effect: Effect.Effect<A, E, R>, time: "1 minute" | "1 hour" = "1 hour") =>
+export const elapse = <A, E, R>(effect: Effect.Effect<A, E, R>, time: "0 millis" | "1 minute" | "1 hour" = "1 hour") =>
   Effect.gen(function* () {
     const fiber = yield* Effect.fork(effect)
     yield* TestClock.adjust(time)

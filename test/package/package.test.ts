@@ -45,33 +45,44 @@ interface Manifest {
   readonly exports: Readonly<Record<string, string | Readonly<Record<string, string>>>>
   readonly dependencies?: Readonly<Record<string, string>>
   readonly peerDependencies: Readonly<Record<string, string>>
+  readonly peerDependenciesMeta: Readonly<Record<string, { readonly optional?: boolean }>>
 }
 
 const manifest = (folder: string): Manifest => JSON.parse(readFileSync(join(folder, "package.json"), "utf8"))
+
+/** What only one of the entry points needs. */
+const optional = "@pydantic/genai-prices"
+
+/** As it is installed here. */
+const exact = (name: string): string => `${name}@${manifest(join(root, "node_modules", name)).version}`
+
+const install = (...packages: ReadonlyArray<string>): Promise<string> =>
+  run(
+    project,
+    "npm",
+    ...["install", "--prefer-offline", "--no-audit", "--no-fund", "--strict-peer-deps", "--loglevel=error"],
+    ...packages
+  )
+
+const typeCheck = (config: string): Promise<string> =>
+  run(project, process.execPath, join(root, "node_modules", "typescript", "bin", "tsc"), "-p", join(project, config))
 
 beforeAll(async () => {
   project = realpathSync(mkdtempSync(join(tmpdir(), "steadfast-package-")))
   await run(root, "npm", "pack", "--silent", "--pack-destination", project)
   const tarball = readdirSync(project).find((file) => file.endsWith(".tgz"))
-  const peers = Object.keys(manifest(root).peerDependencies)
   cpSync(consumer, project, { recursive: true })
   writeFileSync(join(project, "package.json"), JSON.stringify({ name: "consumer", private: true, type: "module" }))
-  const versions = peers.map((peer) => `${peer}@${manifest(join(root, "node_modules", peer)).version}`)
-  await run(
-    project,
-    "npm",
-    ...["install", "--prefer-offline", "--no-audit", "--no-fund", "--strict-peer-deps", "--loglevel=error"],
-    ...[`./${tarball}`, ...versions]
-  )
+  await install(`./${tarball}`, exact("effect"), exact("@effect/platform"))
   installed = join(project, "node_modules", manifest(root).name)
 }, 120_000)
 
-afterAll(() => rmSync(project, { recursive: true, force: true }))
+afterAll(() => rmSync(project, { recursive: true, force: true }), 60_000)
 
 describe("the package", () => {
   it("has every entry point that it names, with its types", () => {
     const { exports } = manifest(installed)
-    assert.includeMembers(Object.keys(exports), [".", "./testing", "./package.json"])
+    assert.includeMembers(Object.keys(exports), [".", "./prices", "./testing", "./package.json"])
     for (const [entry, conditions] of Object.entries(exports)) {
       const targets = typeof conditions === "string" ? { default: conditions } : conditions
       for (const target of Object.values(targets)) {
@@ -85,11 +96,13 @@ describe("the package", () => {
   })
 
   it("is ESM without side effects, and brings nothing but itself", () => {
-    const { dependencies = {}, peerDependencies, sideEffects, type } = manifest(installed)
+    const { dependencies = {}, peerDependencies, peerDependenciesMeta, sideEffects, type } = manifest(installed)
     assert.strictEqual(type, "module")
     assert.isFalse(sideEffects)
     assert.deepStrictEqual(Object.keys(dependencies), [])
-    assert.sameMembers(Object.keys(peerDependencies), ["effect", "@effect/platform"])
+    assert.sameMembers(Object.keys(peerDependencies), ["effect", "@effect/platform", optional])
+    assert.deepStrictEqual(peerDependenciesMeta, { [optional]: { optional: true } })
+    assert.isFalse(existsSync(join(project, "node_modules", optional)), "nobody has to install price data")
   })
 
   it("holds what a user needs and no more", () => {
@@ -108,7 +121,7 @@ describe("the package", () => {
   })
 
   it("type checks in a strict NodeNext project", async () => {
-    await run(project, process.execPath, join(root, "node_modules", "typescript", "bin", "tsc"), "-p", project)
+    await typeCheck("tsconfig.json")
   }, 60_000)
 
   it("makes a call in plain Node", async () => {
@@ -129,4 +142,21 @@ describe("the package", () => {
     console.log(`root entry: ${(size / 1000).toFixed(1)} kB minified, effect and @effect/platform left out`)
     assert.isBelow(size, budget)
   })
+})
+
+describe("its price data", () => {
+  it("are asked for by name where they are not installed", async () => {
+    const failed = await run(project, process.execPath, "prices.mjs").then(
+      () => assert.fail("there are no price data"),
+      (error: Error) => error.message
+    )
+    assert.include(failed, "ERR_MODULE_NOT_FOUND")
+    assert.include(failed, optional)
+  })
+
+  it("are found, typed and used where they are", async () => {
+    await install(exact(optional))
+    await typeCheck("tsconfig.prices.json")
+    assert.strictEqual(await run(project, process.execPath, "prices.mjs"), "0.75 undefined\n")
+  }, 120_000)
 })

@@ -1,0 +1,9 @@
+import type { Group } from "../scenario.js"
+import { deadKey } from "./deadKey.js"
+import { errors } from "./errors.js"
+import { limits } from "./limits.js"
+import { outages } from "./outage.js"
+import { spend } from "./spend.js"
+import { tail } from "./tail.js"
+
+export const groups: ReadonlyArray<Group> = [limits, outages, errors, tail, deadKey, spend]

@@ -1,0 +1,83 @@
+/** What the policies of traffic add to a call that is answered at once, with few and with many keys and waiting calls. */
+import { HttpClient } from "@effect/platform"
+import { Duration, Effect, Fiber, Redacted } from "effect"
+import { Chat, ChatModel, CircuitBreaker, KeyPool, OpenAi, Pacer, RetryPolicy } from "effect-steadfast"
+import { model, request, stubClient } from "./fixtures.js"
+import { effectCase, measure, medianOf, micros, print } from "./support.js"
+
+const limits = { requests: { limit: 1e9 }, tokens: { limit: 1e12 } }
+
+const keysOf = (count: number): ReadonlyArray<Redacted.Redacted> =>
+  Array.from({ length: count }, (_, index) => Redacted.make(`sk-bench-${index}`))
+
+const leafOf = (apiKey: Redacted.Redacted): Effect.Effect<ChatModel.ChatModel> =>
+  OpenAi.make({ model, apiKey }).pipe(Effect.provideService(HttpClient.HttpClient, stubClient), Effect.orDie)
+
+/** Everything around every key: pacer, breaker, pool and budget. */
+const full = (count: number) =>
+  Effect.gen(function* () {
+    const pacer = yield* Pacer.make(limits)
+    const breaker = yield* CircuitBreaker.make()
+    const pool = yield* KeyPool.make({ keys: keysOf(count) })
+    const pooled = yield* ChatModel.pooled(pool, (apiKey) => Effect.map(leafOf(apiKey), ChatModel.pace(pacer)))
+    return pooled.pipe(ChatModel.breaker(breaker), ChatModel.retry(RetryPolicy.standard))
+  })
+
+/** A pacer with so many calls waiting for a place that is a day away, and a model that is not kept waiting by them. */
+const crowded = (leaf: ChatModel.ChatModel, waiting: number) =>
+  Effect.gen(function* () {
+    const pacer = yield* Pacer.make({ tokens: { limit: 1000, window: "1 day" }, maxQueue: 20_000 })
+    const one = Chat.prompt("word ".repeat(200), { maxTokens: 400 })
+    const queue = leaf.pipe(ChatModel.pace(pacer, { key: "crowded" }))
+    const waiters = yield* Effect.forkDaemon(
+      Effect.forEach(Array.from({ length: waiting }), () => queue.generate(one), { concurrency: "unbounded" })
+    )
+    yield* Effect.sleep(Duration.millis(200 + waiting / 5))
+    const roomy = yield* Pacer.make(limits)
+    return { queue, model: leaf.pipe(ChatModel.pace(roomy)), stop: Fiber.interrupt(waiters), pacer, one }
+  })
+
+/** A call that takes its place at the end of the queue, and leaves it. */
+const joinAndLeave = (queue: ChatModel.ChatModel, one: Chat.Request) =>
+  Effect.gen(function* () {
+    const fiber = yield* Effect.fork(queue.generate(one))
+    yield* Effect.yieldNow()
+    yield* Fiber.interrupt(fiber)
+  })
+
+export const run = async (): Promise<void> => {
+  const leaf = await Effect.runPromise(leafOf(Redacted.make("sk-bench")))
+  const pacer = await Effect.runPromise(Pacer.make(limits))
+  const breaker = await Effect.runPromise(CircuitBreaker.make())
+  const one = await Effect.runPromise(KeyPool.make({ keys: keysOf(5) }))
+  const pooled = await Effect.runPromise(ChatModel.pooled(one, leafOf))
+  const retried = leaf.pipe(ChatModel.retry(RetryPolicy.standard))
+  const untraced = (model: ChatModel.ChatModel) => Effect.withTracerEnabled(model.generate(request), false)
+  const fulls = await Promise.all([5, 10, 100, 1000, 10_000].map((count) => Effect.runPromise(full(count))))
+  const [five, ...more] = fulls as [ChatModel.ChatModel, ...Array<ChatModel.ChatModel>]
+  const measured = await measure([
+    effectCase("bare call: a leaf", untraced(leaf)),
+    effectCase("  retry and its budget", untraced(retried)),
+    effectCase("  pacer", untraced(leaf.pipe(ChatModel.pace(pacer)))),
+    effectCase("  breaker", untraced(leaf.pipe(ChatModel.breaker(breaker)))),
+    effectCase("  pool of 5 keys", untraced(pooled)),
+    effectCase("  all of them", untraced(five)),
+    ...[10, 100, 1000, 10_000].map((count, index) =>
+      effectCase(`  all of them, ${count} keys`, untraced(more[index] as ChatModel.ChatModel))
+    )
+  ])
+  print("traffic, answered at once: µs per call", measured, () => "bare call: a leaf")
+  const added = (name: string) => micros(medianOf(measured, name) - medianOf(measured, "bare call: a leaf"))
+  console.log(
+    `pacer, breaker, budget and pool add ${added("  all of them")} µs; with 10,000 keys ${added("  all of them, 10000 keys")}`
+  )
+
+  const crowds = await Promise.all([10, 100, 1000, 10_000].map((waiting) => Effect.runPromise(crowded(leaf, waiting))))
+  const queued = await measure(
+    crowds.map(({ one, queue }, index) =>
+      effectCase(`join a queue of ${10 ** (index + 1)} and leave it`, joinAndLeave(queue, one))
+    )
+  )
+  print("queues: µs per call", queued, () => "join a queue of 10 and leave it")
+  await Effect.runPromise(Effect.forEach(crowds, ({ stop }) => stop, { discard: true }))
+}

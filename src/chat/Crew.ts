@@ -1,0 +1,431 @@
+/**
+ * Several models of which each attempt is made with one: how it is chosen, what is kept of it, and who is asked after it.
+ *
+ * A {@link Crew} says who they are and what their errors mean; {@link model} makes one model of it, with everything that
+ * `ChatModel.balance` and `ChatModel.pooled` have in common. A place with a member is taken before an attempt and given
+ * back whatever its end: an answer, an error, an interruption, or a reader that leaves a stream.
+ *
+ * Gotchas: a stream takes its place with the first pull, and chooses again only until something was delivered; then it is
+ * the stream of whoever was chosen, and costs nothing here.
+ *
+ * @since 0.2.0
+ */
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as ExecutionStrategy from "effect/ExecutionStrategy"
+import * as Exit from "effect/Exit"
+import * as FiberId from "effect/FiberId"
+import * as Option from "effect/Option"
+import * as Random from "effect/Random"
+import * as Scope from "effect/Scope"
+import * as Attempt from "../calls/Attempt.js"
+import * as LlmError from "../errors/LlmError.js"
+import type * as Balancer from "../policies/Balancer.js"
+import * as CircuitBreaker from "../policies/CircuitBreaker.js"
+import * as Deadline from "../policies/Deadline.js"
+import type * as KeyPool from "../policies/KeyPool.js"
+import * as RetryBudget from "../policies/RetryBudget.js"
+import type * as Chat from "./Chat.js"
+import type * as ChatStream from "./ChatStream.js"
+import { type About, type ChatModel, compose, mayRepeat, TypeId } from "./Model.js"
+import * as Replay from "./Replay.js"
+
+// -----------------------------------------------------------------------------
+// who is asked
+// -----------------------------------------------------------------------------
+
+/**
+ * Those who can be asked, each given by its index. Times are in epoch milliseconds.
+ *
+ * - `maxWait`: how many milliseconds an attempt waits where nobody takes traffic.
+ * - `affinity`: what requests that should go to the same member have in common.
+ * - `unable`: who cannot do what a request needs.
+ * - `readyAt`: from when a member takes traffic; 0 for now.
+ * - `spares`: whether a request should rather go to somebody else, `again` if it comes from another member.
+ * - `admit`: the right to make an attempt, where it takes one; `judge` takes it back, with what the attempt says.
+ * - `goesOn`: from when whoever failed so may be asked again in the same attempt, which goes on with another;
+ *   `undefined` where the error stands.
+ * - `outlook`: what is to be expected where nobody takes traffic.
+ * - `nameAt`: how the log calls a member.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Crew {
+  readonly models: ReadonlyArray<ChatModel>
+  readonly balancer: Balancer.Balancer
+  readonly maxWait: number
+  readonly affinity: ((request: Chat.Request) => string | undefined) | undefined
+  readonly unable: ((request: Chat.Request) => ReadonlyArray<number>) | undefined
+  readonly readyAt: (index: number) => number
+  readonly spares: (
+    request: Chat.Request,
+    index: number,
+    within: Deadline.Limit,
+    now: number,
+    again: boolean
+  ) => boolean
+  readonly admit: (index: number) => Effect.Effect<CircuitBreaker.Admission, LlmError.CircuitOpen> | undefined
+  readonly judge: (end: KeyPool.End) => Effect.Effect<void> | undefined
+  readonly goesOn: (error: LlmError.LlmError, now: number) => number | undefined
+  readonly outlook: (now: number, notBefore: (index: number) => number) => KeyPool.Outlook
+  readonly nameAt: (index: number) => string
+}
+
+/** One attempt on its way, until somebody answers it. */
+interface Trip {
+  readonly request: Chat.Request
+  readonly measure: Balancer.Measure
+  readonly session: string | undefined
+  /** What it runs under, where that is not the context of whoever runs it. */
+  readonly context: Context.Context<never> | undefined
+  clock: Clock.Clock
+  within: Deadline.Limit
+  /** Who was asked last, and when. */
+  index: number
+  admission: CircuitBreaker.Admission | undefined
+  startedAt: number
+  /** Whether something was sent before. */
+  again: boolean
+  /** From when on those who refused or failed may be asked again. */
+  notBefore: Map<number, number> | undefined
+  /** Since when it waits for somebody. */
+  waitsSince: number | undefined
+  /** The error to fail with where nobody else can be asked. */
+  error: LlmError.LlmError | undefined
+  purse: RetryBudget.Purse | undefined
+}
+
+const without = (unable: ReadonlyArray<number> | undefined): Map<number, number> | undefined =>
+  unable === undefined || unable.length === 0
+    ? undefined
+    : new Map(unable.map((index) => [index, Number.POSITIVE_INFINITY]))
+
+/** Until the first choice. */
+const unknownClock = Clock.make()
+
+const begin = (
+  crew: Crew,
+  request: Chat.Request,
+  measure: Balancer.Measure,
+  context?: Context.Context<never>
+): Trip => ({
+  request,
+  measure,
+  context,
+  session: crew.affinity?.(request),
+  clock: unknownClock,
+  within: Deadline.none,
+  index: 0,
+  admission: undefined,
+  startedAt: 0,
+  again: false,
+  notBefore: without(crew.unable?.(request)),
+  waitsSince: undefined,
+  error: undefined,
+  purse: undefined
+})
+
+/** How often those who wait look again: a probe that is under way may end any moment. */
+const pollMillis = 1000
+
+/** Those who wait for the same come back spread over this time; as the least that `RetryPolicy` adds to a hint. */
+const spreadMillis = 200
+
+const leaveOut = (trip: Trip, index: number, until: number): void => {
+  trip.notBefore ??= new Map()
+  trip.notBefore.set(index, until)
+}
+
+/**
+ * From when whoever refused may be asked again.
+ *
+ * @internal
+ */
+export const afterRefusal = (refusal: LlmError.LlmError, now: number): number =>
+  now + (refusal.hint === undefined ? pollMillis : Duration.toMillis(refusal.hint))
+
+const pick = (crew: Crew, trip: Trip, now: number, seed: number): number | undefined => {
+  const { measure, notBefore, session } = trip
+  const spares = (index: number) => crew.spares(trip.request, index, trip.within, now, trip.again)
+  const readyAt =
+    notBefore === undefined ? crew.readyAt : (index: number) => Math.max(crew.readyAt(index), notBefore.get(index) ?? 0)
+  const index = crew.balancer.choose({ now, seed, readyAt, measure, affinity: session })
+  if (index === undefined || !spares(index)) return index
+  const others = (index: number) => (spares(index) ? Number.POSITIVE_INFINITY : readyAt(index))
+  return crew.balancer.choose({ now, seed, readyAt: others, measure, affinity: session }) ?? index
+}
+
+const closed = (crew: Crew, outlook: KeyPool.Outlook, now: number): LlmError.CircuitOpen => {
+  const target = (crew.models[0] as ChatModel)[TypeId].targets[0]
+  return new LlmError.CircuitOpen({
+    provider: target.provider,
+    model: target.model,
+    message: outlook.why,
+    hint: Number.isFinite(outlook.readyAt) ? Duration.millis(Math.max(0, outlook.readyAt - now)) : undefined,
+    delivery: "not-sent"
+  })
+}
+
+const outlookOf = (crew: Crew, trip: Trip, now: number): KeyPool.Outlook =>
+  crew.outlook(now, (index) => trip.notBefore?.get(index) ?? 0)
+
+const inTime = (trip: Trip, at: number, now: number): boolean =>
+  Deadline.allows(trip.within, now, Math.max(0, at - now))
+
+/** Whether somebody who comes back at a time is worth waiting for. */
+const mayWait = (crew: Crew, trip: Trip, at: number, now: number): boolean =>
+  Math.max(at, now + 1) <= (trip.waitsSince ?? now) + crew.maxWait && inTime(trip, at, now)
+
+type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+
+/** Takes a place with somebody, or waits for one. Runs uninterruptibly, so that the place is not lost. */
+const select = (crew: Crew, trip: Trip, restore: Restore): Effect.Effect<void, LlmError.LlmError> =>
+  Effect.flatMap(Random.next, (seed) =>
+    Effect.withFiberRuntime<void, LlmError.LlmError>((fiber) => {
+      trip.clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
+      trip.within = Context.get(trip.context ?? fiber.currentContext, Deadline.Deadline)
+      const now = trip.clock.unsafeCurrentTimeMillis()
+      const index = pick(crew, trip, now, seed)
+      if (index === undefined) {
+        const outlook = outlookOf(crew, trip, now)
+        if (!mayWait(crew, trip, outlook.worthAt, now)) return Effect.fail(trip.error ?? closed(crew, outlook, now))
+        trip.waitsSince ??= now
+        const millis = Math.min(pollMillis, Math.max(0, outlook.worthAt - now)) + spreadMillis * seed
+        return Effect.zipRight(restore(Effect.sleep(Duration.millis(millis))), select(crew, trip, restore))
+      }
+      const take = (admission: CircuitBreaker.Admission | undefined): void => {
+        trip.index = index
+        trip.admission = admission
+        trip.startedAt = now
+        crew.balancer.begin(index)
+      }
+      const admitted = crew.admit(index)
+      if (admitted === undefined) {
+        take(undefined)
+        return Effect.void
+      }
+      return Effect.matchEffect(admitted, {
+        onSuccess: (admission) => Effect.succeed(take(admission)),
+        onFailure: (refusal) => {
+          leaveOut(trip, index, afterRefusal(refusal, now))
+          return select(crew, trip, restore)
+        }
+      })
+    })
+  )
+
+/** Of two errors the one that another attempt may mend, and else the newer. */
+const hopeful = (before: LlmError.LlmError | undefined, error: LlmError.LlmError): LlmError.LlmError =>
+  before !== undefined && LlmError.isRetryable(before) && !LlmError.isRetryable(error) ? before : error
+
+const groupOf =
+  (model: ChatModel) =>
+  (error: LlmError.LlmError): string => {
+    const { targets } = model[TypeId]
+    const asked = targets.find(({ model, provider }) => provider === error.provider && model === error.model)
+    return Attempt.groupOf(asked ?? targets[0])
+  }
+
+const told = (crew: Crew, trip: Trip, error: LlmError.LlmError, then: string): Effect.Effect<void> =>
+  Effect.annotateLogs(
+    Effect.logWarning(`${LlmError.targetOf(error)} failed with key ${crew.nameAt(trip.index)}: ${error._tag}; ${then}`),
+    { provider: error.provider, model: error.model, error: error._tag, reason: error.message }
+  )
+
+/** Takes a place with somebody else after an error that this mends, or fails. */
+const goOn = (
+  crew: Crew,
+  trip: Trip,
+  error: LlmError.LlmError,
+  restore: Restore
+): Effect.Effect<void, LlmError.LlmError> =>
+  Effect.suspend(() => {
+    const now = trip.clock.unsafeCurrentTimeMillis()
+    const until = crew.goesOn(error, now)
+    if (until === undefined || !mayRepeat(trip.request, error)) return Effect.fail(error)
+    leaveOut(trip, trip.index, until)
+    // Where all refused and nothing was sent, the answer is when to come back.
+    if (error._tag === "CircuitOpen") return select(crew, trip, restore)
+    const standing = hopeful(trip.error, error)
+    trip.error = standing
+    if (error.delivery === "not-sent") return select(crew, trip, restore)
+    const at = outlookOf(crew, trip, now).worthAt
+    if (at <= now ? !inTime(trip, at, now) : !mayWait(crew, trip, at, now)) return Effect.fail(standing)
+    trip.again = true
+    trip.purse ??= RetryBudget.purse(groupOf(crew.models[trip.index] as ChatModel))
+    return Effect.flatMap(trip.purse.draw(error), (drawn) =>
+      drawn
+        ? Effect.zipRight(told(crew, trip, error, "asking another"), select(crew, trip, restore))
+        : Effect.zipRight(told(crew, trip, error, "no budget left to ask another"), Effect.fail(standing))
+    )
+  })
+
+/** What an attempt says about whom it was made with. */
+const judge = (crew: Crew, trip: Trip, exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> | undefined => {
+  const { admission, index, measure, startedAt, within } = trip
+  const now = trip.clock.unsafeCurrentTimeMillis()
+  if (exit._tag === "Success") crew.balancer.measured(index, measure, now - startedAt, now)
+  else if (CircuitBreaker.classify(exit, now, within)._tag !== "Ignored") crew.balancer.failed(index, now)
+  return admission === undefined ? undefined : crew.judge({ index, admission, exit, within, startedAt, now })
+}
+
+const andThen = <A, E, R>(
+  first: Effect.Effect<void> | undefined,
+  then: Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> => (first === undefined ? then : Effect.zipRight(first, then))
+
+const marked = <A, E, R>(trip: Trip, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  trip.again ? Effect.provideService(effect, Attempt.Extra, { reason: "again" }) : effect
+
+// -----------------------------------------------------------------------------
+// what is asked
+// -----------------------------------------------------------------------------
+
+const generateOf =
+  (crew: Crew) =>
+  (request: Chat.Request): Effect.Effect<Chat.Response, LlmError.LlmError> =>
+    Effect.uninterruptibleMask((restore) => {
+      const trip = begin(crew, request, "whole")
+      const ended = (exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> | undefined => {
+        crew.balancer.end(trip.index)
+        return judge(crew, trip, exit)
+      }
+      const ask: Effect.Effect<Chat.Response, LlmError.LlmError> = Effect.suspend(() =>
+        Effect.matchCauseEffect(restore(marked(trip, (crew.models[trip.index] as ChatModel).generate(request))), {
+          onSuccess: (response) => {
+            const exit = Exit.succeed(response)
+            return andThen(ended(exit), andThen(trip.purse?.answered, exit))
+          },
+          onFailure: (cause) => {
+            const judged = ended(Exit.failCause(cause))
+            const error = Cause.failureOption(cause)
+            return andThen(
+              judged,
+              error._tag === "None"
+                ? Effect.failCause(cause)
+                : Effect.zipRight(goOn(crew, trip, error.value, restore), ask)
+            )
+          }
+        })
+      )
+      return Effect.zipRight(select(crew, trip, restore), ask)
+    })
+
+/**
+ * The progress of an attempt, as whoever replays the stream may see it: the rest of an answer is kept by the one who gave
+ * its beginning, and another may be asked next.
+ */
+const withoutRest = (context: Context.Context<Scope.Scope>): Context.Context<Scope.Scope> => {
+  const above = Option.getOrUndefined(Context.getOption(context as Context.Context<never>, Replay.Progress))
+  if (above === undefined) return context
+  return Context.add(context, Replay.Progress, {
+    get cursor() {
+      return above.cursor
+    },
+    set cursor({ inside, usage }) {
+      above.cursor = { inside, usage }
+    }
+  }) as Context.Context<Scope.Scope>
+}
+
+/**
+ * Chooses with the first pull, and again until something was delivered; then it is the stream of whoever was chosen. The
+ * scope of a failed attempt is closed before the next one is opened.
+ */
+const sourceOf =
+  (crew: Crew) =>
+  (request: Chat.Request): ChatStream.Source =>
+    Effect.map(Effect.context<Scope.Scope>(), (surroundings) => {
+      const outer = Context.get(surroundings, Scope.Scope)
+      const context = withoutRest(surroundings)
+      const under = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+        Effect.mapInputContext(effect, (_: Context.Context<never>) => context)
+      let reading: ChatStream.Pull | undefined
+
+      /** Opens the stream of whoever was selected; its place is released with the scope. */
+      const ask = (trip: Trip, scope: Scope.CloseableScope, restore: Restore): ChatStream.Pull => {
+        const { index } = trip
+        let judged = false
+        const judgeOnce = (exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> | undefined => {
+          if (judged) return undefined
+          judged = true
+          return judge(crew, trip, exit)
+        }
+        const release = Effect.suspend(() => {
+          crew.balancer.end(index)
+          return judgeOnce(Exit.interrupt(FiberId.none)) ?? Effect.void
+        })
+        const opened = marked(trip, (crew.models[index] as ChatModel)[TypeId].open(request))
+        const first = Effect.flatMap(opened, (pull) =>
+          Effect.map(pull, (chunk) => {
+            reading = pull
+            return chunk
+          })
+        )
+        return Effect.zipRight(
+          Scope.addFinalizer(scope, release),
+          Effect.matchCauseEffect(
+            restore(
+              Effect.mapInputContext(first, (_: Context.Context<never>) => Context.add(context, Scope.Scope, scope))
+            ),
+            {
+              onSuccess: (chunk) => andThen(judgeOnce(Exit.void), andThen(trip.purse?.answered, Effect.succeed(chunk))),
+              onFailure: (cause) => {
+                const failure = Cause.flipCauseOption(cause)
+                const exit = failure._tag === "Some" ? Exit.failCause(failure.value) : Exit.void
+                const error = Option.flatMap(failure, Cause.failureOption)
+                const after = andThen(judgeOnce(exit), Scope.close(scope, exit))
+                if (error._tag === "None") return Effect.zipRight(after, Effect.failCause(cause))
+                return Effect.zipRight(after, next(trip, under(goOn(crew, trip, error.value, restore)), restore))
+              }
+            }
+          )
+        )
+      }
+
+      const next = (trip: Trip, selected: Effect.Effect<void, LlmError.LlmError>, restore: Restore): ChatStream.Pull =>
+        Effect.flatMap(Effect.mapError(selected, Option.some), () =>
+          Effect.flatMap(Scope.fork(outer, ExecutionStrategy.sequential), (scope) => ask(trip, scope, restore))
+        )
+
+      const begun: ChatStream.Pull = Effect.uninterruptibleMask((restore) => {
+        // What failed is over, whoever pulls again.
+        reading = Effect.fail(Option.none())
+        const trip = begin(crew, request, "firstToken", context)
+        return next(trip, select(crew, trip, restore), restore)
+      })
+      return Effect.suspend(() => reading ?? begun)
+    })
+
+// -----------------------------------------------------------------------------
+// constructors
+// -----------------------------------------------------------------------------
+
+const earliest = (crew: Crew): number => {
+  let first = Number.POSITIVE_INFINITY
+  for (let index = 0; index < crew.models.length && first > 0; index++) first = Math.min(first, crew.readyAt(index))
+  return first
+}
+
+const aboutOf = (crew: Crew): About => {
+  const { continuation, targets } = (crew.models[0] as ChatModel)[TypeId]
+  const others = crew.models.slice(1).map((model) => model[TypeId])
+  return {
+    continuation: others.every((other) => other.continuation === continuation) ? continuation : undefined,
+    targets: [...targets, ...others.flatMap((other) => other.targets)],
+    readyAt: () => earliest(crew)
+  }
+}
+
+/**
+ * One model of a crew.
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const model = (crew: Crew, name: string, attributes?: Record<string, unknown>): ChatModel =>
+  compose({ name, generate: generateOf(crew), source: sourceOf(crew), about: aboutOf(crew) }, attributes)

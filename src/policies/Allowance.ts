@@ -1,0 +1,294 @@
+/**
+ * What one key may still take, by the limits that are known: those of the configuration and those that headers tell. Pure.
+ *
+ * Each {@link Amount.Dimension} has a `Gcra` bucket of its own, and a request is admitted by all of them together or not
+ * at all. Where configuration and headers disagree, the smaller rate and the smaller burst win. What a request might cost
+ * is taken when it goes, and put right when it is known; what responses prove beyond that stands in `Remaining`.
+ *
+ * @since 0.2.0
+ */
+import * as Amount from "./Amount.js"
+import * as Gcra from "./Gcra.js"
+import type * as ToldLimit from "./ToldLimit.js"
+
+/**
+ * One limit in force, and its bucket. `returned` is the share of an unused reservation that the provider proved to give
+ * back; `inDoubt` is what was given back since the level was last found right, `withheld` what was not.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Part {
+  readonly limit: Gcra.Limit
+  readonly source: "config" | "headers"
+  readonly told: ToldLimit.ToldLimit | undefined
+  readonly bucket: Gcra.Bucket
+  readonly returned: number
+  readonly inDoubt: number
+  readonly withheld: number
+}
+
+/**
+ * The configured limits.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export type Config = { readonly [K in Amount.Dimension]?: Gcra.Limit | undefined }
+
+/**
+ * What is known of one key. `spent` counts everything that was ever taken, less what was given back.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Allowance {
+  readonly config: Config
+  readonly spent: Amount.Amount
+  readonly parts: { readonly [K in Amount.Dimension]?: Part }
+}
+
+/**
+ * What was known when a request was admitted.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Mark {
+  readonly at: number
+  readonly spent: Amount.Amount
+}
+
+// -----------------------------------------------------------------------------
+// constructors
+// -----------------------------------------------------------------------------
+
+/**
+ * A limit that nothing was taken from.
+ *
+ * @internal
+ */
+export const fresh = (limit: Gcra.Limit, source: Part["source"], now: number): Part => ({
+  limit,
+  source,
+  told: undefined,
+  bucket: Gcra.full(limit, now),
+  returned: 1,
+  inDoubt: 0,
+  withheld: 0
+})
+
+/**
+ * Nothing taken yet.
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const make = (config: Config, now: number): Allowance => {
+  const parts: { [K in Amount.Dimension]?: Part } = {}
+  for (const name of Amount.dimensions) {
+    const limit = config[name]
+    if (limit !== undefined) parts[name] = fresh(limit, "config", now)
+  }
+  return { config, spent: Amount.none, parts }
+}
+
+/**
+ * The smaller rate and the smaller burst; of equal rates the configured one.
+ *
+ * @internal
+ */
+export const smaller = (
+  config: Gcra.Limit | undefined,
+  told: Gcra.Limit
+): { readonly limit: Gcra.Limit; readonly source: Part["source"] } => {
+  if (config === undefined) return { limit: told, source: "headers" }
+  const slower = Gcra.perMilli(told) < Gcra.perMilli(config)
+  return {
+    limit: { ...(slower ? told : config), burst: Math.min(told.burst, config.burst) },
+    source: slower ? "headers" : "config"
+  }
+}
+
+// -----------------------------------------------------------------------------
+// questions
+// -----------------------------------------------------------------------------
+
+/**
+ * Whether any limit is known.
+ *
+ * @since 0.2.0
+ * @category predicates
+ */
+export const isKnown = (self: Allowance): boolean => {
+  for (const _ in self.parts) return true
+  return false
+}
+
+/**
+ * Whether every bucket holds its part of the cost now.
+ *
+ * @since 0.2.0
+ * @category predicates
+ */
+export const admits = (self: Allowance, cost: Amount.Amount, now: number): boolean => {
+  for (const name of Amount.dimensions) {
+    const part = self.parts[name]
+    if (part !== undefined && !Gcra.admits(part.limit, part.bucket, cost[name], now)) return false
+  }
+  return true
+}
+
+/**
+ * The first millisecond at which every bucket does; `Infinity` if one never will.
+ *
+ * @since 0.2.0
+ * @category getters
+ */
+export const readyAt = (self: Allowance, cost: Amount.Amount, now: number): number => {
+  let at = now
+  for (const name of Amount.dimensions) {
+    const part = self.parts[name]
+    if (part !== undefined) at = Math.max(at, Gcra.readyAt(part.limit, part.bucket, cost[name], now))
+  }
+  return at
+}
+
+/**
+ * When so much can have been taken, one request after the other.
+ *
+ * @since 0.2.0
+ * @category getters
+ */
+export const drainedAt = (self: Allowance, cost: Amount.Amount, now: number): number => {
+  let at = now
+  for (const name of Amount.dimensions) {
+    const part = self.parts[name]
+    if (part !== undefined) at = Math.max(at, Gcra.drainedAt(part.limit, part.bucket, cost[name], now))
+  }
+  return at
+}
+
+/**
+ * A cost that a bucket can never hold.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Exceeded {
+  readonly dimension: Amount.Dimension
+  readonly found: number
+  readonly limit: Gcra.Limit
+}
+
+/**
+ * The limit that such a cost can never meet, if there is one.
+ *
+ * @since 0.2.0
+ * @category getters
+ */
+export const exceeded = (self: Allowance, cost: Amount.Amount): Exceeded | undefined => {
+  for (const dimension of Amount.dimensions) {
+    const part = self.parts[dimension]
+    if (part !== undefined && !Gcra.fits(part.limit, cost[dimension])) {
+      return { dimension, found: cost[dimension], limit: part.limit }
+    }
+  }
+  return undefined
+}
+
+/**
+ * Whether every bucket is full, so that forgetting them changes nothing.
+ *
+ * @since 0.2.0
+ * @category predicates
+ */
+export const isFull = (self: Allowance, now: number): boolean =>
+  Amount.dimensions.every((name) => {
+    const part = self.parts[name]
+    return part === undefined || Gcra.levelAt(part.limit, part.bucket, now) >= part.limit.burst
+  })
+
+// -----------------------------------------------------------------------------
+// changes
+// -----------------------------------------------------------------------------
+
+const each = (self: Allowance, spent: Amount.Amount, f: (part: Part, name: Amount.Dimension) => Part): Allowance => {
+  const parts: { [K in Amount.Dimension]?: Part } = {}
+  for (const name of Amount.dimensions) {
+    const part = self.parts[name]
+    if (part !== undefined) parts[name] = f(part, name)
+  }
+  return { config: self.config, spent, parts }
+}
+
+/**
+ * The same with another bucket.
+ *
+ * @internal
+ */
+export const withBucket = (part: Part, bucket: Gcra.Bucket): Part => ({
+  limit: part.limit,
+  source: part.source,
+  told: part.told,
+  bucket,
+  returned: part.returned,
+  inDoubt: part.inDoubt,
+  withheld: part.withheld
+})
+
+/**
+ * Takes the cost of a request, whether it is there or not.
+ *
+ * @since 0.2.0
+ * @category combinators
+ */
+export const take = (self: Allowance, cost: Amount.Amount, now: number): Allowance =>
+  each(self, Amount.plus(self.spent, cost), (part, name) =>
+    withBucket(part, Gcra.take(part.limit, part.bucket, cost[name], now))
+  )
+
+/**
+ * Gives back what a request that did not run was to cost.
+ *
+ * @since 0.2.0
+ * @category combinators
+ */
+export const giveBack = (self: Allowance, cost: Amount.Amount, now: number): Allowance =>
+  each(self, Amount.plus(self.spent, cost, -1), (part, name) =>
+    cost[name] === 0 ? part : withBucket(part, Gcra.giveBack(part.limit, part.bucket, cost[name], now))
+  )
+
+/** A share as small as this is what rounding makes of none. */
+const negligible = 0.1
+
+/**
+ * Puts right what was reserved when it is known what was used: what was not used is given back as far as this provider
+ * gives it back, and what was used beyond it becomes a debt.
+ *
+ * @since 0.2.0
+ * @category combinators
+ */
+export const reconcile = (self: Allowance, reserved: Amount.Amount, used: Amount.Amount, now: number): Allowance => {
+  const spent: { -readonly [K in Amount.Dimension]: number } = { ...self.spent }
+  const parts: { [K in Amount.Dimension]?: Part } = {}
+  for (const name of Amount.dimensions) {
+    const unused = reserved[name] - used[name]
+    const part = self.parts[name]
+    const back = unused > 0 && part !== undefined ? unused * (part.returned < negligible ? 0 : part.returned) : unused
+    spent[name] -= back
+    if (part === undefined) continue
+    parts[name] =
+      unused > 0
+        ? {
+            ...part,
+            bucket: Gcra.giveBack(part.limit, part.bucket, back, now),
+            inDoubt: part.inDoubt + back,
+            withheld: Math.min(part.limit.burst, part.withheld + unused - back)
+          }
+        : unused < 0
+          ? withBucket(part, Gcra.take(part.limit, part.bucket, -unused, now))
+          : part
+  }
+  return { config: self.config, spent, parts }
+}

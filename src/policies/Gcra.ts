@@ -1,0 +1,157 @@
+/**
+ * A rate limit as arithmetic: the token bucket, in the form that is also called GCRA. Pure.
+ *
+ * A bucket holds at most `burst`, refills evenly with `limit` in `windowMillis`, and gives what it holds. So whatever comes
+ * when, no window sees more than `limit + burst` of it. {@link readyAt} is exact: at that millisecond a cost is admitted,
+ * one before it is not.
+ *
+ * Gotchas: {@link take} asks nobody; a level below zero is a debt that later refills pay. Time that runs backwards stands
+ * still here.
+ *
+ * @example
+ * import * as Gcra from "./Gcra.js"
+ *
+ * const limit: Gcra.Limit = { limit: 60, windowMillis: 60_000, burst: 1 }
+ * const empty = Gcra.take(limit, Gcra.full(limit, 0), 1, 0)
+ * const second = Gcra.readyAt(limit, empty, 1, 0) // 1000
+ *
+ * @since 0.2.0
+ */
+
+/**
+ * `limit` in `windowMillis`, at most `burst` at once.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Limit {
+  readonly limit: number
+  readonly windowMillis: number
+  readonly burst: number
+}
+
+/**
+ * What a bucket held at a time, in epoch milliseconds.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Bucket {
+  readonly level: number
+  readonly at: number
+}
+
+/** Levels are sums of fractions; nothing is refused for the rounding of one. */
+const epsilon = 1e-6
+
+/**
+ * What comes back each millisecond.
+ *
+ * @since 0.2.0
+ * @category getters
+ */
+export const perMilli = (limit: Limit): number => limit.limit / limit.windowMillis
+
+/**
+ * A bucket that nobody took from yet.
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const full = (limit: Limit, now: number): Bucket => ({ level: limit.burst, at: now })
+
+/**
+ * What a bucket holds now; below zero it is a debt.
+ *
+ * @since 0.2.0
+ * @category getters
+ */
+export const levelAt = (limit: Limit, bucket: Bucket, now: number): number =>
+  Math.min(limit.burst, bucket.level + Math.max(0, now - bucket.at) * perMilli(limit))
+
+/**
+ * Whether the bucket can ever hold that much.
+ *
+ * @since 0.2.0
+ * @category predicates
+ */
+export const fits = (limit: Limit, cost: number): boolean => cost <= limit.burst + epsilon
+
+/**
+ * Whether the bucket holds that much now. What costs nothing waits for nothing, not even for a debt to be paid.
+ *
+ * @since 0.2.0
+ * @category predicates
+ */
+export const admits = (limit: Limit, bucket: Bucket, cost: number, now: number): boolean =>
+  cost <= 0 || levelAt(limit, bucket, now) >= cost - epsilon
+
+/**
+ * The first whole millisecond from `now` at which the bucket holds that much; `Infinity` if it never will.
+ *
+ * @since 0.2.0
+ * @category getters
+ */
+export const readyAt = (limit: Limit, bucket: Bucket, cost: number, now: number): number => {
+  if (admits(limit, bucket, cost, now)) return now
+  if (!fits(limit, cost)) return Number.POSITIVE_INFINITY
+  let at = drainedAt(limit, bucket, cost, now)
+  // The division may be a rounding away from what `admits` says at that very time.
+  while (!admits(limit, bucket, cost, at)) at++
+  while (at - 1 > now && admits(limit, bucket, cost, at - 1)) at--
+  return at
+}
+
+/**
+ * When so much can have been taken one after the other, each part as soon as it can be: unlike {@link readyAt}, the sum
+ * may be more than the bucket holds at once.
+ *
+ * @since 0.2.0
+ * @category getters
+ */
+export const drainedAt = (limit: Limit, bucket: Bucket, cost: number, now: number): number => {
+  const missing = cost - epsilon - levelAt(limit, bucket, now)
+  return cost <= 0 || missing <= 0 ? now : Math.max(now, bucket.at) + Math.ceil(missing / perMilli(limit))
+}
+
+/**
+ * Takes that much, whether it is there or not.
+ *
+ * @since 0.2.0
+ * @category combinators
+ */
+export const take = (limit: Limit, bucket: Bucket, cost: number, now: number): Bucket => ({
+  level: levelAt(limit, bucket, now) - cost,
+  at: Math.max(now, bucket.at)
+})
+
+/**
+ * Gives back what was taken too much; a bucket that is full holds no more.
+ *
+ * @since 0.2.0
+ * @category combinators
+ */
+export const giveBack = (limit: Limit, bucket: Bucket, cost: number, now: number): Bucket => ({
+  level: Math.min(limit.burst, levelAt(limit, bucket, now) + cost),
+  at: Math.max(now, bucket.at)
+})
+
+/**
+ * The same bucket with no more than that in it.
+ *
+ * @since 0.2.0
+ * @category combinators
+ */
+export const atMost = (limit: Limit, bucket: Bucket, level: number, now: number): Bucket => ({
+  level: Math.min(level, levelAt(limit, bucket, now)),
+  at: Math.max(now, bucket.at)
+})
+
+/**
+ * The same bucket under another limit, from now on: it holds what it held, as far as that still fits.
+ *
+ * @since 0.2.0
+ * @category combinators
+ */
+export const change = (from: Limit, to: Limit, bucket: Bucket, now: number): Bucket =>
+  atMost(to, { level: levelAt(from, bucket, now), at: Math.max(now, bucket.at) }, to.burst, now)

@@ -1,0 +1,220 @@
+/**
+ * One key under the pacer, but for its queue: may a request go, when may it, and what did it teach. Pure.
+ *
+ * The limits that are known ({@link Allowance}) and what refusals teach ({@link AdaptiveRate}) hold together: the later of
+ * the two times counts. Every request that is admitted is settled once, with what became of it.
+ *
+ * @since 0.2.0
+ */
+import * as AdaptiveRate from "./AdaptiveRate.js"
+import * as Allowance from "./Allowance.js"
+import * as Amount from "./Amount.js"
+import type { Limits } from "./Limits.js"
+import * as Remaining from "./Remaining.js"
+import type { Usage } from "./Usage.js"
+
+/**
+ * - `output`: the tokens of an answer, by the last answers.
+ * - `used`: the share of a reservation that is not given back, by the last answers.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Lane {
+  readonly allowance: Allowance.Allowance
+  readonly rate: AdaptiveRate.AdaptiveRate
+  readonly inFlight: number
+  readonly output: number
+  readonly used: number
+}
+
+/**
+ * A request that was admitted: what it was thought to cost, and what was known then.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Ticket {
+  readonly cost: Amount.Amount
+  readonly allowance: Allowance.Mark
+  readonly rate: AdaptiveRate.Mark
+}
+
+/**
+ * What became of a request.
+ *
+ * - `Answered`: with anything but a refusal.
+ * - `Unclear`: it was sent, and may have run.
+ * - `Rejected`: it did not run, for a reason that has nothing to do with limits.
+ * - `Refused`: by a rate limit; `hint` in milliseconds, `random` from 0 to 1.
+ * - `NotSent`: it never left.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export type Outcome =
+  | { readonly _tag: "Answered" | "Unclear"; readonly usage: Usage | undefined }
+  | { readonly _tag: "Rejected" }
+  | { readonly _tag: "NotSent" }
+  | {
+      readonly _tag: "Refused"
+      readonly hint: number | undefined
+      readonly scope: "requests" | "tokens" | undefined
+      readonly random: number
+    }
+
+/** The tokens of an answer of two hundred words. Only the first few requests depend on it. */
+const firstOutput = 300
+
+/** The share of the newest answer in what is learned from answers: about the last twenty count. */
+const newest = 0.1
+
+/**
+ * Nothing sent yet.
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const make = (config: Allowance.Config, now: number): Lane => ({
+  allowance: Allowance.make(config, now),
+  rate: AdaptiveRate.make(now),
+  inFlight: 0,
+  output: firstOutput,
+  used: 1
+})
+
+// -----------------------------------------------------------------------------
+// questions
+// -----------------------------------------------------------------------------
+
+/**
+ * Whether a request of that cost may go now.
+ *
+ * @since 0.2.0
+ * @category predicates
+ */
+export const admits = (self: Lane, cost: Amount.Amount, now: number): boolean =>
+  Allowance.admits(self.allowance, cost, now) &&
+  AdaptiveRate.readyAt(self.rate, Allowance.isKnown(self.allowance), now) <= now
+
+/**
+ * The first millisecond at which it may; `Infinity` if it never may.
+ *
+ * @since 0.2.0
+ * @category getters
+ */
+export const readyAt = (self: Lane, cost: Amount.Amount, now: number): number =>
+  Allowance.readyAt(self.allowance, cost, AdaptiveRate.readyAt(self.rate, Allowance.isKnown(self.allowance), now))
+
+/**
+ * When a request may be expected to go that has so much before it.
+ *
+ * @since 0.2.0
+ * @category getters
+ */
+export const expectedAt = (self: Lane, ahead: Amount.Amount, cost: Amount.Amount, now: number): number => {
+  const requests = ahead.requests + cost.requests
+  const before = self.used === 1 ? ahead : Amount.scaleTokens(ahead, self.used)
+  return Math.max(
+    AdaptiveRate.drainedAt(self.rate, requests, now),
+    Allowance.drainedAt(self.allowance, Amount.plus(before, cost), now)
+  )
+}
+
+/**
+ * Whether it is as if nothing had ever been sent.
+ *
+ * @since 0.2.0
+ * @category predicates
+ */
+export const isIdle = (self: Lane, now: number): boolean =>
+  self.inFlight === 0 &&
+  Allowance.isFull(self.allowance, now) &&
+  AdaptiveRate.isFresh(AdaptiveRate.current(self.rate, now))
+
+// -----------------------------------------------------------------------------
+// what happens
+// -----------------------------------------------------------------------------
+
+/**
+ * A request goes. `isWaited`: whether it, or another, had to wait for that.
+ *
+ * @since 0.2.0
+ * @category combinators
+ */
+export const admit = (self: Lane, cost: Amount.Amount, isWaited: boolean, now: number): readonly [Ticket, Lane] => {
+  const allowance = Allowance.take(self.allowance, cost, now)
+  const rate = AdaptiveRate.send(AdaptiveRate.current(self.rate, now), isWaited, now)
+  const ticket = { cost, allowance: { at: now, spent: allowance.spent }, rate: AdaptiveRate.mark(rate, now) }
+  return [ticket, { allowance, rate, inFlight: self.inFlight + 1, output: self.output, used: self.used }]
+}
+
+/**
+ * The headers of a response told limits.
+ *
+ * @since 0.2.0
+ * @category combinators
+ */
+export const told = (self: Lane, ticket: Ticket, limits: Limits, now: number): Lane => ({
+  ...self,
+  allowance: Remaining.told(self.allowance, ticket.allowance, ticket.cost, limits, now)
+})
+
+/** Anthropic does not count what it read from its cache, and is the only one that counts input by itself. */
+const amountOf = (usage: Usage): Amount.Amount => ({
+  requests: 1,
+  tokens: usage.inputTokens + usage.outputTokens,
+  inputTokens: Math.max(0, usage.inputTokens - (usage.cachedInputTokens ?? 0)),
+  outputTokens: usage.outputTokens
+})
+
+const towards = (before: number, now: number): number => before + newest * (now - before)
+
+const reconciled = (self: Lane, { cost }: Ticket, usage: Usage, now: number): Lane => {
+  const allowance = Allowance.reconcile(self.allowance, cost, amountOf(usage), now)
+  const kept = cost.tokens + allowance.spent.tokens - self.allowance.spent.tokens
+  return {
+    ...self,
+    allowance,
+    output: towards(self.output, usage.outputTokens),
+    used: cost.tokens > 0 ? towards(self.used, Math.min(1, kept / cost.tokens)) : self.used
+  }
+}
+
+/**
+ * A request is over.
+ *
+ * @since 0.2.0
+ * @category combinators
+ */
+export const settle = (before: Lane, ticket: Ticket, outcome: Outcome, now: number): Lane => {
+  const self = { ...before, inFlight: before.inFlight - 1 }
+  switch (outcome._tag) {
+    case "Answered": {
+      const answered = { ...self, rate: AdaptiveRate.answer(self.rate, ticket.rate, now) }
+      return outcome.usage === undefined ? answered : reconciled(answered, ticket, outcome.usage, now)
+    }
+    case "Unclear":
+      return outcome.usage === undefined ? self : reconciled(self, ticket, outcome.usage, now)
+    case "Rejected":
+      return {
+        ...self,
+        allowance: Allowance.giveBack(self.allowance, Amount.tokensOnly(ticket.cost), now),
+        rate: AdaptiveRate.answer(self.rate, ticket.rate, now)
+      }
+    case "NotSent":
+      return {
+        ...self,
+        allowance: Allowance.giveBack(self.allowance, ticket.cost, now),
+        rate: AdaptiveRate.withdraw(self.rate, ticket.rate, now)
+      }
+    case "Refused": {
+      const refusal = { ...outcome, inFlight: self.inFlight, isKnown: Allowance.isKnown(self.allowance) }
+      return {
+        ...self,
+        allowance: Remaining.refused(self.allowance, ticket.allowance, ticket.cost, outcome, now),
+        rate: AdaptiveRate.refuse(self.rate, ticket.rate, refusal, now)
+      }
+    }
+  }
+}

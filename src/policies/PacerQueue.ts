@@ -1,0 +1,359 @@
+/**
+ * The queue of one key of a pacer: who waits, who goes, and what their answers teach the lane.
+ *
+ * Everything that decides stands in {@link Lane}; here it is done, synchronously, whenever something happens: one comes, one
+ * leaves, one is answered, or it is time. While somebody waits there is one sleeping fiber, until the head may go; nothing
+ * else waits for anything, and no place is reserved for later.
+ *
+ * @since 0.2.0
+ */
+import type * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as FiberId from "effect/FiberId"
+import * as LlmError from "../errors/LlmError.js"
+import * as Allowance from "./Allowance.js"
+import * as Amount from "./Amount.js"
+import type * as Deadline from "./Deadline.js"
+import * as Lane from "./Lane.js"
+import type { Limits } from "./Limits.js"
+import type { Settings } from "./PacerOptions.js"
+import * as TicketQueue from "./TicketQueue.js"
+import type { Usage } from "./Usage.js"
+
+// -----------------------------------------------------------------------------
+// models
+// -----------------------------------------------------------------------------
+
+/**
+ * What a call wants: `key` is whose limits count; `provider` and `model` are what a refusal names; the tokens are estimates,
+ * the one of the answer by default what answers took lately. `place` is an object that stands for the call, so that it gets
+ * its old place when it comes back.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Ask {
+  readonly key: string
+  readonly provider?: string | undefined
+  readonly model?: string | undefined
+  readonly inputTokens?: number | undefined
+  readonly outputTokens?: number | undefined
+  readonly place?: object | undefined
+}
+
+/**
+ * How a call ended: with its usage, or an error; `interrupted` if nobody waited for its end; not `sent` if its place was
+ * not used.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface End {
+  readonly usage?: Usage | undefined
+  readonly error?: LlmError.LlmError | undefined
+  readonly interrupted?: boolean | undefined
+  readonly sent?: false | undefined
+}
+
+/**
+ * A place that was given. `observe` tells the limits that the headers of its response told, `settle` how it ended, the
+ * first time only, and answers with how long the key is paused for now, in milliseconds; `now` is in epoch milliseconds,
+ * `random` from 0 to 1.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Permit {
+  readonly observe: (limits: Limits, now: number) => void
+  readonly settle: (end: End, now: number, random: number) => number
+}
+
+/**
+ * What a pacer fails with, both before anything was sent.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export type Refusal = LlmError.RateLimited | LlmError.ContextLengthExceeded
+
+/** Somebody who came: `ticket` says when first, `until` when it is too late, in epoch milliseconds. */
+interface Visitor {
+  readonly ask: Ask
+  readonly cost: Amount.Amount
+  readonly ticket: number
+  readonly clock: Clock.Clock
+  readonly granted: ((permit: Permit) => void) | undefined
+}
+
+interface Waiter extends Visitor, TicketQueue.Entry {
+  readonly until: number
+  readonly deadline: Deadline.Limit
+  permit: Permit | undefined
+  answer: Effect.Effect<Permit, Refusal> | undefined
+  resume: ((answer: Effect.Effect<Permit, Refusal>) => void) | undefined
+}
+
+/**
+ * The tickets of all keys of a pacer: a new one for who comes, the old one for who was turned away and comes back.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Tickets {
+  readonly take: (place: object | undefined) => number
+  readonly keep: (place: object | undefined, ticket: number) => void
+}
+
+/**
+ * @since 0.2.0
+ * @category models
+ */
+export interface PacerQueue {
+  readonly lane: () => Lane.Lane
+  readonly waiting: () => number
+  /** When a request of that cost that came now might go, in epoch milliseconds. */
+  readonly expectedAt: (cost: Amount.Amount, now: number) => number
+  readonly isIdle: (now: number) => boolean
+  /** A place as soon as there is one; `granted` hears of it at once. */
+  readonly enter: (
+    ask: Ask,
+    deadline: Deadline.Limit,
+    clock: Clock.Clock,
+    granted: ((permit: Permit) => void) | undefined
+  ) => Effect.Effect<Permit, Refusal>
+}
+
+// -----------------------------------------------------------------------------
+// refusals and ends
+// -----------------------------------------------------------------------------
+
+const tooLarge = (ask: Ask, { dimension, found, limit }: Allowance.Exceeded): Refusal =>
+  new LlmError.ContextLengthExceeded({
+    provider: ask.provider ?? ask.key,
+    model: ask.model,
+    message: `${dimension}: found ${Math.ceil(found)}, expected at most the ${Math.floor(limit.burst)} that the limit allows at once`,
+    code: "pacer-too-large",
+    delivery: "not-sent"
+  })
+
+const turnedAway = (ask: Ask, why: string, wait: number): Refusal =>
+  new LlmError.RateLimited({
+    provider: ask.provider ?? ask.key,
+    model: ask.model,
+    message: `${why}; the wait would be ${Duration.format(Duration.millis(Math.ceil(wait)))}`,
+    code: "pacer-queue",
+    hint: Duration.millis(Math.ceil(wait)),
+    delivery: "not-sent"
+  })
+
+/** Our own refusals, of this pacer or of one inside, were not sent and teach nothing. */
+const outcomeOf = (end: End, random: number): Lane.Outcome => {
+  const { error, usage } = end
+  if (end.sent === false || error?.delivery === "not-sent") return { _tag: "NotSent" }
+  if (error === undefined) return { _tag: end.interrupted === true ? "Unclear" : "Answered", usage }
+  if (error._tag === "RateLimited") {
+    const hint = error.hint === undefined ? undefined : Duration.toMillis(error.hint)
+    return { _tag: "Refused", hint, scope: error.scope === "day" ? undefined : error.scope, random }
+  }
+  return error.delivery === "rejected" ? { _tag: "Rejected" } : { _tag: "Unclear", usage }
+}
+
+/**
+ * The error as it goes on: where the provider did not say when to come back, the pacer does, so that nobody comes before,
+ * and the return is no retry that has to be afforded.
+ *
+ * @since 0.2.0
+ * @category combinators
+ */
+export const hinted = <E>(error: E, paused: number): E =>
+  error instanceof LlmError.RateLimited && error.hint === undefined && error.delivery !== "not-sent"
+    ? LlmError.override(error, { hint: Duration.millis(Math.ceil(paused)) })
+    : error
+
+/** What a timer of the platform can hold; after that it is looked again. */
+const longestSleep = 2 ** 31 - 1
+
+/** Calls `wake` when the clock says so, in whole milliseconds as timers count, and answers with the way to call it off. */
+const sleep = (clock: Clock.Clock, millis: number, wake: () => void): (() => void) => {
+  const fiber = Effect.runFork(
+    Effect.map(clock.sleep(Duration.millis(Math.min(Math.ceil(millis), longestSleep))), wake)
+  )
+  return () => fiber.unsafeInterruptAsFork(FiberId.none)
+}
+
+// -----------------------------------------------------------------------------
+// constructors
+// -----------------------------------------------------------------------------
+
+/**
+ * @since 0.2.0
+ * @category constructors
+ */
+export const makeTickets = (): Tickets => {
+  const kept = new WeakMap<object, number>()
+  let last = 0
+  return {
+    take: (place) => {
+      const ticket = place === undefined ? undefined : kept.get(place)
+      if (place === undefined || ticket === undefined) return ++last
+      // It is good for one return: the next request of the same call comes when it comes.
+      kept.delete(place)
+      return ticket
+    },
+    keep: (place, ticket) => {
+      if (place !== undefined) kept.set(place, ticket)
+    }
+  }
+}
+
+/**
+ * @since 0.2.0
+ * @category constructors
+ */
+export const make = (settings: Settings, tickets: Tickets, start: number): PacerQueue => {
+  const queue = TicketQueue.make<Waiter>()
+  let lane = Lane.make(settings.config, start)
+  /** What those who wait will cost together. */
+  let ahead = Amount.none
+  let arrivals = 0
+  let alarm: { readonly at: number; readonly off: () => void } | undefined
+
+  const permitFor = ({ ask, cost, granted, ticket }: Visitor, isWaited: boolean, now: number): Permit => {
+    const [admission, admitted] = Lane.admit(lane, cost, isWaited, now)
+    lane = admitted
+    let isSettled = false
+    const permit: Permit = {
+      observe: (limits, now) => {
+        if (isSettled) return
+        lane = Lane.told(lane, admission, limits, now)
+        drain()
+      },
+      settle: (end, now, random) => {
+        if (!isSettled) {
+          isSettled = true
+          lane = Lane.settle(lane, admission, outcomeOf(end, random), now)
+          if (end.error !== undefined) tickets.keep(ask.place, ticket)
+          drain()
+        }
+        return Math.max(0, lane.rate.pausedUntil - now)
+      }
+    }
+    granted?.(permit)
+    return permit
+  }
+
+  const remove = (waiter: Waiter): void => {
+    if (!queue.remove(waiter)) return
+    ahead = queue.size() === 0 ? Amount.none : Amount.plus(ahead, waiter.cost, -1)
+  }
+
+  const answer = (waiter: Waiter, effect: Effect.Effect<Permit, Refusal>): void => {
+    remove(waiter)
+    waiter.answer = effect
+    waiter.resume?.(effect)
+  }
+
+  const turnAway = (waiter: Waiter, why: string, wait: number): void => {
+    tickets.keep(waiter.ask.place, waiter.ticket)
+    answer(waiter, Effect.fail(turnedAway(waiter.ask, why, wait)))
+  }
+
+  const setAlarm = (clock: Clock.Clock, at: number, now: number): void => {
+    if (alarm !== undefined && alarm.at <= at) return
+    alarm?.off()
+    alarm = {
+      at,
+      off: sleep(clock, at - now, () => {
+        alarm = undefined
+        drain()
+      })
+    }
+  }
+
+  /** Everybody at the head whose time has come, either way. */
+  const drain = (): void => {
+    for (let head = queue.head(); head !== undefined; head = queue.head()) {
+      const now = head.clock.unsafeCurrentTimeMillis()
+      const exceeded = Allowance.exceeded(lane.allowance, head.cost)
+      if (exceeded !== undefined) {
+        answer(head, Effect.fail(tooLarge(head.ask, exceeded)))
+        continue
+      }
+      const at = Lane.readyAt(lane, head.cost, now)
+      if (at <= now) {
+        head.permit = permitFor(head, true, now)
+        answer(head, Effect.succeed(head.permit))
+      } else if (at >= head.deadline.at) {
+        turnAway(head, "no place before the deadline", at - now)
+      } else if (at > head.until) {
+        turnAway(head, "no place within maxWait", at - now)
+      } else {
+        setAlarm(head.clock, at, now)
+        return
+      }
+    }
+    alarm?.off()
+    alarm = undefined
+  }
+
+  const leave = (waiter: Waiter): void => {
+    if (waiter.permit !== undefined) {
+      waiter.permit.settle({ sent: false }, waiter.clock.unsafeCurrentTimeMillis(), 0)
+      return
+    }
+    const wasHead = queue.head() === waiter
+    remove(waiter)
+    if (wasHead) drain()
+  }
+
+  const expectedAt = (cost: Amount.Amount, now: number): number => Lane.expectedAt(lane, ahead, cost, now)
+
+  const wait = (visitor: Visitor, until: number, deadline: Deadline.Limit): Effect.Effect<Permit, Refusal> =>
+    // Nobody stands in the queue who could not leave it: it is entered where interruption comes later.
+    Effect.uninterruptibleMask((restore) => {
+      const waiter: Waiter = {
+        ...visitor,
+        until,
+        deadline,
+        order: ++arrivals,
+        at: -1,
+        permit: undefined,
+        answer: undefined,
+        resume: undefined
+      }
+      queue.add(waiter)
+      ahead = Amount.plus(ahead, waiter.cost)
+      drain()
+      const answered = Effect.async<Permit, Refusal>((resume) => {
+        waiter.resume = resume
+        if (waiter.answer !== undefined) resume(waiter.answer)
+      })
+      return Effect.onError(restore(answered), () => Effect.sync(() => leave(waiter)))
+    })
+
+  return {
+    lane: () => lane,
+    waiting: () => queue.size(),
+    expectedAt,
+    isIdle: (now) => queue.size() === 0 && Lane.isIdle(lane, now),
+    enter: (ask, deadline, clock, granted) => {
+      const now = clock.unsafeCurrentTimeMillis()
+      const cost = Amount.make(1, ask.inputTokens ?? 0, ask.outputTokens ?? Math.ceil(lane.output))
+      const exceeded = Allowance.exceeded(lane.allowance, cost)
+      if (exceeded !== undefined) return Effect.fail(tooLarge(ask, exceeded))
+      const visitor = { ask, cost, ticket: tickets.take(ask.place), clock, granted }
+      if (queue.size() === 0 && Lane.admits(lane, cost, now)) return Effect.succeed(permitFor(visitor, false, now))
+      const refuse = (why: string, at: number) => {
+        tickets.keep(ask.place, visitor.ticket)
+        return Effect.fail(turnedAway(ask, why, at - now))
+      }
+      const isFirst = visitor.ticket < (queue.head()?.ticket ?? Number.POSITIVE_INFINITY)
+      const at = isFirst ? Lane.expectedAt(lane, Amount.none, cost, now) : expectedAt(cost, now)
+      if (at >= deadline.at) return refuse("no place before the deadline", at)
+      if (at - now > settings.maxWait) return refuse("no place within maxWait", at)
+      if (queue.size() >= settings.maxQueue) return refuse(`the queue is full: ${queue.size()} wait`, at)
+      return wait(visitor, now + settings.maxWait, deadline)
+    }
+  }
+}

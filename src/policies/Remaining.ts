@@ -1,0 +1,183 @@
+/**
+ * What responses prove about an {@link Allowance}: their headers, and their refusals. Pure.
+ *
+ * A level is ours alone until a response says what remained. What we took since its request was admitted is not in its
+ * headers, so that is taken off first; and headers may be written when the request comes or when the answer leaves, so the
+ * better of the two readings counts. So no stale header costs anything, and ten that tell of the same loss cost it once.
+ *
+ * Headers also show whether a provider gives back what was reserved and not used: OpenAI and Azure charge what a request
+ * might use, others what it did use.
+ *
+ * @since 0.2.0
+ */
+import * as Allowance from "./Allowance.js"
+import * as Amount from "./Amount.js"
+import * as Gcra from "./Gcra.js"
+import type { Limits } from "./Limits.js"
+import * as ToldLimit from "./ToldLimit.js"
+
+type Part = Allowance.Part
+
+// -----------------------------------------------------------------------------
+// headers
+// -----------------------------------------------------------------------------
+
+/** Below this there is nothing to learn from a difference: what remains is rounded. */
+const noise = 1
+
+/**
+ * Where less is left than was thought, what was given back in the meantime may have been the reason: half of that is
+ * believed.
+ */
+const lower = (part: Part, most: number, now: number): Part => {
+  const surplus = Gcra.levelAt(part.limit, part.bucket, now) - most
+  if (surplus <= 0) return part
+  const lowered = Allowance.withBucket(part, Gcra.atMost(part.limit, part.bucket, most, now))
+  if (surplus <= noise) return lowered
+  const wrong = part.inDoubt > 0 ? Math.min(1, surplus / part.inDoubt) : 0
+  return { ...lowered, returned: part.returned * (1 - wrong / 2), inDoubt: 0 }
+}
+
+/** Where more is left than we think, it is what was withheld: that much was given back after all. */
+const raise = (part: Part, missing: number, now: number): Part => ({
+  ...part,
+  bucket: Gcra.giveBack(part.limit, part.bucket, missing, now),
+  returned: part.returned + ((1 - part.returned) * missing) / part.withheld / 2,
+  withheld: part.withheld - missing
+})
+
+/** A limit becomes known, or known better. */
+const underTold = (part: Part | undefined, config: Gcra.Limit | undefined, known: ToldLimit.ToldLimit, now: number) => {
+  const { limit, source } = Allowance.smaller(config, known.bound)
+  const before = part ?? Allowance.fresh(limit, source, now)
+  return {
+    ...before,
+    limit,
+    source,
+    told: known,
+    bucket: Gcra.change(before.limit, limit, before.bucket, now),
+    // From here on headers prove what is given back; until they do, nothing is.
+    returned: before.told === undefined ? 0 : before.returned
+  }
+}
+
+/** A header with the configured number speaks of the configured limit, whatever its window is documented to be. */
+const documentedOf = (config: Gcra.Limit | undefined, header: NonNullable<Limits[Amount.Dimension]>): number =>
+  config !== undefined && config.limit === header.limit
+    ? config.windowMillis
+    : (header.windowMillis ?? ToldLimit.minute)
+
+/** Anthropic's sum of both is what its separate limits leave, and counts what was read from the cache unlike they do. */
+const isCounted = (name: Amount.Dimension, limits: Limits): boolean =>
+  name !== "tokens" || (limits.inputTokens === undefined && limits.outputTokens === undefined)
+
+/**
+ * What a response told of the limits, and of what remained of them when its request, of that mark and cost, was admitted
+ * or refused.
+ *
+ * @since 0.2.0
+ * @category combinators
+ */
+export const told = (
+  self: Allowance.Allowance,
+  mark: Allowance.Mark,
+  cost: Amount.Amount,
+  limits: Limits,
+  now: number
+): Allowance.Allowance => {
+  const spent: { -readonly [K in Amount.Dimension]: number } = { ...self.spent }
+  const parts: { [K in Amount.Dimension]?: Part } = { ...self.parts }
+  for (const name of Amount.dimensions) {
+    const header = limits[name]
+    if (header === undefined || !isCounted(name, limits)) continue
+    const config = self.config[name]
+    const before = parts[name]
+    const known = ToldLimit.tell(before?.told, header, documentedOf(config, header), now)
+    const part = known === undefined || known === before?.told ? before : underTold(before, config, known, now)
+    const remaining = ToldLimit.remainingOf(header)
+    if (part === undefined) continue
+    parts[name] = part
+    if (remaining === undefined) continue
+    const refilled = Math.min(part.limit.burst, remaining + Math.max(0, now - mark.at) * Gcra.perMilli(part.limit))
+    const then = refilled - (spent[name] - mark.spent[name])
+    // A refused request is not in its headers either, and whether it was refused is not known yet.
+    const least = Math.min(then, remaining) - cost[name]
+    const missing = Math.min(part.withheld, least - Gcra.levelAt(part.limit, part.bucket, now))
+    if (missing > noise) {
+      spent[name] -= missing
+      parts[name] = raise(part, missing, now)
+    } else {
+      parts[name] = lower(part, Math.max(then, remaining), now)
+    }
+  }
+  return { config: self.config, spent, parts }
+}
+
+// -----------------------------------------------------------------------------
+// refusals
+// -----------------------------------------------------------------------------
+
+/**
+ * So much of the cost of a refused request is kept free from then on where tokens are counted: estimates are off by
+ * something like it, and a level that is a little too low costs a little of the burst once, but nothing of the rate.
+ */
+const margin = 0.5
+
+/** The dimension that a refusal speaks of; where it names none, the one that is nearest to empty. */
+const refusing = (
+  self: Allowance.Allowance,
+  scope: "requests" | "tokens" | undefined,
+  now: number
+): Amount.Dimension | undefined => {
+  let nearest: Amount.Dimension | undefined
+  let least = Number.POSITIVE_INFINITY
+  for (const name of Amount.dimensions) {
+    const part = self.parts[name]
+    if (part === undefined || (scope !== undefined && (name === "requests") !== (scope === "requests"))) continue
+    const level = Gcra.levelAt(part.limit, part.bucket, now) / part.limit.burst
+    if (level >= least) continue
+    nearest = name
+    least = level
+  }
+  return nearest
+}
+
+const withhold = (self: Allowance.Allowance, cost: Amount.Amount): Allowance.Allowance => {
+  const { requests } = self.parts
+  if (requests === undefined) return self
+  const withheld = Math.min(requests.limit.burst, requests.withheld + cost.requests)
+  return { ...self, parts: { ...self.parts, requests: { ...requests, withheld } } }
+}
+
+/**
+ * What a refusal teaches. Its tokens come back. Whether its place does is not known (OpenAI's does not), so that is
+ * withheld until a header shows it; or the hint says it: when the request of that mark came, a bucket held less than its
+ * cost, by what refills until the hint is over. `hint` is in milliseconds.
+ *
+ * @since 0.2.0
+ * @category combinators
+ */
+export const refused = (
+  self: Allowance.Allowance,
+  mark: Allowance.Mark,
+  cost: Amount.Amount,
+  refusal: { readonly scope: "requests" | "tokens" | undefined; readonly hint: number | undefined },
+  now: number
+): Allowance.Allowance => {
+  const { hint, scope } = refusal
+  const name = refusing(self, scope, now)
+  const isPlaceKnown = name === "requests" && hint !== undefined
+  const next = isPlaceKnown
+    ? Allowance.giveBack(self, cost, now)
+    : withhold(Allowance.giveBack(self, Amount.tokensOnly(cost), now), cost)
+  const part = name === undefined ? undefined : next.parts[name]
+  if (name === undefined || part === undefined) return next
+  const millis = Math.max(0, now - mark.at) - (hint ?? 0)
+  // A pause stands for a hint that is longer than the bucket takes to fill.
+  const refilled = Math.max(-part.limit.burst, millis * Gcra.perMilli(part.limit))
+  // What was sent after it may have been refused as well, and then it took nothing.
+  const empty = Math.max(refilled - (self.spent[name] - mark.spent[name]), Math.min(refilled, 0))
+  const most = name !== "requests" ? empty + cost[name] * (1 - margin) : isPlaceKnown ? empty + cost[name] : empty
+  const bucket = Gcra.atMost(part.limit, part.bucket, most, now)
+  return { ...next, parts: { ...next.parts, [name]: Allowance.withBucket(part, bucket) } }
+}

@@ -1,0 +1,98 @@
+/**
+ * List prices of about 1,200 models at 20 providers, from the package `@pydantic/genai-prices`, which you install beside
+ * this one. Its data are bundled: nothing is fetched unless you ask that package to (`updatePrices`), and then the newer
+ * data are used here too. Prices are as new as the version that you install.
+ *
+ * Known are tiers by the length of the prompt, cache reads, prices by date and by hour. Which name means which model is
+ * decided by that package's rules for each provider; a provider must be known by its exact name.
+ *
+ * Gotchas: a model whose price for input or output is missing from the data is unknown here, also where it is free: say so
+ * in a `Prices.table` of your own and put that first.
+ *
+ * @example
+ * import { Prices } from "effect-steadfast"
+ * import { GenaiPrices } from "effect-steadfast/prices"
+ *
+ * const mine = Prices.table({ "openai/gpt-4o-mini": { input: 0.12, output: 0.48 } })
+ * const layer = Prices.layer(Prices.orElse(mine, GenaiPrices.list))
+ *
+ * @since 0.2.0
+ */
+import { calcPrice, findProvider, type Usage } from "@pydantic/genai-prices"
+import type * as Layer from "effect/Layer"
+import * as Prices from "../policies/Prices.js"
+
+/** Providers that go by another name there. */
+const names: ReadonlyMap<string, string> = new Map([
+  ["azure-openai", "azure"],
+  ["bedrock", "aws"],
+  ["gemini", "google"],
+  ["vertex", "google"],
+  ["xai", "x-ai"]
+])
+
+/** The names there are matched loosely ("my-openai-proxy" is "openai"): only one that is meant is taken. */
+const providerOf = (provider: string): string | undefined => {
+  const id = names.get(provider) ?? provider
+  return findProvider({ providerId: id })?.id === id ? id : undefined
+}
+
+const total = (provider: string, model: string, at: number, usage: Usage): number | undefined => {
+  const providerId = providerOf(provider)
+  if (providerId === undefined) return undefined
+  try {
+    const found = calcPrice(usage, model, { providerId, timestamp: new Date(at) })
+    // An entry without a rate adds nothing to the sum: what is not known would be free.
+    return found === null || found.model_price.input_mtok === undefined || found.model_price.output_mtok === undefined
+      ? undefined
+      : found.total_price
+  } catch {
+    // Newer data may have a shape that the installed code refuses; that is no reason for a call to die.
+    return undefined
+  }
+}
+
+/** Counts that contradict each other are refused there; a part is at most the whole. */
+const toUsage = ({
+  cachedInputTokens,
+  cacheWriteTokens,
+  inputTokens,
+  outputTokens,
+  reasoningTokens
+}: Prices.Billed) => {
+  const cached = Math.min(cachedInputTokens ?? 0, inputTokens)
+  return {
+    input_tokens: inputTokens,
+    cache_read_tokens: cached,
+    cache_write_tokens: Math.min(cacheWriteTokens ?? 0, inputTokens - cached),
+    output_tokens: outputTokens,
+    output_reasoning_tokens: Math.min(reasoningTokens ?? 0, outputTokens)
+  }
+}
+
+/** The dearest that a token in can be is one written to the cache for an hour; without such a price it is a plain one. */
+const bound = ({ at, inputTokens, model, outputTokens, provider }: Prices.BoundAsk): number | undefined => {
+  const plain = { input_tokens: inputTokens, output_tokens: outputTokens }
+  const written = { ...plain, cache_write_tokens: inputTokens, cache_write_1h_tokens: inputTokens }
+  const usd = total(provider, model, at, plain)
+  return usd === undefined ? undefined : Math.max(usd, total(provider, model, at, written) ?? 0)
+}
+
+/**
+ * The bundled list.
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const list: Prices.PriceList = {
+  price: ({ at, model, provider, usage }) => total(provider, model, at, toUsage(usage)),
+  bound
+}
+
+/**
+ * The bundled list, in force.
+ *
+ * @since 0.2.0
+ * @category layers
+ */
+export const layer: Layer.Layer<never> = Prices.layer(list)

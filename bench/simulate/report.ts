@@ -86,12 +86,13 @@ const section = (group: Group, results: Results, plots: ReadonlyArray<string>): 
   ]
 }
 
-/** Every goal and how ours stand: the first thing to read. */
+/** Every goal and how ours stands, the first of ours where there are several: what to read first. */
 const summary = (groups: ReadonlyArray<Group>, results: Results): ReadonlyArray<string> => {
   const lines = groups.flatMap(({ scenarios }) =>
     scenarios.flatMap((scenario) =>
       (results.get(scenario.id) ?? [])
         .filter(({ policy }) => policy.kind === "ours")
+        .slice(0, 1)
         .flatMap((row) =>
           scenario.goals.map((goal) => {
             const digits = scenario.metrics.find(({ name }) => name === goal.metric)?.digits ?? 0

@@ -247,7 +247,6 @@ const goOn = (
     const now = trip.clock.unsafeCurrentTimeMillis()
     const until = crew.goesOn(error, now)
     if (until === undefined || !mayRepeat(trip.request, error)) return Effect.fail(error)
-    leaveOut(trip, trip.index, until)
     // Where all refused and nothing was sent, the answer is when to come back.
     if (error._tag === "CircuitOpen") return select(crew, trip, restore)
     const standing = hopeful(trip.error, error)

@@ -166,9 +166,10 @@ export const make = (now: number): AdaptiveRate => ({
   pausedUntil: 0,
   streak: 0,
   strikes: 0,
-  event: { at: Number.NEGATIVE_INFINITY, sent: 0, lost: 0 },
+  event: { at: Number.NEGATIVE_INFINITY, sent: 0, lost: 1 },
   anchor: undefined,
-  sent: 0,
+  // As if one had been sent, and lost: where nothing is counted until the first refusal, all are that one.
+  sent: 1,
   sentAt: now,
   round: firstRound(now),
   patience: patience.start,
@@ -192,7 +193,7 @@ export const isFresh = (self: AdaptiveRate): boolean => self.event.at === Number
 export const current = (self: AdaptiveRate, now: number): AdaptiveRate =>
   isFresh(self) || now < Math.max(self.event.at, self.pausedUntil) + forgetAfter
     ? self
-    : { ...make(now), patience: self.patience, sent: self.sent }
+    : { ...make(now), patience: self.patience }
 
 // -----------------------------------------------------------------------------
 // the rate
@@ -311,13 +312,19 @@ const inRound = (round: Round | undefined, patience: number, now: number): Round
   return next.size >= next.until ? undefined : { ...next, sent: next.sent + 1 }
 }
 
+/** Where limits are known, there is nothing to count before the first refusal. */
+const isQuiet = (self: AdaptiveRate, isKnown: boolean): boolean => isKnown && isFresh(self)
+
 /**
- * One is sent. `isWaited`: whether it, or another, had to wait for that.
+ * One is sent. `isKnown`: whether limits are known from elsewhere; `isWaited`: whether it, or another, had to wait for that.
  *
  * @since 0.2.0
  * @category combinators
  */
-export const send = (self: AdaptiveRate, isWaited: boolean, now: number): AdaptiveRate => ({
+export const send = (self: AdaptiveRate, isKnown: boolean, isWaited: boolean, now: number): AdaptiveRate =>
+  isQuiet(self, isKnown) ? self : counting(self, isWaited, now)
+
+const counting = (self: AdaptiveRate, isWaited: boolean, now: number): AdaptiveRate => ({
   pausedUntil: self.pausedUntil,
   streak: self.streak,
   strikes: self.strikes,
@@ -347,9 +354,9 @@ export const mark = (self: AdaptiveRate, now: number): Mark => ({
  * @since 0.2.0
  * @category combinators
  */
-export const answer = (self: AdaptiveRate, mark: Mark, now: number): AdaptiveRate => {
+export const answer = (self: AdaptiveRate, isKnown: boolean, mark: Mark, now: number): AdaptiveRate => {
   const { round } = self
-  if (round === undefined || round.id !== mark.round) return self
+  if (round === undefined || round.id !== mark.round || isQuiet(self, isKnown)) return self
   const answered = round.answered + 1
   return { ...self, round: answered < round.size ? { ...round, answered } : resized(round, larger(round), now) }
 }
@@ -370,8 +377,9 @@ const lost = (self: AdaptiveRate, mark: Mark): AdaptiveRate => ({
  * @since 0.2.0
  * @category combinators
  */
-export const withdraw = (self: AdaptiveRate, mark: Mark, now: number): AdaptiveRate => {
-  const next = answer(lost(self, mark), mark, now)
+export const withdraw = (self: AdaptiveRate, isKnown: boolean, mark: Mark, now: number): AdaptiveRate => {
+  if (isQuiet(self, isKnown)) return self
+  const next = answer(lost(self, mark), isKnown, mark, now)
   if (next.rate === undefined) return next
   return { ...next, rate: { ...next.rate, bucket: Gcra.giveBack(limitOf(next.rate), next.rate.bucket, 1, now) } }
 }

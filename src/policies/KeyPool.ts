@@ -42,13 +42,21 @@ import * as ConfigError from "effect/ConfigError"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
-import * as Hash from "effect/Hash"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as LlmError from "../errors/LlmError.js"
 import * as Balancer from "./Balancer.js"
 import * as CircuitBreaker from "./CircuitBreaker.js"
 import * as Deadline from "./Deadline.js"
+import { nameOf } from "./KeyName.js"
+
+export {
+  /**
+   * @since 0.2.0
+   * @category getters
+   */
+  nameOf
+} from "./KeyName.js"
 
 // -----------------------------------------------------------------------------
 // models
@@ -176,15 +184,6 @@ export interface KeyPool {
 // -----------------------------------------------------------------------------
 // the pure part
 // -----------------------------------------------------------------------------
-
-/**
- * Tells one key from another in the evidence. 32 bits of hash are of no use to whoever wants the key.
- *
- * @since 0.2.0
- * @category getters
- */
-export const nameOf = (apiKey: Redacted.Redacted): string =>
-  (Hash.string(Redacted.value(apiKey)) >>> 0).toString(16).padStart(8, "0")
 
 /**
  * How long a probe of a key that let requests hang waits for a caller who can afford it, in milliseconds: as long as the

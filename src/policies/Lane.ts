@@ -144,7 +144,8 @@ export const isIdle = (self: Lane, now: number): boolean =>
  */
 export const admit = (self: Lane, cost: Amount.Amount, isWaited: boolean, now: number): readonly [Ticket, Lane] => {
   const allowance = Allowance.take(self.allowance, cost, now)
-  const rate = AdaptiveRate.send(AdaptiveRate.current(self.rate, now), isWaited, now)
+  const before = AdaptiveRate.current(self.rate, now)
+  const rate = AdaptiveRate.send(before, Allowance.isKnown(self.allowance), isWaited, now)
   const ticket = { cost, allowance: { at: now, spent: allowance.spent }, rate: AdaptiveRate.mark(rate, now) }
   return [ticket, { allowance, rate, inFlight: self.inFlight + 1, output: self.output, used: self.used }]
 }
@@ -170,14 +171,25 @@ const amountOf = (usage: Usage): Amount.Amount => ({
 
 const towards = (before: number, now: number): number => before + newest * (now - before)
 
-const reconciled = (self: Lane, { cost }: Ticket, usage: Usage, now: number): Lane => {
+/** The lane after an answer or something like it, with what was used if that is known. */
+const reconciled = (
+  self: Lane,
+  rate: AdaptiveRate.AdaptiveRate,
+  { cost }: Ticket,
+  usage: Usage | undefined,
+  now: number
+): Lane => {
+  const inFlight = self.inFlight - 1
+  const { output, used } = self
+  if (usage === undefined) return { allowance: self.allowance, rate, inFlight, output, used }
   const allowance = Allowance.reconcile(self.allowance, cost, amountOf(usage), now)
   const kept = cost.tokens + allowance.spent.tokens - self.allowance.spent.tokens
   return {
-    ...self,
     allowance,
-    output: towards(self.output, usage.outputTokens),
-    used: cost.tokens > 0 ? towards(self.used, Math.min(1, kept / cost.tokens)) : self.used
+    rate,
+    inFlight,
+    output: towards(output, usage.outputTokens),
+    used: cost.tokens > 0 ? towards(used, Math.min(1, kept / cost.tokens)) : used
   }
 }
 
@@ -187,34 +199,36 @@ const reconciled = (self: Lane, { cost }: Ticket, usage: Usage, now: number): La
  * @since 0.2.0
  * @category combinators
  */
-export const settle = (before: Lane, ticket: Ticket, outcome: Outcome, now: number): Lane => {
-  const self = { ...before, inFlight: before.inFlight - 1 }
+export const settle = (self: Lane, ticket: Ticket, outcome: Outcome, now: number): Lane => {
+  const { allowance, rate } = self
+  const { cost } = ticket
+  const isKnown = Allowance.isKnown(allowance)
+  const inFlight = self.inFlight - 1
   switch (outcome._tag) {
-    case "Answered": {
-      const answered = { ...self, rate: AdaptiveRate.answer(self.rate, ticket.rate, now) }
-      return outcome.usage === undefined ? answered : reconciled(answered, ticket, outcome.usage, now)
-    }
+    case "Answered":
+      return reconciled(self, AdaptiveRate.answer(rate, isKnown, ticket.rate, now), ticket, outcome.usage, now)
     case "Unclear":
-      return outcome.usage === undefined ? self : reconciled(self, ticket, outcome.usage, now)
+      return reconciled(self, rate, ticket, outcome.usage, now)
     case "Rejected":
       return {
         ...self,
-        allowance: Allowance.giveBack(self.allowance, Amount.tokensOnly(ticket.cost), now),
-        rate: AdaptiveRate.answer(self.rate, ticket.rate, now)
+        inFlight,
+        allowance: Allowance.giveBack(allowance, Amount.tokensOnly(cost), now),
+        rate: AdaptiveRate.answer(rate, isKnown, ticket.rate, now)
       }
     case "NotSent":
       return {
         ...self,
-        allowance: Allowance.giveBack(self.allowance, ticket.cost, now),
-        rate: AdaptiveRate.withdraw(self.rate, ticket.rate, now)
+        inFlight,
+        allowance: Allowance.giveBack(allowance, cost, now),
+        rate: AdaptiveRate.withdraw(rate, isKnown, ticket.rate, now)
       }
-    case "Refused": {
-      const refusal = { ...outcome, inFlight: self.inFlight, isKnown: Allowance.isKnown(self.allowance) }
+    case "Refused":
       return {
         ...self,
-        allowance: Remaining.refused(self.allowance, ticket.allowance, ticket.cost, outcome, now),
-        rate: AdaptiveRate.refuse(self.rate, ticket.rate, refusal, now)
+        inFlight,
+        allowance: Remaining.refused(allowance, ticket.allowance, cost, outcome, now),
+        rate: AdaptiveRate.refuse(rate, ticket.rate, { ...outcome, inFlight, isKnown }, now)
       }
-    }
   }
 }

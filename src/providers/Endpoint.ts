@@ -23,7 +23,6 @@ import * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Hash from "effect/Hash"
 import type * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
@@ -39,6 +38,7 @@ import * as StreamDecoder from "../chat/StreamDecoder.js"
 import * as Classify from "../errors/Classify.js"
 import * as ErrorMessage from "../errors/ErrorMessage.js"
 import { InvalidRequest, type LlmError, StreamInterrupted } from "../errors/LlmError.js"
+import * as KeyName from "../policies/KeyName.js"
 import * as Json from "./Json.js"
 import type * as WireFormat from "./WireFormat.js"
 
@@ -376,7 +376,7 @@ export const make = (
     const endpoint: Endpoint = {
       provider: place.provider,
       model: options.model,
-      key: key === undefined ? undefined : keyName(key),
+      key: key === undefined ? undefined : KeyName.nameOf(Redacted.make(key)),
       group: [place.provider, baseUrl, ...(options.keyGroup === undefined ? [] : [options.keyGroup])].join(" "),
       url: (streaming) => place.url(baseUrl, streaming),
       headers: { ...place.headers, ...(key === undefined ? {} : place.auth(key)), ...options.headers },
@@ -386,9 +386,6 @@ export const make = (
     }
     return model(client, endpoint, format)
   })
-
-/** Tells one key from another in the evidence. 32 bits of hash are of no use to whoever wants the key. */
-const keyName = (key: string): string => (Hash.string(key) >>> 0).toString(16).padStart(8, "0")
 
 /** The key in the clear, for the wire alone. */
 const readKey = (apiKey: Options["apiKey"]): Effect.Effect<string | undefined, ConfigError.ConfigError> =>

@@ -202,7 +202,7 @@ describe("for every interleaving of fibers that come, leave, and are answered", 
       fc.asyncProperty(events, async (events) => {
         const played = await play(events)
         assert.deepStrictEqual(
-          played.admissions.map(({ at, id }) => [id, at]),
+          played.admissions.map(({ at, id }) => [id, at] as const),
           reference(events)
         )
         await leaveAll(played)

@@ -28,7 +28,7 @@ const visitors = (pacer: Pacer.Pacer) => {
   return { times, come, end, told, names: () => times.map(([name]) => name) }
 }
 
-const refusedBy = <A>(fiber: Fiber.Fiber<A, Pacer.Refusal>) => Effect.map(Fiber.await(fiber), (exit) => errorIn(exit))
+const refusedBy = <A, E>(fiber: Fiber.Fiber<A, E>) => Effect.map(Fiber.await(fiber), (exit) => errorIn(exit))
 
 describe("a limit", () => {
   it.effect("lets through what it allows at once, and then each as soon as it can be, in order", () =>

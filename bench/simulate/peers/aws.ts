@@ -1,39 +1,23 @@
 /**
  * In the manner of the AWS SDK for JavaScript v3: standard mode (a retry quota that all calls of a client share) and
- * adaptive mode (standard, behind a rate limiter that learns the sending rate as TCP CUBIC does). Both in the two
- * editions that are in use: AWS revised delays and costs in 2026.
+ * adaptive mode (standard, behind a rate limiter that learns the sending rate as TCP CUBIC does). With
+ * the delays and costs that AWS revised in 2026.
  */
 import type { Job, Policy, Setup } from "../contract.js"
 import { attempt, beforeDeadline, isNetworkError, Refused, retriesOf, sleep, TimedOut, takingTurns } from "./bare.js"
 
 type ErrorType = "throttling" | "transient"
 
-interface Edition {
-  readonly baseMillis: Readonly<Record<ErrorType, number>>
-  readonly cost: Readonly<Record<ErrorType, number>>
-  /** The wait, from the backoff of its own and what `retry-after` asks for. */
-  readonly heed: (backoffMillis: number, askedMillis: number) => number
-  /** Whether adaptive mode paces retries too, and looks again when a wait for a token is over. */
-  readonly pacesRetries: boolean
-}
-
 /** The longest backoff, `MAXIMUM_RETRY_DELAY`. */
 const longestMillis = 20_000
 /** What the quota of retries holds, `INITIAL_RETRY_TOKENS`. */
 const quota = 500
 
-const classic: Edition = {
-  baseMillis: { throttling: 500, transient: 100 },
-  cost: { throttling: 5, transient: 10 },
-  heed: (backoff, asked) => Math.min(longestMillis, Math.max(backoff, asked)),
-  pacesRetries: false
-}
-
-const revised: Edition = {
+const edition = {
   baseMillis: { throttling: 1000, transient: 50 },
   cost: { throttling: 5, transient: 14 },
-  heed: (backoff, asked) => Math.max(backoff, Math.min(asked, backoff + 5000)),
-  pacesRetries: true
+  /** The wait, from the backoff of its own and what `retry-after` asks for. */
+  heed: (backoff: number, asked: number): number => Math.max(backoff, Math.min(asked, backoff + 5000))
 }
 
 const transientStatuses = [500, 502, 503, 504]
@@ -55,7 +39,7 @@ const askedMillisOf = (error: unknown): number => {
 }
 
 /** The client side limiter of adaptive mode: without effect until the first throttling error. */
-const makeLimiter = (edition: Edition) => {
+const makeLimiter = () => {
   const beta = 0.7
   const smooth = 0.8
   const scale = 0.4
@@ -115,7 +99,6 @@ const makeLimiter = (edition: Edition) => {
       refill()
       while (tokens < 1) {
         await sleep(((1 - tokens) / fillRate) * 1000, signal)
-        if (!edition.pacesRetries) break
         refill()
       }
       tokens -= 1
@@ -123,11 +106,11 @@ const makeLimiter = (edition: Edition) => {
   }
 }
 
-const make = (edition: Edition, adaptive: boolean) => (setup: Setup) => {
+const make = (adaptive: boolean) => (setup: Setup) => {
   const [target] = setup.targets
   const nextKey = takingTurns(target.keys)
   const retries = retriesOf(setup, 2)
-  const limiter = adaptive ? makeLimiter(edition) : undefined
+  const limiter = adaptive ? makeLimiter() : undefined
   let left = quota
   return {
     call: (job: Job): Promise<void> =>
@@ -150,46 +133,29 @@ const make = (edition: Edition, adaptive: boolean) => (setup: Setup) => {
             refund = edition.cost[type]
             const backoff = Math.floor(setup.random() * Math.min(longestMillis, 2 ** retry * edition.baseMillis[type]))
             await sleep(edition.heed(backoff, askedMillisOf(error)), signal)
-            if (edition.pacesRetries) await limiter?.token(signal)
+            await limiter?.token(signal)
           }
         }
       })
   }
 }
 
-const revisedAbout =
+const about =
   "3 attempts (11 for batch work) of 429, 500, 502, 503, 504 and network errors; full jitter from 50 ms (throttling 1 s), at most 20 s; retry-after up to 5 s over the backoff; quota 500, a retry costs 14 (throttling 5)"
-const revisedSource = "@smithy/core 3.41.0 and docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html"
-const classicAbout =
-  "3 attempts (11 for batch work) of 429, 500, 502, 503, 504 and network errors; full jitter from 100 ms (throttling 500 ms), at most 20 s, retry-after included; quota 500, a retry costs 10 (throttling 5)"
-const classicSource = "smithy-typescript, packages/util-retry before 2026"
+const source = "@smithy/core 3.41.0 and docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html"
 const limiterAbout =
   "behind a rate limiter after CUBIC: beta 0.7, scale 0.4, smooth 0.8, at least 0.5/s, on from the first throttling error"
 
 export const awsStandard: Policy = {
   name: "like AWS SDK, standard",
   kind: "manner",
-  about: `${revisedAbout} (${revisedSource})`,
-  make: make(revised, false)
+  about: `${about} (${source})`,
+  make: make(false)
 }
 
 export const awsAdaptive: Policy = {
   name: "like AWS SDK, adaptive",
   kind: "manner",
-  about: `standard, ${limiterAbout} and for retries too (${revisedSource})`,
-  make: make(revised, true)
-}
-
-export const awsStandardClassic: Policy = {
-  name: "like AWS SDK, standard of 2025",
-  kind: "manner",
-  about: `${classicAbout} (${classicSource})`,
-  make: make(classic, false)
-}
-
-export const awsAdaptiveClassic: Policy = {
-  name: "like AWS SDK, adaptive of 2025",
-  kind: "manner",
-  about: `standard of 2025, ${limiterAbout}, for first attempts only (${classicSource})`,
-  make: make(classic, true)
+  about: `standard, ${limiterAbout} and for retries too (${source})`,
+  make: make(true)
 }

@@ -31,13 +31,6 @@ export const once: Policy = {
   make: loop(0, 0)
 }
 
-export const atOnce: Policy = {
-  name: "retry at once",
-  kind: "naive",
-  about: "3 retries (10 for batch work) of whatever failed, without a pause",
-  make: loop(3, 0)
-}
-
 export const everySecond: Policy = {
   name: "retry every second",
   kind: "naive",

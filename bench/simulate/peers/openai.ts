@@ -53,11 +53,3 @@ export const openai: Policy = {
   about: "openai 6: maxRetries 2 (its default; 10 for batch work), its timeout for each attempt, keys take turns",
   make: make((setup) => retriesOf(setup, 2))
 }
-
-/** As it comes, for batch work too. */
-export const openaiAsItComes: Policy = {
-  name: "openai SDK, as it comes",
-  kind: "package",
-  about: "openai 6: maxRetries 2 (its default), its timeout for each attempt, keys take turns",
-  make: make(() => 2)
-}

@@ -17,7 +17,6 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as ExecutionStrategy from "effect/ExecutionStrategy"
 import * as Exit from "effect/Exit"
-import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as Scope from "effect/Scope"
@@ -247,6 +246,7 @@ const goOn = (
     const now = trip.clock.unsafeCurrentTimeMillis()
     const until = crew.goesOn(error, now)
     if (until === undefined || !mayRepeat(trip.request, error)) return Effect.fail(error)
+    leaveOut(trip, trip.index, until)
     // Where all refused and nothing was sent, the answer is when to come back.
     if (error._tag === "CircuitOpen") return select(crew, trip, restore)
     const standing = hopeful(trip.error, error)
@@ -348,16 +348,7 @@ const sourceOf =
       /** Opens the stream of whoever was selected; its place is released with the scope. */
       const ask = (trip: Trip, scope: Scope.CloseableScope, restore: Restore): ChatStream.Pull => {
         const { index } = trip
-        let judged = false
-        const judgeOnce = (exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> | undefined => {
-          if (judged) return undefined
-          judged = true
-          return judge(crew, trip, exit)
-        }
-        const release = Effect.suspend(() => {
-          crew.balancer.end(index)
-          return judgeOnce(Exit.interrupt(FiberId.none)) ?? Effect.void
-        })
+        const release = Effect.sync(() => crew.balancer.end(index))
         const opened = marked(trip, (crew.models[index] as ChatModel)[TypeId].open(request))
         const first = Effect.flatMap(opened, (pull) =>
           Effect.map(pull, (chunk) => {
@@ -372,12 +363,12 @@ const sourceOf =
               Effect.mapInputContext(first, (_: Context.Context<never>) => Context.add(context, Scope.Scope, scope))
             ),
             {
-              onSuccess: (chunk) => andThen(judgeOnce(Exit.void), andThen(trip.purse?.answered, Effect.succeed(chunk))),
+              onSuccess: (chunk) => andThen(judge(crew, trip, Exit.void), andThen(trip.purse?.answered, Effect.succeed(chunk))),
               onFailure: (cause) => {
                 const failure = Cause.flipCauseOption(cause)
                 const exit = failure._tag === "Some" ? Exit.failCause(failure.value) : Exit.void
                 const error = Option.flatMap(failure, Cause.failureOption)
-                const after = andThen(judgeOnce(exit), Scope.close(scope, exit))
+                const after = andThen(judge(crew, trip, exit), Scope.close(scope, exit))
                 if (error._tag === "None") return Effect.zipRight(after, Effect.failCause(cause))
                 return Effect.zipRight(after, next(trip, under(goOn(crew, trip, error.value, restore)), restore))
               }

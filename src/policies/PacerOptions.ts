@@ -42,7 +42,8 @@ export interface Options {
 /**
  * The options as they are used; durations in milliseconds.
  *
- * @internal
+ * @since 0.2.0
+ * @category models
  */
 export interface Settings {
   readonly config: Allowance.Config

@@ -114,6 +114,7 @@ export interface PacerQueue {
   readonly waiting: () => number
   /** When a request of that cost that came now might go, in epoch milliseconds. */
   readonly expectedAt: (cost: Amount.Amount, now: number) => number
+  /** Whether nobody came for a while, and it is as if nobody ever had. */
   readonly isIdle: (now: number) => boolean
   /** A place as soon as there is one; `granted` hears of it at once. */
   readonly enter: (
@@ -171,6 +172,9 @@ export const hinted = <E>(error: E, paused: number): E =>
     ? LlmError.override(error, { hint: Duration.millis(Math.ceil(paused)) })
     : error
 
+/** Who comes more often than this, in milliseconds, is no visitor to be forgotten. */
+const keptFor = 60_000
+
 /** What a timer of the platform can hold; after that it is looked again. */
 const longestSleep = 2 ** 31 - 1
 
@@ -217,6 +221,7 @@ export const make = (settings: Settings, tickets: Tickets, start: number): Pacer
   /** What those who wait will cost together. */
   let ahead = Amount.none
   let arrivals = 0
+  let lastAt = start
   let alarm: { readonly at: number; readonly off: () => void } | undefined
 
   const permitFor = ({ ask, cost, granted, ticket }: Visitor, isWaited: boolean, now: number): Permit => {
@@ -336,9 +341,10 @@ export const make = (settings: Settings, tickets: Tickets, start: number): Pacer
     lane: () => lane,
     waiting: () => queue.size(),
     expectedAt,
-    isIdle: (now) => queue.size() === 0 && Lane.isIdle(lane, now),
+    isIdle: (now) => now - lastAt >= keptFor && queue.size() === 0 && Lane.isIdle(lane, now),
     enter: (ask, deadline, clock, granted) => {
       const now = clock.unsafeCurrentTimeMillis()
+      lastAt = now
       const cost = Amount.make(1, ask.inputTokens ?? 0, ask.outputTokens ?? Math.ceil(lane.output))
       const exceeded = Allowance.exceeded(lane.allowance, cost)
       if (exceeded !== undefined) return Effect.fail(tooLarge(ask, exceeded))

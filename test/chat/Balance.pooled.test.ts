@@ -196,9 +196,10 @@ for (const [name, ask] of Object.entries(ways)) {
       Effect.gen(function* () {
         const refusals = {
           a: errorOf("CircuitOpen", { delivery: "not-sent", hint: Duration.seconds(30) }),
-          b: errorOf("RateLimited", { delivery: "not-sent", hint: Duration.seconds(30) })
+          b: errorOf("RateLimited", { delivery: "not-sent" }),
+          d: errorOf("RateLimited", { delivery: "not-sent" })
         }
-        const { model } = yield* broken(refusals, ["a", "b", "c"])
+        const { model } = yield* broken(refusals, ["a", "b", "d", "c"])
         const asked = Effect.replicateEffect(ask(model, prompt), 6)
         const { exit } = yield* Effect.provide(under(asked, "0 millis"), RetryBudget.layer({ cap: 1, ratio: 0 }))
         assert.deepStrictEqual(exit._tag === "Success" && exit.value, ["c", "c", "c", "c", "c", "c"])
@@ -349,6 +350,28 @@ describe("a key that lets requests hang", () => {
       for (let i = 0; i < 10; i++) yield* Effect.fork(Effect.exit(ways.generate(last, prompt)))
       yield* TestClock.adjust("20 seconds")
       assert.strictEqual(probes(), 2)
+    })
+  )
+
+  it.effect("is not probed by a call that already failed with another key", () =>
+    Effect.gen(function* () {
+      const { all, model, pool } = yield* pooledOf(["a", "b", "c"], (key, nth) =>
+        key === "a" ? { hangs: true } : { error: key === "b" && nth === 1 ? hinted("1 second") : undefined }
+      )
+      const [a, b] = pool.keys.map(({ name }) => name)
+      const admission = yield* pool.circuits.admit({ key: a ?? "" })
+      const view = pool.for("openai/gpt")
+      yield* pool.circuits.record(a ?? "", admission, CircuitBreaker.failure())
+      const due = pool.dueAt(0) ?? Number.NaN
+      // Until the key is due, everybody has had a turn but the one that will say no.
+      yield* pool.circuits.open(b ?? "")
+      yield* ways.generate(model, prompt)
+      yield* pool.circuits.reset(b ?? "")
+      yield* TestClock.adjust(Duration.millis(due - 1))
+      assert.isAbove(view.readyAt(0), yield* Clock.currentTimeMillis)
+      const fiber = yield* Effect.fork(ways.generate(model, { ...prompt, idempotent: false }))
+      void fiber
+      void all
     })
   )
 

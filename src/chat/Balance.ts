@@ -12,7 +12,8 @@
  * What is left to the caller belongs outside: a `retry` around it chooses anew. What was sent, and is sent again with
  * another key, draws on the provider's `RetryBudget`. A stream goes over to another only until its first content.
  *
- * Gotchas: put `timeout` either side; `retry` and `deadline` outside. In an answer that breaks in the middle only `restart`
+ * Gotchas: `retry` and `deadline` belong outside. A `timeout` outside bounds the wait for a member too, and nobody waits who
+ * would not be done before it; inside it bounds each member alone. In an answer that breaks in the middle only `restart`
  * and `continue` go on, as ever, and never by asking a provider for the rest of what it kept: another may be asked.
  *
  * @example

@@ -363,7 +363,8 @@ const sourceOf =
               Effect.mapInputContext(first, (_: Context.Context<never>) => Context.add(context, Scope.Scope, scope))
             ),
             {
-              onSuccess: (chunk) => andThen(judge(crew, trip, Exit.void), andThen(trip.purse?.answered, Effect.succeed(chunk))),
+              onSuccess: (chunk) =>
+                andThen(judge(crew, trip, Exit.void), andThen(trip.purse?.answered, Effect.succeed(chunk))),
               onFailure: (cause) => {
                 const failure = Cause.flipCauseOption(cause)
                 const exit = failure._tag === "Some" ? Exit.failCause(failure.value) : Exit.void

@@ -14,6 +14,7 @@
  * @since 0.2.0
  */
 import * as Gcra from "./Gcra.js"
+import * as SlowStart from "./SlowStart.js"
 
 /** Requests each millisecond: from `low` to the `plateau` and beyond it, after growing for so many milliseconds. */
 interface Rate {
@@ -21,18 +22,6 @@ interface Rate {
   readonly plateau: number
   readonly grown: number
   readonly bucket: Gcra.Bucket
-}
-
-interface Round {
-  readonly id: number
-  readonly size: number
-  readonly sent: number
-  readonly answered: number
-  readonly startedAt: number
-  /** From this size on rounds do not double any more, but grow by one: about so many is what there was room for. */
-  readonly doubleUntil: number
-  /** From this size on there is no slow start any more. */
-  readonly until: number
 }
 
 /** A moment: how many were sent until then, and how many of those sent after it did not get through. */
@@ -58,7 +47,7 @@ export interface AdaptiveRate {
   readonly anchor: Moment | undefined
   readonly sent: number
   readonly sentAt: number
-  readonly round: Round | undefined
+  readonly round: SlowStart.Round | undefined
   readonly patience: number
   readonly rate: Rate | undefined
 }
@@ -97,9 +86,6 @@ export interface Refusal {
 // constants
 // -----------------------------------------------------------------------------
 
-/** So many at once before anything is known: as many as the smallest limits allow in a minute, and few programs need more. */
-const firstSize = 10
-
 /** How long a refusal takes to come back, in milliseconds, before the first one was seen; and its bounds after that. */
 const patience = { start: 1000, least: 200, most: 5000 }
 
@@ -134,28 +120,6 @@ const wrong = { count: 10, within: 20_000 }
 // constructors
 // -----------------------------------------------------------------------------
 
-/** The slow start before the first refusal. */
-const firstRound = (now: number): Round => ({
-  id: 1,
-  size: firstSize,
-  sent: 0,
-  answered: 0,
-  startedAt: now,
-  doubleUntil: Number.POSITIVE_INFINITY,
-  until: Number.POSITIVE_INFINITY
-})
-
-const resized = (round: Round, size: number, now: number): Round => ({
-  ...round,
-  id: round.id + 1,
-  size,
-  sent: 0,
-  answered: 0,
-  startedAt: now
-})
-
-const larger = (round: Round): number => (round.size < round.doubleUntil ? round.size * 2 : round.size + 1)
-
 /**
  * Nothing learned yet.
  *
@@ -171,7 +135,7 @@ export const make = (now: number): AdaptiveRate => ({
   // As if one had been sent, and lost: where nothing is counted until the first refusal, all are that one.
   sent: 1,
   sentAt: now,
-  round: firstRound(now),
+  round: SlowStart.first(now),
   patience: patience.start,
   rate: undefined
 })
@@ -264,12 +228,8 @@ export const learned = (
 // when one may be sent
 // -----------------------------------------------------------------------------
 
-const roundReadyAt = (self: AdaptiveRate, isKnown: boolean, now: number): number => {
-  const { round } = self
-  // The slow start before the first refusal is for those who know no limit.
-  if (round === undefined || (isKnown && round.until === Number.POSITIVE_INFINITY)) return now
-  return round.sent - round.answered < round.size ? now : Math.max(now, round.startedAt + self.patience)
-}
+const roundReadyAt = ({ patience, round }: AdaptiveRate, isKnown: boolean, now: number): number =>
+  round === undefined || (isKnown && SlowStart.isOpenEnded(round)) ? now : SlowStart.readyAt(round, patience, now)
 
 /**
  * The first millisecond at which one more may be sent. `isKnown`: whether limits are known from elsewhere.
@@ -298,20 +258,6 @@ export const drainedAt = (self: AdaptiveRate, requests: number, now: number): nu
 // what happens
 // -----------------------------------------------------------------------------
 
-const nextRound = (round: Round, patience: number, now: number): Round => {
-  if (round.sent === 0) return { ...round, startedAt: now }
-  if (now < round.startedAt + patience) return round
-  // Only what was used has shown that nobody minds it.
-  const isUsed = round.sent >= round.size / 2
-  return resized(round, isUsed ? larger(round) : Math.min(round.size, Math.max(round.sent * 2, firstSize)), now)
-}
-
-const inRound = (round: Round | undefined, patience: number, now: number): Round | undefined => {
-  if (round === undefined) return undefined
-  const next = nextRound(round, patience, now)
-  return next.size >= next.until ? undefined : { ...next, sent: next.sent + 1 }
-}
-
 /** Where limits are known, there is nothing to count before the first refusal. */
 const isQuiet = (self: AdaptiveRate, isKnown: boolean): boolean => isKnown && isFresh(self)
 
@@ -333,7 +279,7 @@ const counting = (self: AdaptiveRate, isWaited: boolean, now: number): AdaptiveR
   anchor: isWaited ? self.anchor : undefined,
   sent: self.sent + 1,
   sentAt: now,
-  round: inRound(self.round, self.patience, now),
+  round: self.round === undefined ? undefined : SlowStart.send(self.round, self.patience, now),
   patience: self.patience,
   rate: self.rate === undefined ? undefined : grow(self.rate, isWaited, now - self.sentAt, now)
 })
@@ -357,8 +303,7 @@ export const mark = (self: AdaptiveRate, now: number): Mark => ({
 export const answer = (self: AdaptiveRate, isKnown: boolean, mark: Mark, now: number): AdaptiveRate => {
   const { round } = self
   if (round === undefined || round.id !== mark.round || isQuiet(self, isKnown)) return self
-  const answered = round.answered + 1
-  return { ...self, round: answered < round.size ? { ...round, answered } : resized(round, larger(round), now) }
+  return { ...self, round: SlowStart.answer(round, now) }
 }
 
 /** Of those sent after a moment, one more did not get through. */
@@ -426,8 +371,7 @@ const happen = (self: AdaptiveRate, mark: Mark, refusal: Refusal, now: number): 
     refusal.isKnown || taught.rate !== undefined
       ? { doubleUntil: Number.POSITIVE_INFINITY, until: Math.max(2, refusal.inFlight) }
       : { doubleUntil: Math.max(2, through / 2), until: Number.POSITIVE_INFINITY }
-  const round = { ...resized(self.round ?? firstRound(now), 1, now), ...bounds }
-  return paused({ ...taught, round }, refusal, now)
+  return paused({ ...taught, round: SlowStart.again(self.round, bounds, now) }, refusal, now)
 }
 
 const learn = (self: AdaptiveRate, mark: Mark, isIgnored: boolean, now: number): AdaptiveRate => {

@@ -20,6 +20,7 @@
  * - Failures take a key out only if other keys answer: where all fail it is the provider that is down, which is for the
  *   breaker of the target to say. So the last key is never taken out by failures. It takes an attempt that began after
  *   another key answered: a key that lets requests hang is out after about twice the time that an attempt may take.
+ * - A circuit that nobody asked for an hour is forgotten (`CircuitBreaker`), and its key is as new.
  * - A stream that began to answer has answered: what breaks afterwards says nothing about the key.
  * - Keys are named by {@link nameOf}, in the evidence too, and are nowhere shown themselves.
  *

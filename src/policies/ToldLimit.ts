@@ -103,7 +103,10 @@ const foundSize = (told: ToldLimit, reading: Reading, tolerance: number, now: nu
   const agreed =
     reading.count >= enough && (reading.most - reading.least >= hidden || (now - reading.since) * rate >= hidden)
   if (!agreed || reading.low < 1 || reading.low > told.limit * 1.02 || !Number.isFinite(reading.high)) return undefined
-  return { limit: told.limit, windowMillis: told.documented, burst: Math.min(told.limit, reading.low) }
+  // Buckets hold whole numbers.
+  const whole = Math.ceil(reading.low)
+  const burst = Math.min(told.limit, whole <= reading.high ? whole : reading.low)
+  return { limit: told.limit, windowMillis: told.documented, burst }
 }
 
 /** The window, for a bucket that holds the whole limit. */

@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Clock, Duration, Effect, Fiber, TestClock } from "effect"
 import { type CallRecord, Chat, ChatModel, type LlmError, RetryBudget } from "effect-steadfast"
+import * as CircuitBreaker from "../../src/policies/CircuitBreaker.js"
 import * as KeyPool from "../../src/policies/KeyPool.js"
 import { errorOf, hinted } from "../support/errors.js"
 import { collect } from "../support/evidence.js"
@@ -355,23 +356,28 @@ describe("a key that lets requests hang", () => {
 
   it.effect("is not probed by a call that already failed with another key", () =>
     Effect.gen(function* () {
-      const { all, model, pool } = yield* pooledOf(["a", "b", "c"], (key, nth) =>
-        key === "a" ? { hangs: true } : { error: key === "b" && nth === 1 ? hinted("1 second") : undefined }
+      let session = 0
+      const { all, model, pool } = yield* pooledOf(
+        ["a", "b", "c"],
+        (key) => ({ error: key === "b" ? hinted("1 second") : undefined }),
+        { affinity: () => `session ${session}` }
       )
-      const [a, b] = pool.keys.map(({ name }) => name)
-      const admission = yield* pool.circuits.admit({ key: a ?? "" })
-      const view = pool.for("openai/gpt")
-      yield* pool.circuits.record(a ?? "", admission, CircuitBreaker.failure())
-      const due = pool.dueAt(0) ?? Number.NaN
-      // Until the key is due, everybody has had a turn but the one that will say no.
-      yield* pool.circuits.open(b ?? "")
-      yield* ways.generate(model, prompt)
-      yield* pool.circuits.reset(b ?? "")
-      yield* TestClock.adjust(Duration.millis(due - 1))
-      assert.isAbove(view.readyAt(0), yield* Clock.currentTimeMillis)
-      const fiber = yield* Effect.fork(ways.generate(model, { ...prompt, idempotent: false }))
-      void fiber
-      void all
+      /** Whom the session ranks first of those that are left. */
+      const first = (...left: ReadonlyArray<number>) =>
+        pool.balancer.choose({
+          now: 0,
+          seed: 0,
+          readyAt: (index) => (left.includes(index) ? 0 : 1),
+          affinity: `session ${session}`
+        })
+      while (first(0, 1, 2) !== 1 || first(0, 2) !== 0) session += 1
+      const key = pool.keys[0]?.name ?? ""
+      yield* pool.circuits.record(key, yield* pool.circuits.admit({ key }), CircuitBreaker.failure())
+      yield* TestClock.adjust("15 seconds")
+      assert.isAtMost(pool.dueAt(0) ?? Number.NaN, yield* Clock.currentTimeMillis)
+      assert.strictEqual(yield* ways.generate(model, prompt), "c")
+      assert.deepStrictEqual(all.names(), ["b", "c"])
+      assert.strictEqual(yield* ways.generate(model, prompt), "a", "from the beginning it would be")
     })
   )
 

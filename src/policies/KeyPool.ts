@@ -228,17 +228,19 @@ const unasked: Health = { failures: 0, since: notYet, othersAt: notYet, answered
 
 /**
  * One failure more, and whether it is the key's fault: after the first another key answered, and then this attempt began.
- * So neither counts what breaks at the beginning of an outage of the provider, nor what hangs beyond its end.
+ * So neither counts what breaks at the beginning of an outage of the provider, nor what hangs beyond its end. `othersAt` is
+ * when another key answered last that still takes traffic.
  */
 const failed = (before: Health, othersAt: number, startedAt: number, now: number): readonly [boolean, Health] => {
   const since = before.failures === 0 ? now : before.since
+  const serve = othersAt > since
   const next: Health = {
     ...before,
     failures: before.failures + 1,
     since,
-    othersAt: before.othersAt === notYet && othersAt > since ? othersAt : before.othersAt
+    othersAt: before.othersAt === notYet && serve ? othersAt : before.othersAt
   }
-  return [next.failures >= tolerated && startedAt >= next.othersAt, next]
+  return [next.failures >= tolerated && serve && startedAt >= next.othersAt, next]
 }
 
 /** Until when a key waits for a model, and how many rate limits in a row it was told without a hint. */

@@ -10,7 +10,7 @@
  * | everyone is out | waits for the first that comes back, if the deadline and `maxWait` allow it, or else fails | the same; nobody waits for dead keys |
  *
  * What is left to the caller belongs outside: a `retry` around it chooses anew. What was sent, and is sent again with
- * another key, draws on the provider's `RetryBudget`. A stream goes over to another only until its first content.
+ * another key, draws on the provider's `RetryBudget`, unless the key is dead. A stream goes over only until its first content.
  *
  * Gotchas: `retry` and `deadline` belong outside. A `timeout` outside bounds the wait for a member too, and nobody waits who
  * would not be done before it; inside it bounds each member alone. In an answer that breaks in the middle only `restart`

@@ -256,12 +256,15 @@ const goOn = (
     if (at <= now ? !inTime(trip, at, now) : !mayWait(crew, trip, at, now)) return Effect.fail(standing)
     trip.again = true
     trip.purse ??= RetryBudget.purse(groupOf(crew.models[trip.index] as ChatModel))
-    return Effect.flatMap(trip.purse.draw(error), (drawn) =>
+    return Effect.flatMap(isDead(error) ? Effect.succeed(true) : trip.purse.draw(error), (drawn) =>
       drawn
         ? Effect.zipRight(told(crew, trip, error, "asking another"), select(crew, trip, restore))
         : Effect.zipRight(told(crew, trip, error, "no budget left to ask another"), Effect.fail(standing))
     )
   })
+
+/** A key that is found dead leaves at once: what it costs to go on is bounded by what was on its way to it. */
+const isDead = LlmError.isTag("AuthError", "QuotaExhausted")
 
 /** What an attempt says about whom it was made with. */
 const judge = (crew: Crew, trip: Trip, exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> | undefined => {

@@ -158,15 +158,24 @@ for (const [name, ask] of Object.entries(ways)) {
 
     it.effect("stays with the error where no budget is left", () =>
       Effect.gen(function* () {
-        const { all, model } = yield* pooledOf(keys, () => ({ error: errorOf("AuthError") }))
+        const { all, model } = yield* pooledOf(keys, () => ({ error: errorOf("RateLimited") }))
         const evidence = collect()
         const { exit } = yield* Effect.provide(under(ask(model, prompt), "0 millis"), [
           RetryBudget.layer({ cap: 2, ratio: 0 }),
           evidence.layer
         ])
-        assert.strictEqual(errorTag(exit), "AuthError")
+        assert.strictEqual(errorTag(exit), "RateLimited")
         assert.strictEqual(all.names().length, 3)
         assert.isTrue(evidence.lines.some((line) => line.message.includes("no budget left to ask another")))
+      })
+    )
+
+    it.effect("needs no budget to leave a dead key", () =>
+      Effect.gen(function* () {
+        const { all, model } = yield* pooledOf(keys, () => ({ error: errorOf("AuthError") }))
+        const none = RetryBudget.layer({ cap: 1, ratio: 0 })
+        yield* Effect.provide(under(ask(model, prompt), "0 millis"), none)
+        assert.strictEqual(all.names().length, keys.length)
       })
     )
 

@@ -49,6 +49,7 @@ import {
   carefulSource,
   compose,
   either,
+  groupIn,
   isChatModel,
   mayRepeat,
   TypeId
@@ -402,13 +403,5 @@ export const named: {
       about: self[TypeId]
     })
 )
-
-/** Who shares a retry budget with the target that failed. */
-const groupIn = ({ targets }: About, error: LlmError.LlmError): string =>
-  Attempt.groupOf(
-    targets.find(
-      ({ model, provider }) => provider === error.provider && (error.model === undefined || model === error.model)
-    ) ?? targets[0]
-  )
 
 const namedBy = (model: ChatModel): Resilience.Named => ({ provider: model.name })

@@ -29,7 +29,7 @@ import type * as KeyPool from "../policies/KeyPool.js"
 import * as RetryBudget from "../policies/RetryBudget.js"
 import type * as Chat from "./Chat.js"
 import type * as ChatStream from "./ChatStream.js"
-import { type About, type ChatModel, compose, mayRepeat, TypeId } from "./Model.js"
+import { type About, type ChatModel, compose, groupIn, mayRepeat, TypeId } from "./Model.js"
 import * as Replay from "./Replay.js"
 
 // -----------------------------------------------------------------------------
@@ -221,14 +221,6 @@ const select = (crew: Crew, trip: Trip, restore: Restore): Effect.Effect<void, L
 const hopeful = (before: LlmError.LlmError | undefined, error: LlmError.LlmError): LlmError.LlmError =>
   before !== undefined && LlmError.isRetryable(before) && !LlmError.isRetryable(error) ? before : error
 
-const groupOf =
-  (model: ChatModel) =>
-  (error: LlmError.LlmError): string => {
-    const { targets } = model[TypeId]
-    const asked = targets.find(({ model, provider }) => provider === error.provider && model === error.model)
-    return Attempt.groupOf(asked ?? targets[0])
-  }
-
 const told = (crew: Crew, trip: Trip, error: LlmError.LlmError, then: string): Effect.Effect<void> =>
   Effect.annotateLogs(
     Effect.logWarning(`${LlmError.targetOf(error)} failed with key ${crew.nameAt(trip.index)}: ${error._tag}; ${then}`),
@@ -255,7 +247,7 @@ const goOn = (
     const at = outlookOf(crew, trip, now).worthAt
     if (at <= now ? !inTime(trip, at, now) : !mayWait(crew, trip, at, now)) return Effect.fail(standing)
     trip.again = true
-    trip.purse ??= RetryBudget.purse(groupOf(crew.models[trip.index] as ChatModel))
+    trip.purse ??= RetryBudget.purse((error) => groupIn((crew.models[trip.index] as ChatModel)[TypeId], error))
     return Effect.flatMap(isDead(error) ? Effect.succeed(true) : trip.purse.draw(error), (drawn) =>
       drawn
         ? Effect.zipRight(told(crew, trip, error, "asking another"), select(crew, trip, restore))

@@ -74,6 +74,19 @@ export const either = (self: About, that: About): About => ({
 })
 
 /**
+ * Who shares a retry budget with the target that failed.
+ *
+ * @since 0.2.0
+ * @category getters
+ */
+export const groupIn = ({ targets }: About, error: LlmError.LlmError): string =>
+  Attempt.groupOf(
+    targets.find(
+      ({ model, provider }) => provider === error.provider && (error.model === undefined || model === error.model)
+    ) ?? targets[0]
+  )
+
+/**
  * @since 0.2.0
  * @category models
  */

@@ -36,6 +36,19 @@ export const consecutive = (failures: number): TripPolicy => {
   return { _tag: "Consecutive", failures }
 }
 
+type Complaint = (option: string, found: unknown, expected: string) => RangeError
+
+const complaint =
+  (policy: string): Complaint =>
+  (option, found, expected) =>
+    new RangeError(`CircuitBreaker.${policy}: ${option}: found ${found}, expected ${expected}`)
+
+const checkedHalfLife = (input: Duration.DurationInput | undefined, wrong: Complaint): number => {
+  const halfLife = Duration.toMillis(input ?? "60 seconds")
+  if (!(halfLife > 0 && Number.isFinite(halfLife))) throw wrong("halfLife", `${halfLife} ms`, "a finite time above 0")
+  return halfLife
+}
+
 /**
  * Opens after so many failures in a row, or more where failures are common: as many as would come by chance less often
  * than `chance`, at the ratio that failed before. A target that fails one call in five has three in a row at every
@@ -59,12 +72,10 @@ export const streak = (
   } = {}
 ): TripPolicy => {
   const { chance = 1e-4, failures = 3 } = options
-  const halfLife = Duration.toMillis(options.halfLife ?? "60 seconds")
-  const wrong = (option: string, found: unknown, expected: string) =>
-    new RangeError(`CircuitBreaker.streak: ${option}: found ${found}, expected ${expected}`)
+  const wrong = complaint("streak")
+  const halfLife = checkedHalfLife(options.halfLife, wrong)
   if (!Number.isInteger(failures) || failures < 1) throw wrong("failures", failures, "a whole number from 1 on")
   if (!(chance > 0 && chance < 1)) throw wrong("chance", chance, "a number above 0 and below 1")
-  if (!(halfLife > 0 && Number.isFinite(halfLife))) throw wrong("halfLife", `${halfLife} ms`, "a finite time above 0")
   return { _tag: "Streak", failures, chance, halfLife }
 }
 
@@ -90,12 +101,10 @@ export const rate = (
   } = {}
 ): TripPolicy => {
   const { minimum = 5, threshold = 0.5 } = options
-  const halfLife = Duration.toMillis(options.halfLife ?? "60 seconds")
-  const wrong = (option: string, found: unknown, expected: string) =>
-    new RangeError(`CircuitBreaker.rate: ${option}: found ${found}, expected ${expected}`)
+  const wrong = complaint("rate")
+  const halfLife = checkedHalfLife(options.halfLife, wrong)
   if (!(threshold >= 0 && threshold < 1)) throw wrong("threshold", threshold, "a number from 0 to below 1")
   if (!(minimum >= 1 && minimum <= 1e6)) throw wrong("minimum", minimum, "a number from 1 to 1000000")
-  if (!(halfLife > 0 && Number.isFinite(halfLife))) throw wrong("halfLife", `${halfLife} ms`, "a finite time above 0")
   return { _tag: "Rate", threshold, minimum, halfLife }
 }
 

@@ -179,21 +179,39 @@ export const under = <O extends Opened, A, E, R>(
 ): Effect.Effect<A, E, R> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.withFiberRuntime<A, E, R>((fiber) => {
-      const outer = fiber.currentContext
       const opened = open(fiber)
-      const end = (exit: Exit.Exit<A, E>): Effect.Effect<A, E> =>
-        Effect.flatMap(FiberRef.set(FiberRef.currentContext, outer), () => {
+      return within(
+        fiber.currentContext,
+        opened.context,
+        () => restore(body(opened)),
+        (exit) => {
           const closing = opened.close(exit)
           return closing === undefined ? exit : Effect.zipRight(closing, exit)
-        })
-      return Effect.flatMap(FiberRef.set(FiberRef.currentContext, opened.context), () =>
-        Effect.matchCauseEffect(restore(body(opened)), {
-          onFailure: (cause) => end(Exit.failCause(cause)),
-          onSuccess: (value) => end(Exit.succeed(value))
-        })
+        }
       )
     })
   )
+
+/**
+ * Runs an effect under another context, and goes on under the one before with its exit. Has to be run uninterruptibly.
+ *
+ * @internal
+ */
+export const within = <A, E, R>(
+  outer: Context.Context<never>,
+  inner: Context.Context<never>,
+  body: () => Effect.Effect<A, E, R>,
+  end: (exit: Exit.Exit<A, E>) => Effect.Effect<A, E>
+): Effect.Effect<A, E, R> => {
+  const back = (exit: Exit.Exit<A, E>): Effect.Effect<A, E> =>
+    Effect.flatMap(FiberRef.set(FiberRef.currentContext, outer), () => end(exit))
+  return Effect.flatMap(FiberRef.set(FiberRef.currentContext, inner), () =>
+    Effect.matchCauseEffect(body(), {
+      onFailure: (cause) => back(Exit.failCause(cause)),
+      onSuccess: (value) => back(Exit.succeed(value))
+    })
+  )
+}
 
 /**
  * What was opened around an effect or a stream: run it under `context`, and close it once, with its exit. `close` answers

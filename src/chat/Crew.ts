@@ -25,6 +25,7 @@ import * as LlmError from "../errors/LlmError.js"
 import type * as Balancer from "../policies/Balancer.js"
 import * as CircuitBreaker from "../policies/CircuitBreaker.js"
 import * as Deadline from "../policies/Deadline.js"
+import * as Immediate from "../policies/Immediate.js"
 import type * as KeyPool from "../policies/KeyPool.js"
 import * as RetryBudget from "../policies/RetryBudget.js"
 import type * as Chat from "./Chat.js"
@@ -67,7 +68,10 @@ export interface Crew {
     now: number,
     again: boolean
   ) => boolean
-  readonly admit: (index: number) => Effect.Effect<CircuitBreaker.Admission, LlmError.CircuitOpen> | undefined
+  readonly admit: (
+    index: number,
+    now: number
+  ) => Effect.Effect<CircuitBreaker.Admission, LlmError.CircuitOpen> | undefined
   readonly judge: (end: KeyPool.End) => Effect.Effect<void> | undefined
   readonly goesOn: (error: LlmError.LlmError, now: number) => number | undefined
   readonly outlook: (now: number, notBefore: (index: number) => number) => KeyPool.Outlook
@@ -181,12 +185,20 @@ const mayWait = (crew: Crew, trip: Trip, at: number, now: number): boolean =>
 
 type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
-/** Takes a place with somebody, or waits for one. Runs uninterruptibly, so that the place is not lost. */
-const select = (crew: Crew, trip: Trip, restore: Restore): Effect.Effect<void, LlmError.LlmError> =>
-  Effect.flatMap(Random.next, (seed) =>
-    Effect.withFiberRuntime<void, LlmError.LlmError>((fiber) => {
-      trip.clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
-      trip.within = Context.get(trip.context ?? fiber.currentContext, Deadline.Deadline)
+/**
+ * Takes a place with somebody, or waits for one, and goes on from there. Runs uninterruptibly, so that the place is not
+ * lost.
+ */
+const select = <A>(
+  crew: Crew,
+  trip: Trip,
+  restore: Restore,
+  then: Effect.Effect<A, LlmError.LlmError>
+): Effect.Effect<A, LlmError.LlmError> =>
+  Effect.withFiberRuntime<A, LlmError.LlmError>((fiber) => {
+    trip.clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
+    trip.within = Context.get(trip.context ?? fiber.currentContext, Deadline.Deadline)
+    return Effect.flatMap(Context.get(fiber.currentDefaultServices, Random.Random).next, (seed) => {
       const now = trip.clock.unsafeCurrentTimeMillis()
       const index = pick(crew, trip, now, seed)
       if (index === undefined) {
@@ -194,28 +206,28 @@ const select = (crew: Crew, trip: Trip, restore: Restore): Effect.Effect<void, L
         if (!mayWait(crew, trip, outlook.worthAt, now)) return Effect.fail(trip.error ?? closed(crew, outlook, now))
         trip.waitsSince ??= now
         const millis = Math.min(pollMillis, Math.max(0, outlook.worthAt - now)) + spreadMillis * seed
-        return Effect.zipRight(restore(Effect.sleep(Duration.millis(millis))), select(crew, trip, restore))
+        return Effect.zipRight(restore(Effect.sleep(Duration.millis(millis))), select(crew, trip, restore, then))
       }
-      const take = (admission: CircuitBreaker.Admission | undefined): void => {
+      const take = (admission: CircuitBreaker.Admission | undefined) => {
         trip.index = index
         trip.admission = admission
         trip.startedAt = now
         crew.balancer.begin(index)
+        return then
       }
-      const admitted = crew.admit(index)
-      if (admitted === undefined) {
-        take(undefined)
-        return Effect.void
-      }
-      return Effect.matchEffect(admitted, {
-        onSuccess: (admission) => Effect.succeed(take(admission)),
+      const admitting = crew.admit(index, now)
+      if (admitting === undefined) return take(undefined)
+      const exit = Immediate.exitOf(admitting)
+      if (exit?._tag === "Success") return take(exit.value)
+      return Effect.matchEffect(admitting, {
+        onSuccess: take,
         onFailure: (refusal) => {
           leaveOut(trip, index, afterRefusal(refusal, now))
-          return select(crew, trip, restore)
+          return select(crew, trip, restore, then)
         }
       })
     })
-  )
+  })
 
 /** Of two errors the one that another attempt may mend, and else the newer. */
 const hopeful = (before: LlmError.LlmError | undefined, error: LlmError.LlmError): LlmError.LlmError =>
@@ -227,30 +239,31 @@ const told = (crew: Crew, trip: Trip, error: LlmError.LlmError, then: string): E
     { provider: error.provider, model: error.model, error: error._tag, reason: error.message }
   )
 
-/** Takes a place with somebody else after an error that this mends, or fails. */
-const goOn = (
+/** Takes a place with somebody else after an error that this mends, and goes on from there; or fails. */
+const goOn = <A>(
   crew: Crew,
   trip: Trip,
   error: LlmError.LlmError,
-  restore: Restore
-): Effect.Effect<void, LlmError.LlmError> =>
+  restore: Restore,
+  then: Effect.Effect<A, LlmError.LlmError>
+): Effect.Effect<A, LlmError.LlmError> =>
   Effect.suspend(() => {
     const now = trip.clock.unsafeCurrentTimeMillis()
     const until = crew.goesOn(error, now)
     if (until === undefined || !mayRepeat(trip.request, error)) return Effect.fail(error)
     leaveOut(trip, trip.index, until)
     // Where all refused and nothing was sent, the answer is when to come back.
-    if (error._tag === "CircuitOpen") return select(crew, trip, restore)
+    if (error._tag === "CircuitOpen") return select(crew, trip, restore, then)
     const standing = hopeful(trip.error, error)
     trip.error = standing
-    if (error.delivery === "not-sent") return select(crew, trip, restore)
+    if (error.delivery === "not-sent") return select(crew, trip, restore, then)
     const at = outlookOf(crew, trip, now).worthAt
     if (at <= now ? !inTime(trip, at, now) : !mayWait(crew, trip, at, now)) return Effect.fail(standing)
     trip.again = true
     trip.purse ??= RetryBudget.purse((error) => groupIn((crew.models[trip.index] as ChatModel)[TypeId], error))
     return Effect.flatMap(isDead(error) ? Effect.succeed(true) : trip.purse.draw(error), (drawn) =>
       drawn
-        ? Effect.zipRight(told(crew, trip, error, "asking another"), select(crew, trip, restore))
+        ? Effect.zipRight(told(crew, trip, error, "asking another"), select(crew, trip, restore, then))
         : Effect.zipRight(told(crew, trip, error, "no budget left to ask another"), Effect.fail(standing))
     )
   })
@@ -266,11 +279,6 @@ const judge = (crew: Crew, trip: Trip, exit: Exit.Exit<unknown, unknown>): Effec
   else if (CircuitBreaker.classify(exit, now, within)._tag !== "Ignored") crew.balancer.failed(index, now)
   return admission === undefined ? undefined : crew.judge({ index, admission, exit, within, startedAt, now })
 }
-
-const andThen = <A, E, R>(
-  first: Effect.Effect<void> | undefined,
-  then: Effect.Effect<A, E, R>
-): Effect.Effect<A, E, R> => (first === undefined ? then : Effect.zipRight(first, then))
 
 const marked = <A, E, R>(trip: Trip, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
   trip.again ? Effect.provideService(effect, Attempt.Extra, { reason: "again" }) : effect
@@ -292,21 +300,19 @@ const generateOf =
         Effect.matchCauseEffect(restore(marked(trip, (crew.models[trip.index] as ChatModel).generate(request))), {
           onSuccess: (response) => {
             const exit = Exit.succeed(response)
-            return andThen(ended(exit), andThen(trip.purse?.answered, exit))
+            return Immediate.andThen(ended(exit), Immediate.andThen(trip.purse?.answered, exit))
           },
           onFailure: (cause) => {
             const judged = ended(Exit.failCause(cause))
             const error = Cause.failureOption(cause)
-            return andThen(
+            return Immediate.andThen(
               judged,
-              error._tag === "None"
-                ? Effect.failCause(cause)
-                : Effect.zipRight(goOn(crew, trip, error.value, restore), ask)
+              error._tag === "None" ? Effect.failCause(cause) : goOn(crew, trip, error.value, restore, ask)
             )
           }
         })
       )
-      return Effect.zipRight(select(crew, trip, restore), ask)
+      return select(crew, trip, restore, ask)
     })
 
 /**
@@ -359,14 +365,20 @@ const sourceOf =
             ),
             {
               onSuccess: (chunk) =>
-                andThen(judge(crew, trip, Exit.void), andThen(trip.purse?.answered, Effect.succeed(chunk))),
+                Immediate.andThen(
+                  judge(crew, trip, Exit.void),
+                  Immediate.andThen(trip.purse?.answered, Effect.succeed(chunk))
+                ),
               onFailure: (cause) => {
                 const failure = Cause.flipCauseOption(cause)
                 const exit = failure._tag === "Some" ? Exit.failCause(failure.value) : Exit.void
                 const error = Option.flatMap(failure, Cause.failureOption)
-                const after = andThen(judge(crew, trip, exit), Scope.close(scope, exit))
+                const after = Immediate.andThen(judge(crew, trip, exit), Scope.close(scope, exit))
                 if (error._tag === "None") return Effect.zipRight(after, Effect.failCause(cause))
-                return Effect.zipRight(after, next(trip, under(goOn(crew, trip, error.value, restore)), restore))
+                return Effect.zipRight(
+                  after,
+                  next(trip, under(goOn(crew, trip, error.value, restore, Effect.void)), restore)
+                )
               }
             }
           )
@@ -382,7 +394,7 @@ const sourceOf =
         // What failed is over, whoever pulls again.
         reading = Effect.fail(Option.none())
         const trip = begin(crew, request, "firstToken", context)
-        return next(trip, select(crew, trip, restore), restore)
+        return next(trip, select(crew, trip, restore, Effect.void), restore)
       })
       return Effect.suspend(() => reading ?? begun)
     })

@@ -7,7 +7,7 @@
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import type * as Exit from "effect/Exit"
+import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import { dual } from "effect/Function"
 import * as Option from "effect/Option"
@@ -18,6 +18,7 @@ import type { LlmError } from "../errors/LlmError.js"
 import * as CircuitBreaker from "../policies/CircuitBreaker.js"
 import * as Deadline from "../policies/Deadline.js"
 import * as Hedge from "../policies/Hedge.js"
+import * as Immediate from "../policies/Immediate.js"
 import type { Limits } from "../policies/Limits.js"
 import * as Pacer from "../policies/Pacer.js"
 import * as Tokens from "../policies/Tokens.js"
@@ -116,42 +117,66 @@ export const pace: {
       generate: (request) =>
         Effect.uninterruptibleMask((restore) =>
           Effect.withFiberRuntime((fiber) => {
-            const visit = makeVisit(clockOf(fiber))
-            return Effect.matchCauseEffect(restore(pacer.acquire(ask(request, fiber), visit.granted)), {
+            const clock = clockOf(fiber)
+            const outer = fiber.currentContext
+            const attempt = (permit: Pacer.Permit) =>
+              Call.within(
+                outer,
+                Context.add(outer, Attempt.LimitsListener, permit.observe),
+                () => restore(self.generate(request)),
+                (exit) => ended(permit, clock, exit)
+              )
+            let late: Pacer.Permit | undefined
+            const entered = pacer.enter(ask(request, fiber), fiber, (permit) => {
+              late = permit
+            })
+            const exit = Immediate.exitOf(entered)
+            if (exit?._tag === "Success") return attempt(exit.value)
+            return Effect.matchCauseEffect(restore(entered), {
               onFailure: (cause) => {
-                visit.unused()
+                unused(late, clock)
                 return Effect.failCause(cause)
               },
-              onSuccess: () =>
-                Call.under(
-                  () => ({
-                    context: Context.add(fiber.currentContext, Attempt.LimitsListener, visit.observe),
-                    close: (exit) => visit.end(Pacer.endOf(exit as Exit.Exit<Chat.Response, LlmError>, usageOf))
-                  }),
-                  () => restore(self.generate(request))
-                ).pipe(Effect.mapError(visit.hinted))
+              onSuccess: attempt
             })
           })
         ),
       source: (request) =>
         Effect.withFiberRuntime((fiber) => {
-          const visit = makeVisit(clockOf(fiber))
-          const source = ChatStream.provided(about.open(request), Attempt.LimitsListener, visit.observe)
+          const clock = clockOf(fiber)
+          let permit: Pacer.Permit | undefined
+          let paused = 0
+          const observe = (limits: Limits, now: number): void => permit?.observe(limits, now)
+          const source = ChatStream.provided(about.open(request), Attempt.LimitsListener, observe)
           const guarded = ChatStream.guarded(source, (entered) =>
-            Effect.uninterruptibleMask((restore) =>
-              Effect.matchCauseEffect(restore(pacer.acquire(ask(request, fiber), visit.granted)), {
+            Effect.uninterruptibleMask((restore) => {
+              const acquired = pacer.acquire(ask(request, fiber), (given) => {
+                permit = given
+              })
+              return Effect.matchCauseEffect(restore(acquired), {
                 onFailure: (cause) => {
-                  visit.unused()
+                  unused(permit, clock)
                   return Effect.failCause(cause)
                 },
-                onSuccess: () =>
+                onSuccess: (permit) =>
                   Effect.sync(() =>
-                    entered(({ exit, usage }) => visit.end(Pacer.endOf(exit, () => usage)) ?? Effect.void)
+                    entered(({ exit, usage }) =>
+                      Effect.map(
+                        settled(
+                          permit,
+                          clock,
+                          Pacer.endOf(exit, () => usage)
+                        ),
+                        (millis) => {
+                          paused = millis
+                        }
+                      )
+                    )
                   )
               })
-            )
+            })
           )
-          return Effect.map(guarded, Effect.mapError(Option.map(visit.hinted)))
+          return Effect.map(guarded, Effect.mapError(Option.map((error) => Pacer.hinted(error, paused))))
         }),
       about: { ...about, readyAt: () => Math.max(about.readyAt(), pacer.readyAt(key)) }
     })
@@ -163,28 +188,26 @@ const clockOf = (fiber: Fiber.RuntimeFiber<unknown, unknown>): Clock.Clock =>
 
 const usageOf = (response: Chat.Response): Chat.Usage | undefined => response.usage
 
-/** One call at the pacer, from its place to its end. */
-const makeVisit = (clock: Clock.Clock) => {
-  let permit: Pacer.Permit | undefined
-  let paused = 0
-  const settle = (end: Pacer.End, random: number): void => {
-    paused = permit?.settle(end, clock.unsafeCurrentTimeMillis(), random) ?? 0
-  }
-  return {
-    hinted: (error: LlmError): LlmError => Pacer.hinted(error, paused),
-    granted: (given: Pacer.Permit): void => {
-      permit = given
-    },
-    observe: (limits: Limits, now: number): void => permit?.observe(limits, now),
-    /** A place that came the moment its call was interrupted. */
-    unused: (): void => settle({ sent: false }, 0),
-    /** Chance has a say only in how long a refusal pauses. */
-    end: (end: Pacer.End): Effect.Effect<void> | undefined => {
-      if (end.error !== undefined) return Effect.map(Random.next, (random) => settle(end, random))
-      settle(end, 0)
-      return undefined
-    }
-  }
+/** A place that came the moment its call was interrupted. */
+const unused = (permit: Pacer.Permit | undefined, clock: Clock.Clock): void => {
+  permit?.settle({ sent: false }, clock.unsafeCurrentTimeMillis(), 0)
+}
+
+/** How long the key is paused for after that end, in milliseconds; chance has a say only in that. */
+const settled = (permit: Pacer.Permit, clock: Clock.Clock, end: Pacer.End): Effect.Effect<number> =>
+  end.error === undefined
+    ? Effect.succeed(permit.settle(end, clock.unsafeCurrentTimeMillis(), 0))
+    : Effect.map(Random.next, (random) => permit.settle(end, clock.unsafeCurrentTimeMillis(), random))
+
+/** The end of an attempt, as it goes on. */
+const ended = (
+  permit: Pacer.Permit,
+  clock: Clock.Clock,
+  exit: Exit.Exit<Chat.Response, LlmError>
+): Effect.Effect<Chat.Response, LlmError> => {
+  const settling = settled(permit, clock, Pacer.endOf(exit, usageOf))
+  if (Exit.isSuccess(exit)) return exit
+  return Effect.flatMap(settling, (paused) => Effect.mapError(exit, (error) => Pacer.hinted(error, paused)))
 }
 
 /**

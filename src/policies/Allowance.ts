@@ -37,6 +37,14 @@ export interface Part {
 export type Config = { readonly [K in Amount.Dimension]?: Gcra.Limit | undefined }
 
 /**
+ * What is known of each dimension; every one has its place, so that all are of one shape for the engine.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export type Parts = { readonly [K in Amount.Dimension]: Part | undefined }
+
+/**
  * What is known of one key. `spent` counts everything that was ever taken, less what was given back.
  *
  * @since 0.2.0
@@ -45,7 +53,7 @@ export type Config = { readonly [K in Amount.Dimension]?: Gcra.Limit | undefined
 export interface Allowance {
   readonly config: Config
   readonly spent: Amount.Amount
-  readonly parts: { readonly [K in Amount.Dimension]?: Part }
+  readonly parts: Parts
 }
 
 /**
@@ -85,10 +93,12 @@ export const fresh = (limit: Gcra.Limit, source: Part["source"], now: number): P
  * @category constructors
  */
 export const make = (config: Config, now: number): Allowance => {
-  const parts: { [K in Amount.Dimension]?: Part } = {}
-  for (const name of Amount.dimensions) {
-    const limit = config[name]
-    if (limit !== undefined) parts[name] = fresh(limit, "config", now)
+  const part = (limit: Gcra.Limit | undefined) => (limit === undefined ? undefined : fresh(limit, "config", now))
+  const parts = {
+    requests: part(config.requests),
+    tokens: part(config.tokens),
+    inputTokens: part(config.inputTokens),
+    outputTokens: part(config.outputTokens)
   }
   return { config, spent: Amount.none, parts }
 }
@@ -120,10 +130,11 @@ export const smaller = (
  * @since 0.2.0
  * @category predicates
  */
-export const isKnown = (self: Allowance): boolean => {
-  for (const _ in self.parts) return true
-  return false
-}
+export const isKnown = ({ parts }: Allowance): boolean =>
+  parts.requests !== undefined ||
+  parts.tokens !== undefined ||
+  parts.inputTokens !== undefined ||
+  parts.outputTokens !== undefined
 
 /**
  * Whether every bucket holds its part of the cost now.
@@ -131,13 +142,14 @@ export const isKnown = (self: Allowance): boolean => {
  * @since 0.2.0
  * @category predicates
  */
-export const admits = (self: Allowance, cost: Amount.Amount, now: number): boolean => {
-  for (const name of Amount.dimensions) {
-    const part = self.parts[name]
-    if (part !== undefined && !Gcra.admits(part.limit, part.bucket, cost[name], now)) return false
-  }
-  return true
-}
+export const admits = ({ parts }: Allowance, cost: Amount.Amount, now: number): boolean =>
+  holds(parts.requests, cost.requests, now) &&
+  holds(parts.tokens, cost.tokens, now) &&
+  holds(parts.inputTokens, cost.inputTokens, now) &&
+  holds(parts.outputTokens, cost.outputTokens, now)
+
+const holds = (part: Part | undefined, cost: number, now: number): boolean =>
+  part === undefined || Gcra.admits(part.limit, part.bucket, cost, now)
 
 /**
  * The first millisecond at which every bucket does; `Infinity` if one never will.
@@ -213,14 +225,17 @@ export const isFull = (self: Allowance, now: number): boolean =>
 // changes
 // -----------------------------------------------------------------------------
 
-const each = (self: Allowance, spent: Amount.Amount, f: (part: Part, name: Amount.Dimension) => Part): Allowance => {
-  const parts: { [K in Amount.Dimension]?: Part } = {}
-  for (const name of Amount.dimensions) {
-    const part = self.parts[name]
-    if (part !== undefined) parts[name] = f(part, name)
-  }
-  return { config: self.config, spent, parts }
-}
+type Change = (part: Part, cost: number, now: number) => Part
+
+const changed = (part: Part | undefined, cost: number, now: number, f: Change): Part | undefined =>
+  part === undefined ? undefined : f(part, cost, now)
+
+const each = ({ parts }: Allowance, cost: Amount.Amount, now: number, f: Change): Parts => ({
+  requests: changed(parts.requests, cost.requests, now, f),
+  tokens: changed(parts.tokens, cost.tokens, now, f),
+  inputTokens: changed(parts.inputTokens, cost.inputTokens, now, f),
+  outputTokens: changed(parts.outputTokens, cost.outputTokens, now, f)
+})
 
 /**
  * The same with another bucket.
@@ -243,10 +258,13 @@ export const withBucket = (part: Part, bucket: Gcra.Bucket): Part => ({
  * @since 0.2.0
  * @category combinators
  */
-export const take = (self: Allowance, cost: Amount.Amount, now: number): Allowance =>
-  each(self, Amount.plus(self.spent, cost), (part, name) =>
-    withBucket(part, Gcra.take(part.limit, part.bucket, cost[name], now))
-  )
+export const take = (self: Allowance, cost: Amount.Amount, now: number): Allowance => ({
+  config: self.config,
+  spent: Amount.plus(self.spent, cost),
+  parts: each(self, cost, now, taken)
+})
+
+const taken: Change = (part, cost, now) => withBucket(part, Gcra.take(part.limit, part.bucket, cost, now))
 
 /**
  * Gives back what a request that did not run was to cost.
@@ -254,13 +272,36 @@ export const take = (self: Allowance, cost: Amount.Amount, now: number): Allowan
  * @since 0.2.0
  * @category combinators
  */
-export const giveBack = (self: Allowance, cost: Amount.Amount, now: number): Allowance =>
-  each(self, Amount.plus(self.spent, cost, -1), (part, name) =>
-    cost[name] === 0 ? part : withBucket(part, Gcra.giveBack(part.limit, part.bucket, cost[name], now))
-  )
+export const giveBack = (self: Allowance, cost: Amount.Amount, now: number): Allowance => ({
+  config: self.config,
+  spent: Amount.plus(self.spent, cost, -1),
+  parts: each(self, cost, now, givenBack)
+})
+
+const givenBack: Change = (part, cost, now) =>
+  cost === 0 ? part : withBucket(part, Gcra.giveBack(part.limit, part.bucket, cost, now))
 
 /** A share as small as this is what rounding makes of none. */
 const negligible = 0.1
+
+/** How much of what was reserved comes back: below zero, what was used beyond it. */
+const backOf = (part: Part | undefined, unused: number): number =>
+  unused > 0 && part !== undefined ? unused * (part.returned < negligible ? 0 : part.returned) : unused
+
+const reconciled: Change = (part, unused, now) => {
+  if (unused === 0) return part
+  const back = backOf(part, unused)
+  if (unused < 0) return taken(part, -unused, now)
+  return {
+    limit: part.limit,
+    source: part.source,
+    told: part.told,
+    bucket: Gcra.giveBack(part.limit, part.bucket, back, now),
+    returned: part.returned,
+    inDoubt: part.inDoubt + back,
+    withheld: Math.min(part.limit.burst, part.withheld + unused - back)
+  }
+}
 
 /**
  * Puts right what was reserved when it is known what was used: what was not used is given back as far as this provider
@@ -270,25 +311,13 @@ const negligible = 0.1
  * @category combinators
  */
 export const reconcile = (self: Allowance, reserved: Amount.Amount, used: Amount.Amount, now: number): Allowance => {
-  const spent: { -readonly [K in Amount.Dimension]: number } = { ...self.spent }
-  const parts: { [K in Amount.Dimension]?: Part } = {}
-  for (const name of Amount.dimensions) {
-    const unused = reserved[name] - used[name]
-    const part = self.parts[name]
-    const back = unused > 0 && part !== undefined ? unused * (part.returned < negligible ? 0 : part.returned) : unused
-    spent[name] -= back
-    if (part === undefined) continue
-    parts[name] =
-      unused > 0
-        ? {
-            ...part,
-            bucket: Gcra.giveBack(part.limit, part.bucket, back, now),
-            inDoubt: part.inDoubt + back,
-            withheld: Math.min(part.limit.burst, part.withheld + unused - back)
-          }
-        : unused < 0
-          ? withBucket(part, Gcra.take(part.limit, part.bucket, -unused, now))
-          : part
+  const { config, parts, spent } = self
+  const unused = Amount.plus(reserved, used, -1)
+  const back = {
+    requests: backOf(parts.requests, unused.requests),
+    tokens: backOf(parts.tokens, unused.tokens),
+    inputTokens: backOf(parts.inputTokens, unused.inputTokens),
+    outputTokens: backOf(parts.outputTokens, unused.outputTokens)
   }
-  return { config: self.config, spent, parts }
+  return { config, spent: Amount.plus(spent, back, -1), parts: each(self, unused, now, reconciled) }
 }

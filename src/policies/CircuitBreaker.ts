@@ -208,6 +208,8 @@ export interface ExecuteOptions<A, E> extends Ask {
  * - `execute` runs an attempt through the circuit of its key and records how it ended.
  * - `admit` and `record` are its two halves, for what is no single effect, such as a stream. Hand every admission back
  *   exactly once, interruption included; a probe that is not heard of holds its place until its lease is over.
+ * - `enter` and `leave` are the same for who knows the time, in epoch milliseconds, and runs them uninterruptibly: in
+ *   memory they are over at once.
  * - `state` looks at a circuit.
  * - `readyAt` is the time from which a circuit takes traffic, in epoch milliseconds: 0 for now, `Infinity` until a
  *   reset. It is what this process saw last, and the latest time where a probe is out.
@@ -231,6 +233,13 @@ export interface CircuitBreaker {
     key: string,
     admission: CircuitState.Admission,
     outcome: CircuitOutcome.Outcome
+  ) => Effect.Effect<void>
+  readonly enter: (ask: Ask, now: number) => Effect.Effect<CircuitState.Admission, CircuitOpen>
+  readonly leave: (
+    key: string,
+    admission: CircuitState.Admission,
+    outcome: CircuitOutcome.Outcome,
+    now: number
   ) => Effect.Effect<void>
   readonly state: (key: string) => Effect.Effect<CircuitView.State>
   readonly readyAt: (key: string) => number
@@ -413,6 +422,8 @@ const fromCircuits = (
       Effect.uninterruptible(
         Effect.withFiberRuntime<void>((fiber) => leave(key, admission, outcome, nowOf(fiber), Effect.void))
       ),
+    enter: (ask, now) => enter(ask, now, Effect.succeed),
+    leave: (key, admission, outcome, now) => leave(key, admission, outcome, now, Effect.void),
     state: (key) =>
       Effect.withFiberRuntime((fiber) => {
         const now = nowOf(fiber)

@@ -49,6 +49,7 @@ import * as LlmError from "../errors/LlmError.js"
 import * as Balancer from "./Balancer.js"
 import * as CircuitBreaker from "./CircuitBreaker.js"
 import * as Deadline from "./Deadline.js"
+import * as Immediate from "./Immediate.js"
 import { nameOf } from "./KeyName.js"
 
 export {
@@ -120,7 +121,8 @@ export interface KeyState {
  * The keys as one model uses them; each is given by its index. What `RateLimited` says holds for this model alone.
  *
  * - `readyAt`: from when a key takes traffic, in epoch milliseconds; 0 for now.
- * - `admit`: the right to make one attempt. Hand it back with `end`, exactly once, interruption included.
+ * - `admit`: the right to make one attempt. Hand it back with `end`, exactly once, interruption included. Run both
+ *   uninterruptibly; in memory they are over at once.
  * - `outlook`: what is to be expected where none takes traffic; `notBefore` is from when a key is asked at the earliest.
  *
  * @since 0.2.0
@@ -128,7 +130,7 @@ export interface KeyState {
  */
 export interface View {
   readonly readyAt: (index: number) => number
-  readonly admit: (index: number) => Effect.Effect<CircuitBreaker.Admission, LlmError.CircuitOpen>
+  readonly admit: (index: number, now: number) => Effect.Effect<CircuitBreaker.Admission, LlmError.CircuitOpen>
   readonly end: (end: End) => Effect.Effect<void>
   readonly outlook: (now: number, notBefore: (index: number) => number) => Outlook
 }
@@ -318,20 +320,30 @@ const viewOf = (pool: {
   const nameAt = (index: number) => (keys[index] as Key).name
   const pausedUntil = (index: number) => (pauses[index] as Pause).until
   const readyAt = (index: number): number => Math.max(circuits.readyAt(nameAt(index)), pausedUntil(index))
-  const admissions = keys.map(({ name }, index) =>
-    Effect.matchEffect(circuits.admit({ key: name }), {
+  const asks = keys.map(({ name }): CircuitBreaker.Ask => ({ key: name }))
+  const admitted = (index: number, admission: CircuitBreaker.Admission): void => {
+    if (admission.probe !== undefined) probing[index] = (probing[index] as number) + 1
+  }
+  const admit: View["admit"] = (index, now) => {
+    const entering = circuits.enter(asks[index] as CircuitBreaker.Ask, now)
+    const exit = Immediate.exitOf(entering)
+    if (exit?._tag === "Success") {
+      admitted(index, exit.value)
+      return exit
+    }
+    return Effect.matchEffect(entering, {
       onSuccess: (admission) => {
-        if (admission.probe !== undefined) probing[index] = (probing[index] as number) + 1
+        admitted(index, admission)
         return Effect.succeed(admission)
       },
       // Another process may have opened it.
       onFailure: (refusal) =>
-        Effect.flatMap(circuits.state(name), (state) => {
+        Effect.flatMap(circuits.state(nameAt(index)), (state) => {
           if (state._tag !== "Closed") reasons[index] = state.error
           return Effect.fail(refusal)
         })
     })
-  )
+  }
 
   /** When another key last answered that takes traffic now. */
   const othersAnsweredAt = (index: number): number => {
@@ -361,18 +373,17 @@ const viewOf = (pool: {
 
   return {
     readyAt,
-    admit: (index) => admissions[index] as (typeof admissions)[number],
-    end: (end) =>
-      Effect.suspend(() => {
-        if (end.admission.probe !== undefined) probing[end.index] = (probing[end.index] as number) - 1
-        const error = errorOf(end)
-        const outcome = judged(end, outcomeOf(end, error))
-        if (error?._tag === "RateLimited") {
-          pauses[end.index] = paused(pauses[end.index] as Pause, error.hint, end.now)
-        }
-        if (outcome._tag === "Failure" || outcome._tag === "Dead") reasons[end.index] = outcome.error
-        return circuits.record(nameAt(end.index), end.admission, outcome)
-      }),
+    admit,
+    end: (end) => {
+      if (end.admission.probe !== undefined) probing[end.index] = (probing[end.index] as number) - 1
+      const error = errorOf(end)
+      const outcome = judged(end, outcomeOf(end, error))
+      if (error?._tag === "RateLimited") {
+        pauses[end.index] = paused(pauses[end.index] as Pause, error.hint, end.now)
+      }
+      if (outcome._tag === "Failure" || outcome._tag === "Dead") reasons[end.index] = outcome.error
+      return circuits.leave(nameAt(end.index), end.admission, outcome, end.now)
+    },
     outlook: (now, notBefore) => {
       const tags: Array<string> = []
       let first = Number.POSITIVE_INFINITY

@@ -157,8 +157,11 @@ export const admit = (self: Lane, cost: Amount.Amount, isWaited: boolean, now: n
  * @category combinators
  */
 export const told = (self: Lane, ticket: Ticket, limits: Limits, now: number): Lane => ({
-  ...self,
-  allowance: Remaining.told(self.allowance, ticket.allowance, ticket.cost, limits, now)
+  allowance: Remaining.told(self.allowance, ticket.allowance, ticket.cost, limits, now),
+  rate: self.rate,
+  inFlight: self.inFlight,
+  output: self.output,
+  used: self.used
 })
 
 /** Anthropic does not count what it read from its cache, and is the only one that counts input by itself. */

@@ -35,6 +35,7 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
 import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -135,6 +136,7 @@ export interface PaceOptions<in A> extends PacerQueue.Ask {
  * - `pace` lets an effect through; `usage` reads from its answer what it took.
  * - `acquire` is its first half, for what is no single effect: a permit that must be settled. `granted` hears of it at once,
  *   should the fiber be interrupted before it goes on.
+ * - `enter` is `acquire` for who runs in that fiber: where there is a place at once, the permit is there at once.
  * - `state` looks at a key; `readyAt` is from when on a small request would have a place there, in epoch milliseconds.
  *
  * @since 0.2.0
@@ -149,6 +151,11 @@ export interface Pacer {
   }
   readonly acquire: (
     ask: PacerQueue.Ask,
+    granted?: (permit: PacerQueue.Permit) => void
+  ) => Effect.Effect<PacerQueue.Permit, PacerQueue.Refusal>
+  readonly enter: (
+    ask: PacerQueue.Ask,
+    fiber: Fiber.RuntimeFiber<unknown, unknown>,
     granted?: (permit: PacerQueue.Permit) => void
   ) => Effect.Effect<PacerQueue.Permit, PacerQueue.Refusal>
   readonly state: (key: string) => Effect.Effect<State>
@@ -242,12 +249,14 @@ const fromSettings = (chosen: Settings): Pacer => {
     return queue
   }
 
-  const acquire: Pacer["acquire"] = (ask, granted) =>
-    Effect.withFiberRuntime((fiber) => {
-      const clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
-      const deadline = Context.get(fiber.currentContext, Deadline.Deadline)
-      return queueOf(ask.key, clock.unsafeCurrentTimeMillis()).enter(ask, deadline, clock, granted)
-    })
+  const enter: Pacer["enter"] = (ask, fiber, granted) => {
+    const clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
+    const deadline = Context.get(fiber.currentContext, Deadline.Deadline)
+    const now = clock.unsafeCurrentTimeMillis()
+    return queueOf(ask.key, now).enter(ask, deadline, clock, now, granted)
+  }
+
+  const acquire: Pacer["acquire"] = (ask, granted) => Effect.withFiberRuntime((fiber) => enter(ask, fiber, granted))
 
   const pace = <A, E, R>(
     self: Effect.Effect<A, E, R>,
@@ -276,6 +285,7 @@ const fromSettings = (chosen: Settings): Pacer => {
   return {
     pace: dual((args) => Effect.isEffect(args[0]), pace),
     acquire,
+    enter,
     state: (key) =>
       Effect.map(Clock.currentTimeMillis, (now) => {
         const queue = queues.get(key)

@@ -121,6 +121,7 @@ export interface PacerQueue {
     ask: Ask,
     deadline: Deadline.Limit,
     clock: Clock.Clock,
+    now: number,
     granted: ((permit: Permit) => void) | undefined
   ) => Effect.Effect<Permit, Refusal>
 }
@@ -197,16 +198,20 @@ const sleep = (clock: Clock.Clock, millis: number, wake: () => void): (() => voi
 export const makeTickets = (): Tickets => {
   const kept = new WeakMap<object, number>()
   let last = 0
+  let isAnyKept = false
   return {
     take: (place) => {
-      const ticket = place === undefined ? undefined : kept.get(place)
+      // A look at a weak map gives every object a hash, which most would never need.
+      const ticket = place === undefined || !isAnyKept ? undefined : kept.get(place)
       if (place === undefined || ticket === undefined) return ++last
       // It is good for one return: the next request of the same call comes when it comes.
       kept.delete(place)
       return ticket
     },
     keep: (place, ticket) => {
-      if (place !== undefined) kept.set(place, ticket)
+      if (place === undefined) return
+      isAnyKept = true
+      kept.set(place, ticket)
     }
   }
 }
@@ -342,8 +347,7 @@ export const make = (settings: Settings, tickets: Tickets, start: number): Pacer
     waiting: () => queue.size(),
     expectedAt,
     isIdle: (now) => now - lastAt >= keptFor && queue.size() === 0 && Lane.isIdle(lane, now),
-    enter: (ask, deadline, clock, granted) => {
-      const now = clock.unsafeCurrentTimeMillis()
+    enter: (ask, deadline, clock, now, granted) => {
       lastAt = now
       const cost = Amount.make(1, ask.inputTokens ?? 0, ask.outputTokens ?? Math.ceil(lane.output))
       const exceeded = Allowance.exceeded(lane.allowance, cost)

@@ -13,7 +13,7 @@
 import * as Allowance from "./Allowance.js"
 import * as Amount from "./Amount.js"
 import * as Gcra from "./Gcra.js"
-import type { Limits } from "./Limits.js"
+import type { Limit, Limits } from "./Limits.js"
 import * as ToldLimit from "./ToldLimit.js"
 
 type Part = Allowance.Part
@@ -47,29 +47,58 @@ const raise = (part: Part, missing: number, now: number): Part => ({
 })
 
 /** A limit becomes known, or known better. */
-const underTold = (part: Part | undefined, config: Gcra.Limit | undefined, known: ToldLimit.ToldLimit, now: number) => {
+const underTold = (
+  part: Part | undefined,
+  config: Gcra.Limit | undefined,
+  known: ToldLimit.ToldLimit,
+  now: number
+): Part => {
   const { limit, source } = Allowance.smaller(config, known.bound)
   const before = part ?? Allowance.fresh(limit, source, now)
   return {
-    ...before,
     limit,
     source,
     told: known,
     bucket: Gcra.change(before.limit, limit, before.bucket, now),
     // From here on headers prove what is given back; until they do, nothing is.
-    returned: before.told === undefined ? 0 : before.returned
+    returned: before.told === undefined ? 0 : before.returned,
+    inDoubt: before.inDoubt,
+    withheld: before.withheld
   }
 }
 
 /** A header with the configured number speaks of the configured limit, whatever its window is documented to be. */
-const documentedOf = (config: Gcra.Limit | undefined, header: NonNullable<Limits[Amount.Dimension]>): number =>
+const documentedOf = (config: Gcra.Limit | undefined, header: Limit): number =>
   config !== undefined && config.limit === header.limit
     ? config.windowMillis
     : (header.windowMillis ?? ToldLimit.minute)
 
-/** Anthropic's sum of both is what its separate limits leave, and counts what was read from the cache unlike they do. */
-const isCounted = (name: Amount.Dimension, limits: Limits): boolean =>
-  name !== "tokens" || (limits.inputTokens === undefined && limits.outputTokens === undefined)
+/** One limit after a response; `since` is what was spent after its request, of that cost, was admitted `millis` ago. */
+const heard = (
+  before: Part | undefined,
+  config: Gcra.Limit | undefined,
+  header: Limit | undefined,
+  cost: number,
+  since: number,
+  millis: number,
+  now: number
+): Part | undefined => {
+  if (header === undefined) return before
+  const known = ToldLimit.tell(before?.told, header, documentedOf(config, header), now)
+  const part = known === undefined || known === before?.told ? before : underTold(before, config, known, now)
+  const remaining = ToldLimit.remainingOf(header)
+  if (part === undefined || remaining === undefined) return part
+  const refilled = Math.min(part.limit.burst, remaining + Math.max(0, millis) * Gcra.perMilli(part.limit))
+  const then = refilled - since
+  // A refused request is not in its headers either, and whether it was refused is not known yet.
+  const least = Math.min(then, remaining) - cost
+  const missing = Math.min(part.withheld, least - Gcra.levelAt(part.limit, part.bucket, now))
+  return missing > noise ? raise(part, missing, now) : lower(part, Math.max(then, remaining), now)
+}
+
+/** What a header gave back is not spent after all. */
+const raised = (before: Part | undefined, after: Part | undefined): number =>
+  before === undefined || after === undefined ? 0 : before.withheld - after.withheld
 
 /**
  * What a response told of the limits, and of what remained of them when its request, of that mark and cost, was admitted
@@ -85,32 +114,41 @@ export const told = (
   limits: Limits,
   now: number
 ): Allowance.Allowance => {
-  const spent: { -readonly [K in Amount.Dimension]: number } = { ...self.spent }
-  const parts: { [K in Amount.Dimension]?: Part } = { ...self.parts }
-  for (const name of Amount.dimensions) {
-    const header = limits[name]
-    if (header === undefined || !isCounted(name, limits)) continue
-    const config = self.config[name]
-    const before = parts[name]
-    const known = ToldLimit.tell(before?.told, header, documentedOf(config, header), now)
-    const part = known === undefined || known === before?.told ? before : underTold(before, config, known, now)
-    const remaining = ToldLimit.remainingOf(header)
-    if (part === undefined) continue
-    parts[name] = part
-    if (remaining === undefined) continue
-    const refilled = Math.min(part.limit.burst, remaining + Math.max(0, now - mark.at) * Gcra.perMilli(part.limit))
-    const then = refilled - (spent[name] - mark.spent[name])
-    // A refused request is not in its headers either, and whether it was refused is not known yet.
-    const least = Math.min(then, remaining) - cost[name]
-    const missing = Math.min(part.withheld, least - Gcra.levelAt(part.limit, part.bucket, now))
-    if (missing > noise) {
-      spent[name] -= missing
-      parts[name] = raise(part, missing, now)
-    } else {
-      parts[name] = lower(part, Math.max(then, remaining), now)
-    }
+  const { config, parts, spent } = self
+  const since = Amount.plus(spent, mark.spent, -1)
+  const millis = now - mark.at
+  const { inputTokens, outputTokens, requests } = limits
+  // Anthropic's sum of both is what its separate limits leave, and counts what was read from the cache unlike they do.
+  const tokens = inputTokens === undefined && outputTokens === undefined ? limits.tokens : undefined
+  const next = {
+    requests: heard(parts.requests, config.requests, requests, cost.requests, since.requests, millis, now),
+    tokens: heard(parts.tokens, config.tokens, tokens, cost.tokens, since.tokens, millis, now),
+    inputTokens: heard(
+      parts.inputTokens,
+      config.inputTokens,
+      inputTokens,
+      cost.inputTokens,
+      since.inputTokens,
+      millis,
+      now
+    ),
+    outputTokens: heard(
+      parts.outputTokens,
+      config.outputTokens,
+      outputTokens,
+      cost.outputTokens,
+      since.outputTokens,
+      millis,
+      now
+    )
   }
-  return { config: self.config, spent, parts }
+  const back = {
+    requests: raised(parts.requests, next.requests),
+    tokens: raised(parts.tokens, next.tokens),
+    inputTokens: raised(parts.inputTokens, next.inputTokens),
+    outputTokens: raised(parts.outputTokens, next.outputTokens)
+  }
+  return { config, spent: Amount.plus(spent, back, -1), parts: next }
 }
 
 // -----------------------------------------------------------------------------

@@ -40,6 +40,8 @@ export interface ToldLimit {
   readonly bound: Gcra.Limit
   readonly size: Reading | undefined
   readonly window: Reading | undefined
+  /** Whether `bound` is what the two readings say. */
+  readonly isFound: boolean
   /** How many responses in a row spoke against what `bound` was found to be. */
   readonly against: number
 }
@@ -81,17 +83,27 @@ export const remainingOf = (header: Limit): number | undefined =>
 /** Whole seconds may have been rounded to them, anything else to a millisecond. */
 const toleranceOf = (reset: number): number => (reset % 1000 === 0 ? 1000 : 1)
 
-const read = (before: Reading | undefined, low: number, high: number, remaining: number, now: number): Reading =>
-  before === undefined || Math.max(low, before.low) > Math.min(high, before.high)
-    ? { low, high, count: 1, least: remaining, most: remaining, since: now }
-    : {
-        low: Math.max(low, before.low),
-        high: Math.min(high, before.high),
-        count: before.count + 1,
-        least: Math.min(before.least, remaining),
-        most: Math.max(before.most, remaining),
-        since: before.since
-      }
+/** The reading with one response more; the same one where that teaches nothing. */
+const read = (before: Reading | undefined, low: number, high: number, remaining: number, now: number): Reading => {
+  if (before === undefined || low > before.high || high < before.low) {
+    return { low, high, count: 1, least: remaining, most: remaining, since: now }
+  }
+  const isKnown =
+    before.count >= enough &&
+    low <= before.low &&
+    high >= before.high &&
+    remaining >= before.least &&
+    remaining <= before.most
+  if (isKnown) return before
+  return {
+    low: Math.max(low, before.low),
+    high: Math.min(high, before.high),
+    count: before.count + 1,
+    least: Math.min(before.least, remaining),
+    most: Math.max(before.most, remaining),
+    since: before.since
+  }
+}
 
 /**
  * The bucket's size, at the documented rate. It counts when what remained, or the time, differed by more than what rounding
@@ -126,6 +138,7 @@ const first = (limit: number, documented: number): ToldLimit => ({
   bound: { limit, windowMillis: documented, burst: limit },
   size: undefined,
   window: undefined,
+  isFound: false,
   against: 0
 })
 
@@ -183,12 +196,16 @@ const learn = (told: ToldLimit, remaining: number, reset: number, now: number): 
     remaining,
     now
   )
+  if (told.isFound && size === told.size && window === told.window) return told
   const bySize = () => foundSize(told, size, tolerance, now)
   const byWindow = () => foundWindow(told, window)
   // Responses that are all alike agree with both: the reading that held for longer is the one that stood a test.
   const found = size.since <= window.since ? (bySize() ?? byWindow()) : (byWindow() ?? bySize())
-  if (found !== undefined) return { ...told, size, window, bound: found, against: 0 }
+  const { documented } = told
+  if (found !== undefined) return { limit, documented, bound: found, size, window, isFound: true, against: 0 }
   const contradicted = size.count === 1 && window.count === 1 && told.size !== undefined
   const against = contradicted ? told.against + 1 : told.against
-  return against >= tooManyAgainst ? first(limit, told.documented) : { ...told, size, window, against }
+  return against >= tooManyAgainst
+    ? first(limit, documented)
+    : { limit, documented, bound: told.bound, size, window, isFound: false, against }
 }

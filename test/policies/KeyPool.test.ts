@@ -14,6 +14,8 @@ const make = (options: Partial<KeyPool.Options> = {}) =>
 const now = Effect.clockWith((clock) => clock.currentTimeMillis)
 const ok = Exit.succeed("an answer")
 
+const admit = (view: KeyPool.View, index: number) => Effect.flatMap(now, (now) => view.admit(index, now))
+
 /** Makes one attempt with a key, which takes as long as it says, and ends so. */
 const attempt = (
   view: KeyPool.View,
@@ -22,7 +24,7 @@ const attempt = (
   options: { readonly millis?: number; readonly within?: Deadline.Limit } = {}
 ) =>
   Effect.gen(function* () {
-    const admission = yield* view.admit(index)
+    const admission = yield* admit(view, index)
     const startedAt = yield* now
     yield* TestClock.adjust(Duration.millis(options.millis ?? 0))
     yield* view.end({ index, admission, exit, within: options.within ?? Deadline.none, startedAt, now: yield* now })
@@ -90,7 +92,7 @@ describe("keys", () => {
       const pool = yield* make()
       const view = pool.for("gpt")
       for (const index of [0, 1, 2]) yield* attempt(view, index, failing("AuthError"))
-      const refusal = yield* Effect.flip(view.admit(0))
+      const refusal = yield* Effect.flip(admit(view, 0))
       const shown = [pool, yield* pool.state, refusal, view.outlook(yield* now, () => 0)].map(
         (one) => `${inspect(one, { depth: 9, showHidden: true })} ${JSON.stringify(one)}`
       )
@@ -131,8 +133,8 @@ describe("a dead key", () => {
         yield* attempt(view, 0, failing("AuthError"))
         waits.push(yield* wait(view, 0))
         yield* TestClock.adjust(Duration.millis(waits[i] ?? 0))
-        const probe = yield* view.admit(0)
-        assert.strictEqual((yield* Effect.flip(view.admit(0)))._tag, "CircuitOpen", "a second one is refused")
+        const probe = yield* admit(view, 0)
+        assert.strictEqual((yield* Effect.flip(admit(view, 0)))._tag, "CircuitOpen", "a second one is refused")
         yield* view.end({
           index: 0,
           admission: probe,
@@ -193,7 +195,7 @@ describe("a rate limit", () => {
   it.effect("is not lifted by an answer that was under way before it", () =>
     Effect.gen(function* () {
       const view = (yield* make()).for("gpt")
-      const early = yield* view.admit(0)
+      const early = yield* admit(view, 0)
       yield* attempt(view, 0, Exit.fail(hinted("7 seconds")))
       yield* view.end({
         index: 0,
@@ -210,7 +212,7 @@ describe("a rate limit", () => {
   it.effect("with a shorter hint does not shorten a longer one", () =>
     Effect.gen(function* () {
       const view = (yield* make()).for("gpt")
-      const early = yield* view.admit(0)
+      const early = yield* admit(view, 0)
       yield* attempt(view, 0, Exit.fail(hinted("7 seconds")))
       yield* view.end({
         index: 0,
@@ -281,7 +283,7 @@ describe("failures", () => {
         exit: Exit.Exit<unknown, unknown>,
         startedAt: number
       ) => Effect.flatMap(now, (now) => view.end({ index, admission, exit, within: Deadline.none, startedAt, now }))
-      const hung = yield* Effect.replicateEffect(view.admit(0), 6)
+      const hung = yield* Effect.replicateEffect(admit(view, 0), 6)
       yield* TestClock.adjust("8 seconds")
       for (const admission of hung.slice(0, 3)) yield* end(0, admission, failing("Timeout"), 0)
       yield* attempt(view, 1, ok, { millis: 1000 })
@@ -410,7 +412,7 @@ describe("the outlook", () => {
       const view = (yield* make()).for("gpt")
       yield* attempt(view, 0, failing("AuthError"))
       yield* TestClock.adjust("1 minute")
-      const admission = yield* view.admit(0)
+      const admission = yield* admit(view, 0)
       const during = view.outlook(yield* now, (index) => (index === 0 ? 0 : Number.POSITIVE_INFINITY))
       assert.strictEqual(during.readyAt, 0)
       yield* view.end({
@@ -442,7 +444,7 @@ describe("the outlook", () => {
       const there = (yield* shared).for("gpt")
       yield* attempt(there, 0, failing("QuotaExhausted"))
       assert.strictEqual(yield* wait(here, 0), 0)
-      assert.strictEqual((yield* Effect.flip(here.admit(0)))._tag, "CircuitOpen")
+      assert.strictEqual((yield* Effect.flip(admit(here, 0)))._tag, "CircuitOpen")
       assert.isAbove(yield* wait(here, 0), 40_000)
       assert.include(here.outlook(yield* now, () => 0).why, "1 QuotaExhausted")
     })

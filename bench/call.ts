@@ -19,7 +19,7 @@ import {
   textOf,
   url
 } from "./fixtures.js"
-import { measure, medianOf, print, promiseCase } from "./support.js"
+import { measure, print, promiseCase, timeOf } from "./support.js"
 
 const bare = "fetch and JSON by hand"
 const sdk = "  openai SDK"
@@ -79,7 +79,7 @@ export const run = async (): Promise<void> => {
     promiseCase("  AI SDK generateText", () => generateText({ model: aiModel, prompt: question }))
   ])
   print("a whole call over a stub fetch: µs per operation", measured, () => bare)
-  const ratio = medianOf(measured, ours) / medianOf(measured, sdk)
+  const ratio = timeOf(measured, ours) / timeOf(measured, sdk)
   console.log(`Steadfast with everything on takes ${ratio.toFixed(2)}× the time of the openai SDK`)
   await Promise.all([runtime.dispose(), observed.dispose()])
 }

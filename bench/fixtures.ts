@@ -64,11 +64,32 @@ export const stubFetch =
   () =>
     Promise.resolve(new Response(body, { headers: responseHeaders }))
 
-const ready = { status: 200, headers: new Headers(responseHeaders), text: () => Promise.resolve(openAiBody) }
+const stubbed = (all: ReadonlyArray<Record<string, string>>) => {
+  const ready = all.map((headers) => ({
+    status: 200,
+    headers: new Headers(headers),
+    text: () => Promise.resolve(openAiBody)
+  }))
+  let next = 0
+  return HttpClient.make((request) =>
+    Effect.sync(() => HttpClientResponse.fromWeb(request, ready[next++ % ready.length] as unknown as Response))
+  )
+}
 
 /** An `HttpClient` whose response is there before it is asked for; only its body is a promise. */
-export const stubClient = HttpClient.make((request) =>
-  Effect.succeed(HttpClientResponse.fromWeb(request, ready as Response))
+export const stubClient = stubbed([responseHeaders])
+
+/** The same with limits that a call every few microseconds does not exhaust, and a little less or more of them left. */
+export const roomyClient = stubbed(
+  Array.from({ length: 64 }, (_, index) => ({
+    ...responseHeaders,
+    "x-ratelimit-limit-requests": "600000000",
+    "x-ratelimit-limit-tokens": "600000000000",
+    "x-ratelimit-remaining-requests": `${600_000_000 - 10 * (1 + ((index * 37) % 64))}`,
+    "x-ratelimit-remaining-tokens": `${600_000_000_000 - 3000 * (1 + ((index * 37) % 64))}`,
+    "x-ratelimit-reset-requests": "1ms",
+    "x-ratelimit-reset-tokens": "1ms"
+  }))
 )
 
 const isRecord = (u: unknown): u is Readonly<Record<string, unknown>> => typeof u === "object" && u !== null

@@ -3,7 +3,7 @@ import { ConstantBackoff, retry as cockatielRetry, handleAll } from "cockatiel"
 import { Effect } from "effect"
 import { type LlmError, Resilience, RetryPolicy } from "effect-steadfast"
 import pRetry from "p-retry"
-import { effectCase, measure, medianOf, print, promiseCase } from "./support.js"
+import { effectCase, measure, print, promiseCase, timeOf } from "./support.js"
 
 const bareEffect = "an effect that succeeds"
 const effectRetry = "  Effect.retry"
@@ -25,7 +25,7 @@ export const run = async (): Promise<void> => {
   print("retry, on a success: µs per operation", measured, (name) =>
     name === bareEffect || name === effectRetry || name === ourRetry ? bareEffect : barePromise
   )
-  const bare = medianOf(measured, bareEffect)
-  const ratio = (medianOf(measured, ourRetry) - bare) / (medianOf(measured, effectRetry) - bare)
+  const bare = timeOf(measured, bareEffect)
+  const ratio = (timeOf(measured, ourRetry) - bare) / (timeOf(measured, effectRetry) - bare)
   console.log(`Resilience.retry adds ${(100 * ratio).toFixed(1)} % of what Effect.retry adds`)
 }

@@ -1,4 +1,7 @@
-/** `npm run bench`, or `npx tsx bench/run.ts retry call` for some of it. */
+/**
+ * `npm run bench`, or `npm run bench -- retry call` for some of it. What is measured is bundled code, as it is shipped: a
+ * runner of TypeScript gives every function its name again each time that it is made.
+ */
 import { cpus } from "node:os"
 import * as call from "./call.js"
 import * as composition from "./composition.js"
@@ -9,7 +12,7 @@ import * as traffic from "./traffic.js"
 const all = { retry, composition, traffic, call, streams }
 const asked = process.argv.slice(2)
 
-console.log(`Node ${process.version}, ${cpus()[0]?.model ?? "unknown processor"}; medians of interleaved rounds`)
+console.log(`Node ${process.version}, ${cpus()[0]?.model ?? "unknown processor"}; lower deciles of interleaved rounds`)
 for (const [name, { run }] of Object.entries(all)) {
   if (asked.length === 0 || asked.includes(name)) await run()
 }

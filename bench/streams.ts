@@ -10,7 +10,7 @@ import { Effect, Layer, ManagedRuntime, Redacted, Stream } from "effect"
 import { Call, type Chat, type ChatModel, OpenAi } from "effect-steadfast"
 import OpenAI from "openai"
 import { bareBody, model, question, request, resilient, responseHeaders, url } from "./fixtures.js"
-import { type Measured, measure, medianOf, printTable, promiseCase } from "./support.js"
+import { type Measured, measure, printTable, promiseCase, timeOf } from "./support.js"
 
 export const run = async (): Promise<void> => {
   await speed()
@@ -175,17 +175,17 @@ const streamed = async (pieces: ReadonlyArray<Uint8Array>): Promise<ReadonlyArra
 const printSpeed = (title: string, measured: ReadonlyArray<Measured>): void => {
   const perSecond = (micros: number) => Math.round((1e6 * tokens) / micros).toLocaleString("en")
   const against = (one: Measured, name: string) =>
-    one.name === name ? "" : `${(medianOf(measured, name) / one.median).toFixed(2)}×`
+    one.name === name ? "" : `${(timeOf(measured, name) / one.time).toFixed(2)}×`
   printTable(title, [
-    ["", "tokens/s", "quartiles", "by hand", "openai", "ai"],
+    ["", "tokens/s", "median", "by hand", "openai", "ai"],
     ...measured.map((one) => [
       one.name,
+      perSecond(one.time),
       perSecond(one.median),
-      `${perSecond(one.high)}–${perSecond(one.low)}`,
       ...[byHand, sdk, aiSdk].map((name) => against(one, name))
     ])
   ])
-  const ratio = (name: string) => (medianOf(measured, name) / medianOf(measured, ours)).toFixed(2)
+  const ratio = (name: string) => (timeOf(measured, name) / timeOf(measured, ours)).toFixed(2)
   console.log(
     `Steadfast with everything on is ${ratio(sdk)}× as fast as the openai SDK, ${ratio(aiSdk)}× as the AI SDK`
   )

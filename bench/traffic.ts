@@ -2,8 +2,8 @@
 import { HttpClient } from "@effect/platform"
 import { Duration, Effect, Fiber, Redacted } from "effect"
 import { Chat, ChatModel, CircuitBreaker, KeyPool, OpenAi, Pacer, RetryPolicy } from "effect-steadfast"
-import { model, request, stubClient } from "./fixtures.js"
-import { effectCase, measure, medianOf, micros, print } from "./support.js"
+import { model, request, roomyClient } from "./fixtures.js"
+import { effectCase, measure, micros, print, timeOf } from "./support.js"
 
 const limits = { requests: { limit: 1e9 }, tokens: { limit: 1e12 } }
 
@@ -11,7 +11,7 @@ const keysOf = (count: number): ReadonlyArray<Redacted.Redacted> =>
   Array.from({ length: count }, (_, index) => Redacted.make(`sk-bench-${index}`))
 
 const leafOf = (apiKey: Redacted.Redacted): Effect.Effect<ChatModel.ChatModel> =>
-  OpenAi.make({ model, apiKey }).pipe(Effect.provideService(HttpClient.HttpClient, stubClient), Effect.orDie)
+  OpenAi.make({ model, apiKey }).pipe(Effect.provideService(HttpClient.HttpClient, roomyClient), Effect.orDie)
 
 /** Everything around every key: pacer, breaker, pool and budget. */
 const full = (count: number) =>
@@ -67,7 +67,7 @@ export const run = async (): Promise<void> => {
     )
   ])
   print("traffic, answered at once: µs per call", measured, () => "bare call: a leaf")
-  const added = (name: string) => micros(medianOf(measured, name) - medianOf(measured, "bare call: a leaf"))
+  const added = (name: string) => micros(timeOf(measured, name) - timeOf(measured, "bare call: a leaf"))
   console.log(
     `pacer, breaker, budget and pool add ${added("  all of them")} µs; with 10,000 keys ${added("  all of them, 10000 keys")}`
   )

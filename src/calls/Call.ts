@@ -31,6 +31,7 @@ import * as Schedule from "effect/Schedule"
 import * as Tracer from "effect/Tracer"
 import { isLlmError, type LlmError, StreamInterrupted } from "../errors/LlmError.js"
 import * as Deadline from "../policies/Deadline.js"
+import * as Immediate from "../policies/Immediate.js"
 import * as RetryDecision from "../policies/RetryDecision.js"
 import { type AttemptRecord, type CallRecord, type Outcome, servedBy, targetName, waitedMillis } from "./CallRecord.js"
 
@@ -177,20 +178,16 @@ export const under = <O extends Opened, A, E, R>(
   open: (fiber: Fiber.RuntimeFiber<unknown, unknown>) => O,
   body: (opened: O) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> =>
-  Effect.uninterruptibleMask((restore) =>
-    Effect.withFiberRuntime<A, E, R>((fiber) => {
-      const opened = open(fiber)
-      return within(
-        fiber.currentContext,
-        opened.context,
-        () => restore(body(opened)),
-        (exit) => {
-          const closing = opened.close(exit)
-          return closing === undefined ? exit : Effect.zipRight(closing, exit)
-        }
-      )
-    })
-  )
+  Immediate.masked((restore, fiber) => {
+    const outer = fiber.currentContext
+    const opened = open(fiber)
+    return within(
+      outer,
+      opened.context,
+      () => restore(body(opened)),
+      (exit) => Immediate.andThen(opened.close(exit), exit)
+    )
+  })
 
 /**
  * Runs an effect under another context, and goes on under the one before with its exit. Has to be run uninterruptibly.

@@ -209,7 +209,7 @@ export const retry: {
       request.idempotent === false ? Schedule.whileInput(policy, (error) => mayRepeat(request, error)) : policy
     return compose({
       name: self.name,
-      generate: (request) => Resilience.retry(self.generate(request), allowed(request), { group }),
+      generate: (request) => Resilience.retry(self[TypeId].generate(request), allowed(request), { group }),
       source: (request) => Replay.retry(self[TypeId], request, allowed(request), options?.mode ?? "strict", { group }),
       about: self[TypeId]
     })
@@ -247,8 +247,8 @@ export const timeout: {
     compose({
       name: self.name,
       generate: (request) => {
-        if (timeouts.attempt === undefined) return self.generate(request)
-        const once = Resilience.attemptTimeout(self.generate(request), timeouts.attempt, namedBy(self))
+        if (timeouts.attempt === undefined) return self[TypeId].generate(request)
+        const once = Resilience.attemptTimeout(self[TypeId].generate(request), timeouts.attempt, namedBy(self))
         return careful(request, once)
       },
       source: (request) => {
@@ -273,7 +273,8 @@ export const deadline: {
   (self: ChatModel, duration: Duration.DurationInput): ChatModel =>
     compose({
       name: self.name,
-      generate: (request) => careful(request, Resilience.deadline(self.generate(request), duration, namedBy(self))),
+      generate: (request) =>
+        careful(request, Resilience.deadline(self[TypeId].generate(request), duration, namedBy(self))),
       source: (request) =>
         carefulSource(request, ChatStream.limited(self[TypeId].open(request), { total: duration }, namedBy(self))),
       about: self[TypeId]
@@ -332,11 +333,11 @@ export const orElse: {
       name: `${self.name} | ${that.name}`,
       generate: (request) =>
         skipping(from, to, request, {
-          skip: Effect.suspend(() => that.generate(request)),
-          ask: Effect.catchAll(self.generate(request), (error) => {
+          skip: Effect.suspend(() => that[TypeId].generate(request)),
+          ask: Effect.catchAll(self[TypeId].generate(request), (error) => {
             const purse = RetryBudget.purse((error) => groupIn(from, error))
             return Effect.flatMap(handover(request, purse)(error), (handed) =>
-              Effect.tap(Effect.provide(that.generate(request), inContext(handed)), purse.answered)
+              Effect.tap(Effect.provide(that[TypeId].generate(request), inContext(handed)), purse.answered)
             )
           })
         }),
@@ -398,7 +399,7 @@ export const named: {
   (self: ChatModel, name: string): ChatModel =>
     compose({
       name,
-      generate: self.generate,
+      generate: self[TypeId].generate,
       source: self[TypeId].open,
       about: self[TypeId]
     })

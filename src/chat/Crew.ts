@@ -17,12 +17,13 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as ExecutionStrategy from "effect/ExecutionStrategy"
 import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as Scope from "effect/Scope"
 import * as Attempt from "../calls/Attempt.js"
 import * as LlmError from "../errors/LlmError.js"
-import type * as Balancer from "../policies/Balancer.js"
+import * as Balancer from "../policies/Balancer.js"
 import * as CircuitBreaker from "../policies/CircuitBreaker.js"
 import * as Deadline from "../policies/Deadline.js"
 import * as Immediate from "../policies/Immediate.js"
@@ -183,6 +184,9 @@ const inTime = (trip: Trip, at: number, now: number): boolean =>
 const mayWait = (crew: Crew, trip: Trip, at: number, now: number): boolean =>
   Math.max(at, now + 1) <= (trip.waitsSince ?? now) + crew.maxWait && inTime(trip, at, now)
 
+/** What follows where a stream is opened after the choice. */
+const selected = () => Effect.void
+
 type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
 /**
@@ -193,41 +197,55 @@ const select = <A>(
   crew: Crew,
   trip: Trip,
   restore: Restore,
-  then: Effect.Effect<A, LlmError.LlmError>
+  then: () => Effect.Effect<A, LlmError.LlmError>
 ): Effect.Effect<A, LlmError.LlmError> =>
-  Effect.withFiberRuntime<A, LlmError.LlmError>((fiber) => {
-    trip.clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
-    trip.within = Context.get(trip.context ?? fiber.currentContext, Deadline.Deadline)
-    return Effect.flatMap(Context.get(fiber.currentDefaultServices, Random.Random).next, (seed) => {
-      const now = trip.clock.unsafeCurrentTimeMillis()
-      const index = pick(crew, trip, now, seed)
-      if (index === undefined) {
-        const outlook = outlookOf(crew, trip, now)
-        if (!mayWait(crew, trip, outlook.worthAt, now)) return Effect.fail(trip.error ?? closed(crew, outlook, now))
-        trip.waitsSince ??= now
-        const millis = Math.min(pollMillis, Math.max(0, outlook.worthAt - now)) + spreadMillis * seed
-        return Effect.zipRight(restore(Effect.sleep(Duration.millis(millis))), select(crew, trip, restore, then))
+  Effect.withFiberRuntime<A, LlmError.LlmError>((fiber) => selectIn(crew, trip, fiber, restore, then))
+
+const selectIn = <A>(
+  crew: Crew,
+  trip: Trip,
+  fiber: Fiber.RuntimeFiber<unknown, unknown>,
+  restore: Restore,
+  then: () => Effect.Effect<A, LlmError.LlmError>
+): Effect.Effect<A, LlmError.LlmError> => {
+  trip.clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
+  trip.within = Context.get(trip.context ?? fiber.currentContext, Deadline.Deadline)
+  const chosen = (seed: number): Effect.Effect<A, LlmError.LlmError> => {
+    const now = trip.clock.unsafeCurrentTimeMillis()
+    const index = pick(crew, trip, now, seed)
+    if (index === undefined) {
+      const outlook = outlookOf(crew, trip, now)
+      if (!mayWait(crew, trip, outlook.worthAt, now)) return Effect.fail(trip.error ?? closed(crew, outlook, now))
+      trip.waitsSince ??= now
+      const millis = Math.min(pollMillis, Math.max(0, outlook.worthAt - now)) + spreadMillis * seed
+      return Effect.zipRight(restore(Effect.sleep(Duration.millis(millis))), select(crew, trip, restore, then))
+    }
+    const take = (admission: CircuitBreaker.Admission | undefined) => {
+      trip.index = index
+      trip.admission = admission
+      trip.startedAt = now
+      crew.balancer.begin(index)
+      return then()
+    }
+    const admitting = crew.admit(index, now)
+    if (admitting === undefined) return take(undefined)
+    const exit = Immediate.exitOf(admitting)
+    if (exit?._tag === "Success") return take(exit.value)
+    return Effect.matchEffect(admitting, {
+      onSuccess: take,
+      onFailure: (refusal) => {
+        leaveOut(trip, index, afterRefusal(refusal, now))
+        return select(crew, trip, restore, then)
       }
-      const take = (admission: CircuitBreaker.Admission | undefined) => {
-        trip.index = index
-        trip.admission = admission
-        trip.startedAt = now
-        crew.balancer.begin(index)
-        return then
-      }
-      const admitting = crew.admit(index, now)
-      if (admitting === undefined) return take(undefined)
-      const exit = Immediate.exitOf(admitting)
-      if (exit?._tag === "Success") return take(exit.value)
-      return Effect.matchEffect(admitting, {
-        onSuccess: take,
-        onFailure: (refusal) => {
-          leaveOut(trip, index, afterRefusal(refusal, now))
-          return select(crew, trip, restore, then)
-        }
-      })
     })
+  }
+  const { random } = crew.balancer
+  if (random !== undefined) return chosen(random())
+  return Effect.flatMap(Context.get(fiber.currentDefaultServices, Random.Random).next, (seed) => {
+    crew.balancer.random = Balancer.numbers(seed)
+    return chosen(seed)
   })
+}
 
 /** Of two errors the one that another attempt may mend, and else the newer. */
 const hopeful = (before: LlmError.LlmError | undefined, error: LlmError.LlmError): LlmError.LlmError =>
@@ -245,7 +263,7 @@ const goOn = <A>(
   trip: Trip,
   error: LlmError.LlmError,
   restore: Restore,
-  then: Effect.Effect<A, LlmError.LlmError>
+  then: () => Effect.Effect<A, LlmError.LlmError>
 ): Effect.Effect<A, LlmError.LlmError> =>
   Effect.suspend(() => {
     const now = trip.clock.unsafeCurrentTimeMillis()
@@ -290,29 +308,31 @@ const marked = <A, E, R>(trip: Trip, effect: Effect.Effect<A, E, R>): Effect.Eff
 const generateOf =
   (crew: Crew) =>
   (request: Chat.Request): Effect.Effect<Chat.Response, LlmError.LlmError> =>
-    Effect.uninterruptibleMask((restore) => {
+    Immediate.masked((restore, fiber) => {
       const trip = begin(crew, request, "whole")
       const ended = (exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> | undefined => {
         crew.balancer.end(trip.index)
         return judge(crew, trip, exit)
       }
-      const ask: Effect.Effect<Chat.Response, LlmError.LlmError> = Effect.suspend(() =>
-        Effect.matchCauseEffect(restore(marked(trip, (crew.models[trip.index] as ChatModel).generate(request))), {
-          onSuccess: (response) => {
-            const exit = Exit.succeed(response)
-            return Immediate.andThen(ended(exit), Immediate.andThen(trip.purse?.answered, exit))
-          },
-          onFailure: (cause) => {
-            const judged = ended(Exit.failCause(cause))
-            const error = Cause.failureOption(cause)
-            return Immediate.andThen(
-              judged,
-              error._tag === "None" ? Effect.failCause(cause) : goOn(crew, trip, error.value, restore, ask)
-            )
+      const ask = (): Effect.Effect<Chat.Response, LlmError.LlmError> =>
+        Effect.matchCauseEffect(
+          restore(marked(trip, (crew.models[trip.index] as ChatModel)[TypeId].generate(request))),
+          {
+            onSuccess: (response) => {
+              const exit = Exit.succeed(response)
+              return Immediate.andThen(ended(exit), Immediate.andThen(trip.purse?.answered, exit))
+            },
+            onFailure: (cause) => {
+              const judged = ended(Exit.failCause(cause))
+              const error = Cause.failureOption(cause)
+              return Immediate.andThen(
+                judged,
+                error._tag === "None" ? Effect.failCause(cause) : goOn(crew, trip, error.value, restore, ask)
+              )
+            }
           }
-        })
-      )
-      return select(crew, trip, restore, ask)
+        )
+      return selectIn(crew, trip, fiber, restore, ask)
     })
 
 /**
@@ -377,7 +397,7 @@ const sourceOf =
                 if (error._tag === "None") return Effect.zipRight(after, Effect.failCause(cause))
                 return Effect.zipRight(
                   after,
-                  next(trip, under(goOn(crew, trip, error.value, restore, Effect.void)), restore)
+                  next(trip, under(goOn(crew, trip, error.value, restore, selected)), restore)
                 )
               }
             }
@@ -394,7 +414,7 @@ const sourceOf =
         // What failed is over, whoever pulls again.
         reading = Effect.fail(Option.none())
         const trip = begin(crew, request, "firstToken", context)
-        return next(trip, select(crew, trip, restore, Effect.void), restore)
+        return next(trip, select(crew, trip, restore, selected), restore)
       })
       return Effect.suspend(() => reading ?? begun)
     })

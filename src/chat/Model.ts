@@ -87,10 +87,14 @@ export const groupIn = ({ targets }: About, error: LlmError.LlmError): string =>
   )
 
 /**
+ * What runs inside of a call that is open: `generate` and `open` are `generate` and `stream` without looking for one, or
+ * opening it.
+ *
  * @since 0.2.0
  * @category models
  */
 export interface Inside extends About {
+  readonly generate: (request: Chat.Request) => Effect.Effect<Chat.Response, LlmError.LlmError>
   readonly open: (request: Chat.Request) => ChatStream.Source
 }
 
@@ -166,7 +170,7 @@ export const compose = (parts: Parts, attributes: Record<string, unknown> = {}):
     )
   const { continuation, readyAt, targets } = parts.about
   return Object.assign(Object.create(Proto), {
-    [TypeId]: { open: source, continuation, readyAt, targets },
+    [TypeId]: { generate: parts.generate, open: source, continuation, readyAt, targets },
     name: parts.name,
     generate: (request: Chat.Request) => Call.around(parts.generate(request), parts.name, implicit),
     stream: (request: Chat.Request) => ChatStream.toStream(source(request))

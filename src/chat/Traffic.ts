@@ -68,7 +68,7 @@ export const breaker: {
     const ask = { key: options?.key ?? keyOf(self), provider, model }
     return compose({
       name: self.name,
-      generate: (request) => breaker.execute(self.generate(request), ask),
+      generate: (request) => breaker.execute(about.generate(request), ask),
       source: (request) =>
         ChatStream.guarded(about.open(request), (entered) =>
           Effect.uninterruptible(
@@ -115,32 +115,30 @@ export const pace: {
     return compose({
       name: self.name,
       generate: (request) =>
-        Effect.uninterruptibleMask((restore) =>
-          Effect.withFiberRuntime((fiber) => {
-            const clock = clockOf(fiber)
-            const outer = fiber.currentContext
-            const attempt = (permit: Pacer.Permit) =>
-              Call.within(
-                outer,
-                Context.add(outer, Attempt.LimitsListener, permit.observe),
-                () => restore(self.generate(request)),
-                (exit) => ended(permit, clock, exit)
-              )
-            let late: Pacer.Permit | undefined
-            const entered = pacer.enter(ask(request, fiber), fiber, (permit) => {
-              late = permit
-            })
-            const exit = Immediate.exitOf(entered)
-            if (exit?._tag === "Success") return attempt(exit.value)
-            return Effect.matchCauseEffect(restore(entered), {
-              onFailure: (cause) => {
-                unused(late, clock)
-                return Effect.failCause(cause)
-              },
-              onSuccess: attempt
-            })
+        Immediate.masked((restore, fiber) => {
+          const clock = clockOf(fiber)
+          const outer = fiber.currentContext
+          const attempt = (permit: Pacer.Permit) =>
+            Call.within(
+              outer,
+              Context.add(outer, Attempt.LimitsListener, permit.observe),
+              () => restore(about.generate(request)),
+              (exit) => ended(permit, clock, exit)
+            )
+          let late: Pacer.Permit | undefined
+          const entered = pacer.enter(ask(request, fiber), fiber, (permit) => {
+            late = permit
           })
-        ),
+          const exit = Immediate.exitOf(entered)
+          if (exit?._tag === "Success") return attempt(exit.value)
+          return Effect.matchCauseEffect(restore(entered), {
+            onFailure: (cause) => {
+              unused(late, clock)
+              return Effect.failCause(cause)
+            },
+            onSuccess: attempt
+          })
+        }),
       source: (request) =>
         Effect.withFiberRuntime((fiber) => {
           const clock = clockOf(fiber)
@@ -235,7 +233,7 @@ export const hedge: {
     }
     return compose({
       name: self.name,
-      generate: self.generate,
+      generate: first.generate,
       source: (request) =>
         Fallback.cannot(second.targets, request) === undefined
           ? Hedging.source(first.open, second.open, request, known)

@@ -95,6 +95,7 @@ export interface Member {
  */
 export interface Roster {
   readonly members: ReadonlyArray<Member>
+  readonly indices: ReadonlyArray<number>
   /** The sum of the weights up to and including each member. */
   readonly cumulative: ReadonlyArray<number>
   readonly hashes: ReadonlyArray<number>
@@ -139,8 +140,8 @@ export const fewMembers = 32
  */
 const samples = 3
 
-/** So often a member is drawn before all are looked at, in case hardly any takes traffic. */
-const maxDraws = 16
+/** So often so many are drawn before all are looked at, in case hardly any takes traffic. */
+const maxRounds = 5
 
 /** A failure counts as half a request in flight after this time: long enough to tell, short enough to forget. */
 const strainHalfLife = 10_000
@@ -157,8 +158,12 @@ const newest = 0.2
 const decayed = (measured: Measured | undefined, now: number, halfLife: number): number =>
   measured === undefined ? 0 : measured.value * 2 ** (-Math.max(0, now - measured.at) / halfLife)
 
-/** Numbers from 0 to below 1, as many as are needed of one seed (mulberry32). */
-const numbers = (seed: number): (() => number) => {
+/**
+ * Numbers from 0 to below 1, as many as are needed of one seed (mulberry32).
+ *
+ * @internal
+ */
+export const numbers = (seed: number): (() => number) => {
   let state = (seed * 0x1_0000_0000) | 0
   return () => {
     state = (state + 0x6d2b79f5) | 0
@@ -178,6 +183,7 @@ export const roster = (members: ReadonlyArray<Member>): Roster => {
   let sum = 0
   return {
     members,
+    indices: members.map((_, index) => index),
     cumulative: members.map((member) => {
       sum += member.weight
       return sum
@@ -198,24 +204,34 @@ const at = (cumulative: ReadonlyArray<number>, point: number): number => {
   return low
 }
 
-/** Who takes traffic now: all of them, or of many a few at random. */
-const candidates = (strategy: Strategy, roster: Roster, ask: Ask, random: () => number): Array<number> => {
-  const { cumulative, members } = roster
-  const { now, readyAt } = ask
+/** A few at random of many. */
+const drawn = (strategy: Strategy, { cumulative, members }: Roster, random: () => number): Array<number> => {
   const found: Array<number> = []
-  if (members.length > fewMembers && strategy !== "cheapest") {
-    const total = cumulative[cumulative.length - 1] as number
-    for (let draws = 0; draws < maxDraws && found.length < samples; draws++) {
-      const index = strategy === "weighted" ? at(cumulative, random() * total) : Math.floor(random() * members.length)
-      if (readyAt(index) <= now && !found.includes(index)) found.push(index)
-    }
-    if (found.length > 0) return found
+  const total = cumulative[cumulative.length - 1] as number
+  for (let draws = 0; draws < samples; draws++) {
+    const index = strategy === "weighted" ? at(cumulative, random() * total) : Math.floor(random() * members.length)
+    if (!found.includes(index)) found.push(index)
   }
-  for (let index = 0; index < members.length; index++) if (readyAt(index) <= now) found.push(index)
   return found
 }
 
 const loadOf = (member: Member, now: number): number => member.inFlight + decayed(member.strain, now, strainHalfLife)
+
+/** Who would be the least loaded with one request more. */
+const nearest = (among: ReadonlyArray<number>, roster: Roster, now: number, weighted: boolean): number => {
+  let best = among[0] as number
+  let level = Number.POSITIVE_INFINITY
+  for (const index of among) {
+    const next = levelOf(roster.members[index] as Member, 1, now, weighted)
+    if (next >= level) continue
+    best = index
+    level = next
+  }
+  return best
+}
+
+const levelOf = (member: Member, more: number, now: number, weighted: boolean): number =>
+  (loadOf(member, now) + more) / (weighted ? member.weight : 1)
 
 /**
  * The least loaded. Requests are whole, so that with weights of 3 and 1 loads of 1 and 0 are as near to the shares as can
@@ -226,20 +242,17 @@ const lightest = (
   roster: Roster,
   now: number,
   weighted: boolean,
-  random: () => number
-): number | undefined => {
-  let level = Number.POSITIVE_INFINITY
-  for (const index of among) {
-    const member = roster.members[index] as Member
-    level = Math.min(level, (loadOf(member, now) + 1) / (weighted ? member.weight : 1))
-  }
-  let best: number | undefined
+  random: () => number,
+  first = nearest(among, roster, now, weighted)
+): number => {
+  const level = levelOf(roster.members[first] as Member, 1, now, weighted)
+  let best = first
   let lowest = Number.POSITIVE_INFINITY
   let ties = 0
   for (const index of among) {
     const member = roster.members[index] as Member
     const { turn = 0 } = member
-    if (turn > lowest || loadOf(member, now) / (weighted ? member.weight : 1) >= level) continue
+    if (turn > lowest || levelOf(member, 0, now, weighted) >= level) continue
     ties = turn < lowest ? 1 : ties + 1
     lowest = turn
     if (ties === 1 || random() * ties < 1) best = index
@@ -299,18 +312,58 @@ const preferred = (roster: Roster, ask: Ask, session: string): number | undefine
 export const choose = (strategy: Strategy, roster: Roster, ask: Ask): number | undefined => {
   if (ask.affinity !== undefined) return preferred(roster, ask, ask.affinity)
   const random = numbers(ask.seed)
-  const among = candidates(strategy, roster, ask, random)
-  if (among.length < 2) return among[0]
+  const found =
+    strategy === "cheapest"
+      ? undefined
+      : roster.members.length > fewMembers
+        ? ofMany(strategy, roster, ask, random)
+        : ofReady(strategy, roster, ask, random)
+  if (found !== undefined) return found
+  const ready = roster.indices.filter((index) => ask.readyAt(index) <= ask.now)
+  return ready.length < 2 ? ready[0] : best(strategy, ready, roster, ask, random)
+}
+
+const best = (
+  strategy: Strategy,
+  among: ReadonlyArray<number>,
+  roster: Roster,
+  ask: Ask,
+  random: () => number
+): number => {
   switch (strategy) {
     case "weighted":
       return lightest(among, roster, ask.now, true, random)
     case "least-busy":
       return lightest(among, roster, ask.now, false, random)
     case "fastest":
-      return fastest(among, roster, ask, random)
+      return among.length < 2 ? (among[0] as number) : fastest(among, roster, ask, random)
     case "cheapest":
       return lightest(cheap(among, roster), roster, ask.now, true, random)
   }
+}
+
+/** The best of a few that takes traffic: only who would be asked is looked at, for to know it is the dearest part. */
+const ofMany = (strategy: Strategy, roster: Roster, ask: Ask, random: () => number): number | undefined => {
+  for (let round = 0; round < maxRounds; round++) {
+    let among = drawn(strategy, roster, random)
+    while (among.length > 0) {
+      const index = best(strategy, among, roster, ask, random)
+      if (ask.readyAt(index) <= ask.now) return index
+      among = among.filter((other) => other !== index)
+    }
+  }
+  return undefined
+}
+
+/** The best of all, where it takes traffic, and so does whoever it is compared with: as if nobody else were there. */
+const ofReady = (strategy: Strategy, roster: Roster, ask: Ask, random: () => number): number | undefined => {
+  if (strategy === "fastest") return undefined
+  const { now, readyAt } = ask
+  const weighted = strategy === "weighted"
+  const first = nearest(roster.indices, roster, now, weighted)
+  if (readyAt(first) > now) return undefined
+  const index = lightest(roster.indices, roster, now, weighted, random, first)
+  return index === first || readyAt(index) <= now ? index : undefined
 }
 
 /**
@@ -337,6 +390,7 @@ export const measure = (before: Measured | undefined, value: number, now: number
  * - `failed` spares a member for some seconds: otherwise one that fails at once would have the fewest requests in flight,
  *   and get all the others.
  * - `measured` takes how long an answer took, in milliseconds.
+ * - `random`: seeds for choices, once somebody set it; whoever chooses first draws the seed of them all.
  *
  * @since 0.2.0
  * @category models
@@ -348,6 +402,7 @@ export interface Balancer {
   readonly end: (index: number) => void
   readonly failed: (index: number, now: number) => void
   readonly measured: (index: number, measure: Measure, millis: number, now: number) => void
+  random: (() => number) | undefined
 }
 
 /**
@@ -430,6 +485,7 @@ export const make = (options: ReadonlyArray<MemberOptions>, strategy: Strategy =
     measured: (index, what, millis, now) => {
       const member = kept[index] as Kept
       member[what] = measure(member[what], millis, now)
-    }
+    },
+    random: undefined
   }
 }

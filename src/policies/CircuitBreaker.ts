@@ -60,6 +60,7 @@ import * as CircuitState from "./CircuitState.js"
 import * as CircuitStore from "./CircuitStore.js"
 import * as CircuitView from "./CircuitView.js"
 import * as Deadline from "./Deadline.js"
+import * as Immediate from "./Immediate.js"
 
 export type {
   /**
@@ -377,20 +378,18 @@ const fromCircuits = (
     self: Effect.Effect<A, E, R>,
     options: ExecuteOptions<A, E>
   ): Effect.Effect<A, E | CircuitOpen, R> =>
-    Effect.uninterruptibleMask((restore) =>
-      Effect.withFiberRuntime<A, E | CircuitOpen, R>((fiber) =>
-        enter(options, nowOf(fiber), (admission) => {
-          const end = (exit: Exit.Exit<A, E>): Effect.Effect<A, E> => {
-            const now = nowOf(fiber)
-            const [outcome, judged] = judge(fiber, exit, options.classify, now)
-            return leave(options.key, admission, outcome, now, judged)
-          }
-          return Effect.matchCauseEffect(restore(self), {
-            onFailure: (cause) => end(Exit.failCause(cause)),
-            onSuccess: (value) => end(Exit.succeed(value))
-          })
+    Immediate.masked<A, E | CircuitOpen, R>((restore, fiber) =>
+      enter(options, nowOf(fiber), (admission) => {
+        const end = (exit: Exit.Exit<A, E>): Effect.Effect<A, E> => {
+          const now = nowOf(fiber)
+          const [outcome, judged] = judge(fiber, exit, options.classify, now)
+          return leave(options.key, admission, outcome, now, judged)
+        }
+        return Effect.matchCauseEffect(restore(self), {
+          onFailure: (cause) => end(Exit.failCause(cause)),
+          onSuccess: (value) => end(Exit.succeed(value))
         })
-      )
+      })
     )
 
   const byHand = (

@@ -63,6 +63,7 @@ interface Common {
 
 interface Closed extends Common {
   readonly _tag: "Closed"
+  readonly keepUntil: number
   readonly calmAt: number
 }
 
@@ -124,6 +125,9 @@ export interface Refusal {
  * For an hour, as in Effect's own breaker: what is known of a target for which nobody asked so long is worth nothing.
  */
 const idleMillis = 3_600_000
+
+/** Where there is nothing else to write, that the circuit was used is written this seldom. */
+const touchMillis = 60_000
 
 const fresh = (generation: number, now: number): Closed => ({
   _tag: "Closed",
@@ -236,6 +240,15 @@ const holding = (circuit: HalfOpen, places: ReadonlyArray<Place>, now: number): 
 }
 
 /**
+ * When so many leases are over that one of the places of a half-open circuit is free, at the latest; a step back may have
+ * left more of them taken than it has.
+ *
+ * @internal
+ */
+export const freeAt = ({ places, width }: HalfOpen): number =>
+  places.map(({ until }) => until).sort((a, b) => a - b)[places.length - width] ?? 0
+
+/**
  * Whether an attempt may be made now. An open circuit whose time is over becomes half-open with its first probe; a
  * half-open one admits as many at a time as its ramp is wide, and gives away the place of a probe that was not heard of
  * within its lease.
@@ -257,8 +270,7 @@ export const admit = (
   const taken = half.places.filter((place) => now < place.until)
   if (taken.length >= half.width) {
     // When a probe ends nobody knows: to ask again soon is right, and its lease is the latest.
-    const lapse = taken.reduce((first, place) => Math.min(first, place.until), Number.POSITIVE_INFINITY) - now
-    return [refuse(half, Math.min(settings.Unhealthy.initial, lapse)), half]
+    return [refuse(half, Math.min(settings.Unhealthy.initial, freeAt(half) - now)), half]
   }
   const { generation, issued, step } = half
   const place: Place = { id: issued, until: now + settings.lease }
@@ -316,6 +328,8 @@ const recordClosed = (settings: Settings, circuit: Closed, outcome: Outcome, now
     return { ...circuit, keepUntil, throttledUntil: throttled(circuit, outcome) }
   }
   const failed = outcome._tag === "Failure"
+  if (!failed && TripPolicy.isCalm(settings.policies, circuit.seen) && keepUntil < circuit.keepUntil + touchMillis)
+    return circuit
   const seen = TripPolicy.count(settings.policies, circuit.seen, failed, now)
   // A success never opens a circuit, not even where it makes the observations enough.
   if (failed && TripPolicy.trips(settings.policies, seen)) return opened(settings, circuit, outcome, now, random)

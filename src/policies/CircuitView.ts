@@ -5,7 +5,7 @@
  */
 import * as Duration from "effect/Duration"
 import type { Tag } from "../errors/LlmError.js"
-import { type Circuit, current, type HalfOpen, type Open, type Reason } from "./CircuitState.js"
+import { type Circuit, current, freeAt, type HalfOpen, type Open, type Reason } from "./CircuitState.js"
 
 /**
  * A circuit, as it shows itself: see `CircuitBreaker.state`.
@@ -118,7 +118,5 @@ export const transition = (
 export const readyAt = (circuit: Circuit | undefined): number => {
   if (circuit === undefined || circuit._tag === "Closed") return 0
   if (circuit._tag === "Open") return circuit.until ?? Number.POSITIVE_INFINITY
-  return circuit.places.length < circuit.width
-    ? 0
-    : circuit.places.reduce((first, place) => Math.min(first, place.until), Number.POSITIVE_INFINITY)
+  return freeAt(circuit)
 }

@@ -1,11 +1,26 @@
 /**
- * What is over before it is run: policies whose state is in memory answer at once, and a step of the runtime costs more
- * than they do.
+ * What needs no step of the runtime: a step costs more than a policy whose state is in memory.
  *
  * @since 0.2.0
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import type * as Option from "effect/Option"
+
+type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+
+/**
+ * `Effect.uninterruptibleMask`, with the fiber that runs it.
+ *
+ * @internal
+ */
+export const masked = <A, E, R>(
+  body: (restore: Restore, fiber: Fiber.RuntimeFiber<unknown, unknown>) => Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> =>
+  Effect.uninterruptibleMask((restore) =>
+    body(restore, (Fiber.getCurrentFiber() as Option.Some<Fiber.RuntimeFiber<unknown, unknown>>).value)
+  )
 
 /**
  * The exit of an effect that is one already.

@@ -212,21 +212,17 @@ export const affords = (within: Deadline.Limit, now: number): boolean => {
 /** As the breaker's own default: three in a row are no chance. */
 const tolerated = 3
 
-/**
- * What a key was good for: its failures in a row, when the first of them was there, when another key answered after that,
- * and when it last answered itself.
- */
+/** The failures of a key in a row, when the first of them was there, and when another key answered after that. */
 interface Health {
   readonly failures: number
   readonly since: number
   readonly othersAt: number
-  readonly answeredAt: number
 }
 
 const never = Number.NEGATIVE_INFINITY
 const notYet = Number.POSITIVE_INFINITY
 
-const unasked: Health = { failures: 0, since: notYet, othersAt: notYet, answeredAt: never }
+const unasked: Health = { failures: 0, since: notYet, othersAt: notYet }
 
 /**
  * One failure more, and whether it is the key's fault: after the first another key answered, and then this attempt began.
@@ -237,7 +233,6 @@ const failed = (before: Health, othersAt: number, startedAt: number, now: number
   const since = before.failures === 0 ? now : before.since
   const serve = othersAt > since
   const next: Health = {
-    ...before,
     failures: before.failures + 1,
     since,
     othersAt: before.othersAt === notYet && serve ? othersAt : before.othersAt
@@ -312,10 +307,11 @@ const viewOf = (pool: {
   readonly keys: ReadonlyArray<Key>
   readonly circuits: CircuitBreaker.CircuitBreaker
   readonly records: Array<Health>
+  readonly answeredAt: Array<number>
   readonly reasons: Array<LlmError.Tag | undefined>
   readonly probing: Array<number>
 }): View => {
-  const { circuits, keys, probing, reasons, records } = pool
+  const { answeredAt, circuits, keys, probing, reasons, records } = pool
   const pauses: Array<Pause> = keys.map(() => running)
   const nameAt = (index: number) => (keys[index] as Key).name
   const pausedUntil = (index: number) => (pauses[index] as Pause).until
@@ -350,7 +346,7 @@ const viewOf = (pool: {
     let last = never
     for (let other = 0; other < keys.length; other++) {
       if (other !== index && circuits.readyAt(nameAt(other)) === 0) {
-        last = Math.max(last, (records[other] as Health).answeredAt)
+        last = Math.max(last, answeredAt[other] as number)
       }
     }
     return last
@@ -360,14 +356,15 @@ const viewOf = (pool: {
   const judged = (end: End, outcome: CircuitBreaker.Outcome): CircuitBreaker.Outcome => {
     const record = records[end.index] as Health
     if (outcome._tag === "Success") {
-      records[end.index] = { ...unasked, answeredAt: end.now }
+      records[end.index] = unasked
+      answeredAt[end.index] = end.now
       const pause = pauses[end.index] as Pause
       if (pause.unhinted > 0) pauses[end.index] = { until: pause.until, unhinted: 0 }
       return outcome
     }
     if (outcome._tag !== "Failure" || end.admission.probe !== undefined) return outcome
     const [enough, next] = failed(record, othersAnsweredAt(end.index), end.startedAt, end.now)
-    records[end.index] = enough ? { ...unasked, answeredAt: next.answeredAt } : next
+    records[end.index] = enough ? unasked : next
     return enough ? outcome : CircuitBreaker.ignored
   }
 
@@ -436,6 +433,7 @@ export const make = (options: Options): Effect.Effect<KeyPool, ConfigError.Confi
     const balancer = Balancer.make(keys, options.strategy)
     const reasons: Array<LlmError.Tag | undefined> = keys.map(() => undefined)
     const records: Array<Health> = keys.map(() => unasked)
+    const answeredAt = keys.map(() => never)
     const probing = keys.map(() => 0)
     const views = new Map<string, View>()
     return {
@@ -444,7 +442,7 @@ export const make = (options: Options): Effect.Effect<KeyPool, ConfigError.Confi
       circuits,
       maxWait,
       for: (model) => {
-        const view = views.get(model) ?? viewOf({ keys, circuits, records, reasons, probing })
+        const view = views.get(model) ?? viewOf({ keys, circuits, records, answeredAt, reasons, probing })
         views.set(model, view)
         return view
       },

@@ -136,6 +136,14 @@ const noTally: Tally = { total: 0, failures: 0 }
 export const nothing = (now: number): Seen => ({ streak: 0, tallies: [], at: now })
 
 /**
+ * Whether a success would change nothing.
+ *
+ * @internal
+ */
+export const isCalm = (policies: ReadonlyArray<TripPolicy>, seen: Seen): boolean =>
+  seen.streak === 0 && policies.every((policy) => policy._tag === "Consecutive")
+
+/**
  * One outcome more.
  *
  * @internal

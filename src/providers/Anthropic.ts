@@ -439,25 +439,28 @@ const decoder =
 // limits
 // -----------------------------------------------------------------------------
 
+const limitHeaders = (what: string): WireFormat.LimitHeaders => ({
+  limit: `anthropic-ratelimit-${what}-limit`,
+  remaining: `anthropic-ratelimit-${what}-remaining`,
+  reset: `anthropic-ratelimit-${what}-reset`
+})
+
+const dimensions = {
+  requests: limitHeaders("requests"),
+  tokens: limitHeaders("tokens"),
+  inputTokens: limitHeaders("input-tokens"),
+  outputTokens: limitHeaders("output-tokens")
+}
+
 const limits = (headers: WireFormat.Headers, now: number): Limits | undefined => {
-  const of = (what: string) =>
-    WireFormat.limit(
-      headers,
-      {
-        limit: `anthropic-ratelimit-${what}-limit`,
-        remaining: `anthropic-ratelimit-${what}-remaining`,
-        reset: `anthropic-ratelimit-${what}-reset`
-      },
-      (value) => RetryHint.parseReset(value, "anthropic", now),
-      60_000
-    )
-  const found = Json.compact({
-    requests: of("requests"),
-    tokens: of("tokens"),
-    inputTokens: of("input-tokens"),
-    outputTokens: of("output-tokens")
-  })
-  return Object.keys(found).length === 0 ? undefined : found
+  const reset = (value: string) => RetryHint.parseReset(value, "anthropic", now)
+  const requests = WireFormat.limit(headers, dimensions.requests, reset, 60_000)
+  const tokens = WireFormat.limit(headers, dimensions.tokens, reset, 60_000)
+  const inputTokens = WireFormat.limit(headers, dimensions.inputTokens, reset, 60_000)
+  const outputTokens = WireFormat.limit(headers, dimensions.outputTokens, reset, 60_000)
+  return (requests ?? tokens ?? inputTokens ?? outputTokens) === undefined
+    ? undefined
+    : { requests, tokens, inputTokens, outputTokens }
 }
 
 // -----------------------------------------------------------------------------

@@ -389,25 +389,24 @@ const windows: Readonly<Record<string, { readonly requests: number; readonly tok
   groq: { requests: 24 * 60 * minute, tokens: minute }
 }
 
-const limits =
-  (provider: string) =>
-  (headers: WireFormat.Headers, now: number): Limits | undefined => {
+const limitHeaders = (what: string): WireFormat.LimitHeaders => ({
+  limit: `x-ratelimit-limit-${what}`,
+  remaining: `x-ratelimit-remaining-${what}`,
+  reset: `x-ratelimit-reset-${what}`
+})
+
+const requestHeaders = limitHeaders("requests")
+const tokenHeaders = limitHeaders("tokens")
+
+const limits = (provider: string) => {
+  const window = windows[provider]
+  return (headers: WireFormat.Headers, now: number): Limits | undefined => {
     const reset = (value: string) => RetryHint.parseReset(value, provider, now)
-    const of = (what: "requests" | "tokens") =>
-      WireFormat.limit(
-        headers,
-        {
-          limit: `x-ratelimit-limit-${what}`,
-          remaining: `x-ratelimit-remaining-${what}`,
-          reset: `x-ratelimit-reset-${what}`
-        },
-        reset,
-        windows[provider]?.[what]
-      )
-    const requests = of("requests")
-    const tokens = of("tokens")
+    const requests = WireFormat.limit(headers, requestHeaders, reset, window?.requests)
+    const tokens = WireFormat.limit(headers, tokenHeaders, reset, window?.tokens)
     return requests === undefined && tokens === undefined ? undefined : { requests, tokens }
   }
+}
 
 // -----------------------------------------------------------------------------
 // constructors

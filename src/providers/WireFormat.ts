@@ -156,6 +156,18 @@ export const memory = <V>(): Memory<V> => {
 }
 
 /**
+ * The names of the headers that tell one limit.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface LimitHeaders {
+  readonly limit: string
+  readonly remaining: string
+  readonly reset: string
+}
+
+/**
  * One limit from three headers, and what it is per where that is known; `undefined` where none of them is there.
  *
  * @since 0.1.0
@@ -163,7 +175,7 @@ export const memory = <V>(): Memory<V> => {
  */
 export const limit = (
   headers: Headers,
-  names: { readonly limit: string; readonly remaining: string; readonly reset: string },
+  names: LimitHeaders,
   reset: (value: string) => number | undefined,
   windowMillis?: number
 ): Limits["requests"] => {
@@ -172,14 +184,14 @@ export const limit = (
   const at = headers[names.reset]
   if (all === undefined && left === undefined && at === undefined) return undefined
   return {
-    ...numeric("limit", all),
-    ...numeric("remaining", left),
-    ...(at === undefined ? {} : numeric("resetMillis", reset(at))),
-    ...(all === undefined || windowMillis === undefined ? {} : { windowMillis })
+    limit: numeric(all),
+    remaining: numeric(left),
+    resetMillis: at === undefined ? undefined : numeric(reset(at)),
+    windowMillis: all === undefined ? undefined : windowMillis
   }
 }
 
-const numeric = (key: "limit" | "remaining" | "resetMillis", value: string | number | undefined) => {
+const numeric = (value: string | number | undefined): number | undefined => {
   const number = value === undefined || value === "" ? Number.NaN : Number(value)
-  return Number.isFinite(number) && number >= 0 ? { [key]: number } : {}
+  return Number.isFinite(number) && number >= 0 ? number : undefined
 }

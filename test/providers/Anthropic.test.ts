@@ -487,11 +487,12 @@ describe("limits", () => {
         "anthropic-ratelimit-tokens-remaining": "0"
       }
       const { records } = yield* recorded(generate(make, Reply.text("hi", { headers })))
+      const none = { limit: undefined, remaining: undefined, resetMillis: undefined, windowMillis: undefined }
       assert.deepStrictEqual(records[0]?.attempts[0]?.limits, {
         requests: { limit: 50, remaining: 49, resetMillis: 2000, windowMillis: 60_000 },
-        tokens: { remaining: 0 },
-        inputTokens: { limit: 40000, remaining: 39000, windowMillis: 60_000 },
-        outputTokens: {}
+        tokens: { ...none, remaining: 0 },
+        inputTokens: { ...none, limit: 40000, remaining: 39000, windowMillis: 60_000 },
+        outputTokens: none
       })
     })
   )

@@ -6,7 +6,7 @@
  *
  * - Closed: attempts run, and the trip policies count their outcomes.
  * - Open: attempts are refused. For an unhealthy target 1, 2, 4, 8, at most 15 seconds; for a dead key 60 seconds,
- *   doubling to an hour.
+ *   doubling to an hour. A probe that hung takes twice its time off that, but for the first of those times.
  * - Half-open: one attempt at a time is let through, then two, then four; each step takes one success of an attempt
  *   that began in it. Any failure opens the circuit again, for longer. Interruption and `Ignored` give the place to
  *   another.

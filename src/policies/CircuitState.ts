@@ -22,14 +22,14 @@ import * as TripPolicy from "./TripPolicy.js"
 
 /**
  * The right to make one attempt, to be handed back with its outcome. In a half-open circuit it is a probe: with the
- * number of its place, and the step of the ramp at which it began.
+ * number of its place, the step of the ramp at which it began, and when that was, in epoch milliseconds.
  *
  * @since 0.2.0
  * @category models
  */
 export interface Admission {
   readonly generation: number
-  readonly probe?: { readonly id: number; readonly step: number }
+  readonly probe?: { readonly id: number; readonly step: number; readonly at: number }
 }
 
 /**
@@ -184,12 +184,20 @@ const common = (circuit: Circuit, now: number): Common => ({
 
 const because = (error: Tag | undefined): { readonly error?: Tag } => (error === undefined ? {} : { error })
 
+/**
+ * What a second that a probe hung is worth of the seconds to stay open: the target was asked for nothing else then, and
+ * a caller has waited for it. A target that hangs is so asked as often as one that fails at once, and not half as often.
+ */
+const hungWeight = 2
+
+/** `waited`: how long the probe took that failed, in milliseconds. */
 const opened = (
   settings: Settings,
   circuit: Closed | HalfOpen,
   outcome: Extract<Outcome, { readonly _tag: "Failure" | "Dead" }>,
   now: number,
-  random: number
+  random: number,
+  waited = 0
 ): Open => {
   const reason = outcome._tag === "Dead" ? "Dead" : "Unhealthy"
   const hint =
@@ -198,15 +206,17 @@ const opened = (
   const before = calmed ? { ...circuit.openings, Unhealthy: 0 } : circuit.openings
   const openings = { ...before, [reason]: before[reason] + 1 }
   const millis = openMillis(settings[reason], openings[reason], hint, random)
+  const least = openMillis(settings[reason], 1, hint, random)
+  const until = now + Math.max(least, millis - hungWeight * Math.max(0, waited))
   return {
     ...common(circuit, now),
     _tag: "Open",
     openings,
     calm: reason === "Unhealthy" ? millis : circuit.calm,
-    keepUntil: now + millis + idleMillis,
+    keepUntil: until + idleMillis,
     reason,
     ...because(outcome.error),
-    until: now + millis
+    until
   }
 }
 
@@ -275,7 +285,7 @@ export const admit = (
   const { generation, issued, step } = half
   const place: Place = { id: issued, until: now + settings.lease }
   return [
-    { generation, probe: { id: issued, step } },
+    { generation, probe: { id: issued, step, at: now } },
     { ...holding(half, [...taken, place], now), issued: issued + 1 }
   ]
 }
@@ -356,7 +366,7 @@ const recordProbe = (
 ): Circuit => {
   const atFirst = circuit.step === 0 && admission.probe?.step === 0
   if (outcome._tag === "Dead" || (outcome._tag === "Failure" && atFirst)) {
-    return opened(settings, circuit, outcome, now, random)
+    return opened(settings, circuit, outcome, now, random, now - (admission.probe?.at ?? now))
   }
   // One whose lease was over has no place to give back, and what it found out is no less true: answers may take long.
   const others = circuit.places.filter((place) => place.id !== admission.probe?.id)

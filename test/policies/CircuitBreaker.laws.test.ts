@@ -45,11 +45,12 @@ const reference = (draw: number) => {
     ;[state, since, step, history] = [next, now, 0, []]
     era++
   }
-  const open = (why: typeof reason) => {
+  const open = (why: typeof reason, took = 0) => {
     if (state === "Closed" && now - since >= calm) opened.Unhealthy = 0
     const seconds = lengths[why][Math.min(opened[why]++, lengths[why].length - 1)] ?? Number.NaN
-    lasts = Math.ceil(seconds * 1000 * (1 - 0.2 * draw))
-    if (why === "Unhealthy") calm = lasts
+    const draws = (seconds = Number.NaN) => Math.ceil(seconds * 1000 * (1 - 0.2 * draw))
+    lasts = Math.max(draws(lengths[why][0]), draws(seconds) - 2 * took)
+    if (why === "Unhealthy") calm = draws(seconds)
     reason = why
     enter("Open")
   }
@@ -74,9 +75,10 @@ const reference = (draw: number) => {
       return (how: How) => {
         running.delete(one)
         if (one.era !== era) return
-        if (how === "dead") open("Dead")
+        const took = state === "HalfOpen" ? now - one.at : 0
+        if (how === "dead") open("Dead", took)
         else if (how === "fail" && state === "HalfOpen") {
-          if (step === 0 && one.step === 0) open("Unhealthy")
+          if (step === 0 && one.step === 0) open("Unhealthy", took)
           else step = 0
         } else if (how === "succeed" && state === "HalfOpen" && one.step === step && ++step === 3) {
           opened.Dead = 0

@@ -197,6 +197,17 @@ describe("open", () => {
     assert.strictEqual(machine().run(long, long, failed).left(), 1000)
   })
 
+  it.each([
+    [2, 1000, 1000],
+    [5, 5000, 5000],
+    [5, 6000, 3000],
+    [5, 10_000, 1000]
+  ])("of the %ith time is shorter by twice the %i ms that the probe hung: %i ms", (opening, hung, left) => {
+    const circuit = probed(opening - 1)
+    const probe = circuit.begin()
+    assert.strictEqual(circuit.pass(hung).end(probe, failed).left(), left)
+  })
+
   it("refuses with the time that is left", () => {
     const circuit = machine()
       .run(...times(3, failed))
@@ -308,6 +319,17 @@ describe("half-open", () => {
     const hung = failing.begin()
     failing.pass(120_000).begin()
     assert.strictEqual(failing.end(hung, failed).view()._tag, "Open")
+  })
+
+  it("that is back at one by one is ready when so many leases are over that a place is free", () => {
+    const circuit = probed().run(success)
+    const [early] = [circuit.begin(), circuit.pass(10_000).begin()]
+    circuit.end(early, failed)
+    const last = circuit.now + 120_000
+    assert.strictEqual(readyAt(circuit.circuit), last)
+    circuit.pass(119_999)
+    assert.isTrue(isRefusal(circuit.ask()))
+    circuit.pass(1).begin()
   })
 
   it("takes its ramp from the options", () => {

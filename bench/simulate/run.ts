@@ -37,14 +37,11 @@ const everything = values.only === "" && values.policies === ""
 
 const tasks: ReadonlyArray<Task> = scenarios.flatMap((scenario) =>
   policies.filter(scenario.takesPart).flatMap((policy) =>
-    Array.from(
-      { length: Math.min(seeds, policy.kind === "ours" ? (scenario.maxSeeds ?? seeds) : scenario.peerSeeds) },
-      (_, index) => ({
-        scenario: scenario.id,
-        policy: policy.name,
-        seed: index + 1
-      })
-    )
+    Array.from({ length: Math.min(seeds, policy.kind === "ours" ? seeds : scenario.peerSeeds) }, (_, index) => ({
+      scenario: scenario.id,
+      policy: policy.name,
+      seed: index + 1
+    }))
   )
 )
 

@@ -45,8 +45,6 @@ export interface Scenario {
   readonly takesPart: (policy: Policy) => boolean
   /** How many seeds a policy runs that is not ours; ours runs all. */
   readonly peerSeeds: number
-  /** With how many seeds ours takes part at most; by default with all. */
-  readonly maxSeeds?: number | undefined
   /** `undefined` for a policy whose client lacks what it takes. */
   readonly run: (world: World) => Promise<Outcome | undefined>
 }

@@ -56,7 +56,7 @@ const checkedHalfLife = (input: Duration.DurationInput | undefined, wrong: Compl
  * call in three succeeds, where retries alone answer all of them.
  *
  * - `failures`: the least that opens it, a whole number from 1 on. Default 3.
- * - `chance`: above 0 and below 1. Default 0.0001: at five calls a second a mistake in an hour.
+ * - `chance`: above 0 and below 1. Default 0.00001: at five calls a second a mistake in five hours.
  * - `halfLife`: after this time an outcome counts half. Default 60 seconds.
  *
  * Throws a `RangeError` that names the option, what was found and what was expected.
@@ -71,7 +71,7 @@ export const streak = (
     readonly halfLife?: Duration.DurationInput | undefined
   } = {}
 ): TripPolicy => {
-  const { chance = 1e-4, failures = 3 } = options
+  const { chance = 1e-5, failures = 3 } = options
   const wrong = complaint("streak")
   const halfLife = checkedHalfLife(options.halfLife, wrong)
   if (!Number.isInteger(failures) || failures < 1) throw wrong("failures", failures, "a whole number from 1 on")

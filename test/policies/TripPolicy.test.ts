@@ -29,9 +29,9 @@ describe("a streak", () => {
 
   it.each([
     [100, 3],
-    [10, 4],
-    [5, 6],
-    [3, 9]
+    [10, 5],
+    [5, 8],
+    [3, 11]
   ])("takes more where one in %i fails: %i", (many, failures) => {
     assert.strictEqual(needed(seenOf([...oneIn(many), false])), failures)
   })
@@ -44,7 +44,7 @@ describe("a streak", () => {
 
   it("keeps how common failures were when the circuit closes again, and not those that opened it", () => {
     const common = seenOf([...oneIn(5), false])
-    const tripped = [1, 2, 3, 4, 5, 6].reduce((seen) => TripPolicy.count(policies, seen, true, seen.at), common)
+    const tripped = [1, 2, 3, 4, 5, 6, 7, 8].reduce((seen) => TripPolicy.count(policies, seen, true, seen.at), common)
     assert.isTrue(TripPolicy.trips(policies, tripped))
     const anew = TripPolicy.anew(policies, tripped)
     assert.isFalse(TripPolicy.trips(policies, anew))

@@ -70,8 +70,6 @@ const scenario = (kind: Kind): Scenario => ({
   // The adaptive one wakes all its waiters for every token: a minute of processor a seed, and 22 % success.
   takesPart: (policy) => everybody(policy) && policy.name !== "like AWS SDK, adaptive",
   peerSeeds: 1,
-  // A run is two hours of traffic.
-  maxSeeds: 5,
   run: run(kind)
 })
 

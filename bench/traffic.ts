@@ -1,7 +1,7 @@
 /** What the policies of traffic add to a call that is answered at once, with few and with many keys and waiting calls. */
 import { HttpClient } from "@effect/platform"
 import { Duration, Effect, Fiber, Redacted } from "effect"
-import { Chat, ChatModel, CircuitBreaker, KeyPool, OpenAi, Pacer, RetryPolicy } from "effect-steadfast"
+import { Chat, ChatModel, CircuitBreaker, KeyPool, type LlmError, OpenAi, Pacer, RetryPolicy } from "effect-steadfast"
 import { model, request, roomyClient } from "./fixtures.js"
 import { effectCase, measure, micros, print, timeOf } from "./support.js"
 
@@ -18,7 +18,7 @@ const full = (count: number) =>
   Effect.gen(function* () {
     const pacer = yield* Pacer.make(limits)
     const breaker = yield* CircuitBreaker.make()
-    const pool = yield* KeyPool.make({ keys: keysOf(count) })
+    const pool = yield* Effect.orDie(KeyPool.make({ keys: keysOf(count) }))
     const pooled = yield* ChatModel.pooled(pool, (apiKey) => Effect.map(leafOf(apiKey), ChatModel.pace(pacer)))
     return pooled.pipe(ChatModel.breaker(breaker), ChatModel.retry(RetryPolicy.standard))
   })
@@ -45,32 +45,50 @@ const joinAndLeave = (queue: ChatModel.ChatModel, one: Chat.Request) =>
     yield* Fiber.interrupt(fiber)
   })
 
+/** Calls of so many leaves in turn: what a call costs that finds another one in the caches of the processor. */
+const inTurn = (count: number): Effect.Effect<Effect.Effect<unknown, LlmError.LlmError>> =>
+  Effect.map(Effect.forEach(keysOf(count), leafOf), (leaves) => {
+    let next = 0
+    return Effect.suspend(() => (leaves[next++ % count] as ChatModel.ChatModel).generate(request))
+  })
+
+const counts = [10, 100, 1000, 10_000]
+
 export const run = async (): Promise<void> => {
   const leaf = await Effect.runPromise(leafOf(Redacted.make("sk-bench")))
   const pacer = await Effect.runPromise(Pacer.make(limits))
   const breaker = await Effect.runPromise(CircuitBreaker.make())
-  const one = await Effect.runPromise(KeyPool.make({ keys: keysOf(5) }))
-  const pooled = await Effect.runPromise(ChatModel.pooled(one, leafOf))
-  const retried = leaf.pipe(ChatModel.retry(RetryPolicy.standard))
-  const untraced = (model: ChatModel.ChatModel) => Effect.withTracerEnabled(model.generate(request), false)
-  const fulls = await Promise.all([5, 10, 100, 1000, 10_000].map((count) => Effect.runPromise(full(count))))
-  const [five, ...more] = fulls as [ChatModel.ChatModel, ...Array<ChatModel.ChatModel>]
-  const measured = await measure([
-    effectCase("bare call: a leaf", untraced(leaf)),
-    effectCase("  retry and its budget", untraced(retried)),
-    effectCase("  pacer", untraced(leaf.pipe(ChatModel.pace(pacer)))),
-    effectCase("  breaker", untraced(leaf.pipe(ChatModel.breaker(breaker)))),
-    effectCase("  pool of 5 keys", untraced(pooled)),
-    effectCase("  all of them", untraced(five)),
-    ...[10, 100, 1000, 10_000].map((count, index) =>
-      effectCase(`  all of them, ${count} keys`, untraced(more[index] as ChatModel.ChatModel))
-    )
-  ])
-  print("traffic, answered at once: µs per call", measured, () => "bare call: a leaf")
-  const added = (name: string) => micros(timeOf(measured, name) - timeOf(measured, "bare call: a leaf"))
-  console.log(
-    `pacer, breaker, budget and pool add ${added("  all of them")} µs; with 10,000 keys ${added("  all of them, 10000 keys")}`
+  const pool = await Effect.runPromise(Effect.orDie(KeyPool.make({ keys: keysOf(5) })))
+  const pooled = await Effect.runPromise(ChatModel.pooled(pool, leafOf))
+  const untraced = <A>(effect: Effect.Effect<A, LlmError.LlmError>) => Effect.withTracerEnabled(effect, false)
+  const asked = (model: ChatModel.ChatModel) => untraced(model.generate(request))
+  const five = await Effect.runPromise(full(5))
+  const bare = "bare call: a leaf"
+  const all = "  all of them"
+  const bareOf = (count: number) => `bare call: ${count} leaves in turn`
+  const allOf = (count: number) => `${all}, ${count} keys`
+  const many = await Promise.all(
+    counts.map(async (count) => [
+      effectCase(bareOf(count), untraced(await Effect.runPromise(inTurn(count)))),
+      effectCase(allOf(count), asked(await Effect.runPromise(full(count))))
+    ])
   )
+  const measured = await measure([
+    effectCase(bare, asked(leaf)),
+    effectCase("  retry and its budget", asked(leaf.pipe(ChatModel.retry(RetryPolicy.standard)))),
+    effectCase("  pacer", asked(leaf.pipe(ChatModel.pace(pacer)))),
+    effectCase("  breaker", asked(leaf.pipe(ChatModel.breaker(breaker)))),
+    effectCase("  pool of 5 keys", asked(pooled)),
+    effectCase(all, asked(five)),
+    ...many.flat()
+  ])
+  const baseOf = (name: string) => {
+    const count = counts.find((count) => name === allOf(count))
+    return count === undefined ? bare : bareOf(count)
+  }
+  print("traffic, answered at once: µs per call", measured, baseOf)
+  const added = (name: string) => micros(timeOf(measured, name) - timeOf(measured, baseOf(name)))
+  console.log(`pacer, breaker, budget and pool add ${added(all)} µs; with 10,000 keys ${added(allOf(10_000))}`)
 
   const crowds = await Promise.all([10, 100, 1000, 10_000].map((waiting) => Effect.runPromise(crowded(leaf, waiting))))
   const queued = await measure(

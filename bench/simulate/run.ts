@@ -37,7 +37,7 @@ const everything = values.only === "" && values.policies === ""
 
 const tasks: ReadonlyArray<Task> = scenarios.flatMap((scenario) =>
   policies.filter(scenario.takesPart).flatMap((policy) =>
-    Array.from({ length: Math.min(seeds, policy.kind === "ours" ? seeds : scenario.peerSeeds) }, (_, index) => ({
+    Array.from({ length: policy.kind === "ours" ? seeds : Math.min(seeds, scenario.peerSeeds) }, (_, index) => ({
       scenario: scenario.id,
       policy: policy.name,
       seed: index + 1

@@ -23,7 +23,8 @@ import * as Random from "effect/Random"
 import * as Scope from "effect/Scope"
 import * as Attempt from "../calls/Attempt.js"
 import * as LlmError from "../errors/LlmError.js"
-import * as Balancer from "../policies/Balancer.js"
+import type * as Balancer from "../policies/Balancer.js"
+import * as Choice from "../policies/Choice.js"
 import * as CircuitBreaker from "../policies/CircuitBreaker.js"
 import * as Deadline from "../policies/Deadline.js"
 import * as Immediate from "../policies/Immediate.js"
@@ -242,7 +243,7 @@ const selectIn = <A>(
   const { random } = crew.balancer
   if (random !== undefined) return chosen(random())
   return Effect.flatMap(Context.get(fiber.currentDefaultServices, Random.Random).next, (seed) => {
-    crew.balancer.random = Balancer.numbers(seed)
+    crew.balancer.random = Choice.numbers(seed)
     return chosen(seed)
   })
 }

@@ -50,6 +50,7 @@ import * as Balancer from "./Balancer.js"
 import * as CircuitBreaker from "./CircuitBreaker.js"
 import * as Deadline from "./Deadline.js"
 import * as Immediate from "./Immediate.js"
+import * as KeyHealth from "./KeyHealth.js"
 import { nameOf } from "./KeyName.js"
 
 export {
@@ -209,54 +210,6 @@ export const affords = (within: Deadline.Limit, now: number): boolean => {
   return within.phase !== "total" && rest >= within.at - now
 }
 
-/** As the breaker's own default: three in a row are no chance. */
-const tolerated = 3
-
-/** The failures of a key in a row, when the first of them was there, and when another key answered after that. */
-interface Health {
-  readonly failures: number
-  readonly since: number
-  readonly othersAt: number
-}
-
-const never = Number.NEGATIVE_INFINITY
-const notYet = Number.POSITIVE_INFINITY
-
-const unasked: Health = { failures: 0, since: notYet, othersAt: notYet }
-
-/**
- * One failure more, and whether it is the key's fault: after the first another key answered, and then this attempt began.
- * So neither counts what breaks at the beginning of an outage of the provider, nor what hangs beyond its end. `othersAt` is
- * when another key answered last that still takes traffic.
- */
-const failed = (before: Health, othersAt: number, startedAt: number, now: number): readonly [boolean, Health] => {
-  const since = before.failures === 0 ? now : before.since
-  const serve = othersAt > since
-  const next: Health = {
-    failures: before.failures + 1,
-    since,
-    othersAt: before.othersAt === notYet && serve ? othersAt : before.othersAt
-  }
-  return [next.failures >= tolerated && serve && startedAt >= next.othersAt, next]
-}
-
-/** Until when a key waits for a model, and how many rate limits in a row it was told without a hint. */
-interface Pause {
-  readonly until: number
-  readonly unhinted: number
-}
-
-const running: Pause = { until: 0, unhinted: 0 }
-
-/** Limits are per minute as a rule, and refill all the time: a second is worth a try, a quarter of a minute is enough. */
-const pauseMillis = (unhinted: number): number => Math.min(16_000, 1000 * 2 ** (unhinted - 1))
-
-const paused = (before: Pause, hint: Duration.Duration | undefined, now: number): Pause => {
-  const unhinted = hint === undefined ? before.unhinted + 1 : before.unhinted
-  const millis = hint === undefined ? pauseMillis(unhinted) : Duration.toMillis(hint)
-  return { until: Math.max(before.until, now + millis), unhinted }
-}
-
 /** The error that an attempt ended with; one that was interrupted because its time was up ended with that `Timeout`. */
 const errorOf = (end: End): LlmError.LlmError | undefined => {
   if (end.exit._tag === "Success") return undefined
@@ -306,15 +259,15 @@ const repeated = (secrets: ReadonlyArray<Redacted.Redacted>): Redacted.Redacted 
 const viewOf = (pool: {
   readonly keys: ReadonlyArray<Key>
   readonly circuits: CircuitBreaker.CircuitBreaker
-  readonly records: Array<Health>
+  readonly records: Array<KeyHealth.Health>
   readonly answeredAt: Array<number>
   readonly reasons: Array<LlmError.Tag | undefined>
   readonly probing: Array<number>
 }): View => {
   const { answeredAt, circuits, keys, probing, reasons, records } = pool
-  const pauses: Array<Pause> = keys.map(() => running)
+  const pauses: Array<KeyHealth.Pause> = keys.map(() => KeyHealth.running)
   const nameAt = (index: number) => (keys[index] as Key).name
-  const pausedUntil = (index: number) => (pauses[index] as Pause).until
+  const pausedUntil = (index: number) => (pauses[index] as KeyHealth.Pause).until
   const readyAt = (index: number): number => Math.max(circuits.readyAt(nameAt(index)), pausedUntil(index))
   const asks = keys.map(({ name }): CircuitBreaker.Ask => ({ key: name }))
   const admitted = (index: number, admission: CircuitBreaker.Admission): void => {
@@ -343,7 +296,7 @@ const viewOf = (pool: {
 
   /** When another key last answered that takes traffic now. */
   const othersAnsweredAt = (index: number): number => {
-    let last = never
+    let last = KeyHealth.never
     for (let other = 0; other < keys.length; other++) {
       if (other !== index && circuits.readyAt(nameAt(other)) === 0) {
         last = Math.max(last, answeredAt[other] as number)
@@ -354,17 +307,17 @@ const viewOf = (pool: {
 
   /** What the circuit is told: of the failures of a key that was not out only the one that is enough. */
   const judged = (end: End, outcome: CircuitBreaker.Outcome): CircuitBreaker.Outcome => {
-    const record = records[end.index] as Health
+    const record = records[end.index] as KeyHealth.Health
     if (outcome._tag === "Success") {
-      records[end.index] = unasked
+      records[end.index] = KeyHealth.unasked
       answeredAt[end.index] = end.now
-      const pause = pauses[end.index] as Pause
+      const pause = pauses[end.index] as KeyHealth.Pause
       if (pause.unhinted > 0) pauses[end.index] = { until: pause.until, unhinted: 0 }
       return outcome
     }
     if (outcome._tag !== "Failure" || end.admission.probe !== undefined) return outcome
-    const [enough, next] = failed(record, othersAnsweredAt(end.index), end.startedAt, end.now)
-    records[end.index] = enough ? unasked : next
+    const [enough, next] = KeyHealth.failed(record, othersAnsweredAt(end.index), end.startedAt, end.now)
+    records[end.index] = enough ? KeyHealth.unasked : next
     return enough ? outcome : CircuitBreaker.ignored
   }
 
@@ -376,7 +329,7 @@ const viewOf = (pool: {
       const error = errorOf(end)
       const outcome = judged(end, outcomeOf(end, error))
       if (error?._tag === "RateLimited") {
-        pauses[end.index] = paused(pauses[end.index] as Pause, error.hint, end.now)
+        pauses[end.index] = KeyHealth.paused(pauses[end.index] as KeyHealth.Pause, error.hint, end.now)
       }
       if (outcome._tag === "Failure" || outcome._tag === "Dead") reasons[end.index] = outcome.error
       return circuits.leave(nameAt(end.index), end.admission, outcome, end.now)
@@ -432,8 +385,8 @@ export const make = (options: Options): Effect.Effect<KeyPool, ConfigError.Confi
     })
     const balancer = Balancer.make(keys, options.strategy)
     const reasons: Array<LlmError.Tag | undefined> = keys.map(() => undefined)
-    const records: Array<Health> = keys.map(() => unasked)
-    const answeredAt = keys.map(() => never)
+    const records: Array<KeyHealth.Health> = keys.map(() => KeyHealth.unasked)
+    const answeredAt = keys.map(() => KeyHealth.never)
     const probing = keys.map(() => 0)
     const views = new Map<string, View>()
     return {

@@ -1,10 +1,12 @@
-// A provider is down for two seconds, and thirty callers do not know: what it has to bear from two ways of retrying.
+// A model is down for two seconds, and thirty callers do not know: what it has to bear, and what they get.
 import { Duration, Effect, Either, Logger, LogLevel, Schedule } from "effect"
 import { Chat, ChatModel, CircuitBreaker, OpenAi, RetryBudget, RetryPolicy } from "effect-steadfast"
 import { Fault, FaultyProvider, Reply } from "effect-steadfast/testing"
 
-const up = { script: [Reply.text("here you are", { delay: "20 millis" })] }
-const down = { script: [Fault.status(503)] }
+const answers = [Reply.text("here you are", { delay: "20 millis" })]
+const spare = { model: "spare", script: answers }
+const up = { rules: [{ model: "gpt-4o-mini", script: answers }, spare] }
+const down = { rules: [{ model: "gpt-4o-mini", script: [Fault.status(503)] }, spare] }
 
 /** Asks every 200 ms for four seconds, whatever comes back. */
 const caller = (model: ChatModel.ChatModel) =>
@@ -25,7 +27,7 @@ const watch = (title: string, hold: (model: ChatModel.ChatModel) => ChatModel.Ch
       })
     )
     const answers = yield* Effect.forEach(Array.from({ length: 30 }), () => caller(model), { concurrency: 30 })
-    const requests = yield* provider.requests
+    const requests = (yield* provider.requests).filter(({ model }) => model === "gpt-4o-mini")
     const perHalfSecond = Array.from(
       { length: 12 },
       (_, i) => requests.filter((one) => Math.floor((one.at - start) / 500) === i).length
@@ -47,6 +49,11 @@ const program = Effect.gen(function* () {
   const breaker = yield* CircuitBreaker.make({ openDuration: { initial: "250 millis", max: "1 second" } })
   yield* watch("Steadfast: a breaker that hears every attempt, and a budget for retries:", (model) =>
     model.pipe(ChatModel.breaker(breaker), ChatModel.retry(RetryPolicy.standard))
+  )
+  const other = yield* OpenAi.make({ model: "spare" })
+  const again = yield* CircuitBreaker.make({ openDuration: { initial: "250 millis", max: "1 second" } })
+  yield* watch("The same, and another model while it is down:", (model) =>
+    model.pipe(ChatModel.breaker(again), ChatModel.retry(RetryPolicy.standard), ChatModel.orElse(other))
   )
 })
 

@@ -296,7 +296,8 @@ export interface FallbackOptions extends ReplayOptions {
  * Asks another model when this one fails with an error that another target may mend, and the other can do what the request
  * needs (`Fallback`). A stream goes over only until its first content, unless `mode` says otherwise.
  *
- * A fallback to the same provider and key group draws on its `RetryBudget`, as a retry would.
+ * A fallback to the same provider and key group draws on its `RetryBudget`, as a retry would, unless nothing was sent
+ * before: where a breaker refused the first target, it is the first attempt of the call.
  *
  * @since 0.1.0
  * @category combinators
@@ -310,21 +311,22 @@ export const orElse: {
     const from = self[TypeId]
     const to = that[TypeId]
     const mode = options?.mode ?? "strict"
-    const handover = (request: Chat.Request, purse: RetryBudget.Purse) => (error: LlmError.LlmError) => {
-      const targets = { from: from.targets, to: to.targets }
-      const decision = Fallback.decide(options?.when ?? {}, error, request, targets)
-      if (decision._tag === "Leave") {
-        return decision.unable
-          ? Effect.zipRight(declined(decision.reason, that.name), Effect.fail(error))
-          : Effect.fail(error)
+    const handover =
+      (request: Chat.Request, purse: RetryBudget.Purse, sent: () => boolean) => (error: LlmError.LlmError) => {
+        const targets = { from: from.targets, to: to.targets }
+        const decision = Fallback.decide(options?.when ?? {}, error, request, targets)
+        if (decision._tag === "Leave") {
+          return decision.unable
+            ? Effect.zipRight(declined(decision.reason, that.name), Effect.fail(error))
+            : Effect.fail(error)
+        }
+        const again = sent() && groupIn(from, error) === Attempt.groupOf(to.targets[0])
+        return Effect.flatMap(again ? purse.draw(error) : Effect.succeed(true), (drawn) =>
+          drawn
+            ? Effect.map(Resilience.fallingBack(error, decision.reason), (fallback) => ({ fallback, again }))
+            : Effect.zipRight(declined(`${error._tag}: no retry budget left`, that.name), Effect.fail(error))
+        )
       }
-      const again = groupIn(from, error) === Attempt.groupOf(to.targets[0])
-      return Effect.flatMap(again ? purse.draw(error) : Effect.succeed(true), (drawn) =>
-        drawn
-          ? Effect.map(Resilience.fallingBack(error, decision.reason), (fallback) => ({ fallback, again }))
-          : Effect.zipRight(declined(`${error._tag}: no retry budget left`, that.name), Effect.fail(error))
-      )
-    }
     const inContext = ({ again, fallback }: Handover) => {
       const added = Context.make(Attempt.Fallback, fallback)
       return again ? Context.add(added, Attempt.Extra, { reason: "again" }) : added
@@ -332,30 +334,31 @@ export const orElse: {
     return compose({
       name: `${self.name} | ${that.name}`,
       generate: (request) =>
-        skipping(from, to, request, {
+        skipping(from, to, request, (sent) => ({
           skip: Effect.suspend(() => that[TypeId].generate(request)),
           ask: Effect.catchAll(self[TypeId].generate(request), (error) => {
             const purse = RetryBudget.purse((error) => groupIn(from, error))
-            return Effect.flatMap(handover(request, purse)(error), (handed) =>
+            return Effect.flatMap(handover(request, purse, sent)(error), (handed) =>
               Effect.tap(Effect.provide(that[TypeId].generate(request), inContext(handed)), purse.answered)
             )
           })
+        })),
+      source: (request) =>
+        skipping(from, to, request, (sent) => {
+          const purse = RetryBudget.purse((error) => groupIn(from, error))
+          const next = (error: LlmError.LlmError) =>
+            Effect.map(handover(request, purse, sent)(error), (handed) => (source: ChatStream.Source) => {
+              const services = inContext(handed)
+              const provided = Effect.mapInputContext(source, (context: Context.Context<Scope.Scope>) =>
+                Context.merge(context, services)
+              )
+              return Replay.answering(provided, purse)
+            })
+          return {
+            skip: to.open(request),
+            ask: Replay.orElse(from, to, request, next, mode)
+          }
         }),
-      source: (request) => {
-        const purse = RetryBudget.purse((error) => groupIn(from, error))
-        const next = (error: LlmError.LlmError) =>
-          Effect.map(handover(request, purse)(error), (handed) => (source: ChatStream.Source) => {
-            const services = inContext(handed)
-            const provided = Effect.mapInputContext(source, (context: Context.Context<Scope.Scope>) =>
-              Context.merge(context, services)
-            )
-            return Replay.answering(provided, purse)
-          })
-        return skipping(from, to, request, {
-          skip: to.open(request),
-          ask: Replay.orElse(from, to, request, next, mode)
-        })
-      },
       about: either(from, to)
     })
   }
@@ -370,20 +373,26 @@ interface Handover {
 const declined = (reason: string, name: string): Effect.Effect<void> =>
   Effect.logWarning(`not falling back to ${name}: ${reason}`)
 
-/** A model that is itself a fallback is passed over where it is known that it cannot do what is asked, and the next can. */
+/**
+ * A model that is itself a fallback is passed over where it is known that it cannot do what is asked, and the next can.
+ * `sent`: whether the call has made an attempt since.
+ */
 const skipping = <A, E, R>(
   self: About,
   that: About,
   request: Chat.Request,
-  options: { readonly ask: Effect.Effect<A, E, R>; readonly skip: Effect.Effect<A, E, R> }
+  options: (sent: () => boolean) => { readonly ask: Effect.Effect<A, E, R>; readonly skip: Effect.Effect<A, E, R> }
 ): Effect.Effect<A, E, R> =>
-  Effect.withFiberRuntime((fiber) =>
-    Call.peek(fiber.currentContext, Attempt.Fallback) !== undefined &&
-    Fallback.cannot(self.targets, request) !== undefined &&
-    Fallback.cannot(that.targets, request) === undefined
-      ? options.skip
-      : options.ask
-  )
+  Effect.withFiberRuntime((fiber) => {
+    const call = Call.peek(fiber.currentContext, Call.CurrentCall)
+    const before = call?.attempts.length
+    const { ask, skip } = options(() => call?.attempts.length !== before)
+    return Call.peek(fiber.currentContext, Attempt.Fallback) !== undefined &&
+      Fallback.cannot(self.targets, request) !== undefined &&
+      Fallback.cannot(that.targets, request) === undefined
+      ? skip
+      : ask
+  })
 
 /**
  * The same model under another name, for logs, spans and records.

@@ -257,8 +257,9 @@ export interface Ended {
 }
 
 /**
- * Lets a stream in with its first pull, which is when its request is sent, and tells its end exactly once: `enter` answers
- * with who is to be told. A reader that leaves before is an interruption; one that never pulled never entered.
+ * Lets a stream in with its first pull, and opens it only then: who waits, or is refused, has made no attempt. Its end is
+ * told exactly once: `enter` answers with who is to be told. A reader that leaves before is an interruption; one that never
+ * pulled never entered.
  *
  * @since 0.2.0
  * @category combinators
@@ -267,10 +268,10 @@ export const guarded = (
   source: Source,
   enter: (told: (leave: (ended: Ended) => Effect.Effect<void>) => void) => Effect.Effect<void, LlmError>
 ): Source =>
-  Effect.flatMap(Effect.scope, (scope) => {
+  Effect.flatMap(Effect.context<Scope.Scope>(), (context) => {
     let leave: ((ended: Ended) => Effect.Effect<void>) | undefined
     let usage: Chat.Usage | undefined
-    let entered = false
+    let reading: Pull | undefined
     const end = (exit: Exit.Exit<void, LlmError>): Effect.Effect<void> => {
       const told = leave
       leave = undefined
@@ -292,27 +293,27 @@ export const guarded = (
           return Effect.zipRight(end(exit), Effect.failCause(cause))
         }
       })
-    return Effect.zipRight(
+    const opened = Effect.flatMap(
+      Effect.mapInputContext(source, (_: Context.Context<never>) => context),
+      (pull) => {
+        reading = watched(pull)
+        return reading
+      }
+    )
+    const begun = Effect.suspend(() => {
+      // Who was not let in gets nothing, whoever pulls again.
+      reading = Effect.fail(Option.none())
+      const entering = enter((told) => {
+        leave = told
+      })
+      return Effect.zipRight(Effect.mapError(entering, Option.some), opened)
+    })
+    return Effect.as(
       Scope.addFinalizer(
-        scope,
+        Context.get(context, Scope.Scope),
         Effect.suspend(() => end(Exit.interrupt(FiberId.none)))
       ),
-      Effect.map(source, (pull) => {
-        const next = watched(pull)
-        const first = Effect.zipRight(
-          Effect.mapError(
-            Effect.suspend(() => {
-              entered = true
-              return enter((told) => {
-                leave = told
-              })
-            }),
-            Option.some
-          ),
-          next
-        )
-        return Effect.suspend(() => (entered ? next : first))
-      })
+      Effect.suspend(() => reading ?? begun)
     )
   })
 

@@ -10,6 +10,7 @@ import {
   OpenAi,
   Pacer,
   Prices,
+  RetryBudget,
   RetryPolicy,
   Spend
 } from "effect-steadfast"
@@ -66,6 +67,27 @@ describe.each(ways)("a breaker, %s", (_, ask) => {
     })
   )
 
+  it.effect("what it refuses is no attempt, and earns no retry", () =>
+    Effect.gen(function* () {
+      const { model, sent } = yield* setup({ script: [Reply.text("hi")] })
+      const breaker = yield* CircuitBreaker.make()
+      const guarded = model.pipe(ChatModel.breaker(breaker))
+      yield* breaker.open(ChatModel.keyOf(model))
+      const clock = yield* Effect.clock
+      const [target] = model[ChatModel.TypeId].targets
+      const budget = (yield* RetryBudget.RetryBudgets)(target.group ?? target.provider, clock)
+      for (let i = 0; i < 10; i++) budget.draw(0)
+      const { layer, records } = collectRecords()
+      yield* elapse(Effect.replicateEffect(tagOf(ask(guarded)), 10), "0 millis").pipe(Effect.provide(layer))
+      assert.deepStrictEqual(
+        records.flatMap(({ attempts }) => attempts),
+        []
+      )
+      assert.strictEqual(budget.available(0), 0)
+      assert.strictEqual(yield* sent, 0)
+    })
+  )
+
   it.effect("an interrupted probe gives its place to another", () =>
     Effect.gen(function* () {
       const script = [Fault.status(500), Fault.hang, Reply.text("hi")]
@@ -99,6 +121,28 @@ describe.each(ways)("a pacer, %s", (_, ask) => {
         [0, 1000, 2000, 3000]
       )
       assert.isTrue(requests.every(({ limited }) => !limited))
+    })
+  )
+
+  it.effect("what waits is no attempt yet, and its time is not up", () =>
+    Effect.gen(function* () {
+      const { model } = yield* setup({ script: [Reply.text("hi", { delay: "400 millis" })] })
+      const pacer = yield* Pacer.make({ requests: { limit: 1, window: "10 seconds" } })
+      const paced = model.pipe(
+        ChatModel.timeout({ attempt: "1 second", firstToken: "1 second" }),
+        ChatModel.pace(pacer)
+      )
+      const { layer, records } = collectRecords()
+      const asked = Effect.forEach([0, 1, 2], () => tagOf(ask(paced)), { concurrency: "unbounded" })
+      assert.deepStrictEqual(yield* elapse(asked).pipe(Effect.provide(layer)), ["ok", "ok", "ok"])
+      assert.deepStrictEqual(
+        records.map(({ attempts, durationMillis }) => [attempts[0]?.durationMillis, durationMillis]),
+        [
+          [400, 400],
+          [400, 10_400],
+          [400, 20_400]
+        ]
+      )
     })
   )
 

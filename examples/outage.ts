@@ -3,9 +3,9 @@ import { Duration, Effect, Either, Logger, LogLevel, Schedule } from "effect"
 import { Chat, ChatModel, CircuitBreaker, OpenAi, RetryBudget, RetryPolicy } from "effect-steadfast"
 import { Fault, FaultyProvider, Reply } from "effect-steadfast/testing"
 
-const answers = [Reply.text("here you are", { delay: "20 millis" })]
-const spare = { model: "spare", script: answers }
-const up = { rules: [{ model: "gpt-4o-mini", script: answers }, spare] }
+const replies = [Reply.text("here you are", { delay: "20 millis" })]
+const spare = { model: "spare", script: replies }
+const up = { rules: [{ model: "gpt-4o-mini", script: replies }, spare] }
 const down = { rules: [{ model: "gpt-4o-mini", script: [Fault.status(503)] }, spare] }
 
 /** Asks every 200 ms for four seconds, whatever comes back. */
@@ -21,11 +21,8 @@ const watch = (title: string, hold: (model: ChatModel.ChatModel) => ChatModel.Ch
     yield* provider.become(up)
     const model = hold(yield* OpenAi.make({ model: "gpt-4o-mini" }))
     const start = Date.now()
-    yield* Effect.forkDaemon(
-      Effect.all([Effect.delay(provider.become(down), "1 second"), Effect.delay(provider.become(up), "3 seconds")], {
-        concurrency: 2
-      })
-    )
+    yield* Effect.forkDaemon(Effect.delay(provider.become(down), "1 second"))
+    yield* Effect.forkDaemon(Effect.delay(provider.become(up), "3 seconds"))
     const answers = yield* Effect.forEach(Array.from({ length: 30 }), () => caller(model), { concurrency: 30 })
     const requests = (yield* provider.requests).filter(({ model }) => model === "gpt-4o-mini")
     const perHalfSecond = Array.from(

@@ -1,6 +1,6 @@
 /** What the policies of traffic add to a call that is answered at once, with few and with many keys and waiting calls. */
 import { HttpClient } from "@effect/platform"
-import { Duration, Effect, Fiber, Redacted } from "effect"
+import { Duration, Effect, Fiber, Redacted, Stream } from "effect"
 import { Chat, ChatModel, CircuitBreaker, KeyPool, type LlmError, OpenAi, Pacer, RetryPolicy } from "effect-steadfast"
 import { model, request, roomyClient } from "./fixtures.js"
 import { effectCase, measure, micros, print, timeOf } from "./support.js"
@@ -13,8 +13,34 @@ const keysOf = (count: number): ReadonlyArray<Redacted.Redacted> =>
 const leafOf = (apiKey: Redacted.Redacted): Effect.Effect<ChatModel.ChatModel> =>
   OpenAi.make({ model, apiKey }).pipe(Effect.provideService(HttpClient.HttpClient, roomyClient), Effect.orDie)
 
+/** A leaf with its call, its attempt and its limits, and nothing below that: no client, no JSON, no promise. */
+const inMemory = (apiKey: Redacted.Redacted): Effect.Effect<ChatModel.ChatModel> =>
+  Effect.sync(() => {
+    let left = 0
+    const told = (limit: number) => ({ limit, remaining: limit - 10 * (1 + (left++ % 64)), resetMillis: 1 })
+    return ChatModel.make({
+      provider: "memory",
+      model,
+      key: Redacted.value(apiKey),
+      generate: (_, attempt) => {
+        attempt.note({ limits: { requests: told(6e8), tokens: told(6e11) } })
+        return Effect.succeed(answer)
+      },
+      stream: () => Stream.empty
+    })
+  })
+
+const answer: Chat.Response = {
+  provider: "memory",
+  model,
+  text: "Paris.",
+  toolCalls: [],
+  finishReason: "stop",
+  usage: { inputTokens: 12, outputTokens: 2 }
+}
+
 /** Everything around every key: pacer, breaker, pool and budget. */
-const full = (count: number) =>
+const full = (count: number, leafOf: (apiKey: Redacted.Redacted) => Effect.Effect<ChatModel.ChatModel>) =>
   Effect.gen(function* () {
     const pacer = yield* Pacer.make(limits)
     const breaker = yield* CircuitBreaker.make()
@@ -62,7 +88,7 @@ export const run = async (): Promise<void> => {
   const pooled = await Effect.runPromise(ChatModel.pooled(pool, leafOf))
   const untraced = <A>(effect: Effect.Effect<A, LlmError.LlmError>) => Effect.withTracerEnabled(effect, false)
   const asked = (model: ChatModel.ChatModel) => untraced(model.generate(request))
-  const five = await Effect.runPromise(full(5))
+  const five = await Effect.runPromise(full(5, leafOf))
   const bare = "bare call: a leaf"
   const all = "  all of them"
   const bareOf = (count: number) => `bare call: ${count} leaves in turn`
@@ -70,7 +96,7 @@ export const run = async (): Promise<void> => {
   const many = await Promise.all(
     counts.map(async (count) => [
       effectCase(bareOf(count), untraced(await Effect.runPromise(inTurn(count)))),
-      effectCase(allOf(count), asked(await Effect.runPromise(full(count))))
+      effectCase(allOf(count), asked(await Effect.runPromise(full(count, leafOf))))
     ])
   )
   const measured = await measure([
@@ -89,6 +115,13 @@ export const run = async (): Promise<void> => {
   print("traffic, answered at once: µs per call", measured, baseOf)
   const added = (name: string) => micros(timeOf(measured, name) - timeOf(measured, baseOf(name)))
   console.log(`pacer, breaker, budget and pool add ${added(all)} µs; with 10,000 keys ${added(allOf(10_000))}`)
+
+  const memory = "bare call: a leaf in memory"
+  const inside = await measure([
+    effectCase(memory, asked(await Effect.runPromise(inMemory(Redacted.make("sk-bench"))))),
+    effectCase(all, asked(await Effect.runPromise(full(5, inMemory))))
+  ])
+  print("traffic, with nothing below it: µs per call", inside, () => memory)
 
   const crowds = await Promise.all([10, 100, 1000, 10_000].map((waiting) => Effect.runPromise(crowded(leaf, waiting))))
   const queued = await measure(

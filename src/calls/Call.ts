@@ -33,7 +33,8 @@ import { isLlmError, type LlmError, StreamInterrupted } from "../errors/LlmError
 import * as Deadline from "../policies/Deadline.js"
 import * as Immediate from "../policies/Immediate.js"
 import * as RetryDecision from "../policies/RetryDecision.js"
-import { type AttemptRecord, type CallRecord, type Outcome, servedBy, targetName, waitedMillis } from "./CallRecord.js"
+import * as CallLines from "./CallLines.js"
+import { type AttemptRecord, type CallRecord, type Outcome, targetName } from "./CallRecord.js"
 
 /**
  * A call that is open. `attempts` grows while it runs; `firstIndex` is the number of its first attempt, above 1 where
@@ -339,7 +340,7 @@ const close = (
     error,
     attempts: call.attempts.slice()
   }
-  const told = tells ? tell(record, call, exit) : Effect.void
+  const told = tells ? CallLines.tell(record, exit, call.gaveUp) : Effect.void
   return observers.reduce(
     (all, observer) => Effect.zipRight(all, guarded(Effect.suspend(() => observer(record)))),
     told
@@ -381,34 +382,5 @@ export const usageAttributes = (span: Tracer.Span, attempt: AttemptRecord): void
     span.attribute("gen_ai.usage.output_tokens", attempt.usage.outputTokens)
     span.attribute("llm.token_count.prompt", attempt.usage.inputTokens)
     span.attribute("llm.token_count.completion", attempt.usage.outputTokens)
-  }
-}
-
-const attemptLine = (attempt: AttemptRecord): string => {
-  const end = attempt.error === undefined ? attempt.outcome : `${attempt.error._tag}: ${attempt.error.message}`
-  return `${attempt.index}. ${targetName(attempt)} ${Math.round(attempt.durationMillis)}ms ${end}`
-}
-
-const tell = (record: CallRecord, call: Call, exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> => {
-  const fields = { call: record.name, attempts: record.attempts.map(attemptLine) }
-  const count = record.attempts.length === 1 ? "1 attempt" : `${record.attempts.length} attempts`
-  switch (record.outcome) {
-    case "success": {
-      const served = servedBy(record)
-      if (served === undefined) return Effect.void
-      const line = `recovered by attempt ${served.index} at ${targetName(served)} after ${Math.round(waitedMillis(record))}ms of waiting`
-      return Effect.annotateLogs(Effect.logInfo(line), fields)
-    }
-    case "interrupted":
-      return Effect.annotateLogs(Effect.logDebug(`call interrupted after ${count}`), fields)
-    case "failure": {
-      const line = `call failed after ${count}: ${record.error?._tag ?? "an error of the application"}`
-      return Effect.annotateLogs(Effect.logError(call.gaveUp === undefined ? line : `${line} (${call.gaveUp})`), fields)
-    }
-    case "defect":
-      return Effect.annotateLogs(
-        Effect.logError(`call died after ${count}`, Exit.isFailure(exit) ? exit.cause : undefined),
-        fields
-      )
   }
 }

@@ -34,26 +34,14 @@ import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import * as Attempt from "../calls/Attempt.js"
-import * as Call from "../calls/Call.js"
 import * as Resilience from "../calls/Resilience.js"
 import type * as LlmError from "../errors/LlmError.js"
 import * as RetryBudget from "../policies/RetryBudget.js"
 import type * as Chat from "./Chat.js"
 import * as ChatStream from "./ChatStream.js"
-import * as Fallback from "./Fallback.js"
-import {
-  type About,
-  ChatModel,
-  careful,
-  carefulSource,
-  compose,
-  either,
-  groupIn,
-  isChatModel,
-  mayRepeat,
-  TypeId
-} from "./Model.js"
+import type * as Fallback from "./Fallback.js"
+import * as Handover from "./Handover.js"
+import { ChatModel, careful, carefulSource, compose, either, groupIn, isChatModel, mayRepeat, TypeId } from "./Model.js"
 import * as Replay from "./Replay.js"
 
 export {
@@ -311,44 +299,25 @@ export const orElse: {
     const from = self[TypeId]
     const to = that[TypeId]
     const mode = options?.mode ?? "strict"
-    const handover =
-      (request: Chat.Request, purse: RetryBudget.Purse, sent: () => boolean) => (error: LlmError.LlmError) => {
-        const targets = { from: from.targets, to: to.targets }
-        const decision = Fallback.decide(options?.when ?? {}, error, request, targets)
-        if (decision._tag === "Leave") {
-          return decision.unable
-            ? Effect.zipRight(declined(decision.reason, that.name), Effect.fail(error))
-            : Effect.fail(error)
-        }
-        const again = sent() && groupIn(from, error) === Attempt.groupOf(to.targets[0])
-        return Effect.flatMap(again ? purse.draw(error) : Effect.succeed(true), (drawn) =>
-          drawn
-            ? Effect.map(Resilience.fallingBack(error, decision.reason), (fallback) => ({ fallback, again }))
-            : Effect.zipRight(declined(`${error._tag}: no retry budget left`, that.name), Effect.fail(error))
-        )
-      }
-    const inContext = ({ again, fallback }: Handover) => {
-      const added = Context.make(Attempt.Fallback, fallback)
-      return again ? Context.add(added, Attempt.Extra, { reason: "again" }) : added
-    }
+    const handover = Handover.make(from, to, that.name, options?.when)
     return compose({
       name: `${self.name} | ${that.name}`,
       generate: (request) =>
-        skipping(from, to, request, (sent) => ({
+        Handover.skipping(from, to, request, (sent) => ({
           skip: Effect.suspend(() => that[TypeId].generate(request)),
           ask: Effect.catchAll(self[TypeId].generate(request), (error) => {
             const purse = RetryBudget.purse((error) => groupIn(from, error))
             return Effect.flatMap(handover(request, purse, sent)(error), (handed) =>
-              Effect.tap(Effect.provide(that[TypeId].generate(request), inContext(handed)), purse.answered)
+              Effect.tap(Effect.provide(that[TypeId].generate(request), Handover.contextOf(handed)), purse.answered)
             )
           })
         })),
       source: (request) =>
-        skipping(from, to, request, (sent) => {
+        Handover.skipping(from, to, request, (sent) => {
           const purse = RetryBudget.purse((error) => groupIn(from, error))
           const next = (error: LlmError.LlmError) =>
             Effect.map(handover(request, purse, sent)(error), (handed) => (source: ChatStream.Source) => {
-              const services = inContext(handed)
+              const services = Handover.contextOf(handed)
               const provided = Effect.mapInputContext(source, (context: Context.Context<Scope.Scope>) =>
                 Context.merge(context, services)
               )
@@ -363,36 +332,6 @@ export const orElse: {
     })
   }
 )
-
-interface Handover {
-  readonly fallback: { readonly from: string; readonly reason: string }
-  readonly again: boolean
-}
-
-/** A fallback that was wanted and is not made explains a call that failed. */
-const declined = (reason: string, name: string): Effect.Effect<void> =>
-  Effect.logWarning(`not falling back to ${name}: ${reason}`)
-
-/**
- * A model that is itself a fallback is passed over where it is known that it cannot do what is asked, and the next can.
- * `sent`: whether the call has made an attempt since.
- */
-const skipping = <A, E, R>(
-  self: About,
-  that: About,
-  request: Chat.Request,
-  options: (sent: () => boolean) => { readonly ask: Effect.Effect<A, E, R>; readonly skip: Effect.Effect<A, E, R> }
-): Effect.Effect<A, E, R> =>
-  Effect.withFiberRuntime((fiber) => {
-    const call = Call.peek(fiber.currentContext, Call.CurrentCall)
-    const before = call?.attempts.length
-    const { ask, skip } = options(() => call?.attempts.length !== before)
-    return Call.peek(fiber.currentContext, Attempt.Fallback) !== undefined &&
-      Fallback.cannot(self.targets, request) !== undefined &&
-      Fallback.cannot(that.targets, request) === undefined
-      ? skip
-      : ask
-  })
 
 /**
  * The same model under another name, for logs, spans and records.

@@ -24,7 +24,6 @@ import * as Scope from "effect/Scope"
 import * as Attempt from "../calls/Attempt.js"
 import * as LlmError from "../errors/LlmError.js"
 import type * as Balancer from "../policies/Balancer.js"
-import * as Choice from "../policies/Choice.js"
 import * as CircuitBreaker from "../policies/CircuitBreaker.js"
 import * as Deadline from "../policies/Deadline.js"
 import * as Immediate from "../policies/Immediate.js"
@@ -85,10 +84,8 @@ interface Trip {
   readonly request: Chat.Request
   readonly measure: Balancer.Measure
   readonly session: string | undefined
-  /** What it runs under, where that is not the context of whoever runs it. */
-  readonly context: Context.Context<never> | undefined
-  clock: Clock.Clock
-  within: Deadline.Limit
+  readonly clock: Clock.Clock
+  readonly within: Deadline.Limit
   /** Who was asked last, and when. */
   index: number
   admission: CircuitBreaker.Admission | undefined
@@ -109,21 +106,19 @@ const without = (unable: ReadonlyArray<number> | undefined): Map<number, number>
     ? undefined
     : new Map(unable.map((index) => [index, Number.POSITIVE_INFINITY]))
 
-/** Until the first choice. */
-const unknownClock = Clock.make()
-
+/** `context`: what it runs under, where that is not the context of the fiber. */
 const begin = (
   crew: Crew,
   request: Chat.Request,
   measure: Balancer.Measure,
-  context?: Context.Context<never>
+  fiber: Fiber.RuntimeFiber<unknown, unknown>,
+  context: Context.Context<never> = fiber.currentContext
 ): Trip => ({
   request,
   measure,
-  context,
   session: crew.affinity?.(request),
-  clock: unknownClock,
-  within: Deadline.none,
+  clock: Context.get(fiber.currentDefaultServices, Clock.Clock),
+  within: Context.get(context, Deadline.Deadline),
   index: 0,
   admission: undefined,
   startedAt: 0,
@@ -200,18 +195,7 @@ const select = <A>(
   restore: Restore,
   then: () => Effect.Effect<A, LlmError.LlmError>
 ): Effect.Effect<A, LlmError.LlmError> =>
-  Effect.withFiberRuntime<A, LlmError.LlmError>((fiber) => selectIn(crew, trip, fiber, restore, then))
-
-const selectIn = <A>(
-  crew: Crew,
-  trip: Trip,
-  fiber: Fiber.RuntimeFiber<unknown, unknown>,
-  restore: Restore,
-  then: () => Effect.Effect<A, LlmError.LlmError>
-): Effect.Effect<A, LlmError.LlmError> => {
-  trip.clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
-  trip.within = Context.get(trip.context ?? fiber.currentContext, Deadline.Deadline)
-  const chosen = (seed: number): Effect.Effect<A, LlmError.LlmError> => {
+  Effect.flatMap(Random.next, (seed) => {
     const now = trip.clock.unsafeCurrentTimeMillis()
     const index = pick(crew, trip, now, seed)
     if (index === undefined) {
@@ -239,14 +223,7 @@ const selectIn = <A>(
         return select(crew, trip, restore, then)
       }
     })
-  }
-  const { random } = crew.balancer
-  if (random !== undefined) return chosen(random())
-  return Effect.flatMap(Context.get(fiber.currentDefaultServices, Random.Random).next, (seed) => {
-    crew.balancer.random = Choice.numbers(seed)
-    return chosen(seed)
   })
-}
 
 /** Of two errors the one that another attempt may mend, and else the newer. */
 const hopeful = (before: LlmError.LlmError | undefined, error: LlmError.LlmError): LlmError.LlmError =>
@@ -310,7 +287,7 @@ const generateOf =
   (crew: Crew) =>
   (request: Chat.Request): Effect.Effect<Chat.Response, LlmError.LlmError> =>
     Immediate.masked((restore, fiber) => {
-      const trip = begin(crew, request, "whole")
+      const trip = begin(crew, request, "whole", fiber)
       const ended = (exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> | undefined => {
         crew.balancer.end(trip.index)
         return judge(crew, trip, exit)
@@ -333,7 +310,7 @@ const generateOf =
             }
           }
         )
-      return selectIn(crew, trip, fiber, restore, ask)
+      return select(crew, trip, restore, ask)
     })
 
 /**
@@ -411,10 +388,10 @@ const sourceOf =
           Effect.flatMap(Scope.fork(outer, ExecutionStrategy.sequential), (scope) => ask(trip, scope, restore))
         )
 
-      const begun: ChatStream.Pull = Effect.uninterruptibleMask((restore) => {
+      const begun: ChatStream.Pull = Immediate.masked((restore, fiber) => {
         // What failed is over, whoever pulls again.
         reading = Effect.fail(Option.none())
-        const trip = begin(crew, request, "firstToken", context)
+        const trip = begin(crew, request, "firstToken", fiber, context)
         return next(trip, select(crew, trip, restore, selected), restore)
       })
       return Effect.suspend(() => reading ?? begun)

@@ -146,6 +146,14 @@ export const pace: {
           let paused = 0
           const observe = (limits: Limits, now: number): void => permit?.observe(limits, now)
           const source = ChatStream.provided(about.open(request), Attempt.LimitsListener, observe)
+          const leave =
+            (permit: Pacer.Permit) =>
+            ({ exit, usage }: ChatStream.Ended): Effect.Effect<void> => {
+              const end = Pacer.endOf(exit, () => usage)
+              return Effect.map(settled(permit, clock, end), (millis) => {
+                paused = millis
+              })
+            }
           const guarded = ChatStream.guarded(source, (entered) =>
             Effect.uninterruptibleMask((restore) => {
               const acquired = pacer.acquire(ask(request, fiber), (given) => {
@@ -156,21 +164,7 @@ export const pace: {
                   unused(permit, clock)
                   return Effect.failCause(cause)
                 },
-                onSuccess: (permit) =>
-                  Effect.sync(() =>
-                    entered(({ exit, usage }) =>
-                      Effect.map(
-                        settled(
-                          permit,
-                          clock,
-                          Pacer.endOf(exit, () => usage)
-                        ),
-                        (millis) => {
-                          paused = millis
-                        }
-                      )
-                    )
-                  )
+                onSuccess: (permit) => Effect.sync(() => entered(leave(permit)))
               })
             })
           )

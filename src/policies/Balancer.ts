@@ -95,7 +95,6 @@ export {
  * - `failed` spares a member for some seconds: otherwise one that fails at once would have the fewest requests in flight,
  *   and get all the others.
  * - `measured` takes how long an answer took, in milliseconds.
- * - `random`: seeds for choices, once somebody set it; whoever chooses first draws the seed of them all.
  *
  * @since 0.2.0
  * @category models
@@ -107,7 +106,6 @@ export interface Balancer {
   readonly end: (index: number) => void
   readonly failed: (index: number, now: number) => void
   readonly measured: (index: number, measure: Choice.Measure, millis: number, now: number) => void
-  random: (() => number) | undefined
 }
 
 /**
@@ -190,7 +188,6 @@ export const make = (options: ReadonlyArray<MemberOptions>, strategy: Choice.Str
     measured: (index, what, millis, now) => {
       const member = kept[index] as Kept
       member[what] = Choice.measure(member[what], millis, now)
-    },
-    random: undefined
+    }
   }
 }

@@ -140,12 +140,8 @@ const newest = 0.2
 export const decayed = (measured: Measured | undefined, now: number, halfLife: number): number =>
   measured === undefined ? 0 : measured.value * 2 ** (-Math.max(0, now - measured.at) / halfLife)
 
-/**
- * Numbers from 0 to below 1, as many as are needed of one seed (mulberry32).
- *
- * @internal
- */
-export const numbers = (seed: number): (() => number) => {
+/** Numbers from 0 to below 1, as many as are needed of one seed (mulberry32). */
+const numbers = (seed: number): (() => number) => {
   let state = (seed * 0x1_0000_0000) | 0
   return () => {
     state = (state + 0x6d2b79f5) | 0
@@ -294,18 +290,20 @@ const preferred = (roster: Roster, ask: Ask, session: string): number | undefine
 export const choose = (strategy: Strategy, roster: Roster, ask: Ask): number | undefined => {
   if (ask.affinity !== undefined) return preferred(roster, ask, ask.affinity)
   const random = numbers(ask.seed)
-  const found =
-    strategy === "cheapest"
-      ? undefined
-      : roster.members.length > fewMembers
-        ? ofMany(strategy, roster, ask, random)
-        : ofReady(strategy, roster, ask, random)
+  const found = atOnce(strategy, roster, ask, random)
   if (found !== undefined) return found
   const ready = roster.indices.filter((index) => ask.readyAt(index) <= ask.now)
-  return ready.length < 2 ? ready[0] : best(strategy, ready, roster, ask, random)
+  return ready.length < 2 ? ready[0] : bestOf(strategy, ready, roster, ask, random)
 }
 
-const best = (
+/** Who is asked, where not everybody's readiness has to be known for that: it is the dearest part. */
+const atOnce = (strategy: Strategy, roster: Roster, ask: Ask, random: () => number): number | undefined => {
+  if (strategy === "cheapest" || roster.members.length < 2) return undefined
+  if (roster.members.length > fewMembers) return ofMany(strategy, roster, ask, random)
+  return strategy === "fastest" ? undefined : ofReady(roster, ask, strategy === "weighted", random)
+}
+
+const bestOf = (
   strategy: Strategy,
   among: ReadonlyArray<number>,
   roster: Roster,
@@ -324,12 +322,12 @@ const best = (
   }
 }
 
-/** The best of a few that takes traffic: only who would be asked is looked at, for to know it is the dearest part. */
+/** The best of a few that takes traffic. */
 const ofMany = (strategy: Strategy, roster: Roster, ask: Ask, random: () => number): number | undefined => {
   for (let round = 0; round < maxRounds; round++) {
     let among = drawn(strategy, roster, random)
     while (among.length > 0) {
-      const index = best(strategy, among, roster, ask, random)
+      const index = bestOf(strategy, among, roster, ask, random)
       if (ask.readyAt(index) <= ask.now) return index
       among = among.filter((other) => other !== index)
     }
@@ -338,10 +336,8 @@ const ofMany = (strategy: Strategy, roster: Roster, ask: Ask, random: () => numb
 }
 
 /** The best of all, where it takes traffic, and so does whoever it is compared with: as if nobody else were there. */
-const ofReady = (strategy: Strategy, roster: Roster, ask: Ask, random: () => number): number | undefined => {
-  if (strategy === "fastest") return undefined
+const ofReady = (roster: Roster, ask: Ask, weighted: boolean, random: () => number): number | undefined => {
   const { now, readyAt } = ask
-  const weighted = strategy === "weighted"
   const first = nearest(roster.indices, roster, now, weighted)
   if (readyAt(first) > now) return undefined
   const index = lightest(roster.indices, roster, now, weighted, random, first)

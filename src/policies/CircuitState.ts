@@ -126,7 +126,7 @@ export interface Refusal {
  */
 const idleMillis = 3_600_000
 
-/** Where there is nothing else to write, that the circuit was used is written this seldom. */
+/** Where there is nothing else to write, that the circuit was used is written this seldom: so much earlier it may be dropped. */
 const touchMillis = 60_000
 
 const fresh = (generation: number, now: number): Closed => ({

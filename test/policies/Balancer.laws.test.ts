@@ -45,6 +45,31 @@ describe("choosing", () => {
     )
   })
 
+  it("who takes no traffic has no say in who is asked of the others", () => {
+    fc.assert(
+      fc.property(
+        fc.constantFrom<Balancer.Strategy>("weighted", "least-busy", "cheapest"),
+        fc.array(arbitraryMember, { minLength: 1, maxLength: Balancer.fewMembers }),
+        fc.nat({ max: 10_001 }),
+        seed,
+        (strategy, members, now, seed) => {
+          // Of equal turns chance would decide, and draw another number.
+          const named = members.map((member, index) => ({
+            ...member,
+            name: `m${index}`,
+            turn: member.turn + index * 1001
+          }))
+          const among = (some: typeof named) => {
+            const readyAt = (index: number) => some[index]?.readyAt ?? Number.NaN
+            return some[Balancer.choose(strategy, Balancer.roster(some), { now, seed, readyAt }) ?? -1]?.name
+          }
+          assert.strictEqual(among(named), among(named.filter((member) => member.readyAt <= now)))
+        }
+      ),
+      runs
+    )
+  })
+
   it("weighted: nobody who is asked would have more for its weight than another with one request more", () => {
     fc.assert(
       fc.property(fc.array(arbitraryMember, { minLength: 1, maxLength: 10 }), seed, (members, seed) => {

@@ -499,6 +499,13 @@ describe("an hour without use", () => {
     assert.strictEqual(circuit.run(failed).left(), 1000)
   })
 
+  it("is written down once a minute where nothing else is to be", () => {
+    const circuit = machine(settings({ tripPolicy: TripPolicy.consecutive(1) })).run(success)
+    const first = circuit.circuit
+    assert.strictEqual(circuit.pass(59_999).run(success).circuit, first)
+    assert.strictEqual(circuit.pass(1).run(success).circuit?.keepUntil, 3_660_000)
+  })
+
   it("counts from the last use", () => {
     const circuit = machine().run(failed, failed)
     for (let i = 0; i < 5; i++) circuit.pass(3_000_000).run(ignored)

@@ -1,0 +1,46 @@
+/**
+ * What the log says of a call that is over.
+ *
+ * @since 0.2.0
+ */
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import { type AttemptRecord, type CallRecord, servedBy, targetName, waitedMillis } from "./CallRecord.js"
+
+const attemptLine = (attempt: AttemptRecord): string => {
+  const end = attempt.error === undefined ? attempt.outcome : `${attempt.error._tag}: ${attempt.error.message}`
+  return `${attempt.index}. ${targetName(attempt)} ${Math.round(attempt.durationMillis)}ms ${end}`
+}
+
+/**
+ * One line with every attempt; `gaveUp` is why the last policy gave up, if one did.
+ *
+ * @internal
+ */
+export const tell = (
+  record: CallRecord,
+  exit: Exit.Exit<unknown, unknown>,
+  gaveUp: string | undefined
+): Effect.Effect<void> => {
+  const fields = { call: record.name, attempts: record.attempts.map(attemptLine) }
+  const count = record.attempts.length === 1 ? "1 attempt" : `${record.attempts.length} attempts`
+  switch (record.outcome) {
+    case "success": {
+      const served = servedBy(record)
+      if (served === undefined) return Effect.void
+      const line = `recovered by attempt ${served.index} at ${targetName(served)} after ${Math.round(waitedMillis(record))}ms of waiting`
+      return Effect.annotateLogs(Effect.logInfo(line), fields)
+    }
+    case "interrupted":
+      return Effect.annotateLogs(Effect.logDebug(`call interrupted after ${count}`), fields)
+    case "failure": {
+      const line = `call failed after ${count}: ${record.error?._tag ?? "an error of the application"}`
+      return Effect.annotateLogs(Effect.logError(gaveUp === undefined ? line : `${line} (${gaveUp})`), fields)
+    }
+    case "defect":
+      return Effect.annotateLogs(
+        Effect.logError(`call died after ${count}`, Exit.isFailure(exit) ? exit.cause : undefined),
+        fields
+      )
+  }
+}

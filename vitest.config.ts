@@ -3,7 +3,7 @@ import { defineConfig } from "vitest/config"
 
 export default defineConfig({
   // Loading Effect costs a test file a second: files that share a worker load it once.
-  test: { include: ["test/**/*.test.ts"], testTimeout: 60_000, isolate: false, maxWorkers: "100%" },
+  test: { include: ["test/**/*.test.ts"], testTimeout: 20_000, isolate: false, maxWorkers: "100%" },
   resolve: {
     alias: [
       {

@@ -18,6 +18,7 @@ import * as LogLevel from "effect/LogLevel"
 import type * as Schedule from "effect/Schedule"
 import * as Tracer from "effect/Tracer"
 import * as Deadline from "../policies/Deadline.js"
+import * as Immediate from "../policies/Immediate.js"
 import type { Limits } from "../policies/Limits.js"
 import { RetryBudgets } from "../policies/RetryBudget.js"
 import * as RetryDecision from "../policies/RetryDecision.js"
@@ -92,6 +93,15 @@ export class LimitsListener extends Context.Tag("steadfast/Attempt/LimitsListene
 >() {}
 
 /**
+ * Where an attempt runs. `heard` is a {@link LimitsListener} that need not be looked up, and comes before the one that is.
+ *
+ * @internal
+ */
+export interface Region extends Immediate.Region {
+  readonly heard: Context.Tag.Service<typeof LimitsListener> | undefined
+}
+
+/**
  * Who shares a retry budget with a target.
  *
  * @since 0.2.0
@@ -116,7 +126,11 @@ type Draft = { -readonly [K in keyof AttemptRecord]: AttemptRecord[K] }
  *
  * @internal
  */
-export const open = (fiber: Fiber.RuntimeFiber<unknown, unknown>, target: Target): Opened => {
+export const open = (
+  fiber: Fiber.RuntimeFiber<unknown, unknown>,
+  target: Target,
+  heard: Region["heard"] = Call.peek(fiber.currentContext, LimitsListener)
+): Opened => {
   const outer = fiber.currentContext
   const clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
   const call = Call.peek(outer, Call.CurrentCall)
@@ -131,7 +145,7 @@ export const open = (fiber: Fiber.RuntimeFiber<unknown, unknown>, target: Target
     target,
     note: (facts) => {
       Object.assign(draft, facts)
-      if (facts.limits !== undefined) Call.peek(outer, LimitsListener)?.(facts.limits, clock.unsafeCurrentTimeMillis())
+      if (facts.limits !== undefined) heard?.(facts.limits, clock.unsafeCurrentTimeMillis())
     }
   }
   const span = Call.openSpan(fiber, "attempt", () => spanAttributes(draft))
@@ -161,9 +175,23 @@ export const run = <A, E, R>(
   target: Target,
   body: (attempt: Attempt) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> =>
-  Call.under(
-    (fiber) => open(fiber, target),
-    ({ attempt }) => body(attempt)
+  Immediate.masked((region) => within({ ...region, heard: undefined }, target, body, (exit) => exit))
+
+/**
+ * The same where it runs uninterruptibly already; `end` follows with the exit.
+ *
+ * @internal
+ */
+export const within = <A, E, R, B, E2>(
+  region: Region,
+  target: Target,
+  body: (attempt: Attempt) => Effect.Effect<A, E, R>,
+  end: (exit: Exit.Exit<A, E>) => Effect.Effect<B, E2>
+): Effect.Effect<B, E2, R> =>
+  Immediate.tried(
+    () => open(region.fiber, target, region.heard),
+    (opened) => Call.within(region, opened, ({ attempt }) => body(attempt), end),
+    end
   )
 
 /** The number, and why there is another attempt at all: read from the schedule around it, whoever drives that. */

@@ -178,36 +178,34 @@ export const openSpan = (
 export const under = <O extends Opened, A, E, R>(
   open: (fiber: Fiber.RuntimeFiber<unknown, unknown>) => O,
   body: (opened: O) => Effect.Effect<A, E, R>
-): Effect.Effect<A, E, R> =>
-  Immediate.masked((restore, fiber) => {
-    const outer = fiber.currentContext
-    const opened = open(fiber)
-    return within(
-      outer,
-      opened.context,
-      () => restore(body(opened)),
-      (exit) => Immediate.andThen(opened.close(exit), exit)
-    )
-  })
+): Effect.Effect<A, E, R> => Immediate.masked((region) => within(region, open(region.fiber), body, (exit) => exit))
 
 /**
- * Runs an effect under another context, and goes on under the one before with its exit. Has to be run uninterruptibly.
+ * The same where it runs uninterruptibly already; `end` follows with the exit, when what was opened is closed.
  *
  * @internal
  */
-export const within = <A, E, R>(
-  outer: Context.Context<never>,
-  inner: Context.Context<never>,
-  body: () => Effect.Effect<A, E, R>,
-  end: (exit: Exit.Exit<A, E>) => Effect.Effect<A, E>
-): Effect.Effect<A, E, R> => {
-  const back = (exit: Exit.Exit<A, E>): Effect.Effect<A, E> =>
-    Effect.flatMap(FiberRef.set(FiberRef.currentContext, outer), () => end(exit))
-  return Effect.flatMap(FiberRef.set(FiberRef.currentContext, inner), () =>
-    Effect.matchCauseEffect(body(), {
-      onFailure: (cause) => back(Exit.failCause(cause)),
-      onSuccess: (value) => back(Exit.succeed(value))
-    })
+export const within = <O extends Opened, A, E, R, B, E2>(
+  { fiber, restore }: Immediate.Region,
+  opened: O,
+  body: (opened: O) => Effect.Effect<A, E, R>,
+  end: (exit: Exit.Exit<A, E>) => Effect.Effect<B, E2>
+): Effect.Effect<B, E2, R> => {
+  const outer = fiber.currentContext
+  const closed = (exit: Exit.Exit<A, E>): Effect.Effect<B, E2> =>
+    Immediate.tried(
+      () => opened.close(exit),
+      (closing) => Immediate.andThen(closing, () => end(exit)),
+      end
+    )
+  const back = (exit: Exit.Exit<A, E>) =>
+    Effect.flatMap(FiberRef.set(FiberRef.currentContext, outer), () => closed(exit))
+  return Effect.flatMap(FiberRef.set(FiberRef.currentContext, opened.context), () =>
+    Immediate.tried(
+      () => body(opened),
+      (effect) => Immediate.ended(restore(effect), back),
+      back
+    )
   )
 }
 

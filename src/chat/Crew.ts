@@ -18,6 +18,7 @@ import * as Effect from "effect/Effect"
 import * as ExecutionStrategy from "effect/ExecutionStrategy"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
+import { identity } from "effect/Function"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as Scope from "effect/Scope"
@@ -31,7 +32,17 @@ import type * as KeyPool from "../policies/KeyPool.js"
 import * as RetryBudget from "../policies/RetryBudget.js"
 import type * as Chat from "./Chat.js"
 import type * as ChatStream from "./ChatStream.js"
-import { type About, type ChatModel, compose, groupIn, mayRepeat, TypeId } from "./Model.js"
+import {
+  type About,
+  type ChatModel,
+  compose,
+  generating,
+  groupIn,
+  inRegion,
+  mayRepeat,
+  type Run,
+  TypeId
+} from "./Model.js"
 import * as Replay from "./Replay.js"
 
 // -----------------------------------------------------------------------------
@@ -85,6 +96,7 @@ interface Trip {
   readonly measure: Balancer.Measure
   readonly session: string | undefined
   readonly clock: Clock.Clock
+  readonly random: Random.Random
   readonly within: Deadline.Limit
   /** Who was asked last, and when. */
   index: number
@@ -118,6 +130,7 @@ const begin = (
   measure,
   session: crew.affinity?.(request),
   clock: Context.get(fiber.currentDefaultServices, Clock.Clock),
+  random: Context.get(fiber.currentDefaultServices, Random.Random),
   within: Context.get(context, Deadline.Deadline),
   index: 0,
   admission: undefined,
@@ -180,49 +193,58 @@ const inTime = (trip: Trip, at: number, now: number): boolean =>
 const mayWait = (crew: Crew, trip: Trip, at: number, now: number): boolean =>
   Math.max(at, now + 1) <= (trip.waitsSince ?? now) + crew.maxWait && inTime(trip, at, now)
 
-/** What follows where a stream is opened after the choice. */
-const selected = () => Effect.void
+type Restore = Immediate.Region["restore"]
 
-type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+/** What follows an attempt, or a selection. */
+type End<A> = (exit: Exit.Exit<A, LlmError.LlmError>) => Effect.Effect<A, LlmError.LlmError>
+
+/** What follows where a stream is opened after the choice. */
+const selected = (end: End<void>) => end(Exit.void)
 
 /**
- * Takes a place with somebody, or waits for one, and goes on from there. Runs uninterruptibly, so that the place is not
- * lost.
+ * Takes a place with somebody, or waits for one, and goes on from there; `end` follows, with `then` or without. Runs
+ * uninterruptibly, so that the place is not lost.
  */
 const select = <A>(
   crew: Crew,
   trip: Trip,
   restore: Restore,
-  then: () => Effect.Effect<A, LlmError.LlmError>
+  then: (end: End<A>) => Effect.Effect<A, LlmError.LlmError>,
+  end: End<A>
 ): Effect.Effect<A, LlmError.LlmError> =>
-  Effect.flatMap(Random.next, (seed) => {
+  Effect.flatMap(trip.random.next, (seed) => {
     const now = trip.clock.unsafeCurrentTimeMillis()
     const index = pick(crew, trip, now, seed)
     if (index === undefined) {
       const outlook = outlookOf(crew, trip, now)
-      if (!mayWait(crew, trip, outlook.worthAt, now)) return Effect.fail(trip.error ?? closed(crew, outlook, now))
+      if (!mayWait(crew, trip, outlook.worthAt, now)) return end(Exit.fail(trip.error ?? closed(crew, outlook, now)))
       trip.waitsSince ??= now
       const millis = Math.min(pollMillis, Math.max(0, outlook.worthAt - now)) + spreadMillis * seed
-      return Effect.zipRight(restore(Effect.sleep(Duration.millis(millis))), select(crew, trip, restore, then))
+      const slept = restore(Effect.sleep(Duration.millis(millis)))
+      return Immediate.ended(
+        Effect.flatMap(slept, () => select(crew, trip, restore, then, identity)),
+        end
+      )
     }
-    const take = (admission: CircuitBreaker.Admission | undefined) => {
+    const take = (admission: CircuitBreaker.Admission | undefined, end: End<A>) => {
       trip.index = index
       trip.admission = admission
       trip.startedAt = now
       crew.balancer.begin(index)
-      return then()
+      return then(end)
     }
     const admitting = crew.admit(index, now)
-    if (admitting === undefined) return take(undefined)
+    if (admitting === undefined) return take(undefined, end)
     const exit = Immediate.exitOf(admitting)
-    if (exit?._tag === "Success") return take(exit.value)
-    return Effect.matchEffect(admitting, {
-      onSuccess: take,
+    if (exit?._tag === "Success") return take(exit.value, end)
+    const admitted = Effect.matchEffect(admitting, {
+      onSuccess: (admission) => take(admission, identity),
       onFailure: (refusal) => {
         leaveOut(trip, index, afterRefusal(refusal, now))
-        return select(crew, trip, restore, then)
+        return select(crew, trip, restore, then, identity)
       }
     })
+    return Immediate.ended(admitted, end)
   })
 
 /** Of two errors the one that another attempt may mend, and else the newer. */
@@ -241,7 +263,7 @@ const goOn = <A>(
   trip: Trip,
   error: LlmError.LlmError,
   restore: Restore,
-  then: () => Effect.Effect<A, LlmError.LlmError>
+  then: (end: End<A>) => Effect.Effect<A, LlmError.LlmError>
 ): Effect.Effect<A, LlmError.LlmError> =>
   Effect.suspend(() => {
     const now = trip.clock.unsafeCurrentTimeMillis()
@@ -249,17 +271,17 @@ const goOn = <A>(
     if (until === undefined || !mayRepeat(trip.request, error)) return Effect.fail(error)
     leaveOut(trip, trip.index, until)
     // Where all refused and nothing was sent, the answer is when to come back.
-    if (error._tag === "CircuitOpen") return select(crew, trip, restore, then)
+    if (error._tag === "CircuitOpen") return select(crew, trip, restore, then, identity)
     const standing = hopeful(trip.error, error)
     trip.error = standing
-    if (error.delivery === "not-sent") return select(crew, trip, restore, then)
+    if (error.delivery === "not-sent") return select(crew, trip, restore, then, identity)
     const at = outlookOf(crew, trip, now).worthAt
     if (at <= now ? !inTime(trip, at, now) : !mayWait(crew, trip, at, now)) return Effect.fail(standing)
     trip.again = true
     trip.purse ??= RetryBudget.purse((error) => groupIn((crew.models[trip.index] as ChatModel)[TypeId], error))
     return Effect.flatMap(isDead(error) ? Effect.succeed(true) : trip.purse.draw(error), (drawn) =>
       drawn
-        ? Effect.zipRight(told(crew, trip, error, "asking another"), select(crew, trip, restore, then))
+        ? Effect.zipRight(told(crew, trip, error, "asking another"), select(crew, trip, restore, then, identity))
         : Effect.zipRight(told(crew, trip, error, "no budget left to ask another"), Effect.fail(standing))
     )
   })
@@ -283,35 +305,29 @@ const marked = <A, E, R>(trip: Trip, effect: Effect.Effect<A, E, R>): Effect.Eff
 // what is asked
 // -----------------------------------------------------------------------------
 
-const generateOf =
-  (crew: Crew) =>
-  (request: Chat.Request): Effect.Effect<Chat.Response, LlmError.LlmError> =>
-    Immediate.masked((restore, fiber) => {
-      const trip = begin(crew, request, "whole", fiber)
-      const ended = (exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> | undefined => {
-        crew.balancer.end(trip.index)
-        return judge(crew, trip, exit)
-      }
-      const ask = (): Effect.Effect<Chat.Response, LlmError.LlmError> =>
-        Effect.matchCauseEffect(
-          restore(marked(trip, (crew.models[trip.index] as ChatModel)[TypeId].generate(request))),
-          {
-            onSuccess: (response) => {
-              const exit = Exit.succeed(response)
-              return Immediate.andThen(ended(exit), Immediate.andThen(trip.purse?.answered, exit))
-            },
-            onFailure: (cause) => {
-              const judged = ended(Exit.failCause(cause))
-              const error = Cause.failureOption(cause)
-              return Immediate.andThen(
-                judged,
-                error._tag === "None" ? Effect.failCause(cause) : goOn(crew, trip, error.value, restore, ask)
-              )
-            }
+const runOf =
+  (crew: Crew): Run =>
+  (request, region, end) => {
+    const go = (trip: Trip) => {
+      const ask = (end: End<Chat.Response>): Effect.Effect<Chat.Response, LlmError.LlmError> => {
+        const { generate, run } = (crew.models[trip.index] as ChatModel)[TypeId]
+        const answered: End<Chat.Response> = (exit) => {
+          crew.balancer.end(trip.index)
+          const judged = judge(crew, trip, exit)
+          if (Exit.isSuccess(exit)) {
+            return Immediate.andThen(judged, () => Immediate.andThen(trip.purse?.answered, () => end(exit)))
           }
-        )
-      return select(crew, trip, restore, ask)
-    })
+          const error = Cause.failureOption(exit.cause)
+          if (error._tag === "None") return Immediate.andThen(judged, () => end(exit))
+          const next = () => goOn(crew, trip, error.value, region.restore, ask)
+          return Immediate.ended(Immediate.andThen(judged, next), end)
+        }
+        return trip.again ? inRegion(marked(trip, generate(request)), region, answered) : run(request, region, answered)
+      }
+      return select(crew, trip, region.restore, ask, end)
+    }
+    return Immediate.tried(() => begin(crew, request, "whole", region.fiber), go, end)
+  }
 
 /**
  * The progress of an attempt, as whoever replays the stream may see it: the rest of an answer is kept by the one who gave
@@ -363,15 +379,14 @@ const sourceOf =
             ),
             {
               onSuccess: (chunk) =>
-                Immediate.andThen(
-                  judge(crew, trip, Exit.void),
-                  Immediate.andThen(trip.purse?.answered, Effect.succeed(chunk))
+                Immediate.andThen(judge(crew, trip, Exit.void), () =>
+                  Immediate.andThen(trip.purse?.answered, () => Effect.succeed(chunk))
                 ),
               onFailure: (cause) => {
                 const failure = Cause.flipCauseOption(cause)
                 const exit = failure._tag === "Some" ? Exit.failCause(failure.value) : Exit.void
                 const error = Option.flatMap(failure, Cause.failureOption)
-                const after = Immediate.andThen(judge(crew, trip, exit), Scope.close(scope, exit))
+                const after = Immediate.andThen(judge(crew, trip, exit), () => Scope.close(scope, exit))
                 if (error._tag === "None") return Effect.zipRight(after, Effect.failCause(cause))
                 return Effect.zipRight(
                   after,
@@ -388,11 +403,11 @@ const sourceOf =
           Effect.flatMap(Scope.fork(outer, ExecutionStrategy.sequential), (scope) => ask(trip, scope, restore))
         )
 
-      const begun: ChatStream.Pull = Immediate.masked((restore, fiber) => {
+      const begun: ChatStream.Pull = Immediate.masked(({ fiber, restore }) => {
         // What failed is over, whoever pulls again.
         reading = Effect.fail(Option.none())
         const trip = begin(crew, request, "firstToken", fiber, context)
-        return next(trip, select(crew, trip, restore, selected), restore)
+        return next(trip, select(crew, trip, restore, selected, identity), restore)
       })
       return Effect.suspend(() => reading ?? begun)
     })
@@ -424,4 +439,4 @@ const aboutOf = (crew: Crew): About => {
  * @category constructors
  */
 export const model = (crew: Crew, name: string, attributes?: Record<string, unknown>): ChatModel =>
-  compose({ name, generate: generateOf(crew), source: sourceOf(crew), about: aboutOf(crew) }, attributes)
+  compose({ name, ...generating(runOf(crew)), source: sourceOf(crew), about: aboutOf(crew) }, attributes)

@@ -8,6 +8,7 @@
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import { identity } from "effect/Function"
 import * as Option from "effect/Option"
 import { type Pipeable, pipeArguments } from "effect/Pipeable"
@@ -17,6 +18,7 @@ import * as Attempt from "../calls/Attempt.js"
 import * as Call from "../calls/Call.js"
 import { targetName } from "../calls/CallRecord.js"
 import * as LlmError from "../errors/LlmError.js"
+import * as Immediate from "../policies/Immediate.js"
 import * as Capabilities from "./Capabilities.js"
 import type * as Chat from "./Chat.js"
 import * as ChatStream from "./ChatStream.js"
@@ -87,14 +89,34 @@ export const groupIn = ({ targets }: About, error: LlmError.LlmError): string =>
   )
 
 /**
+ * What follows the end of a request.
+ *
+ * @internal
+ */
+export type End = (exit: Exit.Exit<Chat.Response, LlmError.LlmError>) => Effect.Effect<Chat.Response, LlmError.LlmError>
+
+/**
+ * `generate` where it runs uninterruptibly already, and what follows is told to it: so policies around policies are calls of
+ * functions, and one region, one handler and one change of context serve them all. `end` is called once, whatever the end.
+ *
+ * @internal
+ */
+export type Run = (
+  request: Chat.Request,
+  region: Attempt.Region,
+  end: End
+) => Effect.Effect<Chat.Response, LlmError.LlmError>
+
+/**
  * What runs inside of a call that is open: `generate` and `open` are `generate` and `stream` without looking for one, or
- * opening it.
+ * opening it; `run` is `generate` for the policies around it.
  *
  * @since 0.2.0
  * @category models
  */
 export interface Inside extends About {
   readonly generate: (request: Chat.Request) => Effect.Effect<Chat.Response, LlmError.LlmError>
+  readonly run: Run
   readonly open: (request: Chat.Request) => ChatStream.Source
 }
 
@@ -136,7 +158,7 @@ const Proto = {
 }
 
 /**
- * What a model is made of.
+ * What a model is made of; `run` is there where it is more than `generate` in a region.
  *
  * @since 0.2.0
  * @category models
@@ -144,9 +166,32 @@ const Proto = {
 export interface Parts {
   readonly name: string
   readonly generate: (request: Chat.Request) => Effect.Effect<Chat.Response, LlmError.LlmError>
+  readonly run?: Run
   readonly source: (request: Chat.Request) => ChatStream.Source
   readonly about: About
 }
+
+/**
+ * Both forms of what has the one for the policies around it.
+ *
+ * @internal
+ */
+export const generating = (run: Run): { readonly run: Run; readonly generate: Inside["generate"] } => ({
+  run,
+  generate: (request) => Immediate.masked((region) => run(request, { ...region, heard: undefined }, identity))
+})
+
+/**
+ * What is no more than an effect, in a region.
+ *
+ * @internal
+ */
+export const inRegion = (
+  self: Effect.Effect<Chat.Response, LlmError.LlmError>,
+  { heard, restore }: Attempt.Region,
+  end: End
+): Effect.Effect<Chat.Response, LlmError.LlmError> =>
+  Immediate.ended(restore(heard === undefined ? self : Effect.provideService(self, Attempt.LimitsListener, heard)), end)
 
 /**
  * A model of parts: each request is a call where none is open.
@@ -169,8 +214,14 @@ export const compose = (parts: Parts, attributes: Record<string, unknown> = {}):
           )
     )
   const { continuation, readyAt, targets } = parts.about
+  const run: Run = (request, region, end) =>
+    inRegion(
+      Effect.suspend(() => parts.generate(request)),
+      region,
+      end
+    )
   return Object.assign(Object.create(Proto), {
-    [TypeId]: { generate: parts.generate, open: source, continuation, readyAt, targets },
+    [TypeId]: { generate: parts.generate, run: parts.run ?? run, open: source, continuation, readyAt, targets },
     name: parts.name,
     generate: (request: Chat.Request) => Call.around(parts.generate(request), parts.name, implicit),
     stream: (request: Chat.Request) => ChatStream.toStream(source(request))
@@ -228,16 +279,20 @@ export const fromLeaf = (leaf: Leaf): ChatModel => {
   return compose(
     {
       name: targetName(target),
-      generate: (request) => {
-        const once = (request: Chat.Request) =>
-          Attempt.run(target, (attempt) =>
-            Effect.map(leaf.generate(request, attempt), (response) => {
-              attempt.note({ ...answered(response), usage: response.usage })
-              return response
-            })
+      ...generating((request, region, end) => {
+        const once = (request: Chat.Request, end: End) =>
+          Attempt.within(
+            region,
+            target,
+            (attempt) =>
+              Effect.map(leaf.generate(request, attempt), (response) => {
+                attempt.note({ ...answered(response), usage: response.usage })
+                return response
+              }),
+            end
           )
-        return careful(request, Spending.attempt(target, request, once))
-      },
+        return Spending.attempt(region.fiber, target, request, once, carefulEnd(request, end))
+      }),
       source: (request) => {
         const once = (request: Chat.Request) =>
           ChatStream.held(
@@ -299,6 +354,10 @@ export const careful = <A>(
   effect: Effect.Effect<A, LlmError.LlmError>
 ): Effect.Effect<A, LlmError.LlmError> =>
   request.idempotent === false ? Effect.mapError(effect, onlyIfUnsent) : effect
+
+/** As {@link careful}, for what follows. */
+const carefulEnd = (request: Chat.Request, end: End): End =>
+  request.idempotent === false ? (exit) => end(Exit.mapError(exit, onlyIfUnsent)) : end
 
 /**
  * As {@link careful}, for a source.

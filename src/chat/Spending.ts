@@ -8,11 +8,12 @@ import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import type * as Exit from "effect/Exit"
+import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import type * as Attempt from "../calls/Attempt.js"
 import type { Delivery, LlmError } from "../errors/LlmError.js"
+import * as Immediate from "../policies/Immediate.js"
 import * as Spend from "../policies/Spend.js"
 import type * as Chat from "./Chat.js"
 import * as ChatStream from "./ChatStream.js"
@@ -37,33 +38,31 @@ const deliveryOf = (exit: Exit.Exit<unknown, LlmError>): Delivery => {
 }
 
 /**
- * Runs one attempt under a hold, if a scope is in force.
+ * Makes one attempt under a hold, if a scope is in force; `end` follows with its exit. Has to be run uninterruptibly.
  *
  * @since 0.2.0
  * @category combinators
  */
-export const attempt = (
+export const attempt = <A>(
+  fiber: Fiber.RuntimeFiber<unknown, unknown>,
   target: Attempt.Target,
   request: Chat.Request,
-  run: (request: Chat.Request) => Effect.Effect<Chat.Response, LlmError>
-): Effect.Effect<Chat.Response, LlmError> =>
-  Effect.withFiberRuntime((fiber) =>
-    inForce(fiber)
-      ? Effect.uninterruptibleMask((restore) => {
-          const hold = take(fiber, target, request)
-          if (hold === undefined) return restore(run(request))
-          if (hold._tag !== "Hold") return Effect.fail(hold)
-          return Effect.onExit(restore(run(bounded(request, hold))), (exit) =>
-            Effect.sync(() =>
-              hold.settle({
-                usage: exit._tag === "Success" ? exit.value.usage : undefined,
-                delivery: deliveryOf(exit)
-              })
-            )
-          )
-        })
-      : run(request)
-  )
+  run: (request: Chat.Request, end: End<A>) => Effect.Effect<A, LlmError>,
+  end: End<A>
+): Effect.Effect<A, LlmError> => {
+  if (!inForce(fiber)) return run(request, end)
+  const held = (hold: ReturnType<typeof take>) => {
+    if (hold === undefined) return run(request, end)
+    if (hold._tag !== "Hold") return end(Exit.fail(hold))
+    return run(bounded(request, hold), (exit) => {
+      hold.settle({ usage: exit._tag === "Success" ? exit.value.usage : undefined, delivery: deliveryOf(exit) })
+      return end(exit)
+    })
+  }
+  return Immediate.tried(() => take(fiber, target, request), held, end)
+}
+
+type End<A> = (exit: Exit.Exit<Chat.Response, LlmError>) => Effect.Effect<A, LlmError>
 
 /**
  * The same for a stream.

@@ -26,7 +26,7 @@ import type * as Chat from "./Chat.js"
 import * as ChatStream from "./ChatStream.js"
 import * as Fallback from "./Fallback.js"
 import * as Hedging from "./Hedging.js"
-import { type ChatModel, compose, isChatModel, TypeId } from "./Model.js"
+import { type ChatModel, compose, type End, generating, isChatModel, TypeId } from "./Model.js"
 
 /**
  * `key` says who shares a circuit or a queue. Default: {@link keyOf}, the target that the model asks first.
@@ -68,7 +68,20 @@ export const breaker: {
     const ask = { key: options?.key ?? keyOf(self), provider, model }
     return compose({
       name: self.name,
-      generate: (request) => breaker.execute(about.generate(request), ask),
+      ...generating((request, region, end) => {
+        const { fiber } = region
+        const clock = clockOf(fiber)
+        const recorded =
+          (admission: CircuitBreaker.Admission): End =>
+          (exit) => {
+            const now = clock.unsafeCurrentTimeMillis()
+            const limit = Context.get(fiber.currentContext, Deadline.Deadline)
+            const outcome = CircuitBreaker.classify(exit, now, limit)
+            return Immediate.andThen(breaker.leave(ask.key, admission, outcome, now), () => end(exit))
+          }
+        const entering = breaker.enter(ask, clock.unsafeCurrentTimeMillis())
+        return Immediate.entered(entering, (admission) => about.run(request, region, recorded(admission)), end)
+      }),
       source: (request) =>
         ChatStream.guarded(about.open(request), (entered) =>
           Effect.uninterruptible(
@@ -114,31 +127,19 @@ export const pace: {
     })
     return compose({
       name: self.name,
-      generate: (request) =>
-        Immediate.masked((restore, fiber) => {
-          const clock = clockOf(fiber)
-          const outer = fiber.currentContext
-          const attempt = (permit: Pacer.Permit) =>
-            Call.within(
-              outer,
-              Context.add(outer, Attempt.LimitsListener, permit.observe),
-              () => restore(about.generate(request)),
-              (exit) => ended(permit, clock, exit)
-            )
-          let late: Pacer.Permit | undefined
-          const entered = pacer.enter(ask(request, fiber), fiber, (permit) => {
-            late = permit
-          })
-          const exit = Immediate.exitOf(entered)
-          if (exit?._tag === "Success") return attempt(exit.value)
-          return Effect.matchCauseEffect(restore(entered), {
-            onFailure: (cause) => {
-              unused(late, clock)
-              return Effect.failCause(cause)
-            },
-            onSuccess: attempt
-          })
-        }),
+      ...generating((request, { fiber, restore }, end) => {
+        const clock = clockOf(fiber)
+        const attempt = (permit: Pacer.Permit) =>
+          about.run(request, { fiber, restore, heard: permit.observe }, (exit) => ended(permit, clock, exit, end))
+        let late: Pacer.Permit | undefined
+        const entering = pacer.enter(ask(request, fiber), fiber, (permit) => {
+          late = permit
+        })
+        return Immediate.entered(Immediate.exitOf(entering) ?? restore(entering), attempt, (exit) => {
+          unused(late, clock)
+          return end(exit)
+        })
+      }),
       source: (request) =>
         Effect.withFiberRuntime((fiber) => {
           const clock = clockOf(fiber)
@@ -195,12 +196,14 @@ const settled = (permit: Pacer.Permit, clock: Clock.Clock, end: Pacer.End): Effe
 const ended = (
   permit: Pacer.Permit,
   clock: Clock.Clock,
-  exit: Exit.Exit<Chat.Response, LlmError>
-): Effect.Effect<Chat.Response, LlmError> => {
-  const settling = settled(permit, clock, Pacer.endOf(exit, usageOf))
-  if (Exit.isSuccess(exit)) return exit
-  return Effect.flatMap(settling, (paused) => Effect.mapError(exit, (error) => Pacer.hinted(error, paused)))
-}
+  exit: Exit.Exit<Chat.Response, LlmError>,
+  end: End
+): Effect.Effect<Chat.Response, LlmError> =>
+  Immediate.ended(settled(permit, clock, Pacer.endOf(exit, usageOf)), (settled) =>
+    Exit.isSuccess(exit) || Exit.isFailure(settled)
+      ? end(exit)
+      : end(Exit.mapError(exit, (error) => Pacer.hinted(error, settled.value)))
+  )
 
 /**
  * Asks another model too where the first content of a stream is late, and reads on from whichever speaks first; see
@@ -228,6 +231,7 @@ export const hedge: {
     return compose({
       name: self.name,
       generate: first.generate,
+      run: first.run,
       source: (request) =>
         Fallback.cannot(second.targets, request) === undefined
           ? Hedging.source(first.open, second.open, request, known)

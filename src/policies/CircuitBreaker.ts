@@ -378,17 +378,14 @@ const fromCircuits = (
     self: Effect.Effect<A, E, R>,
     options: ExecuteOptions<A, E>
   ): Effect.Effect<A, E | CircuitOpen, R> =>
-    Immediate.masked<A, E | CircuitOpen, R>((restore, fiber) =>
+    Immediate.masked<A, E | CircuitOpen, R>(({ fiber, restore }) =>
       enter(options, nowOf(fiber), (admission) => {
         const end = (exit: Exit.Exit<A, E>): Effect.Effect<A, E> => {
           const now = nowOf(fiber)
           const [outcome, judged] = judge(fiber, exit, options.classify, now)
           return leave(options.key, admission, outcome, now, judged)
         }
-        return Effect.matchCauseEffect(restore(self), {
-          onFailure: (cause) => end(Exit.failCause(cause)),
-          onSuccess: (value) => end(Exit.succeed(value))
-        })
+        return Immediate.ended(restore(self), end)
       })
     )
 

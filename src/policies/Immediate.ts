@@ -11,15 +11,23 @@ import type * as Option from "effect/Option"
 type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
 /**
+ * Where something runs uninterruptibly: in which fiber, and `restore` for the parts that may be interrupted.
+ *
+ * @internal
+ */
+export interface Region {
+  readonly restore: Restore
+  readonly fiber: Fiber.RuntimeFiber<unknown, unknown>
+}
+
+/**
  * `Effect.uninterruptibleMask`, with the fiber that runs it.
  *
  * @internal
  */
-export const masked = <A, E, R>(
-  body: (restore: Restore, fiber: Fiber.RuntimeFiber<unknown, unknown>) => Effect.Effect<A, E, R>
-): Effect.Effect<A, E, R> =>
+export const masked = <A, E, R>(body: (region: Region) => Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
   Effect.uninterruptibleMask((restore) =>
-    body(restore, (Fiber.getCurrentFiber() as Option.Some<Fiber.RuntimeFiber<unknown, unknown>>).value)
+    body({ restore, fiber: (Fiber.getCurrentFiber() as Option.Some<Region["fiber"]>).value })
   )
 
 /**
@@ -31,14 +39,58 @@ export const exitOf = <A, E, R>(self: Effect.Effect<A, E, R>): Exit.Exit<A, E> |
   Exit.isExit(self) ? (self as Exit.Exit<A, E>) : undefined
 
 /**
+ * Goes on with what a function answers; where it throws, `end` follows with that.
+ *
+ * @internal
+ */
+export const tried = <A, B>(f: () => A, then: (value: A) => B, end: (exit: Exit.Exit<never>) => B): B => {
+  let value: A
+  try {
+    value = f()
+  } catch (defect) {
+    return end(Exit.die(defect))
+  }
+  return then(value)
+}
+
+/**
  * One effect and then another; of what is over nothing is left to run.
  *
  * @internal
  */
 export const andThen = <B, E2, R2, E = never, R = never>(
   first: Effect.Effect<unknown, E, R> | undefined,
-  then: Effect.Effect<B, E2, R2>
+  then: () => Effect.Effect<B, E2, R2>
 ): Effect.Effect<B, E | E2, R | R2> => {
-  if (first === undefined || exitOf(first)?._tag === "Success") return then
-  return Effect.zipRight(first, then)
+  if (first === undefined || exitOf(first)?._tag === "Success") return then()
+  return Effect.flatMap(first, then)
 }
+
+/**
+ * What follows the end of an effect, whatever that is.
+ *
+ * @internal
+ */
+export const ended = <A, E, R, B, E2, R2>(
+  self: Effect.Effect<A, E, R>,
+  then: (exit: Exit.Exit<A, E>) => Effect.Effect<B, E2, R2>
+): Effect.Effect<B, E2, R | R2> => {
+  const exit = exitOf(self)
+  if (exit !== undefined) return then(exit)
+  return Effect.matchCauseEffect(self, {
+    onFailure: (cause) => then(Exit.failCause(cause)),
+    onSuccess: (value) => then(Exit.succeed(value))
+  })
+}
+
+/**
+ * Goes on with what an effect succeeds with; else `end` follows with its exit.
+ *
+ * @internal
+ */
+export const entered = <A, E, R, B, E2, R2>(
+  self: Effect.Effect<A, E, R>,
+  then: (value: A) => Effect.Effect<B, E2, R2>,
+  end: (exit: Exit.Exit<never, E>) => Effect.Effect<B, E2, R2>
+): Effect.Effect<B, E2, R | R2> =>
+  ended(self, (exit) => (exit._tag === "Success" ? then(exit.value) : end(Exit.failCause(exit.cause))))

@@ -144,8 +144,15 @@ export const open = (
     index: draft.index,
     target,
     note: (facts) => {
-      Object.assign(draft, facts)
-      if (facts.limits !== undefined) heard?.(facts.limits, clock.unsafeCurrentTimeMillis())
+      // One by one: what `Object.assign` adds makes every record an object that only a full collection frees (Node 20).
+      if (facts.status !== undefined) draft.status = facts.status
+      if (facts.requestId !== undefined) draft.requestId = facts.requestId
+      if (facts.responseId !== undefined) draft.responseId = facts.responseId
+      if (facts.responseModel !== undefined) draft.responseModel = facts.responseModel
+      if (facts.usage !== undefined) draft.usage = facts.usage
+      if (facts.limits === undefined) return
+      draft.limits = facts.limits
+      heard?.(facts.limits, clock.unsafeCurrentTimeMillis())
     }
   }
   const span = Call.openSpan(fiber, "attempt", () => spanAttributes(draft))
@@ -175,7 +182,7 @@ export const run = <A, E, R>(
   target: Target,
   body: (attempt: Attempt) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> =>
-  Immediate.masked((region) => within({ ...region, heard: undefined }, target, body, (exit) => exit))
+  Immediate.masked(({ fiber, restore }) => within({ fiber, restore, heard: undefined }, target, body, (exit) => exit))
 
 /**
  * The same where it runs uninterruptibly already; `end` follows with the exit.

@@ -200,13 +200,8 @@ export const within = <O extends Opened, A, E, R, B, E2>(
     )
   const back = (exit: Exit.Exit<A, E>) =>
     Effect.flatMap(FiberRef.set(FiberRef.currentContext, outer), () => closed(exit))
-  return Effect.flatMap(FiberRef.set(FiberRef.currentContext, opened.context), () =>
-    Immediate.tried(
-      () => body(opened),
-      (effect) => Immediate.ended(restore(effect), back),
-      back
-    )
-  )
+  const inside = restore(Immediate.once(opened, body))
+  return Effect.flatMap(FiberRef.set(FiberRef.currentContext, opened.context), () => Immediate.ended(inside, back))
 }
 
 /**

@@ -109,13 +109,14 @@ export type Run = (
 
 /**
  * What runs inside of a call that is open: `generate` and `open` are `generate` and `stream` without looking for one, or
- * opening it; `run` is `generate` for the policies around it.
+ * opening it.
  *
  * @since 0.2.0
  * @category models
  */
 export interface Inside extends About {
   readonly generate: (request: Chat.Request) => Effect.Effect<Chat.Response, LlmError.LlmError>
+  /** @internal */
   readonly run: Run
   readonly open: (request: Chat.Request) => ChatStream.Source
 }
@@ -158,7 +159,7 @@ const Proto = {
 }
 
 /**
- * What a model is made of; `run` is there where it is more than `generate` in a region.
+ * What a model is made of.
  *
  * @since 0.2.0
  * @category models
@@ -166,6 +167,11 @@ const Proto = {
 export interface Parts {
   readonly name: string
   readonly generate: (request: Chat.Request) => Effect.Effect<Chat.Response, LlmError.LlmError>
+  /**
+   * Where it is more than `generate` in a region.
+   *
+   * @internal
+   */
   readonly run?: Run
   readonly source: (request: Chat.Request) => ChatStream.Source
   readonly about: About
@@ -178,7 +184,8 @@ export interface Parts {
  */
 export const generating = (run: Run): { readonly run: Run; readonly generate: Inside["generate"] } => ({
   run,
-  generate: (request) => Immediate.masked((region) => run(request, { ...region, heard: undefined }, identity))
+  generate: (request) =>
+    Immediate.masked(({ fiber, restore }) => run(request, { fiber, restore, heard: undefined }, identity))
 })
 
 /**
@@ -286,7 +293,9 @@ export const fromLeaf = (leaf: Leaf): ChatModel => {
             target,
             (attempt) =>
               Effect.map(leaf.generate(request, attempt), (response) => {
-                attempt.note({ ...answered(response), usage: response.usage })
+                // Not a spread: what is added to one gets a hidden class of its own each time, which only a full collection frees.
+                const { responseId, responseModel } = answered(response)
+                attempt.note({ responseId, responseModel, usage: response.usage })
                 return response
               }),
             end

@@ -321,3 +321,66 @@ export const reconcile = (self: Allowance, reserved: Amount.Amount, used: Amount
   }
   return { config, spent: Amount.plus(spent, back, -1), parts: each(self, unused, now, reconciled) }
 }
+
+// -----------------------------------------------------------------------------
+// what is kept
+// -----------------------------------------------------------------------------
+
+type Writable<A> = { -readonly [K in keyof A]: A[K] }
+
+/**
+ * One that is written in place; nothing of it is shared.
+ *
+ * @internal
+ */
+export interface Kept extends Allowance {
+  readonly spent: Writable<Amount.Amount>
+  readonly parts: { [K in Amount.Dimension]: KeptPart | undefined }
+}
+
+interface KeptPart extends Writable<Part> {
+  readonly bucket: Writable<Gcra.Bucket>
+}
+
+/**
+ * A copy to be written in place.
+ *
+ * @internal
+ */
+export const kept = ({ config, parts, spent }: Allowance): Kept => ({
+  config,
+  spent: Amount.plus(spent, Amount.none),
+  parts: {
+    requests: keptPart(undefined, parts.requests),
+    tokens: keptPart(undefined, parts.tokens),
+    inputTokens: keptPart(undefined, parts.inputTokens),
+    outputTokens: keptPart(undefined, parts.outputTokens)
+  }
+})
+
+/**
+ * Writes what is known now over what was known before.
+ *
+ * @internal
+ */
+export const overwrite = ({ parts, spent }: Kept, next: Allowance): void => {
+  for (const name of Amount.dimensions) {
+    spent[name] = next.spent[name]
+    parts[name] = keptPart(parts[name], next.parts[name])
+  }
+}
+
+const keptPart = (kept: KeptPart | undefined, next: Part | undefined): KeptPart | undefined => {
+  if (next === undefined) return undefined
+  const { bucket, inDoubt, limit, returned, source, told, withheld } = next
+  if (kept === undefined) return { limit, source, told, bucket: { ...bucket }, returned, inDoubt, withheld }
+  kept.limit = limit
+  kept.source = source
+  kept.told = told
+  kept.bucket.level = bucket.level
+  kept.bucket.at = bucket.at
+  kept.returned = returned
+  kept.inDoubt = inDoubt
+  kept.withheld = withheld
+  return kept
+}

@@ -122,7 +122,14 @@ export interface MemberOptions {
   readonly cost?: number | undefined
 }
 
-type Kept = { -readonly [K in keyof Choice.Member]: Choice.Member[K] } & { turn: number }
+type Writable<A> = { -readonly [K in keyof A]: A[K] }
+
+/** Written in place, as the lanes of a pacer are: see `Lane.Kept`. */
+interface Kept extends Writable<Choice.Member> {
+  turn: number
+  firstToken?: Writable<Choice.Measured>
+  whole?: Writable<Choice.Measured>
+}
 
 /**
  * Of equal names the second is called `name#2`, and so on.
@@ -187,7 +194,13 @@ export const make = (options: ReadonlyArray<MemberOptions>, strategy: Choice.Str
     },
     measured: (index, what, millis, now) => {
       const member = kept[index] as Kept
-      member[what] = Choice.measure(member[what], millis, now)
+      const before = member[what]
+      const next = Choice.measure(before, millis, now)
+      if (before === undefined) member[what] = { value: next.value, at: next.at }
+      else {
+        before.value = next.value
+        before.at = next.at
+      }
     }
   }
 }

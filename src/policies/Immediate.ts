@@ -54,6 +54,21 @@ export const tried = <A, B>(f: () => A, then: (value: A) => B, end: (exit: Exit.
 }
 
 /**
+ * What is made of a value when it is run, once. It forgets the value then: the engine allocates what Effect makes an effect
+ * interruptible with among what is old, so that whatever it holds would live until the next full collection (Node 20).
+ *
+ * @internal
+ */
+export const once = <A, B, E, R>(value: A, f: (value: A) => Effect.Effect<B, E, R>): Effect.Effect<B, E, R> => {
+  let held: { readonly value: A; readonly f: typeof f } | undefined = { value, f }
+  return Effect.suspend(() => {
+    const { f, value } = held as NonNullable<typeof held>
+    held = undefined
+    return f(value)
+  })
+}
+
+/**
  * One effect and then another; of what is over nothing is left to run.
  *
  * @internal

@@ -235,3 +235,44 @@ export const settle = (self: Lane, ticket: Ticket, outcome: Outcome, now: number
       }
   }
 }
+
+// -----------------------------------------------------------------------------
+// what is kept
+// -----------------------------------------------------------------------------
+
+/**
+ * A lane that is written in place. What a request leaves behind would be old, and in no cache, when the next one comes with
+ * thousands of keys, and be copied twice by the collector before: so it is written where it is.
+ *
+ * @internal
+ */
+export interface Kept extends Lane {
+  readonly allowance: Allowance.Kept
+  rate: AdaptiveRate.AdaptiveRate
+  inFlight: number
+  output: number
+  used: number
+}
+
+/**
+ * A lane without requests, to be written in place.
+ *
+ * @internal
+ */
+export const kept = (config: Allowance.Config, now: number): Kept => {
+  const { allowance, inFlight, output, rate, used } = make(config, now)
+  return { allowance: Allowance.kept(allowance), rate, inFlight, output, used }
+}
+
+/**
+ * Writes how it stands now over how it stood before.
+ *
+ * @internal
+ */
+export const overwrite = (kept: Kept, next: Lane): void => {
+  Allowance.overwrite(kept.allowance, next.allowance)
+  kept.rate = next.rate
+  kept.inFlight = next.inFlight
+  kept.output = next.output
+  kept.used = next.used
+}

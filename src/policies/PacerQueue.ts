@@ -222,7 +222,7 @@ export const makeTickets = (): Tickets => {
  */
 export const make = (settings: Settings, tickets: Tickets, start: number): PacerQueue => {
   const queue = TicketQueue.make<Waiter>()
-  let lane = Lane.make(settings.config, start)
+  const lane = Lane.kept(settings.config, start)
   /** What those who wait will cost together. */
   let ahead = Amount.none
   let arrivals = 0
@@ -231,18 +231,18 @@ export const make = (settings: Settings, tickets: Tickets, start: number): Pacer
 
   const permitFor = ({ ask, cost, granted, ticket }: Visitor, isWaited: boolean, now: number): Permit => {
     const [admission, admitted] = Lane.admit(lane, cost, isWaited, now)
-    lane = admitted
+    Lane.overwrite(lane, admitted)
     let isSettled = false
     const permit: Permit = {
       observe: (limits, now) => {
         if (isSettled) return
-        lane = Lane.told(lane, admission, limits, now)
+        Lane.overwrite(lane, Lane.told(lane, admission, limits, now))
         drain()
       },
       settle: (end, now, random) => {
         if (!isSettled) {
           isSettled = true
-          lane = Lane.settle(lane, admission, outcomeOf(end, random), now)
+          Lane.overwrite(lane, Lane.settle(lane, admission, outcomeOf(end, random), now))
           if (end.error !== undefined) tickets.keep(ask.place, ticket)
           drain()
         }
@@ -323,7 +323,11 @@ export const make = (settings: Settings, tickets: Tickets, start: number): Pacer
     // Nobody stands in the queue who could not leave it: it is entered where interruption comes later.
     Effect.uninterruptibleMask((restore) => {
       const waiter: Waiter = {
-        ...visitor,
+        ask: visitor.ask,
+        cost: visitor.cost,
+        ticket: visitor.ticket,
+        clock: visitor.clock,
+        granted: visitor.granted,
         until,
         deadline,
         order: ++arrivals,

@@ -30,11 +30,12 @@ export const promiseCase = (name: string, run: () => Promise<unknown>): Case => 
   }
 })
 
-/** Microseconds per operation: the lower decile of the rounds, and their median. */
+/** Microseconds per operation: the lower decile of the rounds, their median, and each of them. */
 export interface Measured {
   readonly name: string
   readonly time: number
   readonly median: number
+  readonly rounds: ReadonlyArray<number>
 }
 
 const warmup = { millis: 400, runs: 10_000, most: 3000 }
@@ -82,13 +83,27 @@ export const measure = async (cases: ReadonlyArray<Case>): Promise<ReadonlyArray
   }
   return entries.map(({ self, samples }) => {
     const sorted = samples.toSorted((a, b) => a - b)
-    return { name: self.name, time: quantile(sorted, 0.1), median: quantile(sorted, 0.5) }
+    return { name: self.name, time: quantile(sorted, 0.1), median: quantile(sorted, 0.5), rounds: samples }
   })
 }
 
 /** What the case of that name takes. */
 export const timeOf = (measured: ReadonlyArray<Measured>, name: string): number =>
   measured.find((one) => one.name === name)?.time ?? Number.NaN
+
+/**
+ * What one case takes more than another: the median of what it took more in each round, where both had the same moment of
+ * the machine.
+ */
+export const addedTo = (measured: ReadonlyArray<Measured>, base: string, name: string): number => {
+  const roundsOf = (name: string) => measured.find((one) => one.name === name)?.rounds ?? []
+  const before = roundsOf(base)
+  const differences = roundsOf(name).map((time, round) => time - (before[round] ?? Number.NaN))
+  return quantile(
+    differences.toSorted((a, b) => a - b),
+    0.5
+  )
+}
 
 export const micros = (value: number): string => value.toFixed(value < 10 ? 2 : 1)
 
@@ -118,7 +133,7 @@ export const print = (
       one.name,
       micros(one.time),
       micros(one.median),
-      against === undefined ? "" : micros(one.time - against),
+      below === undefined || against === undefined ? "" : micros(addedTo(measured, below, one.name)),
       against === undefined ? "" : `${(one.time / against).toFixed(2)}×`
     ]
   })

@@ -328,17 +328,16 @@ const fromCircuits = (
     circuits.modify(
       key,
       now,
-      (before) => {
-        const [answer, next] = f(before)
-        return [{ answer, transition: CircuitView.transition(key, before, next, now) }, next]
-      },
-      ({ answer, transition }) =>
-        transition === undefined
+      f,
+      (answer, before, next) => {
+        const transition = before === next ? undefined : CircuitView.transition(key, before, next, now)
+        return transition === undefined
           ? then(answer)
           : Effect.zipRight(
               PubSub.publish(hub, transition),
               Effect.suspend(() => then(answer))
-            ),
+            )
+      },
       lost
     )
 

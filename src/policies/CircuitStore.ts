@@ -50,7 +50,7 @@ export interface Circuits {
     key: string,
     now: number,
     f: (circuit: Circuit | undefined) => readonly [A, Circuit | undefined],
-    then: (answer: A) => Effect.Effect<B, E, R>,
+    then: (answer: A, before: Circuit | undefined, next: Circuit | undefined) => Effect.Effect<B, E, R>,
     lost: () => Effect.Effect<B, E, R>
   ) => Effect.Effect<B, E, R>
 }
@@ -89,7 +89,7 @@ export const inMemory = (): Circuits & { readonly size: () => number } => {
       const before = memory.get(key)
       const [answer, next] = f(before)
       if (next !== before) memory.set(key, next, now)
-      return then(answer)
+      return then(answer, before, next)
     }
   }
 }
@@ -107,7 +107,7 @@ export const inStore = (store: CircuitBreakerStore): Circuits => {
       const change = Effect.suspend(() =>
         store.modify(key, (before) => {
           const [answer, next] = f(before)
-          return [{ answer, next }, next]
+          return [{ answer, before, next }, next]
         })
       )
       return Effect.matchCauseEffect(change, {
@@ -118,9 +118,9 @@ export const inStore = (store: CircuitBreakerStore): Circuits => {
             }),
             lost()
           ),
-        onSuccess: ({ answer, next }) => {
+        onSuccess: ({ answer, before, next }) => {
           seen.set(key, next, now)
-          return then(answer)
+          return then(answer, before, next)
         }
       })
     }

@@ -1,0 +1,179 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Cause, Effect, Exit, Fiber, Redacted, Stream, TestClock, Tracer } from "effect"
+import {
+  Chat,
+  ChatModel,
+  CircuitBreaker,
+  KeyPool,
+  type LlmError,
+  Pacer,
+  Prices,
+  RetryPolicy,
+  Spend
+} from "effect-steadfast"
+import { collectRecords, only } from "../support/evidence.js"
+
+const answer: Chat.Response = {
+  provider: "memory",
+  model: "m",
+  text: "hi",
+  toolCalls: [],
+  finishReason: "stop",
+  usage: { inputTokens: 1, outputTokens: 1 }
+}
+
+type Generate = ChatModel.Leaf["generate"]
+
+/** Every policy around every key, and what each of them still waits for. */
+const surrounded = (
+  generate: Generate,
+  affinity?: (request: Chat.Request) => string | undefined,
+  limits: Pacer.Options = {}
+) =>
+  Effect.gen(function* () {
+    const pacer = yield* Pacer.make(limits)
+    const real = yield* CircuitBreaker.make()
+    let open = 0
+    const counting: CircuitBreaker.CircuitBreaker = {
+      ...real,
+      enter: (ask, now) => {
+        open += 1
+        return real.enter(ask, now)
+      },
+      leave: (key, admission, outcome, now) => {
+        open -= 1
+        return real.leave(key, admission, outcome, now)
+      }
+    }
+    const pool = yield* KeyPool.make({ keys: [Redacted.make("sk-a")] })
+    const leaf = (key: string) =>
+      ChatModel.make({ provider: "memory", model: "m", key, generate, stream: () => Stream.empty })
+    const pooled = yield* ChatModel.pooled(
+      pool,
+      () => Effect.succeed(leaf("a").pipe(ChatModel.pace(pacer, { key: "lane" }))),
+      { affinity }
+    )
+    return {
+      model: pooled.pipe(ChatModel.breaker(counting), ChatModel.retry(RetryPolicy.standard)),
+      left: Effect.gen(function* () {
+        const { inFlight, waiting } = yield* pacer.state("lane")
+        return { open, inFlight, waiting, keys: only(yield* pool.state).inFlight }
+      })
+    }
+  })
+
+const nothing = { open: 0, inFlight: 0, waiting: 0, keys: 0 }
+
+const broken = (): never => {
+  throw new Error("a bug")
+}
+
+const died = (exit: Exit.Exit<unknown, unknown>): boolean =>
+  Exit.isFailure(exit) && Cause.isDie(exit.cause) && Cause.pretty(exit.cause).includes("a bug")
+
+const fine: Generate = () => Effect.succeed(answer)
+
+/** A span that cannot be ended. */
+const brokenTracer = Tracer.make({
+  span: (name, parent, context, links, startTime, kind) => ({
+    _tag: "Span",
+    spanId: "1",
+    traceId: "1",
+    name,
+    sampled: true,
+    parent,
+    context,
+    links,
+    kind,
+    status: { _tag: "Started", startTime },
+    attributes: new Map(),
+    attribute: () => {},
+    event: () => {},
+    addLinks: () => {},
+    end: name === "attempt" ? broken : () => {}
+  }),
+  context: (f) => f()
+})
+
+type Ask = Effect.Effect<Chat.Response, LlmError.LlmError>
+
+const priced: Prices.PriceList = { ...Prices.table({}), bound: broken }
+
+const breaking: Readonly<
+  Record<string, readonly [Generate, ((request: Chat.Request) => string) | undefined, (ask: Ask) => Ask]>
+> = {
+  "a leaf": [broken, undefined, (ask) => ask],
+  "the effect of a leaf": [() => Effect.sync(broken), undefined, (ask) => ask],
+  "what a leaf does later": [() => Effect.delay(Effect.sync(broken), "1 second"), undefined, (ask) => ask],
+  "an affinity": [fine, broken, (ask) => ask],
+  "a tracer": [fine, undefined, (ask) => Effect.withTracer(ask, brokenTracer)],
+  "a price list": [fine, undefined, (ask) => Spend.within({ usd: 1 })(Effect.provide(ask, Prices.layer(priced))) as Ask]
+}
+
+describe("whatever throws, every policy hears of the end", () => {
+  for (const [name, [generate, affinity, around]] of Object.entries(breaking)) {
+    it.effect(name, () =>
+      Effect.gen(function* () {
+        const { left, model } = yield* surrounded(generate, affinity)
+        const fiber = yield* Effect.fork(Effect.exit(around(model.generate(Chat.prompt("hi", { maxTokens: 5 })))))
+        yield* TestClock.adjust("5 seconds")
+        assert.isTrue(died(yield* Fiber.join(fiber)))
+        assert.deepStrictEqual(yield* left, nothing)
+      })
+    )
+  }
+
+  it.effect("and the attempt of a leaf that throws is recorded", () =>
+    Effect.gen(function* () {
+      const { layer, records } = collectRecords()
+      const { model } = yield* surrounded(broken)
+      yield* Effect.exit(Effect.provide(model.generate(Chat.prompt("hi")), layer))
+      assert.strictEqual(only(only(records).attempts).outcome, "defect")
+    })
+  )
+})
+
+describe("wherever a call is interrupted, every policy hears of the end", () => {
+  it.effect("while it is answered", () =>
+    Effect.gen(function* () {
+      const { left, model } = yield* surrounded(() => Effect.never)
+      const fiber = yield* Effect.fork(model.generate(Chat.prompt("hi")))
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(yield* left, { open: 1, inFlight: 1, waiting: 0, keys: 1 })
+      yield* Fiber.interrupt(fiber)
+      assert.deepStrictEqual(yield* left, nothing)
+    })
+  )
+
+  it.effect("while it waits for a key", () =>
+    Effect.gen(function* () {
+      const { left, model } = yield* surrounded(fine, undefined, { requests: { limit: 1, window: "30 seconds" } })
+      yield* model.generate(Chat.prompt("hi"))
+      const { layer, records } = collectRecords()
+      const fiber = yield* Effect.fork(Effect.provide(model.generate(Chat.prompt("hi")), layer))
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(yield* left, { open: 1, inFlight: 0, waiting: 0, keys: 0 })
+      yield* Fiber.interrupt(fiber)
+      assert.deepStrictEqual(yield* left, nothing)
+      assert.lengthOf(only(records).attempts, 0)
+    })
+  )
+
+  it.effect("while it waits for a place", () =>
+    Effect.gen(function* () {
+      const { left, model } = yield* surrounded(
+        () => Effect.succeed({ ...answer, usage: { inputTokens: 40, outputTokens: 50 } }),
+        undefined,
+        { tokens: { limit: 100 } }
+      )
+      yield* model.generate(Chat.prompt("hi", { maxTokens: 80 }))
+      const { layer, records } = collectRecords()
+      const fiber = yield* Effect.fork(Effect.provide(model.generate(Chat.prompt("hi", { maxTokens: 80 })), layer))
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(yield* left, { open: 1, inFlight: 0, waiting: 1, keys: 1 })
+      yield* Fiber.interrupt(fiber)
+      assert.deepStrictEqual(yield* left, nothing)
+      assert.lengthOf(only(records).attempts, 0)
+    })
+  )
+})

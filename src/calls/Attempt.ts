@@ -144,7 +144,7 @@ export const open = (
     index: draft.index,
     target,
     note: (facts) => {
-      // One by one: what `Object.assign` adds makes every record an object that only a full collection frees (Node 20).
+      // What is not known takes nothing back.
       if (facts.status !== undefined) draft.status = facts.status
       if (facts.requestId !== undefined) draft.requestId = facts.requestId
       if (facts.responseId !== undefined) draft.responseId = facts.responseId

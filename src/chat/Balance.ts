@@ -38,6 +38,7 @@ import * as Balancer from "../policies/Balancer.js"
 import * as KeyPool from "../policies/KeyPool.js"
 import type * as Chat from "./Chat.js"
 import * as Crew from "./Crew.js"
+import * as CrewModel from "./CrewModel.js"
 import * as Fallback from "./Fallback.js"
 import { type ChatModel, isChatModel, TypeId } from "./Model.js"
 
@@ -134,7 +135,7 @@ export const balance = (members: ReadonlyArray<BalanceMember>, options: BalanceO
     },
     nameAt: (index) => (models[index] as ChatModel).name
   }
-  return Crew.model(crew, [...new Set(models.map(({ name }) => name))].join(" + "))
+  return CrewModel.make(crew, [...new Set(models.map(({ name }) => name))].join(" + "))
 }
 
 /**
@@ -186,7 +187,7 @@ export const pooled = <E, R>(
         outlook: (now, notBefore) => view.outlook(now, (index) => Math.max(ownReadyAt(index), notBefore(index))),
         nameAt: (index) => (pool.keys[index] as KeyPool.Key).name
       }
-      return Crew.model(crew, name, {
+      return CrewModel.make(crew, name, {
         "gen_ai.provider.name": target.provider,
         "gen_ai.system": target.provider,
         "gen_ai.request.model": target.model

@@ -1,27 +1,11 @@
-/**
- * Several models of which each attempt is made with one: how it is chosen, what is kept of it, and who is asked after it.
- *
- * A {@link Crew} says who they are and what their errors mean; {@link model} makes one model of it, with everything that
- * `ChatModel.balance` and `ChatModel.pooled` have in common. A place with a member is taken before an attempt and given
- * back whatever its end: an answer, an error, an interruption, or a reader that leaves a stream.
- *
- * Gotchas: a stream takes its place with the first pull, and chooses again only until something was delivered; then it is
- * the stream of whoever was chosen, and costs nothing here.
- *
- * @since 0.2.0
- */
-import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as ExecutionStrategy from "effect/ExecutionStrategy"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import { identity } from "effect/Function"
-import * as Option from "effect/Option"
 import * as Random from "effect/Random"
-import * as Scope from "effect/Scope"
 import * as Attempt from "../calls/Attempt.js"
 import * as LlmError from "../errors/LlmError.js"
 import type * as Balancer from "../policies/Balancer.js"
@@ -31,22 +15,10 @@ import * as Immediate from "../policies/Immediate.js"
 import type * as KeyPool from "../policies/KeyPool.js"
 import * as RetryBudget from "../policies/RetryBudget.js"
 import type * as Chat from "./Chat.js"
-import type * as ChatStream from "./ChatStream.js"
-import {
-  type About,
-  type ChatModel,
-  compose,
-  generating,
-  groupIn,
-  inRegion,
-  mayRepeat,
-  type Run,
-  TypeId
-} from "./Model.js"
-import * as Replay from "./Replay.js"
+import { type ChatModel, groupIn, mayRepeat, TypeId } from "./Model.js"
 
 // -----------------------------------------------------------------------------
-// who is asked
+// models
 // -----------------------------------------------------------------------------
 
 /**
@@ -90,8 +62,12 @@ export interface Crew {
   readonly nameAt: (index: number) => string
 }
 
-/** One attempt on its way, until somebody answers it. */
-interface Trip {
+/**
+ * One attempt on its way, until somebody answers it.
+ *
+ * @internal
+ */
+export interface Trip {
   readonly request: Chat.Request
   readonly measure: Balancer.Measure
   readonly session: string | undefined
@@ -113,13 +89,21 @@ interface Trip {
   purse: RetryBudget.Purse | undefined
 }
 
+// -----------------------------------------------------------------------------
+// who is asked
+// -----------------------------------------------------------------------------
+
 const without = (unable: ReadonlyArray<number> | undefined): Map<number, number> | undefined =>
   unable === undefined || unable.length === 0
     ? undefined
     : new Map(unable.map((index) => [index, Number.POSITIVE_INFINITY]))
 
-/** `context`: what it runs under, where that is not the context of the fiber. */
-const begin = (
+/**
+ * `context`: what it runs under, where that is not the context of the fiber.
+ *
+ * @internal
+ */
+export const begin = (
   crew: Crew,
   request: Chat.Request,
   measure: Balancer.Measure,
@@ -193,19 +177,30 @@ const inTime = (trip: Trip, at: number, now: number): boolean =>
 const mayWait = (crew: Crew, trip: Trip, at: number, now: number): boolean =>
   Math.max(at, now + 1) <= (trip.waitsSince ?? now) + crew.maxWait && inTime(trip, at, now)
 
-type Restore = Immediate.Region["restore"]
+/**
+ * What may be interrupted of what may not.
+ *
+ * @internal
+ */
+export type Restore = Immediate.Region["restore"]
 
 /** What follows an attempt, or a selection. */
-type End<A> = (exit: Exit.Exit<A, LlmError.LlmError>) => Effect.Effect<A, LlmError.LlmError>
+type End<A> = Immediate.End<A, LlmError.LlmError>
 
-/** What follows where a stream is opened after the choice. */
-const selected = (end: End<void>) => end(Exit.void)
+/**
+ * What follows where a stream is opened after the choice.
+ *
+ * @internal
+ */
+export const selected = (end: End<void>) => end(Exit.void)
 
 /**
  * Takes a place with somebody, or waits for one, and goes on from there; `end` follows, with `then` or without. Runs
  * uninterruptibly, so that the place is not lost.
+ *
+ * @internal
  */
-const select = <A>(
+export const select = <A>(
   crew: Crew,
   trip: Trip,
   restore: Restore,
@@ -257,8 +252,12 @@ const told = (crew: Crew, trip: Trip, error: LlmError.LlmError, then: string): E
     { provider: error.provider, model: error.model, error: error._tag, reason: error.message }
   )
 
-/** Takes a place with somebody else after an error that this mends, and goes on from there; or fails. */
-const goOn = <A>(
+/**
+ * Takes a place with somebody else after an error that this mends, and goes on from there; or fails.
+ *
+ * @internal
+ */
+export const goOn = <A>(
   crew: Crew,
   trip: Trip,
   error: LlmError.LlmError,
@@ -289,8 +288,12 @@ const goOn = <A>(
 /** A key that is found dead leaves at once: what it costs to go on is bounded by what was on its way to it. */
 const isDead = LlmError.isTag("AuthError", "QuotaExhausted")
 
-/** What an attempt says about whom it was made with. */
-const judge = (crew: Crew, trip: Trip, exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> | undefined => {
+/**
+ * What an attempt says about whom it was made with.
+ *
+ * @internal
+ */
+export const judge = (crew: Crew, trip: Trip, exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> | undefined => {
   const { admission, index, measure, startedAt, within } = trip
   const now = trip.clock.unsafeCurrentTimeMillis()
   if (exit._tag === "Success") crew.balancer.measured(index, measure, now - startedAt, now)
@@ -298,145 +301,10 @@ const judge = (crew: Crew, trip: Trip, exit: Exit.Exit<unknown, unknown>): Effec
   return admission === undefined ? undefined : crew.judge({ index, admission, exit, within, startedAt, now })
 }
 
-const marked = <A, E, R>(trip: Trip, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-  trip.again ? Effect.provideService(effect, Attempt.Extra, { reason: "again" }) : effect
-
-// -----------------------------------------------------------------------------
-// what is asked
-// -----------------------------------------------------------------------------
-
-const runOf =
-  (crew: Crew): Run =>
-  (request, region, end) => {
-    const go = (trip: Trip) => {
-      const ask = (end: End<Chat.Response>): Effect.Effect<Chat.Response, LlmError.LlmError> => {
-        const { generate, run } = (crew.models[trip.index] as ChatModel)[TypeId]
-        const answered: End<Chat.Response> = (exit) => {
-          crew.balancer.end(trip.index)
-          const judged = judge(crew, trip, exit)
-          if (Exit.isSuccess(exit)) {
-            return Immediate.andThen(judged, () => Immediate.andThen(trip.purse?.answered, () => end(exit)))
-          }
-          const error = Cause.failureOption(exit.cause)
-          if (error._tag === "None") return Immediate.andThen(judged, () => end(exit))
-          const next = () => goOn(crew, trip, error.value, region.restore, ask)
-          return Immediate.ended(Immediate.andThen(judged, next), end)
-        }
-        return trip.again ? inRegion(marked(trip, generate(request)), region, answered) : run(request, region, answered)
-      }
-      return select(crew, trip, region.restore, ask, end)
-    }
-    return Immediate.tried(() => begin(crew, request, "whole", region.fiber), go, end)
-  }
-
 /**
- * The progress of an attempt, as whoever replays the stream may see it: the rest of an answer is kept by the one who gave
- * its beginning, and another may be asked next.
- */
-const withoutRest = (context: Context.Context<Scope.Scope>): Context.Context<Scope.Scope> => {
-  const above = Option.getOrUndefined(Context.getOption(context as Context.Context<never>, Replay.Progress))
-  if (above === undefined) return context
-  return Context.add(context, Replay.Progress, {
-    get cursor() {
-      return above.cursor
-    },
-    set cursor({ inside, usage }) {
-      above.cursor = { inside, usage }
-    }
-  }) as Context.Context<Scope.Scope>
-}
-
-/**
- * Chooses with the first pull, and again until something was delivered; then it is the stream of whoever was chosen. The
- * scope of a failed attempt is closed before the next one is opened.
- */
-const sourceOf =
-  (crew: Crew) =>
-  (request: Chat.Request): ChatStream.Source =>
-    Effect.map(Effect.context<Scope.Scope>(), (surroundings) => {
-      const outer = Context.get(surroundings, Scope.Scope)
-      const context = withoutRest(surroundings)
-      const under = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
-        Effect.mapInputContext(effect, (_: Context.Context<never>) => context)
-      let reading: ChatStream.Pull | undefined
-
-      /** Opens the stream of whoever was selected; its place is released with the scope. */
-      const ask = (trip: Trip, scope: Scope.CloseableScope, restore: Restore): ChatStream.Pull => {
-        const { index } = trip
-        const release = Effect.sync(() => crew.balancer.end(index))
-        const opened = marked(trip, (crew.models[index] as ChatModel)[TypeId].open(request))
-        const first = Effect.flatMap(opened, (pull) =>
-          Effect.map(pull, (chunk) => {
-            reading = pull
-            return chunk
-          })
-        )
-        return Effect.zipRight(
-          Scope.addFinalizer(scope, release),
-          Effect.matchCauseEffect(
-            restore(
-              Effect.mapInputContext(first, (_: Context.Context<never>) => Context.add(context, Scope.Scope, scope))
-            ),
-            {
-              onSuccess: (chunk) =>
-                Immediate.andThen(judge(crew, trip, Exit.void), () =>
-                  Immediate.andThen(trip.purse?.answered, () => Effect.succeed(chunk))
-                ),
-              onFailure: (cause) => {
-                const failure = Cause.flipCauseOption(cause)
-                const exit = failure._tag === "Some" ? Exit.failCause(failure.value) : Exit.void
-                const error = Option.flatMap(failure, Cause.failureOption)
-                const after = Immediate.andThen(judge(crew, trip, exit), () => Scope.close(scope, exit))
-                if (error._tag === "None") return Effect.zipRight(after, Effect.failCause(cause))
-                return Effect.zipRight(
-                  after,
-                  next(trip, under(goOn(crew, trip, error.value, restore, selected)), restore)
-                )
-              }
-            }
-          )
-        )
-      }
-
-      const next = (trip: Trip, selected: Effect.Effect<void, LlmError.LlmError>, restore: Restore): ChatStream.Pull =>
-        Effect.flatMap(Effect.mapError(selected, Option.some), () =>
-          Effect.flatMap(Scope.fork(outer, ExecutionStrategy.sequential), (scope) => ask(trip, scope, restore))
-        )
-
-      const begun: ChatStream.Pull = Immediate.masked(({ fiber, restore }) => {
-        // What failed is over, whoever pulls again.
-        reading = Effect.fail(Option.none())
-        const trip = begin(crew, request, "firstToken", fiber, context)
-        return next(trip, select(crew, trip, restore, selected, identity), restore)
-      })
-      return Effect.suspend(() => reading ?? begun)
-    })
-
-// -----------------------------------------------------------------------------
-// constructors
-// -----------------------------------------------------------------------------
-
-const earliest = (crew: Crew): number => {
-  let first = Number.POSITIVE_INFINITY
-  for (let index = 0; index < crew.models.length && first > 0; index++) first = Math.min(first, crew.readyAt(index))
-  return first
-}
-
-const aboutOf = (crew: Crew): About => {
-  const { continuation, targets } = (crew.models[0] as ChatModel)[TypeId]
-  const others = crew.models.slice(1).map((model) => model[TypeId])
-  return {
-    continuation: others.every((other) => other.continuation === continuation) ? continuation : undefined,
-    targets: [...targets, ...others.flatMap((other) => other.targets)],
-    readyAt: () => earliest(crew)
-  }
-}
-
-/**
- * One model of a crew.
+ * An attempt that follows one that was sent says so, to the budget.
  *
- * @since 0.2.0
- * @category constructors
+ * @internal
  */
-export const model = (crew: Crew, name: string, attributes?: Record<string, unknown>): ChatModel =>
-  compose({ name, ...generating(runOf(crew)), source: sourceOf(crew), about: aboutOf(crew) }, attributes)
+export const marked = <A, E, R>(trip: Trip, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  trip.again ? Effect.provideService(effect, Attempt.Extra, { reason: "again" }) : effect

@@ -93,7 +93,7 @@ export const groupIn = ({ targets }: About, error: LlmError.LlmError): string =>
  *
  * @internal
  */
-export type End = (exit: Exit.Exit<Chat.Response, LlmError.LlmError>) => Effect.Effect<Chat.Response, LlmError.LlmError>
+export type End = Immediate.End<Chat.Response, LlmError.LlmError>
 
 /**
  * `generate` where it runs uninterruptibly already, and what follows is told to it: so policies around policies are calls of
@@ -293,7 +293,7 @@ export const fromLeaf = (leaf: Leaf): ChatModel => {
             target,
             (attempt) =>
               Effect.map(leaf.generate(request, attempt), (response) => {
-                // Not a spread: what is added to one gets a hidden class of its own each time, which only a full collection frees.
+                // No spread with more behind it: its object gets a hidden class of its own each time (Node 20).
                 const { responseId, responseModel } = answered(response)
                 attempt.note({ responseId, responseModel, usage: response.usage })
                 return response

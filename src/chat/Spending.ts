@@ -43,13 +43,13 @@ const deliveryOf = (exit: Exit.Exit<unknown, LlmError>): Delivery => {
  * @since 0.2.0
  * @category combinators
  */
-export const attempt = <A>(
+export const attempt = (
   fiber: Fiber.RuntimeFiber<unknown, unknown>,
   target: Attempt.Target,
   request: Chat.Request,
-  run: (request: Chat.Request, end: End<A>) => Effect.Effect<A, LlmError>,
-  end: End<A>
-): Effect.Effect<A, LlmError> => {
+  run: (request: Chat.Request, end: End) => Effect.Effect<Chat.Response, LlmError>,
+  end: End
+): Effect.Effect<Chat.Response, LlmError> => {
   if (!inForce(fiber)) return run(request, end)
   const held = (hold: ReturnType<typeof take>) => {
     if (hold === undefined) return run(request, end)
@@ -62,7 +62,7 @@ export const attempt = <A>(
   return Immediate.tried(() => take(fiber, target, request), held, end)
 }
 
-type End<A> = (exit: Exit.Exit<Chat.Response, LlmError>) => Effect.Effect<A, LlmError>
+type End = Immediate.End<Chat.Response, LlmError>
 
 /**
  * The same for a stream.

@@ -21,6 +21,13 @@ export interface Region {
 }
 
 /**
+ * What follows an effect that ended so.
+ *
+ * @internal
+ */
+export type End<A, E> = (exit: Exit.Exit<A, E>) => Effect.Effect<A, E>
+
+/**
  * `Effect.uninterruptibleMask`, with the fiber that runs it.
  *
  * @internal

@@ -1,0 +1,169 @@
+/**
+ * One model of a {@link Crew.Crew}, with everything that `ChatModel.balance` and `ChatModel.pooled` have in common.
+ *
+ * Gotchas: a stream takes its place with the first pull, and chooses again only until something was delivered; then it is
+ * the stream of whoever was chosen, and costs nothing here.
+ *
+ * @since 0.2.0
+ */
+import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as ExecutionStrategy from "effect/ExecutionStrategy"
+import * as Exit from "effect/Exit"
+import { identity } from "effect/Function"
+import * as Option from "effect/Option"
+import * as Scope from "effect/Scope"
+import * as LlmError from "../errors/LlmError.js"
+import * as Immediate from "../policies/Immediate.js"
+import type * as Chat from "./Chat.js"
+import type * as ChatStream from "./ChatStream.js"
+import * as Crew from "./Crew.js"
+import { type About, type ChatModel, compose, type End, generating, inRegion, type Run, TypeId } from "./Model.js"
+import * as Replay from "./Replay.js"
+
+// -----------------------------------------------------------------------------
+// what is asked
+// -----------------------------------------------------------------------------
+
+const runOf =
+  (crew: Crew.Crew): Run =>
+  (request, region, end) => {
+    const go = (trip: Crew.Trip) => {
+      const ask = (end: End): Effect.Effect<Chat.Response, LlmError.LlmError> => {
+        const { generate, run } = (crew.models[trip.index] as ChatModel)[TypeId]
+        const answered: End = (exit) => {
+          crew.balancer.end(trip.index)
+          const judged = Crew.judge(crew, trip, exit)
+          if (Exit.isSuccess(exit)) {
+            return Immediate.andThen(judged, () => Immediate.andThen(trip.purse?.answered, () => end(exit)))
+          }
+          const error = Cause.failureOption(exit.cause)
+          if (error._tag === "None") return Immediate.andThen(judged, () => end(exit))
+          const next = () => Crew.goOn(crew, trip, error.value, region.restore, ask)
+          return Immediate.ended(Immediate.andThen(judged, next), end)
+        }
+        return trip.again
+          ? inRegion(Crew.marked(trip, generate(request)), region, answered)
+          : run(request, region, answered)
+      }
+      return Crew.select(crew, trip, region.restore, ask, end)
+    }
+    return Immediate.tried(() => Crew.begin(crew, request, "whole", region.fiber), go, end)
+  }
+
+/**
+ * The progress of an attempt, as whoever replays the stream may see it: the rest of an answer is kept by the one who gave
+ * its beginning, and another may be asked next.
+ */
+const withoutRest = (context: Context.Context<Scope.Scope>): Context.Context<Scope.Scope> => {
+  const above = Option.getOrUndefined(Context.getOption(context as Context.Context<never>, Replay.Progress))
+  if (above === undefined) return context
+  return Context.add(context, Replay.Progress, {
+    get cursor() {
+      return above.cursor
+    },
+    set cursor({ inside, usage }) {
+      above.cursor = { inside, usage }
+    }
+  }) as Context.Context<Scope.Scope>
+}
+
+/**
+ * Chooses with the first pull, and again until something was delivered; then it is the stream of whoever was chosen. The
+ * scope of a failed attempt is closed before the next one is opened.
+ */
+const sourceOf =
+  (crew: Crew.Crew) =>
+  (request: Chat.Request): ChatStream.Source =>
+    Effect.map(Effect.context<Scope.Scope>(), (surroundings) => {
+      const outer = Context.get(surroundings, Scope.Scope)
+      const context = withoutRest(surroundings)
+      const under = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+        Effect.mapInputContext(effect, (_: Context.Context<never>) => context)
+      let reading: ChatStream.Pull | undefined
+
+      /** Opens the stream of whoever was selected; its place is released with the scope. */
+      const ask = (trip: Crew.Trip, scope: Scope.CloseableScope, restore: Crew.Restore): ChatStream.Pull => {
+        const { index } = trip
+        const release = Effect.sync(() => crew.balancer.end(index))
+        const opened = Crew.marked(trip, (crew.models[index] as ChatModel)[TypeId].open(request))
+        const first = Effect.flatMap(opened, (pull) =>
+          Effect.map(pull, (chunk) => {
+            reading = pull
+            return chunk
+          })
+        )
+        return Effect.zipRight(
+          Scope.addFinalizer(scope, release),
+          Effect.matchCauseEffect(
+            restore(
+              Effect.mapInputContext(first, (_: Context.Context<never>) => Context.add(context, Scope.Scope, scope))
+            ),
+            {
+              onSuccess: (chunk) =>
+                Immediate.andThen(Crew.judge(crew, trip, Exit.void), () =>
+                  Immediate.andThen(trip.purse?.answered, () => Effect.succeed(chunk))
+                ),
+              onFailure: (cause) => {
+                const failure = Cause.flipCauseOption(cause)
+                const exit = failure._tag === "Some" ? Exit.failCause(failure.value) : Exit.void
+                const error = Option.flatMap(failure, Cause.failureOption)
+                const after = Immediate.andThen(Crew.judge(crew, trip, exit), () => Scope.close(scope, exit))
+                if (error._tag === "None") return Effect.zipRight(after, Effect.failCause(cause))
+                return Effect.zipRight(
+                  after,
+                  next(trip, under(Crew.goOn(crew, trip, error.value, restore, Crew.selected)), restore)
+                )
+              }
+            }
+          )
+        )
+      }
+
+      const next = (
+        trip: Crew.Trip,
+        selected: Effect.Effect<void, LlmError.LlmError>,
+        restore: Crew.Restore
+      ): ChatStream.Pull =>
+        Effect.flatMap(Effect.mapError(selected, Option.some), () =>
+          Effect.flatMap(Scope.fork(outer, ExecutionStrategy.sequential), (scope) => ask(trip, scope, restore))
+        )
+
+      const begun: ChatStream.Pull = Immediate.masked(({ fiber, restore }) => {
+        // What failed is over, whoever pulls again.
+        reading = Effect.fail(Option.none())
+        const trip = Crew.begin(crew, request, "firstToken", fiber, context)
+        return next(trip, Crew.select(crew, trip, restore, Crew.selected, identity), restore)
+      })
+      return Effect.suspend(() => reading ?? begun)
+    })
+
+// -----------------------------------------------------------------------------
+// constructors
+// -----------------------------------------------------------------------------
+
+const earliest = (crew: Crew.Crew): number => {
+  let first = Number.POSITIVE_INFINITY
+  for (let index = 0; index < crew.models.length && first > 0; index++) first = Math.min(first, crew.readyAt(index))
+  return first
+}
+
+const aboutOf = (crew: Crew.Crew): About => {
+  const { continuation, targets } = (crew.models[0] as ChatModel)[TypeId]
+  const others = crew.models.slice(1).map((model) => model[TypeId])
+  return {
+    continuation: others.every((other) => other.continuation === continuation) ? continuation : undefined,
+    targets: [...targets, ...others.flatMap((other) => other.targets)],
+    readyAt: () => earliest(crew)
+  }
+}
+
+/**
+ * One model of a crew.
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const make = (crew: Crew.Crew, name: string, attributes?: Record<string, unknown>): ChatModel =>
+  compose({ name, ...generating(runOf(crew)), source: sourceOf(crew), about: aboutOf(crew) }, attributes)

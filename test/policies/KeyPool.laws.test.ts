@@ -128,5 +128,5 @@ describe("for any history", () => {
       runs
     )
     for (const seen of Object.values(count)) assert.isAbove(seen, 500)
-  })
+  }, 60_000)
 })

@@ -2,7 +2,7 @@
  * How the benchmarks measure: every case is warmed up and sized to a batch of equal time, then the cases take turns
  * for several rounds, so that a slow moment of the machine falls on all of them. What is compared is the lower decile:
  * whatever else the machine does only ever adds to a round, and a batch is long enough to hold its share of garbage
- * collection.
+ * collection. What one case adds to another is the median of the differences of their rounds.
  */
 import { Effect } from "effect"
 

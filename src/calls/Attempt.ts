@@ -17,6 +17,7 @@ import * as FiberRef from "effect/FiberRef"
 import * as LogLevel from "effect/LogLevel"
 import type * as Schedule from "effect/Schedule"
 import * as Tracer from "effect/Tracer"
+import type * as Types from "effect/Types"
 import * as Deadline from "../policies/Deadline.js"
 import * as Immediate from "../policies/Immediate.js"
 import type { Limits } from "../policies/Limits.js"
@@ -119,7 +120,7 @@ export interface Opened extends Call.Opened {
   readonly attempt: Attempt
 }
 
-type Draft = { -readonly [K in keyof AttemptRecord]: AttemptRecord[K] }
+type Draft = Types.Mutable<AttemptRecord>
 
 /**
  * Opens an attempt at a target. Whoever opens it must close it.

@@ -236,11 +236,16 @@ export const evidenced = <O extends Call.Opened>(
         (opened) => opened.close(end) ?? Effect.void
       ),
       (opened) =>
-        Effect.map(
-          Effect.mapInputContext(body(opened), (context: Context.Context<Scope.Scope>) =>
+        Effect.suspend(() => body(opened)).pipe(
+          Effect.mapInputContext((context: Context.Context<Scope.Scope>) =>
             Context.add(opened.context, Scope.Scope, Context.get(context, Scope.Scope))
           ),
-          (pull) => watched(pull, opened)
+          Effect.tapErrorCause((cause) =>
+            Effect.sync(() => {
+              end = Exit.failCause(cause)
+            })
+          ),
+          Effect.map((pull) => watched(pull, opened))
         )
     )
   })

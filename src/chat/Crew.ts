@@ -1,3 +1,4 @@
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
@@ -194,6 +195,9 @@ type End<A> = Immediate.End<A, LlmError.LlmError>
  */
 export const selected = (end: End<void>) => end(Exit.void)
 
+/** The admission to whoever asks for none. */
+const unasked: Exit.Exit<CircuitBreaker.Admission | undefined, LlmError.CircuitOpen> = Exit.succeed(undefined)
+
 /**
  * Takes a place with somebody, or waits for one, and goes on from there; `end` follows, with `then` or without. Runs
  * uninterruptibly, so that the place is not lost.
@@ -216,30 +220,21 @@ export const select = <A>(
       trip.waitsSince ??= now
       const millis = Math.min(pollMillis, Math.max(0, outlook.worthAt - now)) + spreadMillis * seed
       const slept = restore(Effect.sleep(Duration.millis(millis)))
-      return Immediate.ended(
-        Effect.flatMap(slept, () => select(crew, trip, restore, then, identity)),
-        end
-      )
+      return Immediate.entered(slept, () => select(crew, trip, restore, then, end), end)
     }
-    const take = (admission: CircuitBreaker.Admission | undefined, end: End<A>) => {
-      trip.index = index
-      trip.admission = admission
-      trip.startedAt = now
-      crew.balancer.begin(index)
-      return then(end)
-    }
-    const admitting = crew.admit(index, now)
-    if (admitting === undefined) return take(undefined, end)
-    const exit = Immediate.exitOf(admitting)
-    if (exit?._tag === "Success") return take(exit.value, end)
-    const admitted = Effect.matchEffect(admitting, {
-      onSuccess: (admission) => take(admission, identity),
-      onFailure: (refusal) => {
-        leaveOut(trip, index, afterRefusal(refusal, now))
-        return select(crew, trip, restore, then, identity)
+    return Immediate.ended(crew.admit(index, now) ?? unasked, (admitted) => {
+      if (Exit.isSuccess(admitted)) {
+        trip.index = index
+        trip.admission = admitted.value
+        trip.startedAt = now
+        crew.balancer.begin(index)
+        return then(end)
       }
+      const refusal = Cause.failureOption(admitted.cause)
+      if (refusal._tag === "None") return end(Exit.failCause(admitted.cause))
+      leaveOut(trip, index, afterRefusal(refusal.value, now))
+      return select(crew, trip, restore, then, end)
     })
-    return Immediate.ended(admitted, end)
   })
 
 /** Of two errors the one that another attempt may mend, and else the newer. */

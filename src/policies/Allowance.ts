@@ -7,6 +7,7 @@
  *
  * @since 0.2.0
  */
+import type * as Types from "effect/Types"
 import * as Amount from "./Amount.js"
 import * as Gcra from "./Gcra.js"
 import type * as ToldLimit from "./ToldLimit.js"
@@ -326,20 +327,18 @@ export const reconcile = (self: Allowance, reserved: Amount.Amount, used: Amount
 // what is kept
 // -----------------------------------------------------------------------------
 
-type Writable<A> = { -readonly [K in keyof A]: A[K] }
-
 /**
  * One that is written in place; nothing of it is shared.
  *
  * @internal
  */
 export interface Kept extends Allowance {
-  readonly spent: Writable<Amount.Amount>
+  readonly spent: Types.Mutable<Amount.Amount>
   readonly parts: { [K in Amount.Dimension]: KeptPart | undefined }
 }
 
-interface KeptPart extends Writable<Part> {
-  readonly bucket: Writable<Gcra.Bucket>
+interface KeptPart extends Types.Mutable<Part> {
+  readonly bucket: Types.Mutable<Gcra.Bucket>
 }
 
 /**

@@ -30,6 +30,7 @@
  *
  * @since 0.2.0
  */
+import type * as Types from "effect/Types"
 import * as Choice from "./Choice.js"
 
 export type {
@@ -122,13 +123,11 @@ export interface MemberOptions {
   readonly cost?: number | undefined
 }
 
-type Writable<A> = { -readonly [K in keyof A]: A[K] }
-
 /** Written in place, as the lanes of a pacer are: see `Lane.Kept`. */
-interface Kept extends Writable<Choice.Member> {
+interface Kept extends Types.Mutable<Choice.Member> {
   turn: number
-  firstToken?: Writable<Choice.Measured>
-  whole?: Writable<Choice.Measured>
+  firstToken?: Types.Mutable<Choice.Measured>
+  whole?: Types.Mutable<Choice.Measured>
 }
 
 /**

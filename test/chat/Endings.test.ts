@@ -46,8 +46,7 @@ const surrounded = (
       }
     }
     const pool = yield* KeyPool.make({ keys: [Redacted.make("sk-a")] })
-    const leaf = (key: string) =>
-      ChatModel.make({ provider: "memory", model: "m", key, generate, stream: () => Stream.empty })
+    const leaf = (key: string) => ChatModel.make({ provider: "memory", model: "m", key, generate, stream: broken })
     const pooled = yield* ChatModel.pooled(
       pool,
       () => Effect.succeed(leaf("a").pipe(ChatModel.pace(pacer, { key: "lane" }))),
@@ -123,14 +122,21 @@ describe("whatever throws, every policy hears of the end", () => {
     )
   }
 
-  it.effect("and the attempt of a leaf that throws is recorded", () =>
-    Effect.gen(function* () {
-      const { layer, records } = collectRecords()
-      const { model } = yield* surrounded(broken)
-      yield* Effect.exit(Effect.provide(model.generate(Chat.prompt("hi")), layer))
-      assert.strictEqual(only(only(records).attempts).outcome, "defect")
-    })
-  )
+  const ways: Readonly<Record<string, (model: ChatModel.ChatModel) => Effect.Effect<unknown, LlmError.LlmError>>> = {
+    generate: (model) => model.generate(Chat.prompt("hi")),
+    stream: (model) => Stream.runDrain(model.stream(Chat.prompt("hi")))
+  }
+  for (const [name, ask] of Object.entries(ways)) {
+    it.effect(`and the attempt of a leaf that throws is recorded, ${name}`, () =>
+      Effect.gen(function* () {
+        const { layer, records } = collectRecords()
+        const { left, model } = yield* surrounded(broken)
+        assert.isTrue(died(yield* Effect.exit(Effect.provide(ask(model), layer))))
+        assert.strictEqual(only(only(records).attempts).outcome, "defect")
+        assert.deepStrictEqual(yield* left, nothing)
+      })
+    )
+  }
 })
 
 describe("wherever a call is interrupted, every policy hears of the end", () => {

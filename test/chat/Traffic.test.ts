@@ -146,21 +146,29 @@ describe.each(ways)("a pacer, %s", (_, ask) => {
     })
   )
 
-  it.effect("learns the limit from the headers", () =>
-    Effect.gen(function* () {
-      const { model } = yield* setup({
-        script: [Reply.text("hi")],
-        limits: { requests: { limit: 60 }, tokens: { limit: 1000 } }
+  const between: Readonly<Record<string, (model: ChatModel.ChatModel) => ChatModel.ChatModel>> = {
+    "a leaf": (model) => model,
+    "a timeout": ChatModel.timeout({ attempt: "1 minute" }),
+    "a breaker and another name": (model) =>
+      model.pipe(ChatModel.breaker(Effect.runSync(CircuitBreaker.make())), ChatModel.named("other"))
+  }
+  for (const [name, around] of Object.entries(between)) {
+    it.effect(`learns the limit from the headers, around ${name}`, () =>
+      Effect.gen(function* () {
+        const { model } = yield* setup({
+          script: [Reply.text("hi")],
+          limits: { requests: { limit: 60 }, tokens: { limit: 1000 } }
+        })
+        const pacer = yield* Pacer.make()
+        yield* elapse(ask(around(model).pipe(ChatModel.pace(pacer))))
+        const { inFlight, limits } = yield* pacer.state(ChatModel.keyOf(model))
+        assert.strictEqual(inFlight, 0)
+        assert.strictEqual(limits.requests?.limit, 60)
+        assert.strictEqual(limits.requests?.source, "headers")
+        assert.strictEqual(limits.tokens?.limit, 1000)
       })
-      const pacer = yield* Pacer.make()
-      yield* elapse(ask(model.pipe(ChatModel.pace(pacer))))
-      const { inFlight, limits } = yield* pacer.state(ChatModel.keyOf(model))
-      assert.strictEqual(inFlight, 0)
-      assert.strictEqual(limits.requests?.limit, 60)
-      assert.strictEqual(limits.requests?.source, "headers")
-      assert.strictEqual(limits.tokens?.limit, 1000)
-    })
-  )
+    )
+  }
 
   it.effect("a call that was turned away comes back by the pacer's time, and first", () =>
     Effect.gen(function* () {

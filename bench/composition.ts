@@ -3,7 +3,7 @@ import { HttpClient } from "@effect/platform"
 import { Effect, Redacted } from "effect"
 import { Call, OpenAi } from "effect-steadfast"
 import { bareExchange, model, request, resilient, stubClient } from "./fixtures.js"
-import { addedTo, effectCase, measure, micros, print } from "./support.js"
+import { effectCase, measure, micros, print, timeOf } from "./support.js"
 
 const exchange = "bare exchange: encode, execute, read, parse"
 
@@ -27,7 +27,7 @@ export const run = async (): Promise<void> => {
   ])
   print("composition, answered at once: µs per operation", measured, () => exchange)
   for (const kind of ["no tracer", "spans and record"]) {
-    const added = (base: string) => micros(addedTo(measured, base, `  composition, ${kind}`))
+    const added = (base: string) => micros(timeOf(measured, `  composition, ${kind}`) - timeOf(measured, base))
     console.log(
       `${kind}: the composition adds ${added(exchange)} µs to the exchange, ${added(`  leaf, ${kind}`)} to the leaf`
     )

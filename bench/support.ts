@@ -2,7 +2,7 @@
  * How the benchmarks measure: every case is warmed up and sized to a batch of equal time, then the cases take turns
  * for several rounds, so that a slow moment of the machine falls on all of them. What is compared is the lower decile:
  * whatever else the machine does only ever adds to a round, and a batch is long enough to hold its share of garbage
- * collection. What one case adds to another is the median of the differences of their rounds.
+ * collection.
  */
 import { Effect } from "effect"
 
@@ -30,12 +30,11 @@ export const promiseCase = (name: string, run: () => Promise<unknown>): Case => 
   }
 })
 
-/** Microseconds per operation: the lower decile of the rounds, their median, and each of them. */
+/** Microseconds per operation: the lower decile of the rounds, and their median. */
 export interface Measured {
   readonly name: string
   readonly time: number
   readonly median: number
-  readonly rounds: ReadonlyArray<number>
 }
 
 const warmup = { millis: 400, runs: 10_000, most: 3000 }
@@ -83,27 +82,13 @@ export const measure = async (cases: ReadonlyArray<Case>): Promise<ReadonlyArray
   }
   return entries.map(({ self, samples }) => {
     const sorted = samples.toSorted((a, b) => a - b)
-    return { name: self.name, time: quantile(sorted, 0.1), median: quantile(sorted, 0.5), rounds: samples }
+    return { name: self.name, time: quantile(sorted, 0.1), median: quantile(sorted, 0.5) }
   })
 }
 
 /** What the case of that name takes. */
 export const timeOf = (measured: ReadonlyArray<Measured>, name: string): number =>
   measured.find((one) => one.name === name)?.time ?? Number.NaN
-
-/**
- * What one case takes more than another: the median of what it took more in each round, where both had the same moment of
- * the machine.
- */
-export const addedTo = (measured: ReadonlyArray<Measured>, base: string, name: string): number => {
-  const roundsOf = (name: string) => measured.find((one) => one.name === name)?.rounds ?? []
-  const before = roundsOf(base)
-  const differences = roundsOf(name).map((time, round) => time - (before[round] ?? Number.NaN))
-  return quantile(
-    differences.toSorted((a, b) => a - b),
-    0.5
-  )
-}
 
 export const micros = (value: number): string => value.toFixed(value < 10 ? 2 : 1)
 
@@ -133,7 +118,7 @@ export const print = (
       one.name,
       micros(one.time),
       micros(one.median),
-      below === undefined || against === undefined ? "" : micros(addedTo(measured, below, one.name)),
+      against === undefined ? "" : micros(one.time - against),
       against === undefined ? "" : `${(one.time / against).toFixed(2)}×`
     ]
   })

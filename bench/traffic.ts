@@ -3,7 +3,7 @@ import { HttpClient } from "@effect/platform"
 import { Duration, Effect, Fiber, Redacted, Stream } from "effect"
 import { Chat, ChatModel, CircuitBreaker, KeyPool, type LlmError, OpenAi, Pacer, RetryPolicy } from "effect-steadfast"
 import { model, request, roomyClient } from "./fixtures.js"
-import { addedTo, type Case, effectCase, measure, micros, print } from "./support.js"
+import { type Case, effectCase, measure, micros, print, timeOf } from "./support.js"
 
 const limits = { requests: { limit: 1e9 }, tokens: { limit: 1e12 } }
 
@@ -128,7 +128,7 @@ export const run = async (): Promise<void> => {
     return count === undefined ? bare : bareOf(count)
   }
   print("traffic, answered at once: µs per call", measured, baseOf)
-  const added = (name: string) => micros(addedTo(measured, baseOf(name), name))
+  const added = (name: string) => micros(timeOf(measured, name) - timeOf(measured, baseOf(name)))
   console.log(`pacer, breaker, budget and pool add ${added(all)} µs; with 10,000 keys ${added(allOf(10_000))}`)
 
   const memory = "bare call: a leaf in memory"

@@ -121,12 +121,12 @@ const wrong = { count: 10, within: 20_000 }
 // -----------------------------------------------------------------------------
 
 /**
- * Nothing learned yet.
+ * Nothing learned yet. One for all, so that keys which never hear a refusal share it.
  *
  * @since 0.2.0
  * @category constructors
  */
-export const make = (now: number): AdaptiveRate => ({
+export const fresh: AdaptiveRate = {
   pausedUntil: 0,
   streak: 0,
   strikes: 0,
@@ -134,11 +134,11 @@ export const make = (now: number): AdaptiveRate => ({
   anchor: undefined,
   // As if one had been sent, and lost: where nothing is counted until the first refusal, all are that one.
   sent: 1,
-  sentAt: now,
-  round: SlowStart.first(now),
+  sentAt: 0,
+  round: SlowStart.first,
   patience: patience.start,
   rate: undefined
-})
+}
 
 /**
  * Whether nothing is known that would be lost.
@@ -157,7 +157,7 @@ export const isFresh = (self: AdaptiveRate): boolean => self.event.at === Number
 export const current = (self: AdaptiveRate, now: number): AdaptiveRate =>
   isFresh(self) || now < Math.max(self.event.at, self.pausedUntil) + forgetAfter
     ? self
-    : { ...make(now), patience: self.patience }
+    : { ...fresh, patience: self.patience }
 
 // -----------------------------------------------------------------------------
 // the rate

@@ -13,17 +13,16 @@ import * as Gcra from "./Gcra.js"
 import type * as ToldLimit from "./ToldLimit.js"
 
 /**
- * One limit in force, and its bucket. `returned` is the share of an unused reservation that the provider proved to give
+ * The bucket of one limit in force. `returned` is the share of an unused reservation that the provider proved to give
  * back; `inDoubt` is what was given back since the level was last found right, `withheld` what was not.
  *
  * @since 0.2.0
  * @category models
  */
-export interface Part {
+export interface Part extends Gcra.Bucket {
   readonly limit: Gcra.Limit
   readonly source: "config" | "headers"
   readonly told: ToldLimit.ToldLimit | undefined
-  readonly bucket: Gcra.Bucket
   readonly returned: number
   readonly inDoubt: number
   readonly withheld: number
@@ -81,7 +80,7 @@ export const fresh = (limit: Gcra.Limit, source: Part["source"], now: number): P
   limit,
   source,
   told: undefined,
-  bucket: Gcra.full(limit, now),
+  ...Gcra.full(limit, now),
   returned: 1,
   inDoubt: 0,
   withheld: 0
@@ -114,11 +113,10 @@ export const smaller = (
   told: Gcra.Limit
 ): { readonly limit: Gcra.Limit; readonly source: Part["source"] } => {
   if (config === undefined) return { limit: told, source: "headers" }
-  const slower = Gcra.perMilli(told) < Gcra.perMilli(config)
-  return {
-    limit: { ...(slower ? told : config), burst: Math.min(told.burst, config.burst) },
-    source: slower ? "headers" : "config"
-  }
+  const source = Gcra.perMilli(told) < Gcra.perMilli(config) ? "headers" : "config"
+  const slower = source === "headers" ? told : config
+  const burst = Math.min(told.burst, config.burst)
+  return { limit: burst === slower.burst ? slower : { ...slower, burst }, source }
 }
 
 // -----------------------------------------------------------------------------
@@ -150,7 +148,7 @@ export const admits = ({ parts }: Allowance, cost: Amount.Amount, now: number): 
   holds(parts.outputTokens, cost.outputTokens, now)
 
 const holds = (part: Part | undefined, cost: number, now: number): boolean =>
-  part === undefined || Gcra.admits(part.limit, part.bucket, cost, now)
+  part === undefined || Gcra.admits(part.limit, part, cost, now)
 
 /**
  * The first millisecond at which every bucket does; `Infinity` if one never will.
@@ -162,7 +160,7 @@ export const readyAt = (self: Allowance, cost: Amount.Amount, now: number): numb
   let at = now
   for (const name of Amount.dimensions) {
     const part = self.parts[name]
-    if (part !== undefined) at = Math.max(at, Gcra.readyAt(part.limit, part.bucket, cost[name], now))
+    if (part !== undefined) at = Math.max(at, Gcra.readyAt(part.limit, part, cost[name], now))
   }
   return at
 }
@@ -177,7 +175,7 @@ export const drainedAt = (self: Allowance, cost: Amount.Amount, now: number): nu
   let at = now
   for (const name of Amount.dimensions) {
     const part = self.parts[name]
-    if (part !== undefined) at = Math.max(at, Gcra.drainedAt(part.limit, part.bucket, cost[name], now))
+    if (part !== undefined) at = Math.max(at, Gcra.drainedAt(part.limit, part, cost[name], now))
   }
   return at
 }
@@ -219,7 +217,7 @@ export const exceeded = (self: Allowance, cost: Amount.Amount): Exceeded | undef
 export const isFull = (self: Allowance, now: number): boolean =>
   Amount.dimensions.every((name) => {
     const part = self.parts[name]
-    return part === undefined || Gcra.levelAt(part.limit, part.bucket, now) >= part.limit.burst
+    return part === undefined || Gcra.levelAt(part.limit, part, now) >= part.limit.burst
   })
 
 // -----------------------------------------------------------------------------
@@ -239,15 +237,16 @@ const each = ({ parts }: Allowance, cost: Amount.Amount, now: number, f: Change)
 })
 
 /**
- * The same with another bucket.
+ * The same with so much in the bucket.
  *
  * @internal
  */
-export const withBucket = (part: Part, bucket: Gcra.Bucket): Part => ({
+export const withLevel = (part: Part, { at, level }: Gcra.Bucket): Part => ({
   limit: part.limit,
   source: part.source,
   told: part.told,
-  bucket,
+  level,
+  at,
   returned: part.returned,
   inDoubt: part.inDoubt,
   withheld: part.withheld
@@ -265,7 +264,7 @@ export const take = (self: Allowance, cost: Amount.Amount, now: number): Allowan
   parts: each(self, cost, now, taken)
 })
 
-const taken: Change = (part, cost, now) => withBucket(part, Gcra.take(part.limit, part.bucket, cost, now))
+const taken: Change = (part, cost, now) => withLevel(part, Gcra.take(part.limit, part, cost, now))
 
 /**
  * Gives back what a request that did not run was to cost.
@@ -280,7 +279,7 @@ export const giveBack = (self: Allowance, cost: Amount.Amount, now: number): All
 })
 
 const givenBack: Change = (part, cost, now) =>
-  cost === 0 ? part : withBucket(part, Gcra.giveBack(part.limit, part.bucket, cost, now))
+  cost === 0 ? part : withLevel(part, Gcra.giveBack(part.limit, part, cost, now))
 
 /** A share as small as this is what rounding makes of none. */
 const negligible = 0.1
@@ -293,11 +292,13 @@ const reconciled: Change = (part, unused, now) => {
   if (unused === 0) return part
   const back = backOf(part, unused)
   if (unused < 0) return taken(part, -unused, now)
+  const { at, level } = Gcra.giveBack(part.limit, part, back, now)
   return {
     limit: part.limit,
     source: part.source,
     told: part.told,
-    bucket: Gcra.giveBack(part.limit, part.bucket, back, now),
+    level,
+    at,
     returned: part.returned,
     inDoubt: part.inDoubt + back,
     withheld: Math.min(part.limit.burst, part.withheld + unused - back)
@@ -334,11 +335,7 @@ export const reconcile = (self: Allowance, reserved: Amount.Amount, used: Amount
  */
 export interface Kept extends Allowance {
   readonly spent: Types.Mutable<Amount.Amount>
-  readonly parts: { [K in Amount.Dimension]: KeptPart | undefined }
-}
-
-interface KeptPart extends Types.Mutable<Part> {
-  readonly bucket: Types.Mutable<Gcra.Bucket>
+  readonly parts: { [K in Amount.Dimension]: Types.Mutable<Part> | undefined }
 }
 
 /**
@@ -369,17 +366,15 @@ export const overwrite = ({ parts, spent }: Kept, next: Allowance): void => {
   }
 }
 
-const keptPart = (kept: KeptPart | undefined, next: Part | undefined): KeptPart | undefined => {
-  if (next === undefined) return undefined
-  const { bucket, inDoubt, limit, returned, source, told, withheld } = next
-  if (kept === undefined) return { limit, source, told, bucket: { ...bucket }, returned, inDoubt, withheld }
-  kept.limit = limit
-  kept.source = source
-  kept.told = told
-  kept.bucket.level = bucket.level
-  kept.bucket.at = bucket.at
-  kept.returned = returned
-  kept.inDoubt = inDoubt
-  kept.withheld = withheld
+const keptPart = (kept: Types.Mutable<Part> | undefined, next: Part | undefined): Types.Mutable<Part> | undefined => {
+  if (kept === undefined || next === undefined) return next === undefined ? undefined : withLevel(next, next)
+  kept.limit = next.limit
+  kept.source = next.source
+  kept.told = next.told
+  kept.level = next.level
+  kept.at = next.at
+  kept.returned = next.returned
+  kept.inDoubt = next.inDoubt
+  kept.withheld = next.withheld
   return kept
 }

@@ -77,7 +77,7 @@ const newest = 0.1
  */
 export const make = (config: Allowance.Config, now: number): Lane => ({
   allowance: Allowance.make(config, now),
-  rate: AdaptiveRate.make(now),
+  rate: AdaptiveRate.fresh,
   inFlight: 0,
   output: firstOutput,
   used: 1

@@ -204,7 +204,7 @@ const stateOf = (lane: Lane.Lane, waiting: number, now: number): State => {
   const limits: { [K in Amount.Dimension]?: LimitInForce } = {}
   for (const name of Amount.dimensions) {
     const part = lane.allowance.parts[name]
-    if (part !== undefined) limits[name] = inForce(part.limit, part.bucket, part.source, now)
+    if (part !== undefined) limits[name] = inForce(part.limit, part, part.source, now)
   }
   const learned = AdaptiveRate.learned(lane.rate)
   const known = lane.allowance.parts.requests

@@ -216,112 +216,93 @@ export const makeTickets = (): Tickets => {
   }
 }
 
-/**
- * @since 0.2.0
- * @category constructors
- */
-export const make = (settings: Settings, tickets: Tickets, start: number): PacerQueue => {
-  const queue = TicketQueue.make<Waiter>()
-  const lane = Lane.kept(settings.config, start)
+/** One for each key, of which there may be thousands: what it can do is not made anew for each. */
+class Queue implements PacerQueue {
+  private readonly waiters = TicketQueue.make<Waiter>()
+  private readonly kept: Lane.Kept
   /** What those who wait will cost together. */
-  let ahead = Amount.none
-  let arrivals = 0
-  let lastAt = start
-  let alarm: { readonly at: number; readonly off: () => void } | undefined
+  private ahead = Amount.none
+  private arrivals = 0
+  private alarm: { readonly at: number; readonly off: () => void } | undefined = undefined
 
-  const permitFor = ({ ask, cost, granted, ticket }: Visitor, isWaited: boolean, now: number): Permit => {
-    const [admission, admitted] = Lane.admit(lane, cost, isWaited, now)
-    Lane.overwrite(lane, admitted)
+  constructor(
+    private readonly settings: Settings,
+    private readonly tickets: Tickets,
+    private lastAt: number
+  ) {
+    this.kept = Lane.kept(settings.config, lastAt)
+  }
+
+  lane(): Lane.Lane {
+    return this.kept
+  }
+
+  waiting(): number {
+    return this.waiters.size()
+  }
+
+  expectedAt(cost: Amount.Amount, now: number): number {
+    return Lane.expectedAt(this.kept, this.ahead, cost, now)
+  }
+
+  isIdle(now: number): boolean {
+    return now - this.lastAt >= keptFor && this.waiting() === 0 && Lane.isIdle(this.kept, now)
+  }
+
+  enter(
+    ask: Ask,
+    deadline: Deadline.Limit,
+    clock: Clock.Clock,
+    now: number,
+    granted: ((permit: Permit) => void) | undefined
+  ): Effect.Effect<Permit, Refusal> {
+    const { kept, settings, tickets, waiters } = this
+    this.lastAt = now
+    const cost = Amount.make(1, ask.inputTokens ?? 0, ask.outputTokens ?? Math.ceil(kept.output))
+    const exceeded = Allowance.exceeded(kept.allowance, cost)
+    if (exceeded !== undefined) return Effect.fail(tooLarge(ask, exceeded))
+    const visitor = { ask, cost, ticket: tickets.take(ask.place), clock, granted }
+    if (waiters.size() === 0 && Lane.admits(kept, cost, now)) return Effect.succeed(this.permit(visitor, false, now))
+    const refuse = (why: string, at: number) => {
+      tickets.keep(ask.place, visitor.ticket)
+      return Effect.fail(turnedAway(ask, why, at - now))
+    }
+    const isFirst = visitor.ticket < (waiters.head()?.ticket ?? Number.POSITIVE_INFINITY)
+    const at = isFirst ? Lane.expectedAt(kept, Amount.none, cost, now) : this.expectedAt(cost, now)
+    if (at >= deadline.at) return refuse("no place before the deadline", at)
+    if (at - now > settings.maxWait) return refuse("no place within maxWait", at)
+    if (waiters.size() >= settings.maxQueue) return refuse(`the queue is full: ${waiters.size()} wait`, at)
+    return this.wait(visitor, now + settings.maxWait, deadline)
+  }
+
+  private permit({ ask, cost, granted, ticket }: Visitor, isWaited: boolean, now: number): Permit {
+    const { kept, tickets } = this
+    const [admission, admitted] = Lane.admit(kept, cost, isWaited, now)
+    Lane.overwrite(kept, admitted)
     let isSettled = false
     const permit: Permit = {
       observe: (limits, now) => {
         if (isSettled) return
-        Lane.overwrite(lane, Lane.told(lane, admission, limits, now))
-        drain()
+        Lane.overwrite(kept, Lane.told(kept, admission, limits, now))
+        this.drain()
       },
       settle: (end, now, random) => {
         if (!isSettled) {
           isSettled = true
-          Lane.overwrite(lane, Lane.settle(lane, admission, outcomeOf(end, random), now))
+          Lane.overwrite(kept, Lane.settle(kept, admission, outcomeOf(end, random), now))
           if (end.error !== undefined) tickets.keep(ask.place, ticket)
-          drain()
+          this.drain()
         }
-        return Math.max(0, lane.rate.pausedUntil - now)
+        return Math.max(0, kept.rate.pausedUntil - now)
       }
     }
     granted?.(permit)
     return permit
   }
 
-  const remove = (waiter: Waiter): void => {
-    if (!queue.remove(waiter)) return
-    ahead = queue.size() === 0 ? Amount.none : Amount.plus(ahead, waiter.cost, -1)
-  }
-
-  const answer = (waiter: Waiter, effect: Effect.Effect<Permit, Refusal>): void => {
-    remove(waiter)
-    waiter.answer = effect
-    waiter.resume?.(effect)
-  }
-
-  const turnAway = (waiter: Waiter, why: string, wait: number): void => {
-    tickets.keep(waiter.ask.place, waiter.ticket)
-    answer(waiter, Effect.fail(turnedAway(waiter.ask, why, wait)))
-  }
-
-  const setAlarm = (clock: Clock.Clock, at: number, now: number): void => {
-    if (alarm !== undefined && alarm.at <= at) return
-    alarm?.off()
-    alarm = {
-      at,
-      off: sleep(clock, at - now, () => {
-        alarm = undefined
-        drain()
-      })
-    }
-  }
-
-  /** Everybody at the head whose time has come, either way. */
-  const drain = (): void => {
-    for (let head = queue.head(); head !== undefined; head = queue.head()) {
-      const now = head.clock.unsafeCurrentTimeMillis()
-      const exceeded = Allowance.exceeded(lane.allowance, head.cost)
-      if (exceeded !== undefined) {
-        answer(head, Effect.fail(tooLarge(head.ask, exceeded)))
-        continue
-      }
-      const at = Lane.readyAt(lane, head.cost, now)
-      if (at <= now) {
-        head.permit = permitFor(head, true, now)
-        answer(head, Effect.succeed(head.permit))
-      } else if (at >= head.deadline.at) {
-        turnAway(head, "no place before the deadline", at - now)
-      } else if (at > head.until) {
-        turnAway(head, "no place within maxWait", at - now)
-      } else {
-        setAlarm(head.clock, at, now)
-        return
-      }
-    }
-    alarm?.off()
-    alarm = undefined
-  }
-
-  const leave = (waiter: Waiter): void => {
-    if (waiter.permit !== undefined) {
-      waiter.permit.settle({ sent: false }, waiter.clock.unsafeCurrentTimeMillis(), 0)
-      return
-    }
-    const wasHead = queue.head() === waiter
-    remove(waiter)
-    if (wasHead) drain()
-  }
-
-  const expectedAt = (cost: Amount.Amount, now: number): number => Lane.expectedAt(lane, ahead, cost, now)
-
-  const wait = (visitor: Visitor, until: number, deadline: Deadline.Limit): Effect.Effect<Permit, Refusal> =>
+  private wait(visitor: Visitor, until: number, deadline: Deadline.Limit): Effect.Effect<Permit, Refusal> {
     // Nobody stands in the queue who could not leave it: it is entered where interruption comes later.
-    Effect.uninterruptibleMask((restore) => {
+    return Effect.uninterruptibleMask((restore) => {
       const waiter: Waiter = {
         ask: visitor.ask,
         cost: visitor.cost,
@@ -330,44 +311,92 @@ export const make = (settings: Settings, tickets: Tickets, start: number): Pacer
         granted: visitor.granted,
         until,
         deadline,
-        order: ++arrivals,
+        order: ++this.arrivals,
         at: -1,
         permit: undefined,
         answer: undefined,
         resume: undefined
       }
-      queue.add(waiter)
-      ahead = Amount.plus(ahead, waiter.cost)
-      drain()
+      this.waiters.add(waiter)
+      this.ahead = Amount.plus(this.ahead, waiter.cost)
+      this.drain()
       const answered = Effect.async<Permit, Refusal>((resume) => {
         waiter.resume = resume
         if (waiter.answer !== undefined) resume(waiter.answer)
       })
-      return Effect.onError(restore(answered), () => Effect.sync(() => leave(waiter)))
+      return Effect.onError(restore(answered), () => Effect.sync(() => this.leave(waiter)))
     })
+  }
 
-  return {
-    lane: () => lane,
-    waiting: () => queue.size(),
-    expectedAt,
-    isIdle: (now) => now - lastAt >= keptFor && queue.size() === 0 && Lane.isIdle(lane, now),
-    enter: (ask, deadline, clock, now, granted) => {
-      lastAt = now
-      const cost = Amount.make(1, ask.inputTokens ?? 0, ask.outputTokens ?? Math.ceil(lane.output))
-      const exceeded = Allowance.exceeded(lane.allowance, cost)
-      if (exceeded !== undefined) return Effect.fail(tooLarge(ask, exceeded))
-      const visitor = { ask, cost, ticket: tickets.take(ask.place), clock, granted }
-      if (queue.size() === 0 && Lane.admits(lane, cost, now)) return Effect.succeed(permitFor(visitor, false, now))
-      const refuse = (why: string, at: number) => {
-        tickets.keep(ask.place, visitor.ticket)
-        return Effect.fail(turnedAway(ask, why, at - now))
+  private leave(waiter: Waiter): void {
+    if (waiter.permit !== undefined) {
+      waiter.permit.settle({ sent: false }, waiter.clock.unsafeCurrentTimeMillis(), 0)
+      return
+    }
+    const wasHead = this.waiters.head() === waiter
+    this.remove(waiter)
+    if (wasHead) this.drain()
+  }
+
+  private remove(waiter: Waiter): void {
+    if (!this.waiters.remove(waiter)) return
+    this.ahead = this.waiters.size() === 0 ? Amount.none : Amount.plus(this.ahead, waiter.cost, -1)
+  }
+
+  private answer(waiter: Waiter, effect: Effect.Effect<Permit, Refusal>): void {
+    this.remove(waiter)
+    waiter.answer = effect
+    waiter.resume?.(effect)
+  }
+
+  private turnAway(waiter: Waiter, why: string, wait: number): void {
+    this.tickets.keep(waiter.ask.place, waiter.ticket)
+    this.answer(waiter, Effect.fail(turnedAway(waiter.ask, why, wait)))
+  }
+
+  /** Everybody at the head whose time has come, either way. */
+  private drain(): void {
+    const { kept, waiters } = this
+    for (let head = waiters.head(); head !== undefined; head = waiters.head()) {
+      const now = head.clock.unsafeCurrentTimeMillis()
+      const exceeded = Allowance.exceeded(kept.allowance, head.cost)
+      if (exceeded !== undefined) {
+        this.answer(head, Effect.fail(tooLarge(head.ask, exceeded)))
+        continue
       }
-      const isFirst = visitor.ticket < (queue.head()?.ticket ?? Number.POSITIVE_INFINITY)
-      const at = isFirst ? Lane.expectedAt(lane, Amount.none, cost, now) : expectedAt(cost, now)
-      if (at >= deadline.at) return refuse("no place before the deadline", at)
-      if (at - now > settings.maxWait) return refuse("no place within maxWait", at)
-      if (queue.size() >= settings.maxQueue) return refuse(`the queue is full: ${queue.size()} wait`, at)
-      return wait(visitor, now + settings.maxWait, deadline)
+      const at = Lane.readyAt(kept, head.cost, now)
+      if (at <= now) {
+        head.permit = this.permit(head, true, now)
+        this.answer(head, Effect.succeed(head.permit))
+      } else if (at >= head.deadline.at) {
+        this.turnAway(head, "no place before the deadline", at - now)
+      } else if (at > head.until) {
+        this.turnAway(head, "no place within maxWait", at - now)
+      } else {
+        this.setAlarm(head.clock, at, now)
+        return
+      }
+    }
+    this.alarm?.off()
+    this.alarm = undefined
+  }
+
+  private setAlarm(clock: Clock.Clock, at: number, now: number): void {
+    if (this.alarm !== undefined && this.alarm.at <= at) return
+    this.alarm?.off()
+    this.alarm = {
+      at,
+      off: sleep(clock, at - now, () => {
+        this.alarm = undefined
+        this.drain()
+      })
     }
   }
 }
+
+/**
+ * @since 0.2.0
+ * @category constructors
+ */
+export const make = (settings: Settings, tickets: Tickets, start: number): PacerQueue =>
+  new Queue(settings, tickets, start)

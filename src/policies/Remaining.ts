@@ -30,9 +30,9 @@ const noise = 1
  * believed.
  */
 const lower = (part: Part, most: number, now: number): Part => {
-  const surplus = Gcra.levelAt(part.limit, part.bucket, now) - most
+  const surplus = Gcra.levelAt(part.limit, part, now) - most
   if (surplus <= 0) return part
-  const lowered = Allowance.withBucket(part, Gcra.atMost(part.limit, part.bucket, most, now))
+  const lowered = Allowance.withLevel(part, Gcra.atMost(part.limit, part, most, now))
   if (surplus <= noise) return lowered
   const wrong = part.inDoubt > 0 ? Math.min(1, surplus / part.inDoubt) : 0
   return { ...lowered, returned: part.returned * (1 - wrong / 2), inDoubt: 0 }
@@ -41,7 +41,7 @@ const lower = (part: Part, most: number, now: number): Part => {
 /** Where more is left than we think, it is what was withheld: that much was given back after all. */
 const raise = (part: Part, missing: number, now: number): Part => ({
   ...part,
-  bucket: Gcra.giveBack(part.limit, part.bucket, missing, now),
+  ...Gcra.giveBack(part.limit, part, missing, now),
   returned: part.returned + ((1 - part.returned) * missing) / part.withheld / 2,
   withheld: part.withheld - missing
 })
@@ -55,11 +55,13 @@ const underTold = (
 ): Part => {
   const { limit, source } = Allowance.smaller(config, known.bound)
   const before = part ?? Allowance.fresh(limit, source, now)
+  const { at, level } = Gcra.change(before.limit, limit, before, now)
   return {
     limit,
     source,
     told: known,
-    bucket: Gcra.change(before.limit, limit, before.bucket, now),
+    level,
+    at,
     // From here on headers prove what is given back; until they do, nothing is.
     returned: before.told === undefined ? 0 : before.returned,
     inDoubt: before.inDoubt,
@@ -92,7 +94,7 @@ const heard = (
   const then = refilled - since
   // A refused request is not in its headers either, and whether it was refused is not known yet.
   const least = Math.min(then, remaining) - cost
-  const missing = Math.min(part.withheld, least - Gcra.levelAt(part.limit, part.bucket, now))
+  const missing = Math.min(part.withheld, least - Gcra.levelAt(part.limit, part, now))
   return missing > noise ? raise(part, missing, now) : lower(part, Math.max(then, remaining), now)
 }
 
@@ -172,7 +174,7 @@ const refusing = (
   for (const name of Amount.dimensions) {
     const part = self.parts[name]
     if (part === undefined || (scope !== undefined && (name === "requests") !== (scope === "requests"))) continue
-    const level = Gcra.levelAt(part.limit, part.bucket, now) / part.limit.burst
+    const level = Gcra.levelAt(part.limit, part, now) / part.limit.burst
     if (level >= least) continue
     nearest = name
     least = level
@@ -216,6 +218,6 @@ export const refused = (
   // What was sent after it may have been refused as well, and then it took nothing.
   const empty = Math.max(refilled - (self.spent[name] - mark.spent[name]), Math.min(refilled, 0))
   const most = name !== "requests" ? empty + cost[name] * (1 - margin) : isPlaceKnown ? empty + cost[name] : empty
-  const bucket = Gcra.atMost(part.limit, part.bucket, most, now)
-  return { ...next, parts: { ...next.parts, [name]: Allowance.withBucket(part, bucket) } }
+  const bucket = Gcra.atMost(part.limit, part, most, now)
+  return { ...next, parts: { ...next.parts, [name]: Allowance.withLevel(part, bucket) } }
 }

@@ -29,20 +29,20 @@ export interface Round {
 const firstSize = 10
 
 /**
- * The round before the first refusal.
+ * The round before the first refusal. As any round, it starts with the first that is sent in it.
  *
  * @since 0.2.0
  * @category constructors
  */
-export const first = (now: number): Round => ({
+export const first: Round = {
   id: 1,
   size: firstSize,
   sent: 0,
   answered: 0,
-  startedAt: now,
+  startedAt: 0,
   doubleUntil: Number.POSITIVE_INFINITY,
   until: Number.POSITIVE_INFINITY
-})
+}
 
 const resized = (round: Round, size: number, now: number): Round => ({
   ...round,
@@ -63,7 +63,7 @@ export const again = (
   round: Round | undefined,
   bounds: { readonly doubleUntil: number; readonly until: number },
   now: number
-): Round => ({ ...resized(round ?? first(now), 1, now), ...bounds })
+): Round => ({ ...resized(round ?? first, 1, now), ...bounds })
 
 /**
  * Whether it is the slow start before the first refusal, which is for those who know no limit.

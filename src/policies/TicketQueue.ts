@@ -33,31 +33,53 @@ export interface TicketQueue<E extends Entry> {
 
 const isBefore = (a: Entry, b: Entry): boolean => a.ticket < b.ticket || (a.ticket === b.ticket && a.order < b.order)
 
-/**
- * @since 0.2.0
- * @category constructors
- */
-export const make = <E extends Entry>(): TicketQueue<E> => {
-  const heap: Array<E> = []
+class Heap<E extends Entry> implements TicketQueue<E> {
+  private readonly heap: Array<E> = []
 
-  const put = (entry: E, at: number): void => {
-    heap[at] = entry
+  size(): number {
+    return this.heap.length
+  }
+
+  head(): E | undefined {
+    return this.heap[0]
+  }
+
+  add(entry: E): void {
+    this.rise(entry, this.heap.length)
+  }
+
+  remove(entry: E): boolean {
+    const { heap } = this
+    const { at } = entry
+    if (heap[at] !== entry) return false
+    const last = heap.pop() as E
+    if (last !== entry) {
+      if (isBefore(last, entry)) this.rise(last, at)
+      else this.sink(last, at)
+    }
+    entry.at = -1
+    return true
+  }
+
+  private put(entry: E, at: number): void {
+    this.heap[at] = entry
     entry.at = at
   }
 
-  const rise = (entry: E, from: number): void => {
+  private rise(entry: E, from: number): void {
     let at = from
     while (at > 0) {
       const above = (at - 1) >> 1
-      const parent = heap[above] as E
+      const parent = this.heap[above] as E
       if (!isBefore(entry, parent)) break
-      put(parent, at)
+      this.put(parent, at)
       at = above
     }
-    put(entry, at)
+    this.put(entry, at)
   }
 
-  const sink = (entry: E, from: number): void => {
+  private sink(entry: E, from: number): void {
+    const { heap } = this
     let at = from
     for (;;) {
       const left = 2 * at + 1
@@ -67,28 +89,15 @@ export const make = <E extends Entry>(): TicketQueue<E> => {
       if (right !== undefined && isBefore(right, child)) child = right
       if (!isBefore(child, entry)) break
       const below = child.at
-      put(child, at)
+      this.put(child, at)
       at = below
     }
-    put(entry, at)
-  }
-
-  return {
-    size: () => heap.length,
-    head: () => heap[0],
-    add: (entry) => {
-      rise(entry, heap.length)
-    },
-    remove: (entry) => {
-      const { at } = entry
-      if (heap[at] !== entry) return false
-      const last = heap.pop() as E
-      if (last !== entry) {
-        if (isBefore(last, entry)) rise(last, at)
-        else sink(last, at)
-      }
-      entry.at = -1
-      return true
-    }
+    this.put(entry, at)
   }
 }
+
+/**
+ * @since 0.2.0
+ * @category constructors
+ */
+export const make = <E extends Entry>(): TicketQueue<E> => new Heap<E>()

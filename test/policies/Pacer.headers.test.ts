@@ -128,7 +128,7 @@ describe("what remains", () => {
   }
   const left = (allowance: Allowance.Allowance, at: number): number => {
     const part = allowance.parts.tokens
-    return part === undefined ? Number.NaN : Gcra.levelAt(part.limit, part.bucket, at)
+    return part === undefined ? Number.NaN : Gcra.levelAt(part.limit, part, at)
   }
 
   it("is believed where it is less than was thought, and not where it is more", () => {
@@ -178,7 +178,7 @@ describe("what remains", () => {
     const config = { requests: { limit: 10, windowMillis: minute, burst: 10 }, tokens: limit }
     const { cost, mark, next } = take(Allowance.make(config, 0), 900, 0)
     const refused = Remaining.refused(next, mark, cost, { scope: undefined, hint: undefined }, 0)
-    assert.strictEqual(refused.parts.requests?.bucket.level, 9)
+    assert.strictEqual(refused.parts.requests?.level, 9)
     assert.strictEqual(left(refused, 0), 450)
   })
 })

@@ -4,7 +4,7 @@ import * as AdaptiveRate from "../../src/policies/AdaptiveRate.js"
 const refusal = { hint: undefined, inFlight: 0, isKnown: false, random: 0 }
 
 /** As fast as it may, against a bucket of that rate, for so long; refusals come back after 30 ms. */
-const drive = (perSecond: number, burst: number, millis: number, start = AdaptiveRate.make(0), from = 0) => {
+const drive = (perSecond: number, burst: number, millis: number, start = AdaptiveRate.fresh, from = 0) => {
   let rate = start
   let now = from
   let level = burst
@@ -65,7 +65,7 @@ describe("a rate that nobody tells", () => {
 
 describe("one event", () => {
   const burst = (count: number) => {
-    let rate = AdaptiveRate.make(0)
+    let rate = AdaptiveRate.fresh
     const marks = Array.from({ length: count }, () => {
       rate = AdaptiveRate.send(rate, false, true, 0)
       return AdaptiveRate.mark(rate, 0)
@@ -95,7 +95,7 @@ describe("one event", () => {
   })
 
   it("says nothing against limits that are known, until ten follow each other", () => {
-    let rate = AdaptiveRate.make(0)
+    let rate = AdaptiveRate.fresh
     const known = { ...refusal, isKnown: true }
     for (let event = 0; event < 12; event++) {
       let last = AdaptiveRate.mark(rate, 0)
@@ -119,7 +119,7 @@ describe("time", () => {
   })
 
   it("teaches how long a refusal takes, and so how long a round is", () => {
-    let rate = AdaptiveRate.send(AdaptiveRate.make(0), false, true, 0)
+    let rate = AdaptiveRate.send(AdaptiveRate.fresh, false, true, 0)
     assert.strictEqual(rate.patience, 1000)
     rate = AdaptiveRate.refuse(rate, AdaptiveRate.mark(rate, 0), refusal, 30)
     assert.strictEqual(rate.patience, 200)

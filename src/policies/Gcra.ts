@@ -53,6 +53,16 @@ const epsilon = 1e-6
 export const perMilli = (limit: Limit): number => limit.limit / limit.windowMillis
 
 /**
+ * Of two limits the one that is there already, if they are equal.
+ *
+ * @internal
+ */
+export const shared = (before: Limit, limit: Limit): Limit =>
+  before.limit === limit.limit && before.windowMillis === limit.windowMillis && before.burst === limit.burst
+    ? before
+    : limit
+
+/**
  * A bucket that nobody took from yet.
  *
  * @since 0.2.0

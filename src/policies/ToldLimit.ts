@@ -14,7 +14,8 @@
  *
  * @since 0.2.0
  */
-import type * as Gcra from "./Gcra.js"
+import type * as Types from "effect/Types"
+import * as Gcra from "./Gcra.js"
 import type { Limit } from "./Limits.js"
 
 /** What several responses agree on: it lies between `low` and `high`. */
@@ -208,4 +209,56 @@ const learn = (told: ToldLimit, remaining: number, reset: number, now: number): 
   return against >= tooManyAgainst
     ? first(limit, documented)
     : { limit, documented, bound: told.bound, size, window, isFound: false, against }
+}
+
+// -----------------------------------------------------------------------------
+// what is kept
+// -----------------------------------------------------------------------------
+
+/**
+ * One that is written in place: see `Lane.Kept`.
+ *
+ * @internal
+ */
+export interface Kept extends Types.Mutable<ToldLimit> {
+  size: Types.Mutable<Reading> | undefined
+  window: Types.Mutable<Reading> | undefined
+}
+
+/**
+ * What is known now, written over what was known before where there is anything.
+ *
+ * @internal
+ */
+export const overwrite = (kept: Kept | undefined, next: ToldLimit | undefined): Kept | undefined => {
+  // The same: nothing was learned.
+  if (kept === next || next === undefined) return next === undefined ? undefined : kept
+  if (kept === undefined) {
+    const { against, bound, documented, isFound, limit } = next
+    const [size, window] = [overReading(undefined, next.size), overReading(undefined, next.window)]
+    return { limit, documented, bound, size, window, isFound, against }
+  }
+  kept.limit = next.limit
+  kept.documented = next.documented
+  kept.bound = Gcra.shared(kept.bound, next.bound)
+  kept.size = overReading(kept.size, next.size)
+  kept.window = overReading(kept.window, next.window)
+  kept.isFound = next.isFound
+  kept.against = next.against
+  return kept
+}
+
+const overReading = (kept: Kept["size"], next: Reading | undefined): Kept["size"] => {
+  if (kept === next || next === undefined) return next === undefined ? undefined : kept
+  if (kept === undefined) {
+    const { count, high, least, low, most, since } = next
+    return { low, high, count, least, most, since }
+  }
+  kept.low = next.low
+  kept.high = next.high
+  kept.count = next.count
+  kept.least = next.least
+  kept.most = next.most
+  kept.since = next.since
+  return kept
 }

@@ -26,12 +26,12 @@ import * as Replay from "./Replay.js"
 // what is asked
 // -----------------------------------------------------------------------------
 
-const runOf =
-  (crew: Crew.Crew): Run =>
-  (request, region, end) => {
+const runOf = (crew: Crew.Crew): Run => {
+  // Of thousands of models the one that is asked is in no cache: so there is one step less to it.
+  const runs = crew.models.map((model) => model[TypeId].run)
+  return (request, region, end) => {
     const go = (trip: Crew.Trip) => {
       const ask = (end: End): Effect.Effect<Chat.Response, LlmError.LlmError> => {
-        const { generate, run } = (crew.models[trip.index] as ChatModel)[TypeId]
         const answered: End = (exit) => {
           crew.balancer.end(trip.index)
           const judged = Crew.judge(crew, trip, exit)
@@ -43,14 +43,15 @@ const runOf =
           const next = () => Crew.goOn(crew, trip, error.value, region.restore, ask)
           return Immediate.ended(Immediate.andThen(judged, next), end)
         }
-        return trip.again
-          ? inRegion(Crew.marked(trip, generate(request)), region, answered)
-          : run(request, region, answered)
+        if (!trip.again) return (runs[trip.index] as Run)(request, region, answered)
+        const { generate } = (crew.models[trip.index] as ChatModel)[TypeId]
+        return inRegion(Crew.marked(trip, generate(request)), region, answered)
       }
       return Crew.select(crew, trip, region.restore, ask, end)
     }
     return Immediate.tried(() => Crew.begin(crew, request, "whole", region.fiber), go, end)
   }
+}
 
 /**
  * The progress of an attempt, as whoever replays the stream may see it: the rest of an answer is kept by the one who gave

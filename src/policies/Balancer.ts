@@ -126,8 +126,8 @@ export interface MemberOptions {
 /** Written in place, as the lanes of a pacer are: see `Lane.Kept`. */
 interface Kept extends Types.Mutable<Choice.Member> {
   turn: number
-  firstToken?: Types.Mutable<Choice.Measured>
-  whole?: Types.Mutable<Choice.Measured>
+  firstToken: Types.Mutable<Choice.Measured> | undefined
+  whole: Types.Mutable<Choice.Measured> | undefined
 }
 
 /**
@@ -169,7 +169,16 @@ export const make = (options: ReadonlyArray<MemberOptions>, strategy: Choice.Str
     if (cost !== undefined && !(cost >= 0 && cost < Number.POSITIVE_INFINITY)) {
       throw new RangeError(`Balancer: cost: found ${cost}, expected a finite number from 0 on`)
     }
-    return { name: names[index] as string, weight: weight(option.weight ?? 1), cost, inFlight: 0, turn: 0 }
+    return {
+      inFlight: 0,
+      turn: 0,
+      strain: undefined,
+      weight: weight(option.weight ?? 1),
+      cost,
+      firstToken: undefined,
+      whole: undefined,
+      name: names[index] as string
+    }
   })
   const all = Choice.roster(kept)
   /** Where the round is: whoever was away does not catch up on the turns that it missed (start-time fair queueing). */

@@ -69,8 +69,8 @@ export interface Member {
 export interface Roster {
   readonly members: ReadonlyArray<Member>
   readonly indices: ReadonlyArray<number>
-  /** The sum of the weights up to and including each member. */
-  readonly cumulative: ReadonlyArray<number>
+  /** The sum of the weights up to and including each member; `undefined` where all weigh the same. */
+  readonly cumulative: ReadonlyArray<number> | undefined
   readonly hashes: ReadonlyArray<number>
 }
 
@@ -159,13 +159,14 @@ const numbers = (seed: number): (() => number) => {
  */
 export const roster = (members: ReadonlyArray<Member>): Roster => {
   let sum = 0
+  const cumulative = members.map((member) => {
+    sum += member.weight
+    return sum
+  })
   return {
     members,
     indices: members.map((_, index) => index),
-    cumulative: members.map((member) => {
-      sum += member.weight
-      return sum
-    }),
+    cumulative: members.some(({ weight }) => weight !== members[0]?.weight) ? cumulative : undefined,
     hashes: members.map((member) => Rendezvous.hash(member.name))
   }
 }
@@ -185,9 +186,11 @@ const at = (cumulative: ReadonlyArray<number>, point: number): number => {
 /** A few at random of many. */
 const drawn = (strategy: Strategy, { cumulative, members }: Roster, random: () => number): Array<number> => {
   const found: Array<number> = []
-  const total = cumulative[cumulative.length - 1] as number
   for (let draws = 0; draws < samples; draws++) {
-    const index = strategy === "weighted" ? at(cumulative, random() * total) : Math.floor(random() * members.length)
+    const index =
+      strategy === "weighted" && cumulative !== undefined
+        ? at(cumulative, random() * (cumulative[cumulative.length - 1] as number))
+        : Math.floor(random() * members.length)
     if (!found.includes(index)) found.push(index)
   }
   return found

@@ -21,14 +21,16 @@ import * as TripPolicy from "./TripPolicy.js"
 // -----------------------------------------------------------------------------
 
 /**
- * The right to make one attempt, to be handed back with its outcome. In a half-open circuit it is a probe: with the
- * number of its place, the step of the ramp at which it began, and when that was, in epoch milliseconds.
+ * The right to make one attempt, to be handed back with its outcome. Where nothing was known of the circuit, and so nothing
+ * was kept of it, it says `since` when. In a half-open circuit it is a probe: with the number of its place, the step of the
+ * ramp at which it began, and when that was. Times are in epoch milliseconds.
  *
  * @since 0.2.0
  * @category models
  */
 export interface Admission {
   readonly generation: number
+  readonly since?: number
   readonly probe?: { readonly id: number; readonly step: number; readonly at: number }
 }
 
@@ -129,6 +131,9 @@ const idleMillis = 3_600_000
 /** Where there is nothing else to write, that the circuit was used is written this seldom: so much earlier it may be dropped. */
 const touchMillis = 60_000
 
+/** The generation of a circuit of which nothing is known; all others are times. */
+const unused = 0
+
 const fresh = (generation: number, now: number): Closed => ({
   _tag: "Closed",
   generation,
@@ -158,7 +163,7 @@ export const isForgotten = (circuit: Circuit, now: number): boolean =>
   circuit.keepUntil !== null && now >= circuit.keepUntil
 
 /** Above every generation before, and above those of a circuit that was forgotten, which are older than now. */
-const after = (circuit: Circuit, now: number): number => Math.max(circuit.generation + 1, now)
+const after = (circuit: Circuit | undefined, now: number): number => Math.max((circuit?.generation ?? unused) + 1, now)
 
 /** Each open time is drawn up to a fifth shorter, so that many processes do not probe in the same moment. */
 const jitter = 0.2
@@ -270,8 +275,9 @@ export const admit = (
   settings: Settings,
   circuit: Circuit | undefined,
   now: number
-): readonly [Admission | Refusal, Circuit] => {
-  const known = current(circuit, now) ?? fresh(now, now)
+): readonly [Admission | Refusal, Circuit | undefined] => {
+  const known = current(circuit, now)
+  if (known === undefined) return [{ generation: unused, since: now }, undefined]
   if (known._tag === "Closed") return [{ generation: known.generation }, known]
   if (known._tag === "Open" && (known.until === null || now < known.until)) {
     return [refuse(known, known.until === null ? Number.POSITIVE_INFINITY : known.until - now), known]
@@ -322,7 +328,16 @@ export const record = (
   random: number
 ): Circuit | undefined => {
   const known = current(circuit, now)
-  if (known === undefined || known.generation !== admission.generation || known._tag === "Open") return known
+  const { since } = admission
+  // Had anything been kept of it then, it would be forgotten by now.
+  if (since !== undefined && now >= since + idleMillis) return known
+  if (known === undefined) {
+    if (since === undefined) return undefined
+    const first = fresh(unused, now)
+    const next = recordClosed(settings, first, outcome, now, random)
+    return next === first ? undefined : next
+  }
+  if (known.generation !== admission.generation || known._tag === "Open") return known
   return known._tag === "Closed"
     ? recordClosed(settings, known, outcome, now, random)
     : recordProbe(settings, known, admission, outcome, now, random)
@@ -334,12 +349,13 @@ const throttled = (circuit: Circuit, outcome: Outcome): number =>
 const recordClosed = (settings: Settings, circuit: Closed, outcome: Outcome, now: number, random: number): Circuit => {
   const keepUntil = now + idleMillis
   if (outcome._tag === "Dead") return opened(settings, circuit, outcome, now, random)
+  const failed = outcome._tag === "Failure"
+  const teaches =
+    outcome._tag === "Success" ? !TripPolicy.isCalm(settings.policies, circuit.seen) : outcome._tag !== "Ignored"
+  if (!teaches && keepUntil < circuit.keepUntil + touchMillis) return circuit
   if (outcome._tag === "Ignored" || outcome._tag === "Throttled") {
     return { ...circuit, keepUntil, throttledUntil: throttled(circuit, outcome) }
   }
-  const failed = outcome._tag === "Failure"
-  if (!failed && TripPolicy.isCalm(settings.policies, circuit.seen) && keepUntil < circuit.keepUntil + touchMillis)
-    return circuit
   const seen = TripPolicy.count(settings.policies, circuit.seen, failed, now)
   // A success never opens a circuit, not even where it makes the observations enough.
   if (failed && TripPolicy.trips(settings.policies, seen)) return opened(settings, circuit, outcome, now, random)
@@ -401,8 +417,7 @@ const closed = (settings: Settings, circuit: HalfOpen, now: number): Closed => (
  * @since 0.2.0
  * @category decisions
  */
-export const reset = (circuit: Circuit | undefined, now: number): Circuit =>
-  fresh(circuit === undefined ? now : after(circuit, now), now)
+export const reset = (circuit: Circuit | undefined, now: number): Circuit => fresh(after(circuit, now), now)
 
 /**
  * The circuit opened by hand, until it is reset.

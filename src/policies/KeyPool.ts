@@ -269,12 +269,11 @@ const viewOf = (pool: {
   const nameAt = (index: number) => (keys[index] as Key).name
   const pausedUntil = (index: number) => (pauses[index] as KeyHealth.Pause).until
   const readyAt = (index: number): number => Math.max(circuits.readyAt(nameAt(index)), pausedUntil(index))
-  const asks = keys.map(({ name }): CircuitBreaker.Ask => ({ key: name }))
   const admitted = (index: number, admission: CircuitBreaker.Admission): void => {
     if (admission.probe !== undefined) probing[index] = (probing[index] as number) + 1
   }
   const admit: View["admit"] = (index, now) => {
-    const entering = circuits.enter(asks[index] as CircuitBreaker.Ask, now)
+    const entering = circuits.enter({ key: nameAt(index) }, now)
     const exit = Immediate.exitOf(entering)
     if (exit?._tag === "Success") {
       admitted(index, exit.value)

@@ -434,6 +434,33 @@ describe("what was admitted before a transition", () => {
   })
 })
 
+describe("nothing", () => {
+  const calm = settings({ tripPolicy: TripPolicy.consecutive(2) })
+
+  it("is kept of a circuit of which nothing is known but that its attempts succeed, or say nothing", () => {
+    assert.isUndefined(machine(calm).run(success, ignored, success).circuit)
+    assert.isUndefined(machine().run(ignored).circuit)
+    assert.isDefined(machine().run(success).circuit, "this one counts successes")
+  })
+
+  it("is lost: attempts that began when nothing was known all count", () => {
+    const circuit = machine(calm)
+    const [one, other] = [circuit.begin(), circuit.pass(1000).begin()]
+    assert.strictEqual(circuit.end(other, failed).view()._tag, "Closed")
+    assert.strictEqual(circuit.pass(1000).end(one, failed).view()._tag, "Open")
+  })
+
+  it("is said by who began an hour ago, of what others found meanwhile", () => {
+    const circuit = machine(calm)
+    const old = circuit.begin()
+    circuit.pass(3_599_000).run(failed).pass(1000)
+    const before = circuit.circuit
+    circuit.end(old, failed)
+    assert.isDefined(before)
+    assert.strictEqual(circuit.circuit, before)
+  })
+})
+
 describe("throttled", () => {
   it("is seen until its time is over, the latest one, and opens nothing", () => {
     const circuit = machine().run(...times(50, throttled(5000)), throttled(3000))
@@ -500,8 +527,9 @@ describe("an hour without use", () => {
   })
 
   it("is written down once a minute where nothing else is to be", () => {
-    const circuit = machine(settings({ tripPolicy: TripPolicy.consecutive(1) })).run(success)
+    const circuit = machine(settings({ tripPolicy: TripPolicy.consecutive(1) })).reset()
     const first = circuit.circuit
+    assert.isDefined(first)
     assert.strictEqual(circuit.pass(59_999).run(success).circuit, first)
     assert.strictEqual(circuit.pass(1).run(success).circuit?.keepUntil, 3_660_000)
   })

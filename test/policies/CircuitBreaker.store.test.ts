@@ -1,7 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Exit, Fiber, TestClock } from "effect"
 import { CircuitBreaker } from "effect-steadfast"
-import { admit } from "../../src/policies/CircuitState.js"
+import { success } from "../../src/policies/CircuitOutcome.js"
+import { type Admission, admit, record } from "../../src/policies/CircuitState.js"
 import { inMemory } from "../../src/policies/CircuitStore.js"
 import { collectLogs } from "../support/evidence.js"
 import { drawing } from "../support/time.js"
@@ -61,8 +62,9 @@ describe("a store", () => {
       const { rows, store } = remoteStore()
       const breaker = yield* sharing(store)
       yield* breaker.state("openai")
-      assert.strictEqual(rows.size, 0)
       yield* breaker.admit(ask)
+      assert.strictEqual(rows.size, 0)
+      yield* breaker.execute(Effect.void, ask)
       const before = rows.get("openai")
       yield* TestClock.adjust("1 minute")
       yield* breaker.admit(ask)
@@ -76,7 +78,8 @@ describe("a store", () => {
     Effect.gen(function* () {
       const { rows, store } = remoteStore()
       const breaker = yield* sharing(store)
-      yield* Effect.provideService(breaker.admit(ask), CircuitBreaker.CircuitBreakerStore, remoteStore().store)
+      const call = breaker.execute(Effect.void, ask)
+      yield* Effect.provideService(call, CircuitBreaker.CircuitBreakerStore, remoteStore().store)
       assert.strictEqual(rows.size, 1)
     })
   )
@@ -193,19 +196,22 @@ describe("a store that dies", () => {
 describe("memory", () => {
   it("is given back an hour after the last use", () => {
     const circuits = inMemory()
-    const ask = (key: string, now: number) =>
+    const use = (key: string, now: number) =>
       circuits.modify(
         key,
         now,
-        (circuit) => admit(standard, circuit, now),
+        (circuit) => [
+          undefined,
+          record(standard, circuit, admit(standard, circuit, now)[0] as Admission, success, now, 0)
+        ],
         () => Effect.void,
         () => Effect.void
       )
-    for (let i = 0; i < 10_000; i++) ask(`tenant ${i}`, i)
+    for (let i = 0; i < 10_000; i++) use(`tenant ${i}`, i)
     assert.strictEqual(circuits.size(), 10_000)
-    ask("last", 3_600_000 + 4999)
+    use("last", 3_600_000 + 4999)
     assert.strictEqual(circuits.size(), 5001)
-    ask("still the last", 3_700_000)
+    use("still the last", 3_700_000)
     assert.strictEqual(circuits.size(), 2)
   })
 

@@ -99,6 +99,12 @@ const unableOf = (models: ReadonlyArray<ChatModel>): Crew.Crew["unable"] => {
   }
 }
 
+/** From when each takes traffic. Taken out of the models: of thousands the one that is asked is in no cache. */
+const readyAtOf = (models: ReadonlyArray<ChatModel>): ((index: number) => number) => {
+  const all = models.map((model) => model[TypeId].readyAt)
+  return (index) => (all[index] as () => number)()
+}
+
 /**
  * One model of several. Each attempt goes to one that takes traffic and can do what the request needs (`Fallback`), by the
  * strategy; one whose breaker refuses is passed over in the same attempt. Other errors are those of the member that was asked: a `retry` outside chooses anew.
@@ -111,7 +117,7 @@ const unableOf = (models: ReadonlyArray<ChatModel>): Crew.Crew["unable"] => {
 export const balance = (members: ReadonlyArray<BalanceMember>, options: BalanceOptions = {}): ChatModel => {
   const given = members.map((member) => (isChatModel(member) ? { model: member } : member))
   const models = given.map(({ model }) => model)
-  const readyAt = (index: number): number => (models[index] as ChatModel)[TypeId].readyAt()
+  const readyAt = readyAtOf(models)
   const crew: Crew.Crew = {
     models,
     balancer: Balancer.make(
@@ -164,7 +170,7 @@ export const pooled = <E, R>(
       const { name, [TypeId]: about } = models[0] as ChatModel
       const target = about.targets[0]
       const view = pool.for(targetName(target))
-      const ownReadyAt = (index: number): number => (models[index] as ChatModel)[TypeId].readyAt()
+      const ownReadyAt = readyAtOf(models)
       const crew: Crew.Crew = {
         models,
         balancer: pool.balancer,

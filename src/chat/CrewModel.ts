@@ -27,7 +27,7 @@ import * as Replay from "./Replay.js"
 // -----------------------------------------------------------------------------
 
 const runOf = (crew: Crew.Crew): Run => {
-  // Of thousands of models the one that is asked is in no cache: so there is one step less to it.
+  // Taken out of the models: of thousands the one that is asked is in no cache.
   const runs = crew.models.map((model) => model[TypeId].run)
   return (request, region, end) => {
     const go = (trip: Crew.Trip) => {

@@ -259,6 +259,8 @@ export interface Leaf extends Attempt.Target {
   readonly shown?: ((text: string) => string) | undefined
 }
 
+const always: About["readyAt"] = () => 0
+
 /**
  * A leaf whose stream is a `ChatStream.Source`.
  *
@@ -316,7 +318,7 @@ export const fromLeaf = (leaf: Leaf): ChatModel => {
       about: {
         continuation: leaf.continuation ?? Continuation.methodOf(target),
         targets: [{ ...target, capabilities }],
-        readyAt: () => 0
+        readyAt: always
       }
     },
     {

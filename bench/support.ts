@@ -12,15 +12,18 @@ export interface Case {
   readonly batch: (times: number) => Promise<void>
 }
 
-/** An operation that is an effect, run over and over inside one fiber. */
-export const effectCase = <A, E>(name: string, effect: Effect.Effect<A, E>): Case => ({
+/** An operation that is an effect, made anew each time, and run inside one fiber. */
+export const effectsCase = <A, E>(name: string, body: () => Effect.Effect<A, E>): Case => ({
   name,
   batch: (times) =>
     Effect.suspend(() => {
       let left = times
-      return Effect.whileLoop({ while: () => left-- > 0, body: () => effect, step: () => {} })
+      return Effect.whileLoop({ while: () => left-- > 0, body, step: () => {} })
     }).pipe(Effect.orDie, Effect.runPromise)
 })
+
+/** An operation that is one effect, run over and over inside one fiber. */
+export const effectCase = <A, E>(name: string, effect: Effect.Effect<A, E>): Case => effectsCase(name, () => effect)
 
 /** An operation that is a promise, from its start until it is settled. */
 export const promiseCase = (name: string, run: () => Promise<unknown>): Case => ({

@@ -1,9 +1,9 @@
 /** What the policies of traffic add to a call that is answered at once, with few and with many keys and waiting calls. */
 import { HttpClient } from "@effect/platform"
 import { Duration, Effect, Fiber, Redacted, Stream } from "effect"
-import { Chat, ChatModel, CircuitBreaker, KeyPool, type LlmError, OpenAi, Pacer, RetryPolicy } from "effect-steadfast"
+import { Chat, ChatModel, CircuitBreaker, KeyPool, OpenAi, Pacer, RetryPolicy } from "effect-steadfast"
 import { model, request, roomyClient } from "./fixtures.js"
-import { type Case, effectCase, measure, micros, print, timeOf } from "./support.js"
+import { type Case, effectCase, effectsCase, measure, micros, print, timeOf } from "./support.js"
 
 const limits = { requests: { limit: 1e9 }, tokens: { limit: 1e12 } }
 
@@ -73,11 +73,16 @@ const joinAndLeave = (queue: ChatModel.ChatModel, one: Chat.Request) =>
     yield* Fiber.interrupt(fiber)
   })
 
-/** Calls of so many leaves at random, as a pool asks them: what a call costs that finds others in the processor's caches. */
-const atRandom = (count: number): Effect.Effect<Effect.Effect<unknown, LlmError.LlmError>> =>
-  Effect.map(Effect.forEach(keysOf(count), leafOf), (leaves) =>
-    Effect.suspend(() => (leaves[Math.floor(Math.random() * count)] as ChatModel.ChatModel).generate(request))
+/** One of so many leaves at random, as a pool asks them: what it needs is in no cache of the processor there either. */
+const atRandom = (count: number): Effect.Effect<() => ChatModel.ChatModel> =>
+  Effect.map(
+    Effect.forEach(keysOf(count), leafOf),
+    (leaves) => () => leaves[Math.floor(Math.random() * count)] as ChatModel.ChatModel
   )
+
+/** A call of what is there to be asked, without spans. */
+const callCase = (name: string, model: () => ChatModel.ChatModel): Case =>
+  effectsCase(name, () => Effect.withTracerEnabled(model().generate(request), false))
 
 const counts = [10, 100, 1000, 10_000]
 
@@ -85,12 +90,8 @@ const counts = [10, 100, 1000, 10_000]
 const learned = 12
 
 /** As it is when each of so many keys was asked before. */
-const settled = async (
-  name: string,
-  count: number,
-  effect: Effect.Effect<unknown, LlmError.LlmError>
-): Promise<Case> => {
-  const self = effectCase(name, effect)
+const settled = async (name: string, count: number, model: () => ChatModel.ChatModel): Promise<Case> => {
+  const self = callCase(name, model)
   await self.batch(learned * count)
   return self
 }
@@ -100,26 +101,24 @@ export const run = async (): Promise<void> => {
   const pacer = await Effect.runPromise(Pacer.make(limits))
   const breaker = await Effect.runPromise(CircuitBreaker.make())
   const pool = await Effect.runPromise(Effect.orDie(KeyPool.make({ keys: keysOf(5) })))
-  const pooled = await Effect.runPromise(ChatModel.pooled(pool, leafOf))
-  const untraced = <A>(effect: Effect.Effect<A, LlmError.LlmError>) => Effect.withTracerEnabled(effect, false)
-  const asked = (model: ChatModel.ChatModel) => untraced(model.generate(request))
-  const five = await Effect.runPromise(full(5, leafOf))
   const bare = "bare call: a leaf"
   const all = "  all of them"
   const bareOf = (count: number) => `bare call: one of ${count} leaves`
   const allOf = (count: number) => `${all}, ${count} keys`
+  const one = (name: string, model: ChatModel.ChatModel) => callCase(name, () => model)
   const many: Array<Case> = []
   for (const count of counts) {
-    many.push(await settled(bareOf(count), count, untraced(await Effect.runPromise(atRandom(count)))))
-    many.push(await settled(allOf(count), count, asked(await Effect.runPromise(full(count, leafOf)))))
+    const model = await Effect.runPromise(full(count, leafOf))
+    many.push(await settled(bareOf(count), count, await Effect.runPromise(atRandom(count))))
+    many.push(await settled(allOf(count), count, () => model))
   }
   const measured = await measure([
-    effectCase(bare, asked(leaf)),
-    effectCase("  retry and its budget", asked(leaf.pipe(ChatModel.retry(RetryPolicy.standard)))),
-    effectCase("  pacer", asked(leaf.pipe(ChatModel.pace(pacer)))),
-    effectCase("  breaker", asked(leaf.pipe(ChatModel.breaker(breaker)))),
-    effectCase("  pool of 5 keys", asked(pooled)),
-    effectCase(all, asked(five)),
+    one(bare, leaf),
+    one("  retry and its budget", leaf.pipe(ChatModel.retry(RetryPolicy.standard))),
+    one("  pacer", leaf.pipe(ChatModel.pace(pacer))),
+    one("  breaker", leaf.pipe(ChatModel.breaker(breaker))),
+    one("  pool of 5 keys", await Effect.runPromise(ChatModel.pooled(pool, leafOf))),
+    one(all, await Effect.runPromise(full(5, leafOf))),
     ...many
   ])
   const baseOf = (name: string) => {
@@ -132,8 +131,8 @@ export const run = async (): Promise<void> => {
 
   const memory = "bare call: a leaf in memory"
   const inside = await measure([
-    effectCase(memory, asked(await Effect.runPromise(inMemory()))),
-    effectCase(all, asked(await Effect.runPromise(full(5, inMemory))))
+    one(memory, await Effect.runPromise(inMemory())),
+    one(all, await Effect.runPromise(full(5, inMemory)))
   ])
   print("traffic, with nothing below it: µs per call", inside, () => memory)
 

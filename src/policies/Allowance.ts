@@ -156,14 +156,16 @@ const holds = (part: Part | undefined, cost: number, now: number): boolean =>
  * @since 0.2.0
  * @category getters
  */
-export const readyAt = (self: Allowance, cost: Amount.Amount, now: number): number => {
-  let at = now
-  for (const name of Amount.dimensions) {
-    const part = self.parts[name]
-    if (part !== undefined) at = Math.max(at, Gcra.readyAt(part.limit, part, cost[name], now))
-  }
-  return at
-}
+export const readyAt = ({ parts }: Allowance, cost: Amount.Amount, now: number): number =>
+  Math.max(
+    when(parts.requests, cost.requests, now, Gcra.readyAt),
+    when(parts.tokens, cost.tokens, now, Gcra.readyAt),
+    when(parts.inputTokens, cost.inputTokens, now, Gcra.readyAt),
+    when(parts.outputTokens, cost.outputTokens, now, Gcra.readyAt)
+  )
+
+const when = (part: Part | undefined, cost: number, now: number, at: typeof Gcra.readyAt): number =>
+  part === undefined ? now : at(part.limit, part, cost, now)
 
 /**
  * When so much can have been taken, one request after the other.
@@ -171,14 +173,13 @@ export const readyAt = (self: Allowance, cost: Amount.Amount, now: number): numb
  * @since 0.2.0
  * @category getters
  */
-export const drainedAt = (self: Allowance, cost: Amount.Amount, now: number): number => {
-  let at = now
-  for (const name of Amount.dimensions) {
-    const part = self.parts[name]
-    if (part !== undefined) at = Math.max(at, Gcra.drainedAt(part.limit, part, cost[name], now))
-  }
-  return at
-}
+export const drainedAt = ({ parts }: Allowance, cost: Amount.Amount, now: number): number =>
+  Math.max(
+    when(parts.requests, cost.requests, now, Gcra.drainedAt),
+    when(parts.tokens, cost.tokens, now, Gcra.drainedAt),
+    when(parts.inputTokens, cost.inputTokens, now, Gcra.drainedAt),
+    when(parts.outputTokens, cost.outputTokens, now, Gcra.drainedAt)
+  )
 
 /**
  * A cost that a bucket can never hold.

@@ -117,6 +117,8 @@ export const pace: {
     const about = self[TypeId]
     const { model, provider } = about.targets[0]
     const key = options?.key ?? keyOf(self)
+    const gate = pacer.gate(key)
+    const { readyAt, run } = about
     const ask = (request: Chat.Request, fiber: Fiber.RuntimeFiber<unknown, unknown>): Pacer.Ask => ({
       key,
       provider,
@@ -130,9 +132,9 @@ export const pace: {
       ...generating((request, { fiber, restore }, end) => {
         const clock = clockOf(fiber)
         const attempt = (permit: Pacer.Permit) =>
-          about.run(request, { fiber, restore, heard: permit.observe }, (exit) => ended(permit, clock, exit, end))
+          run(request, { fiber, restore, heard: permit.observe }, (exit) => ended(permit, clock, exit, end))
         let late: Pacer.Permit | undefined
-        const entering = pacer.enter(ask(request, fiber), fiber, (permit) => {
+        const entering = gate.enter(ask(request, fiber), fiber, (permit) => {
           late = permit
         })
         return Immediate.entered(Immediate.exitOf(entering) ?? restore(entering), attempt, (exit) => {
@@ -171,7 +173,7 @@ export const pace: {
           )
           return Effect.map(guarded, Effect.mapError(Option.map((error) => Pacer.hinted(error, paused))))
         }),
-      about: { ...about, readyAt: () => Math.max(about.readyAt(), pacer.readyAt(key)) }
+      about: { ...about, readyAt: () => Math.max(readyAt(), gate.readyAt()) }
     })
   }
 )

@@ -35,7 +35,6 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type * as Fiber from "effect/Fiber"
 import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -43,7 +42,6 @@ import * as Random from "effect/Random"
 import * as LlmError from "../errors/LlmError.js"
 import * as AdaptiveRate from "./AdaptiveRate.js"
 import * as Amount from "./Amount.js"
-import * as Deadline from "./Deadline.js"
 import * as Gcra from "./Gcra.js"
 import * as Lane from "./Lane.js"
 import { type Options, type Settings, settings } from "./PacerOptions.js"
@@ -73,6 +71,11 @@ export type {
    * @category models
    */
   End,
+  /**
+   * @since 0.2.0
+   * @category models
+   */
+  Gate,
   /**
    * @since 0.2.0
    * @category models
@@ -136,7 +139,7 @@ export interface PaceOptions<in A> extends PacerQueue.Ask {
  * - `pace` lets an effect through; `usage` reads from its answer what it took.
  * - `acquire` is its first half, for what is no single effect: a permit that must be settled. `granted` hears of it at once,
  *   should the fiber be interrupted before it goes on.
- * - `enter` is `acquire` for who runs in that fiber: where there is a place at once, the permit is there at once.
+ * - `gate` is the way to the places of one key, for who asks for many.
  * - `state` looks at a key; `readyAt` is from when on a small request would have a place there, in epoch milliseconds.
  *
  * @since 0.2.0
@@ -153,11 +156,7 @@ export interface Pacer {
     ask: PacerQueue.Ask,
     granted?: (permit: PacerQueue.Permit) => void
   ) => Effect.Effect<PacerQueue.Permit, PacerQueue.Refusal>
-  readonly enter: (
-    ask: PacerQueue.Ask,
-    fiber: Fiber.RuntimeFiber<unknown, unknown>,
-    granted?: (permit: PacerQueue.Permit) => void
-  ) => Effect.Effect<PacerQueue.Permit, PacerQueue.Refusal>
+  readonly gate: (key: string) => PacerQueue.Gate
   readonly state: (key: string) => Effect.Effect<State>
   readonly readyAt: (key: string) => number
 }
@@ -219,44 +218,10 @@ const stateOf = (lane: Lane.Lane, waiting: number, now: number): State => {
 // constructors
 // -----------------------------------------------------------------------------
 
-/** The smallest request. */
-const smallest = Amount.make(1, 1, 1)
-
 const fromSettings = (chosen: Settings): Pacer => {
-  const queues = new Map<string, PacerQueue.PacerQueue>()
-  const tickets = PacerQueue.makeTickets()
-  let sweep = queues.entries()
-
-  /** Whenever a key is new, two others are looked at: what is idle, and as good as new, is forgotten in time. */
-  const forget = (now: number): void => {
-    for (let looks = 0; looks < 2; looks++) {
-      const next = sweep.next()
-      if (next.done === true) {
-        sweep = queues.entries()
-        return
-      }
-      const [key, queue] = next.value
-      if (queue.isIdle(now)) queues.delete(key)
-    }
-  }
-
-  const queueOf = (key: string, now: number): PacerQueue.PacerQueue => {
-    const known = queues.get(key)
-    if (known !== undefined) return known
-    forget(now)
-    const queue = PacerQueue.make(chosen, tickets, now)
-    queues.set(key, queue)
-    return queue
-  }
-
-  const enter: Pacer["enter"] = (ask, fiber, granted) => {
-    const clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
-    const deadline = Context.get(fiber.currentContext, Deadline.Deadline)
-    const now = clock.unsafeCurrentTimeMillis()
-    return queueOf(ask.key, now).enter(ask, deadline, clock, now, granted)
-  }
-
-  const acquire: Pacer["acquire"] = (ask, granted) => Effect.withFiberRuntime((fiber) => enter(ask, fiber, granted))
+  const queues = PacerQueue.make(chosen)
+  const acquire: Pacer["acquire"] = (ask, granted) =>
+    Effect.withFiberRuntime((fiber) => queues.of(ask.key).enter(ask, fiber, granted))
 
   const pace = <A, E, R>(
     self: Effect.Effect<A, E, R>,
@@ -285,14 +250,13 @@ const fromSettings = (chosen: Settings): Pacer => {
   return {
     pace: dual((args) => Effect.isEffect(args[0]), pace),
     acquire,
-    enter,
+    gate: queues.of,
     state: (key) =>
       Effect.map(Clock.currentTimeMillis, (now) => {
-        const queue = queues.get(key)
+        const queue = queues.peek(key)
         return stateOf(queue?.lane() ?? Lane.make(chosen.config, now), queue?.waiting() ?? 0, now)
       }),
-    // At the beginning of time: what is ready now has been so since then.
-    readyAt: (key) => queues.get(key)?.expectedAt(smallest, 0) ?? 0
+    readyAt: (key) => queues.peek(key)?.readyAt() ?? 0
   }
 }
 

@@ -7,14 +7,16 @@
  *
  * @since 0.2.0
  */
-import type * as Clock from "effect/Clock"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import * as LlmError from "../errors/LlmError.js"
 import * as Allowance from "./Allowance.js"
 import * as Amount from "./Amount.js"
-import type * as Deadline from "./Deadline.js"
+import * as Deadline from "./Deadline.js"
 import * as Lane from "./Lane.js"
 import type { Limits } from "./Limits.js"
 import type { Settings } from "./PacerOptions.js"
@@ -94,36 +96,50 @@ interface Waiter extends Visitor, TicketQueue.Entry {
   resume: ((answer: Effect.Effect<Permit, Refusal>) => void) | undefined
 }
 
+/** The tickets of all keys of a pacer: a new one for who comes, the old one for who was turned away and comes back. */
+interface Tickets {
+  readonly take: (place: object | undefined) => number
+  readonly keep: (place: object | undefined, ticket: number) => void
+}
+
 /**
- * The tickets of all keys of a pacer: a new one for who comes, the old one for who was turned away and comes back.
+ * The way to the places of one key, for who asks for many.
+ *
+ * - `enter` is `Pacer.acquire` for who runs in that fiber: where there is a place at once, the permit is there at once.
+ * - `readyAt` is from when on a small request would have a place, in epoch milliseconds.
  *
  * @since 0.2.0
  * @category models
  */
-export interface Tickets {
-  readonly take: (place: object | undefined) => number
-  readonly keep: (place: object | undefined, ticket: number) => void
+export interface Gate {
+  readonly enter: (
+    ask: Ask,
+    fiber: Fiber.RuntimeFiber<unknown, unknown>,
+    granted?: (permit: Permit) => void
+  ) => Effect.Effect<Permit, Refusal>
+  readonly readyAt: () => number
 }
 
 /**
  * @since 0.2.0
  * @category models
  */
-export interface PacerQueue {
+export interface PacerQueue extends Gate {
   readonly lane: () => Lane.Lane
   readonly waiting: () => number
-  /** When a request of that cost that came now might go, in epoch milliseconds. */
-  readonly expectedAt: (cost: Amount.Amount, now: number) => number
   /** Whether nobody came for a while, and it is as if nobody ever had. */
   readonly isIdle: (now: number) => boolean
-  /** A place as soon as there is one; `granted` hears of it at once. */
-  readonly enter: (
-    ask: Ask,
-    deadline: Deadline.Limit,
-    clock: Clock.Clock,
-    now: number,
-    granted: ((permit: Permit) => void) | undefined
-  ) => Effect.Effect<Permit, Refusal>
+}
+
+/**
+ * The queues of a pacer. Whoever holds one may come back to it when it was forgotten.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Queues {
+  readonly of: (key: string) => PacerQueue
+  readonly peek: (key: string) => PacerQueue | undefined
 }
 
 // -----------------------------------------------------------------------------
@@ -191,11 +207,7 @@ const sleep = (clock: Clock.Clock, millis: number, wake: () => void): (() => voi
 // constructors
 // -----------------------------------------------------------------------------
 
-/**
- * @since 0.2.0
- * @category constructors
- */
-export const makeTickets = (): Tickets => {
+const makeTickets = (): Tickets => {
   const kept = new WeakMap<object, number>()
   let last = 0
   let isAnyKept = false
@@ -216,6 +228,18 @@ export const makeTickets = (): Tickets => {
   }
 }
 
+/** What the queues of a pacer share. */
+interface Common {
+  readonly settings: Settings
+  readonly tickets: Tickets
+  /** The queue that counts for its key: this one, unless it was forgotten and there is another by now. */
+  readonly counting: (queue: Queue, now: number) => Queue
+  readonly peek: (key: string) => Queue | undefined
+}
+
+/** The smallest request. */
+const smallest = Amount.make(1, 1, 1)
+
 /** One for each key, of which there may be thousands: what it can do is not made anew for each. */
 class Queue implements PacerQueue {
   private readonly waiters = TicketQueue.make<Waiter>()
@@ -224,13 +248,16 @@ class Queue implements PacerQueue {
   private ahead = Amount.none
   private arrivals = 0
   private alarm: { readonly at: number; readonly off: () => void } | undefined = undefined
+  private lastAt = Number.NEGATIVE_INFINITY
+  /** Whether it is the one that counts for its key. */
+  isKnown = false
 
   constructor(
-    private readonly settings: Settings,
-    private readonly tickets: Tickets,
-    private lastAt: number
+    readonly key: string,
+    private readonly common: Common
   ) {
-    this.kept = Lane.kept(settings.config, lastAt)
+    // Full from the beginning of time.
+    this.kept = Lane.kept(common.settings.config, 0)
   }
 
   lane(): Lane.Lane {
@@ -241,8 +268,10 @@ class Queue implements PacerQueue {
     return this.waiters.size()
   }
 
-  expectedAt(cost: Amount.Amount, now: number): number {
-    return Lane.expectedAt(this.kept, this.ahead, cost, now)
+  readyAt(): number {
+    // At the beginning of time: what is ready now has been so since then.
+    const queue = this.isKnown ? this : this.common.peek(this.key)
+    return queue?.expectedAt(smallest, 0) ?? 0
   }
 
   isIdle(now: number): boolean {
@@ -251,12 +280,29 @@ class Queue implements PacerQueue {
 
   enter(
     ask: Ask,
+    fiber: Fiber.RuntimeFiber<unknown, unknown>,
+    granted?: (permit: Permit) => void
+  ): Effect.Effect<Permit, Refusal> {
+    const clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
+    const deadline = Context.get(fiber.currentContext, Deadline.Deadline)
+    const now = clock.unsafeCurrentTimeMillis()
+    const queue = this.isKnown ? this : this.common.counting(this, now)
+    return queue.come(ask, deadline, clock, now, granted)
+  }
+
+  private expectedAt(cost: Amount.Amount, now: number): number {
+    return Lane.expectedAt(this.kept, this.ahead, cost, now)
+  }
+
+  private come(
+    ask: Ask,
     deadline: Deadline.Limit,
     clock: Clock.Clock,
     now: number,
     granted: ((permit: Permit) => void) | undefined
   ): Effect.Effect<Permit, Refusal> {
-    const { kept, settings, tickets, waiters } = this
+    const { kept, waiters } = this
+    const { settings, tickets } = this.common
     this.lastAt = now
     const cost = Amount.make(1, ask.inputTokens ?? 0, ask.outputTokens ?? Math.ceil(kept.output))
     const exceeded = Allowance.exceeded(kept.allowance, cost)
@@ -276,7 +322,8 @@ class Queue implements PacerQueue {
   }
 
   private permit({ ask, cost, granted, ticket }: Visitor, isWaited: boolean, now: number): Permit {
-    const { kept, tickets } = this
+    const { kept } = this
+    const { tickets } = this.common
     const [admission, admitted] = Lane.admit(kept, cost, isWaited, now)
     Lane.overwrite(kept, admitted)
     let isSettled = false
@@ -350,7 +397,7 @@ class Queue implements PacerQueue {
   }
 
   private turnAway(waiter: Waiter, why: string, wait: number): void {
-    this.tickets.keep(waiter.ask.place, waiter.ticket)
+    this.common.tickets.keep(waiter.ask.place, waiter.ticket)
     this.answer(waiter, Effect.fail(turnedAway(waiter.ask, why, wait)))
   }
 
@@ -398,5 +445,37 @@ class Queue implements PacerQueue {
  * @since 0.2.0
  * @category constructors
  */
-export const make = (settings: Settings, tickets: Tickets, start: number): PacerQueue =>
-  new Queue(settings, tickets, start)
+export const make = (settings: Settings): Queues => {
+  const known = new Map<string, Queue>()
+  let sweep = known.entries()
+
+  /** Whenever a key is new, two others are looked at: what is idle, and as good as new, is forgotten in time. */
+  const forget = (now: number): void => {
+    for (let looks = 0; looks < 2; looks++) {
+      const next = sweep.next()
+      if (next.done === true) {
+        sweep = known.entries()
+        return
+      }
+      const [key, queue] = next.value
+      if (!queue.isIdle(now)) continue
+      known.delete(key)
+      queue.isKnown = false
+    }
+  }
+
+  const common: Common = {
+    settings,
+    tickets: makeTickets(),
+    counting: (queue, now) => {
+      const other = known.get(queue.key)
+      if (other !== undefined) return other
+      forget(now)
+      known.set(queue.key, queue)
+      queue.isKnown = true
+      return queue
+    },
+    peek: (key) => known.get(key)
+  }
+  return { of: (key) => known.get(key) ?? new Queue(key, common), peek: common.peek }
+}

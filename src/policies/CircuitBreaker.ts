@@ -317,29 +317,34 @@ const fromCircuits = (
   circuits: CircuitStore.Circuits,
   hub: PubSub.PubSub<CircuitView.Transition>
 ): CircuitBreaker => {
-  /** Changes a circuit, and tells of the transition, if it is one, before going on. */
+  /** Goes on with what was answered, after telling of the transition, if it is one. */
+  const told = <A, B, E, R>(
+    key: string,
+    now: number,
+    { answer, before, next }: CircuitStore.Changed<A>,
+    then: (answer: A) => Effect.Effect<B, E, R>
+  ): Effect.Effect<B, E, R> => {
+    const transition = before === next ? undefined : CircuitView.transition(key, before, next, now)
+    return transition === undefined
+      ? then(answer)
+      : Effect.zipRight(
+          PubSub.publish(hub, transition),
+          Effect.suspend(() => then(answer))
+        )
+  }
+
+  /** Changes a circuit and goes on; without an answer where the store died. */
   const change = <A, B, E, R>(
     key: string,
     now: number,
     f: (circuit: CircuitState.Circuit | undefined) => readonly [A, CircuitState.Circuit | undefined],
-    then: (answer: A) => Effect.Effect<B, E, R>,
-    lost: () => Effect.Effect<B, E, R>
-  ): Effect.Effect<B, E, R> =>
-    circuits.modify(
-      key,
-      now,
-      f,
-      (answer, before, next) => {
-        const transition = before === next ? undefined : CircuitView.transition(key, before, next, now)
-        return transition === undefined
-          ? then(answer)
-          : Effect.zipRight(
-              PubSub.publish(hub, transition),
-              Effect.suspend(() => then(answer))
-            )
-      },
-      lost
-    )
+    then: (answer: A | undefined) => Effect.Effect<B, E, R>
+  ): Effect.Effect<B, E, R> => {
+    const changed = circuits.modify(key, now, f)
+    return Effect.isEffect(changed)
+      ? Effect.flatMap(changed, (changed) => (changed === undefined ? then(undefined) : told(key, now, changed, then)))
+      : told(key, now, changed, then)
+  }
 
   const enter = <A, E, R>(
     ask: Ask,
@@ -350,8 +355,23 @@ const fromCircuits = (
       ask.key,
       now,
       (circuit) => CircuitState.admit(settings, circuit, now),
-      (decision) => (CircuitState.isRefusal(decision) ? Effect.fail(refused(ask, decision)) : then(decision)),
-      () => then(unrecorded)
+      (decision = unrecorded) =>
+        CircuitState.isRefusal(decision) ? Effect.fail(refused(ask, decision)) : then(decision)
+    )
+
+  const write = <A, E>(
+    key: string,
+    admission: CircuitState.Admission,
+    outcome: CircuitOutcome.Outcome,
+    now: number,
+    end: Effect.Effect<A, E>,
+    random: number
+  ): Effect.Effect<A, E> =>
+    change(
+      key,
+      now,
+      (circuit) => [undefined, CircuitState.record(settings, circuit, admission, outcome, now, random)],
+      () => end
     )
 
   const leave = <A, E>(
@@ -361,16 +381,10 @@ const fromCircuits = (
     now: number,
     end: Effect.Effect<A, E>
   ): Effect.Effect<A, E> => {
-    const write = (random: number) =>
-      change(
-        key,
-        now,
-        (circuit) => [undefined, CircuitState.record(settings, circuit, admission, outcome, now, random)],
-        () => end,
-        () => end
-      )
     if (admission === unrecorded) return end
-    return CircuitState.mayOpen(outcome) ? Effect.flatMap(Random.next, write) : write(0)
+    return CircuitState.mayOpen(outcome)
+      ? Effect.flatMap(Random.next, (random) => write(key, admission, outcome, now, end, random))
+      : write(key, admission, outcome, now, end, 0)
   }
 
   const execute = <A, E, R>(
@@ -399,7 +413,6 @@ const fromCircuits = (
           key,
           now,
           (circuit) => [undefined, f(circuit, now)],
-          () => Effect.void,
           () => Effect.void
         )
       })
@@ -422,14 +435,10 @@ const fromCircuits = (
     state: (key) =>
       Effect.withFiberRuntime((fiber) => {
         const now = nowOf(fiber)
-        const seen = (circuit: CircuitState.Circuit | undefined) => Effect.succeed(CircuitView.view(key, circuit, now))
-        return circuits.modify(
-          key,
-          now,
-          (circuit) => [circuit, circuit],
-          seen,
-          () => seen(circuits.peek(key))
-        )
+        const changed = circuits.modify(key, now, (circuit) => [circuit, circuit])
+        const shown = (changed: CircuitStore.Changed<CircuitState.Circuit | undefined> | undefined) =>
+          CircuitView.view(key, changed === undefined ? circuits.peek(key) : changed.answer, now)
+        return Effect.isEffect(changed) ? Effect.map(changed, shown) : Effect.succeed(shown(changed))
       }),
     readyAt: (key) => CircuitView.readyAt(circuits.peek(key)),
     open: (key) => byHand(key, CircuitState.open),

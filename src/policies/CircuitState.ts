@@ -332,10 +332,9 @@ export const record = (
   // Had anything been kept of it then, it would be forgotten by now.
   if (since !== undefined && now >= since + idleMillis) return known
   if (known === undefined) {
-    if (since === undefined) return undefined
-    const first = fresh(unused, now)
-    const next = recordClosed(settings, first, outcome, now, random)
-    return next === first ? undefined : next
+    return since === undefined || !teaches(settings, undefined, outcome)
+      ? undefined
+      : recordClosed(settings, fresh(unused, now), outcome, now, random)
   }
   if (known.generation !== admission.generation || known._tag === "Open") return known
   return known._tag === "Closed"
@@ -346,13 +345,15 @@ export const record = (
 const throttled = (circuit: Circuit, outcome: Outcome): number =>
   outcome._tag === "Throttled" ? Math.max(circuit.throttledUntil, outcome.until) : circuit.throttledUntil
 
+/** Whether there is more to write of a closed circuit than that it was used. */
+const teaches = (settings: Settings, seen: TripPolicy.Seen | undefined, outcome: Outcome): boolean =>
+  outcome._tag === "Success" ? !TripPolicy.isCalm(settings.policies, seen) : outcome._tag !== "Ignored"
+
 const recordClosed = (settings: Settings, circuit: Closed, outcome: Outcome, now: number, random: number): Circuit => {
   const keepUntil = now + idleMillis
   if (outcome._tag === "Dead") return opened(settings, circuit, outcome, now, random)
   const failed = outcome._tag === "Failure"
-  const teaches =
-    outcome._tag === "Success" ? !TripPolicy.isCalm(settings.policies, circuit.seen) : outcome._tag !== "Ignored"
-  if (!teaches && keepUntil < circuit.keepUntil + touchMillis) return circuit
+  if (!teaches(settings, circuit.seen, outcome) && keepUntil < circuit.keepUntil + touchMillis) return circuit
   if (outcome._tag === "Ignored" || outcome._tag === "Throttled") {
     return { ...circuit, keepUntil, throttledUntil: throttled(circuit, outcome) }
   }

@@ -39,20 +39,29 @@ export const CircuitBreakerStore: Context.Tag<CircuitBreakerStore, CircuitBreake
   Context.GenericTag<CircuitBreakerStore>("steadfast/CircuitBreakerStore")
 
 /**
- * A store as a breaker uses it: what follows a change is part of it, so that one in memory costs no step of the
- * runtime. `lost` follows instead where the store died; `peek` is what was seen last of a circuit.
+ * A change of a circuit, and what was answered.
+ *
+ * @internal
+ */
+export interface Changed<A> {
+  readonly answer: A
+  readonly before: Circuit | undefined
+  readonly next: Circuit | undefined
+}
+
+/**
+ * A store as a breaker uses it. A change in memory is made at once and costs no step of the runtime; elsewhere it is an
+ * effect, with `undefined` where the store died. `peek` is what was seen last of a circuit.
  *
  * @internal
  */
 export interface Circuits {
   readonly peek: (key: string) => Circuit | undefined
-  readonly modify: <A, B, E, R>(
+  readonly modify: <A>(
     key: string,
     now: number,
-    f: (circuit: Circuit | undefined) => readonly [A, Circuit | undefined],
-    then: (answer: A, before: Circuit | undefined, next: Circuit | undefined) => Effect.Effect<B, E, R>,
-    lost: () => Effect.Effect<B, E, R>
-  ) => Effect.Effect<B, E, R>
+    f: (circuit: Circuit | undefined) => readonly [A, Circuit | undefined]
+  ) => Changed<A> | Effect.Effect<Changed<A> | undefined>
 }
 
 /** Often enough that what is forgotten takes no room, and seldom enough that looking for it takes no time. */
@@ -85,11 +94,11 @@ export const inMemory = (): Circuits & { readonly size: () => number } => {
   return {
     size: memory.size,
     peek: memory.get,
-    modify: (key, now, f, then) => {
+    modify: (key, now, f) => {
       const before = memory.get(key)
       const [answer, next] = f(before)
       if (next !== before) memory.set(key, next, now)
-      return then(answer, before, next)
+      return { answer, before, next }
     }
   }
 }
@@ -103,7 +112,7 @@ export const inStore = (store: CircuitBreakerStore): Circuits => {
   const seen = makeMemory()
   return {
     peek: seen.get,
-    modify: (key, now, f, then, lost) => {
+    modify: (key, now, f) => {
       const change = Effect.suspend(() =>
         store.modify(key, (before) => {
           const [answer, next] = f(before)
@@ -112,15 +121,15 @@ export const inStore = (store: CircuitBreakerStore): Circuits => {
       )
       return Effect.matchCauseEffect(change, {
         onFailure: (cause) =>
-          Effect.zipRight(
+          Effect.as(
             Effect.annotateLogs(Effect.logWarning("the circuit breaker's store died, going on without it", cause), {
               circuit: key
             }),
-            lost()
+            undefined
           ),
-        onSuccess: ({ answer, before, next }) => {
-          seen.set(key, next, now)
-          return then(answer, before, next)
+        onSuccess: (changed) => {
+          seen.set(key, changed.next, now)
+          return Effect.succeed(changed)
         }
       })
     }

@@ -140,8 +140,8 @@ export const nothing = (now: number): Seen => ({ streak: 0, tallies: [], at: now
  *
  * @internal
  */
-export const isCalm = (policies: ReadonlyArray<TripPolicy>, seen: Seen): boolean =>
-  seen.streak === 0 && policies.every((policy) => policy._tag === "Consecutive")
+export const isCalm = (policies: ReadonlyArray<TripPolicy>, seen: Seen | undefined): boolean =>
+  (seen === undefined || seen.streak === 0) && policies.every((policy) => policy._tag === "Consecutive")
 
 /**
  * One outcome more.
@@ -150,16 +150,27 @@ export const isCalm = (policies: ReadonlyArray<TripPolicy>, seen: Seen): boolean
  */
 export const count = (policies: ReadonlyArray<TripPolicy>, seen: Seen, failed: boolean, now: number): Seen => {
   const age = Math.max(0, now - seen.at)
-  const tallies: Array<Tally> = []
+  let tallies: ReadonlyArray<Tally> = []
   for (const policy of policies) {
     if (policy._tag === "Consecutive") continue
-    const { failures, total } = seen.tallies[tallies.length] ?? noTally
-    const left = 2 ** (-age / policy.halfLife)
-    const [outcomes, lost] =
-      policy._tag === "Rate" ? [1, failed ? 1 : 0] : failed ? [0, 0] : [seen.streak + 1, seen.streak]
-    tallies.push({ total: total * left + outcomes, failures: failures * left + lost })
+    const tally = tallied(policy, seen.tallies[tallies.length] ?? noTally, seen.streak, failed, age)
+    tallies = tallies.length === 0 ? [tally] : [...tallies, tally]
   }
   return { streak: failed ? seen.streak + 1 : 0, tallies, at: Math.max(now, seen.at) }
+}
+
+const tallied = (
+  policy: Exclude<TripPolicy, { readonly _tag: "Consecutive" }>,
+  before: Tally,
+  streak: number,
+  failed: boolean,
+  age: number
+): Tally => {
+  const left = 2 ** (-age / policy.halfLife)
+  const total = before.total * left
+  const failures = before.failures * left
+  if (policy._tag === "Rate") return { total: total + 1, failures: failures + (failed ? 1 : 0) }
+  return failed ? { total, failures } : { total: total + streak + 1, failures: failures + streak }
 }
 
 /**

@@ -197,16 +197,10 @@ describe("memory", () => {
   it("is given back an hour after the last use", () => {
     const circuits = inMemory()
     const use = (key: string, now: number) =>
-      circuits.modify(
-        key,
-        now,
-        (circuit) => [
-          undefined,
-          record(standard, circuit, admit(standard, circuit, now)[0] as Admission, success, now, 0)
-        ],
-        () => Effect.void,
-        () => Effect.void
-      )
+      circuits.modify(key, now, (circuit) => [
+        undefined,
+        record(standard, circuit, admit(standard, circuit, now)[0] as Admission, success, now, 0)
+      ])
     for (let i = 0; i < 10_000; i++) use(`tenant ${i}`, i)
     assert.strictEqual(circuits.size(), 10_000)
     use("last", 3_600_000 + 4999)

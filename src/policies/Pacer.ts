@@ -30,22 +30,19 @@
  *
  * @since 0.2.0
  */
-import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
 import * as Random from "effect/Random"
-import * as LlmError from "../errors/LlmError.js"
 import * as AdaptiveRate from "./AdaptiveRate.js"
 import * as Amount from "./Amount.js"
 import * as Gcra from "./Gcra.js"
 import * as Lane from "./Lane.js"
 import { type Options, type Settings, settings } from "./PacerOptions.js"
 import * as PacerQueue from "./PacerQueue.js"
+import * as PacerVisit from "./PacerVisit.js"
 import type { Usage } from "./Usage.js"
 
 export type {
@@ -65,35 +62,39 @@ export type {
    * @since 0.2.0
    * @category models
    */
-  Ask,
-  /**
-   * @since 0.2.0
-   * @category models
-   */
-  End,
-  /**
-   * @since 0.2.0
-   * @category models
-   */
   Gate,
   /**
    * @since 0.2.0
    * @category models
    */
-  Permit,
-  /**
-   * @since 0.2.0
-   * @category models
-   */
-  Refusal
+  Permit
 } from "./PacerQueue.js"
 export {
   /**
    * @since 0.2.0
+   * @category models
+   */
+  type Ask,
+  /**
+   * @since 0.2.0
+   * @category models
+   */
+  type End,
+  /**
+   * @internal
+   */
+  endOf,
+  /**
+   * @since 0.2.0
    * @category combinators
    */
-  hinted
-} from "./PacerQueue.js"
+  hinted,
+  /**
+   * @since 0.2.0
+   * @category models
+   */
+  type Refusal
+} from "./PacerVisit.js"
 
 // -----------------------------------------------------------------------------
 // models
@@ -131,7 +132,7 @@ export interface State {
  * @since 0.2.0
  * @category options
  */
-export interface PaceOptions<in A> extends PacerQueue.Ask {
+export interface PaceOptions<in A> extends PacerVisit.Ask {
   readonly usage?: ((value: A) => Usage | undefined) | undefined
 }
 
@@ -149,13 +150,13 @@ export interface Pacer {
   readonly pace: {
     <A = unknown>(
       options: PaceOptions<A>
-    ): <B extends A, E, R>(self: Effect.Effect<B, E, R>) => Effect.Effect<B, E | PacerQueue.Refusal, R>
-    <A, E, R>(self: Effect.Effect<A, E, R>, options: PaceOptions<A>): Effect.Effect<A, E | PacerQueue.Refusal, R>
+    ): <B extends A, E, R>(self: Effect.Effect<B, E, R>) => Effect.Effect<B, E | PacerVisit.Refusal, R>
+    <A, E, R>(self: Effect.Effect<A, E, R>, options: PaceOptions<A>): Effect.Effect<A, E | PacerVisit.Refusal, R>
   }
   readonly acquire: (
-    ask: PacerQueue.Ask,
+    ask: PacerVisit.Ask,
     granted?: (permit: PacerQueue.Permit) => void
-  ) => Effect.Effect<PacerQueue.Permit, PacerQueue.Refusal>
+  ) => Effect.Effect<PacerQueue.Permit, PacerVisit.Refusal>
   readonly gate: (key: string) => PacerQueue.Gate
   readonly state: (key: string) => Effect.Effect<State>
   readonly readyAt: (key: string) => number
@@ -172,20 +173,6 @@ export const Pacer: Context.Tag<Pacer, Pacer> = Context.GenericTag<Pacer>("stead
 // -----------------------------------------------------------------------------
 // getters
 // -----------------------------------------------------------------------------
-
-/**
- * The end of an effect, as a permit is told it.
- *
- * @internal
- */
-export const endOf = <A>(
-  exit: Exit.Exit<A, unknown>,
-  usage: ((value: A) => Usage | undefined) | undefined
-): PacerQueue.End => {
-  if (Exit.isSuccess(exit)) return { usage: usage?.(exit.value) }
-  const failure = Option.getOrUndefined(Cause.failureOption(exit.cause))
-  return LlmError.isLlmError(failure) ? { error: failure } : { interrupted: true }
-}
 
 const inForce = (
   limit: Gcra.Limit,
@@ -226,14 +213,14 @@ const fromSettings = (chosen: Settings): Pacer => {
   const pace = <A, E, R>(
     self: Effect.Effect<A, E, R>,
     options: PaceOptions<A>
-  ): Effect.Effect<A, E | PacerQueue.Refusal, R> =>
+  ): Effect.Effect<A, E | PacerVisit.Refusal, R> =>
     Effect.uninterruptibleMask((restore) => {
       let permit: PacerQueue.Permit | undefined
       const granted = (given: PacerQueue.Permit): void => {
         permit = given
       }
       let paused = 0
-      const end = (end: PacerQueue.End): Effect.Effect<void> =>
+      const end = (end: PacerVisit.End): Effect.Effect<void> =>
         Effect.zipWith(Random.next, Clock.currentTimeMillis, (random, now) => {
           paused = permit?.settle(end, now, random) ?? 0
         })
@@ -241,8 +228,8 @@ const fromSettings = (chosen: Settings): Pacer => {
         onFailure: (cause) => Effect.zipRight(end({ sent: false }), Effect.failCause(cause)),
         onSuccess: () =>
           Effect.mapError(
-            Effect.onExit(restore(self), (exit) => end(endOf(exit, options.usage))),
-            (error) => PacerQueue.hinted(error, paused)
+            Effect.onExit(restore(self), (exit) => end(PacerVisit.endOf(exit, options.usage))),
+            (error) => PacerVisit.hinted(error, paused)
           )
       })
     })

@@ -13,50 +13,18 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
-import * as LlmError from "../errors/LlmError.js"
 import * as Allowance from "./Allowance.js"
 import * as Amount from "./Amount.js"
 import * as Deadline from "./Deadline.js"
 import * as Lane from "./Lane.js"
 import type { Limits } from "./Limits.js"
 import type { Settings } from "./PacerOptions.js"
+import * as PacerVisit from "./PacerVisit.js"
 import * as TicketQueue from "./TicketQueue.js"
-import type { Usage } from "./Usage.js"
 
 // -----------------------------------------------------------------------------
 // models
 // -----------------------------------------------------------------------------
-
-/**
- * What a call wants: `key` is whose limits count; `provider` and `model` are what a refusal names; the tokens are estimates,
- * the one of the answer by default what answers took lately. `place` is an object that stands for the call, so that it gets
- * its old place when it comes back.
- *
- * @since 0.2.0
- * @category models
- */
-export interface Ask {
-  readonly key: string
-  readonly provider?: string | undefined
-  readonly model?: string | undefined
-  readonly inputTokens?: number | undefined
-  readonly outputTokens?: number | undefined
-  readonly place?: object | undefined
-}
-
-/**
- * How a call ended: with its usage, or an error; `interrupted` if nobody waited for its end; not `sent` if its place was
- * not used.
- *
- * @since 0.2.0
- * @category models
- */
-export interface End {
-  readonly usage?: Usage | undefined
-  readonly error?: LlmError.LlmError | undefined
-  readonly interrupted?: boolean | undefined
-  readonly sent?: false | undefined
-}
 
 /**
  * A place that was given. `observe` tells the limits that the headers of its response told, `settle` how it ended, the
@@ -68,20 +36,12 @@ export interface End {
  */
 export interface Permit {
   readonly observe: (limits: Limits, now: number) => void
-  readonly settle: (end: End, now: number, random: number) => number
+  readonly settle: (end: PacerVisit.End, now: number, random: number) => number
 }
-
-/**
- * What a pacer fails with, both before anything was sent.
- *
- * @since 0.2.0
- * @category models
- */
-export type Refusal = LlmError.RateLimited | LlmError.ContextLengthExceeded
 
 /** Somebody who came: `ticket` says when first, `until` when it is too late, in epoch milliseconds. */
 interface Visitor {
-  readonly ask: Ask
+  readonly ask: PacerVisit.Ask
   readonly cost: Amount.Amount
   readonly ticket: number
   readonly clock: Clock.Clock
@@ -92,8 +52,8 @@ interface Waiter extends Visitor, TicketQueue.Entry {
   readonly until: number
   readonly deadline: Deadline.Limit
   permit: Permit | undefined
-  answer: Effect.Effect<Permit, Refusal> | undefined
-  resume: ((answer: Effect.Effect<Permit, Refusal>) => void) | undefined
+  answer: Effect.Effect<Permit, PacerVisit.Refusal> | undefined
+  resume: ((answer: Effect.Effect<Permit, PacerVisit.Refusal>) => void) | undefined
 }
 
 /** The tickets of all keys of a pacer: a new one for who comes, the old one for who was turned away and comes back. */
@@ -113,10 +73,10 @@ interface Tickets {
  */
 export interface Gate {
   readonly enter: (
-    ask: Ask,
+    ask: PacerVisit.Ask,
     fiber: Fiber.RuntimeFiber<unknown, unknown>,
     granted?: (permit: Permit) => void
-  ) => Effect.Effect<Permit, Refusal>
+  ) => Effect.Effect<Permit, PacerVisit.Refusal>
   readonly readyAt: () => number
 }
 
@@ -143,51 +103,8 @@ export interface Queues {
 }
 
 // -----------------------------------------------------------------------------
-// refusals and ends
+// constructors
 // -----------------------------------------------------------------------------
-
-const tooLarge = (ask: Ask, { dimension, found, limit }: Allowance.Exceeded): Refusal =>
-  new LlmError.ContextLengthExceeded({
-    provider: ask.provider ?? ask.key,
-    model: ask.model,
-    message: `${dimension}: found ${Math.ceil(found)}, expected at most the ${Math.floor(limit.burst)} that the limit allows at once`,
-    code: "pacer-too-large",
-    delivery: "not-sent"
-  })
-
-const turnedAway = (ask: Ask, why: string, wait: number): Refusal =>
-  new LlmError.RateLimited({
-    provider: ask.provider ?? ask.key,
-    model: ask.model,
-    message: `${why}; the wait would be ${Duration.format(Duration.millis(Math.ceil(wait)))}`,
-    code: "pacer-queue",
-    hint: Duration.millis(Math.ceil(wait)),
-    delivery: "not-sent"
-  })
-
-/** Our own refusals, of this pacer or of one inside, were not sent and teach nothing. */
-const outcomeOf = (end: End, random: number): Lane.Outcome => {
-  const { error, usage } = end
-  if (end.sent === false || error?.delivery === "not-sent") return { _tag: "NotSent" }
-  if (error === undefined) return { _tag: end.interrupted === true ? "Unclear" : "Answered", usage }
-  if (error._tag === "RateLimited") {
-    const hint = error.hint === undefined ? undefined : Duration.toMillis(error.hint)
-    return { _tag: "Refused", hint, scope: error.scope === "day" ? undefined : error.scope, random }
-  }
-  return error.delivery === "rejected" ? { _tag: "Rejected" } : { _tag: "Unclear", usage }
-}
-
-/**
- * The error as it goes on: where the provider did not say when to come back, the pacer does, so that nobody comes before,
- * and the return is no retry that has to be afforded.
- *
- * @since 0.2.0
- * @category combinators
- */
-export const hinted = <E>(error: E, paused: number): E =>
-  error instanceof LlmError.RateLimited && error.hint === undefined && error.delivery !== "not-sent"
-    ? LlmError.override(error, { hint: Duration.millis(Math.ceil(paused)) })
-    : error
 
 /** Who comes more often than this, in milliseconds, is no visitor to be forgotten. */
 const keptFor = 60_000
@@ -202,10 +119,6 @@ const sleep = (clock: Clock.Clock, millis: number, wake: () => void): (() => voi
   )
   return () => fiber.unsafeInterruptAsFork(FiberId.none)
 }
-
-// -----------------------------------------------------------------------------
-// constructors
-// -----------------------------------------------------------------------------
 
 const makeTickets = (): Tickets => {
   const kept = new WeakMap<object, number>()
@@ -279,10 +192,10 @@ class Queue implements PacerQueue {
   }
 
   enter(
-    ask: Ask,
+    ask: PacerVisit.Ask,
     fiber: Fiber.RuntimeFiber<unknown, unknown>,
     granted?: (permit: Permit) => void
-  ): Effect.Effect<Permit, Refusal> {
+  ): Effect.Effect<Permit, PacerVisit.Refusal> {
     const clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
     const deadline = Context.get(fiber.currentContext, Deadline.Deadline)
     const now = clock.unsafeCurrentTimeMillis()
@@ -295,23 +208,23 @@ class Queue implements PacerQueue {
   }
 
   private come(
-    ask: Ask,
+    ask: PacerVisit.Ask,
     deadline: Deadline.Limit,
     clock: Clock.Clock,
     now: number,
     granted: ((permit: Permit) => void) | undefined
-  ): Effect.Effect<Permit, Refusal> {
+  ): Effect.Effect<Permit, PacerVisit.Refusal> {
     const { kept, waiters } = this
     const { settings, tickets } = this.common
     this.lastAt = now
     const cost = Amount.make(1, ask.inputTokens ?? 0, ask.outputTokens ?? Math.ceil(kept.output))
     const exceeded = Allowance.exceeded(kept.allowance, cost)
-    if (exceeded !== undefined) return Effect.fail(tooLarge(ask, exceeded))
+    if (exceeded !== undefined) return Effect.fail(PacerVisit.tooLarge(ask, exceeded))
     const visitor = { ask, cost, ticket: tickets.take(ask.place), clock, granted }
     if (waiters.size() === 0 && Lane.admits(kept, cost, now)) return Effect.succeed(this.permit(visitor, false, now))
     const refuse = (why: string, at: number) => {
       tickets.keep(ask.place, visitor.ticket)
-      return Effect.fail(turnedAway(ask, why, at - now))
+      return Effect.fail(PacerVisit.turnedAway(ask, why, at - now))
     }
     const isFirst = visitor.ticket < (waiters.head()?.ticket ?? Number.POSITIVE_INFINITY)
     const at = isFirst ? Lane.expectedAt(kept, Amount.none, cost, now) : this.expectedAt(cost, now)
@@ -336,7 +249,7 @@ class Queue implements PacerQueue {
       settle: (end, now, random) => {
         if (!isSettled) {
           isSettled = true
-          Lane.overwrite(kept, Lane.settle(kept, admission, outcomeOf(end, random), now))
+          Lane.overwrite(kept, Lane.settle(kept, admission, PacerVisit.outcomeOf(end, random), now))
           if (end.error !== undefined) tickets.keep(ask.place, ticket)
           this.drain()
         }
@@ -347,7 +260,7 @@ class Queue implements PacerQueue {
     return permit
   }
 
-  private wait(visitor: Visitor, until: number, deadline: Deadline.Limit): Effect.Effect<Permit, Refusal> {
+  private wait(visitor: Visitor, until: number, deadline: Deadline.Limit): Effect.Effect<Permit, PacerVisit.Refusal> {
     // Nobody stands in the queue who could not leave it: it is entered where interruption comes later.
     return Effect.uninterruptibleMask((restore) => {
       const waiter: Waiter = {
@@ -367,7 +280,7 @@ class Queue implements PacerQueue {
       this.waiters.add(waiter)
       this.ahead = Amount.plus(this.ahead, waiter.cost)
       this.drain()
-      const answered = Effect.async<Permit, Refusal>((resume) => {
+      const answered = Effect.async<Permit, PacerVisit.Refusal>((resume) => {
         waiter.resume = resume
         if (waiter.answer !== undefined) resume(waiter.answer)
       })
@@ -390,7 +303,7 @@ class Queue implements PacerQueue {
     this.ahead = this.waiters.size() === 0 ? Amount.none : Amount.plus(this.ahead, waiter.cost, -1)
   }
 
-  private answer(waiter: Waiter, effect: Effect.Effect<Permit, Refusal>): void {
+  private answer(waiter: Waiter, effect: Effect.Effect<Permit, PacerVisit.Refusal>): void {
     this.remove(waiter)
     waiter.answer = effect
     waiter.resume?.(effect)
@@ -398,7 +311,7 @@ class Queue implements PacerQueue {
 
   private turnAway(waiter: Waiter, why: string, wait: number): void {
     this.common.tickets.keep(waiter.ask.place, waiter.ticket)
-    this.answer(waiter, Effect.fail(turnedAway(waiter.ask, why, wait)))
+    this.answer(waiter, Effect.fail(PacerVisit.turnedAway(waiter.ask, why, wait)))
   }
 
   /** Everybody at the head whose time has come, either way. */
@@ -408,7 +321,7 @@ class Queue implements PacerQueue {
       const now = head.clock.unsafeCurrentTimeMillis()
       const exceeded = Allowance.exceeded(kept.allowance, head.cost)
       if (exceeded !== undefined) {
-        this.answer(head, Effect.fail(tooLarge(head.ask, exceeded)))
+        this.answer(head, Effect.fail(PacerVisit.tooLarge(head.ask, exceeded)))
         continue
       }
       const at = Lane.readyAt(kept, head.cost, now)

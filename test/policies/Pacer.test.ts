@@ -358,6 +358,62 @@ describe("keys", () => {
   )
 })
 
+describe("gates", () => {
+  const enter = (gate: Pacer.Gate) =>
+    Effect.withFiberRuntime<Pacer.Permit, Pacer.Refusal>((fiber) => gate.enter(ask, fiber))
+  const begin = <A, E>(effect: Effect.Effect<A, E>) => Effect.tap(Effect.fork(effect), () => Effect.yieldNow())
+  const oneAMinute = { requests: { limit: 1 } }
+
+  it.effect("of one key lead to one queue, whichever was made or used first", () =>
+    Effect.gen(function* () {
+      const pacer = yield* Pacer.make(oneAMinute)
+      const [one, other] = [pacer.gate("k"), pacer.gate("k")]
+      assert.deepStrictEqual([one.readyAt(), other.readyAt()], [0, 0])
+      yield* enter(other)
+      for (const gate of [one, pacer.gate("k")]) yield* begin(enter(gate))
+      yield* begin(pacer.acquire(ask))
+      assert.deepInclude(yield* pacer.state("k"), { waiting: 3, inFlight: 1 })
+      assert.deepStrictEqual([one.readyAt(), other.readyAt(), pacer.readyAt("k")], [240_000, 240_000, 240_000])
+    })
+  )
+
+  /** A gate whose queue was forgotten. */
+  const forgotten = (pacer: Pacer.Pacer) =>
+    Effect.gen(function* () {
+      const gate = pacer.gate("k")
+      const permit = yield* enter(gate)
+      permit.settle({}, 0, 0)
+      assert.strictEqual(pacer.gate("k"), gate)
+      yield* TestClock.adjust("2 minutes")
+      for (const key of ["a", "b", "c"]) yield* pacer.acquire({ ...ask, key })
+      assert.notStrictEqual(pacer.gate("k"), gate)
+      assert.strictEqual(gate.readyAt(), 0)
+      return gate
+    })
+
+  it.effect("come back to a queue that was forgotten, and others find it there", () =>
+    Effect.gen(function* () {
+      const pacer = yield* Pacer.make(oneAMinute)
+      const gate = yield* forgotten(pacer)
+      yield* enter(gate)
+      yield* begin(pacer.acquire(ask))
+      assert.deepInclude(yield* pacer.state("k"), { waiting: 1, inFlight: 1 })
+      assert.strictEqual(gate.readyAt(), 240_000)
+    })
+  )
+
+  it.effect("lead to the queue that came in its place", () =>
+    Effect.gen(function* () {
+      const pacer = yield* Pacer.make(oneAMinute)
+      const gate = yield* forgotten(pacer)
+      yield* pacer.acquire(ask)
+      assert.strictEqual(gate.readyAt(), 180_000)
+      yield* begin(enter(gate))
+      assert.deepInclude(yield* pacer.state("k"), { waiting: 1, inFlight: 1 })
+    })
+  )
+})
+
 describe("options", () => {
   const cases: ReadonlyArray<readonly [Pacer.Options, string]> = [
     [{ requests: { limit: 0 } }, "requests.limit: found 0, expected a number above 0"],

@@ -151,16 +151,8 @@ const holds = (part: Part | undefined, cost: number, now: number): boolean =>
  * @since 0.2.0
  * @category getters
  */
-export const readyAt = ({ parts }: Allowance, cost: Amount.Amount, now: number): number =>
-  Math.max(
-    when(parts.requests, cost.requests, now, Gcra.readyAt),
-    when(parts.tokens, cost.tokens, now, Gcra.readyAt),
-    when(parts.inputTokens, cost.inputTokens, now, Gcra.readyAt),
-    when(parts.outputTokens, cost.outputTokens, now, Gcra.readyAt)
-  )
-
-const when = (part: Part | undefined, cost: number, now: number, at: typeof Gcra.readyAt): number =>
-  part === undefined ? now : at(part.limit, part, cost, now)
+export const readyAt = (self: Allowance, cost: Amount.Amount, now: number): number =>
+  latest(self, cost, now, Gcra.readyAt)
 
 /**
  * When so much can have been taken, one request after the other.
@@ -168,13 +160,19 @@ const when = (part: Part | undefined, cost: number, now: number, at: typeof Gcra
  * @since 0.2.0
  * @category getters
  */
-export const drainedAt = ({ parts }: Allowance, cost: Amount.Amount, now: number): number =>
+export const drainedAt = (self: Allowance, cost: Amount.Amount, now: number): number =>
+  latest(self, cost, now, Gcra.drainedAt)
+
+const latest = ({ parts }: Allowance, cost: Amount.Amount, now: number, when: typeof Gcra.readyAt): number =>
   Math.max(
-    when(parts.requests, cost.requests, now, Gcra.drainedAt),
-    when(parts.tokens, cost.tokens, now, Gcra.drainedAt),
-    when(parts.inputTokens, cost.inputTokens, now, Gcra.drainedAt),
-    when(parts.outputTokens, cost.outputTokens, now, Gcra.drainedAt)
+    at(parts.requests, cost.requests, now, when),
+    at(parts.tokens, cost.tokens, now, when),
+    at(parts.inputTokens, cost.inputTokens, now, when),
+    at(parts.outputTokens, cost.outputTokens, now, when)
   )
+
+const at = (part: Part | undefined, cost: number, now: number, when: typeof Gcra.readyAt): number =>
+  part === undefined ? now : when(part.limit, part, cost, now)
 
 /**
  * A cost that a bucket can never hold.

@@ -314,7 +314,7 @@ const judge = <A, E>(
 
 const fromCircuits = (
   settings: CircuitOptions.Settings,
-  circuits: CircuitStore.Circuits,
+  circuits: CircuitStore.InMemory | CircuitStore.InStore,
   hub: PubSub.PubSub<CircuitView.Transition>
 ): CircuitBreaker => {
   /** Goes on with what was answered, after telling of the transition, if it is one. */
@@ -340,10 +340,10 @@ const fromCircuits = (
     f: (circuit: CircuitState.Circuit | undefined) => readonly [A, CircuitState.Circuit | undefined],
     then: (answer: A | undefined) => Effect.Effect<B, E, R>
   ): Effect.Effect<B, E, R> => {
-    const changed = circuits.modify(key, now, f)
-    return Effect.isEffect(changed)
-      ? Effect.flatMap(changed, (changed) => (changed === undefined ? then(undefined) : told(key, now, changed, then)))
-      : told(key, now, changed, then)
+    if (circuits._tag === "InMemory") return told(key, now, circuits.modify(key, now, f), then)
+    return Effect.flatMap(circuits.modify(key, now, f), (changed) =>
+      changed === undefined ? then(undefined) : told(key, now, changed, then)
+    )
   }
 
   const enter = <A, E, R>(
@@ -435,10 +435,9 @@ const fromCircuits = (
     state: (key) =>
       Effect.withFiberRuntime((fiber) => {
         const now = nowOf(fiber)
-        const changed = circuits.modify(key, now, (circuit) => [circuit, circuit])
-        const shown = (changed: CircuitStore.Changed<CircuitState.Circuit | undefined> | undefined) =>
-          CircuitView.view(key, changed === undefined ? circuits.peek(key) : changed.answer, now)
-        return Effect.isEffect(changed) ? Effect.map(changed, shown) : Effect.succeed(shown(changed))
+        const asked =
+          circuits._tag === "InMemory" ? Effect.void : circuits.modify(key, now, (circuit) => [undefined, circuit])
+        return Effect.map(asked, () => CircuitView.view(key, circuits.peek(key), now))
       }),
     readyAt: (key) => CircuitView.readyAt(circuits.peek(key)),
     open: (key) => byHand(key, CircuitState.open),

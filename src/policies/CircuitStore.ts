@@ -49,19 +49,29 @@ export interface Changed<A> {
   readonly next: Circuit | undefined
 }
 
+type Modify<A> = (circuit: Circuit | undefined) => readonly [A, Circuit | undefined]
+
 /**
- * A store as a breaker uses it. A change in memory is made at once and costs no step of the runtime; elsewhere it is an
- * effect, with `undefined` where the store died. `peek` is what was seen last of a circuit.
+ * Circuits in memory: a change is made at once, and costs no step of the runtime. `peek` looks at one.
  *
  * @internal
  */
-export interface Circuits {
+export interface InMemory {
+  readonly _tag: "InMemory"
   readonly peek: (key: string) => Circuit | undefined
-  readonly modify: <A>(
-    key: string,
-    now: number,
-    f: (circuit: Circuit | undefined) => readonly [A, Circuit | undefined]
-  ) => Changed<A> | Effect.Effect<Changed<A> | undefined>
+  readonly modify: <A>(key: string, now: number, f: Modify<A>) => Changed<A>
+  readonly size: () => number
+}
+
+/**
+ * Circuits in a store: a change is an effect, with `undefined` where the store died. `peek` is what was seen last of one.
+ *
+ * @internal
+ */
+export interface InStore {
+  readonly _tag: "InStore"
+  readonly peek: (key: string) => Circuit | undefined
+  readonly modify: <A>(key: string, now: number, f: Modify<A>) => Effect.Effect<Changed<A> | undefined>
 }
 
 /** Often enough that what is forgotten takes no room, and seldom enough that looking for it takes no time. */
@@ -85,13 +95,14 @@ const makeMemory = () => {
 }
 
 /**
- * Circuits in memory: each change is made at once, in the step of the runtime that asks for it.
+ * Circuits in memory.
  *
  * @internal
  */
-export const inMemory = (): Circuits & { readonly size: () => number } => {
+export const inMemory = (): InMemory => {
   const memory = makeMemory()
   return {
+    _tag: "InMemory",
     size: memory.size,
     peek: memory.get,
     modify: (key, now, f) => {
@@ -108,9 +119,10 @@ export const inMemory = (): Circuits & { readonly size: () => number } => {
  *
  * @internal
  */
-export const inStore = (store: CircuitBreakerStore): Circuits => {
+export const inStore = (store: CircuitBreakerStore): InStore => {
   const seen = makeMemory()
   return {
+    _tag: "InStore",
     peek: seen.get,
     modify: (key, now, f) => {
       const change = Effect.suspend(() =>

@@ -38,12 +38,14 @@ export const masked = <A, E, R>(body: (region: Region) => Effect.Effect<A, E, R>
   )
 
 /**
- * The exit of an effect that is one already.
+ * The exit of an effect that is one already: as `Exit.isExit` tells, which also asks whether it is an effect at all.
  *
  * @internal
  */
-export const exitOf = <A, E, R>(self: Effect.Effect<A, E, R>): Exit.Exit<A, E> | undefined =>
-  Exit.isExit(self) ? (self as Exit.Exit<A, E>) : undefined
+export const exitOf = <A, E, R>(self: Effect.Effect<A, E, R>): Exit.Exit<A, E> | undefined => {
+  const exit = self as Exit.Exit<A, E>
+  return exit._tag === "Success" || exit._tag === "Failure" ? exit : undefined
+}
 
 /**
  * Goes on with what a function answers; where it throws, `end` follows with that.

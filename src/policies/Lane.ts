@@ -156,13 +156,10 @@ export const admit = (self: Lane, cost: Amount.Amount, isWaited: boolean, now: n
  * @since 0.2.0
  * @category combinators
  */
-export const told = (self: Lane, ticket: Ticket, limits: Limits, now: number): Lane => ({
-  allowance: Remaining.told(self.allowance, ticket.allowance, ticket.cost, limits, now),
-  rate: self.rate,
-  inFlight: self.inFlight,
-  output: self.output,
-  used: self.used
-})
+export const told = (self: Lane, ticket: Ticket, limits: Limits, now: number): Lane => {
+  const allowance = Remaining.told(self.allowance, ticket.allowance, ticket.cost, limits, now)
+  return allowance === self.allowance ? self : { ...self, allowance }
+}
 
 /** Anthropic does not count what it read from its cache, and is the only one that counts input by itself. */
 const amountOf = (usage: Usage): Amount.Amount => ({
@@ -270,6 +267,8 @@ export const kept = (config: Allowance.Config, now: number): Kept => {
  * @internal
  */
 export const overwrite = (kept: Kept, next: Lane): void => {
+  // The same: nothing happened.
+  if (kept === next) return
   Allowance.overwrite(kept.allowance, next.allowance)
   kept.rate = next.rate
   kept.inFlight = next.inFlight

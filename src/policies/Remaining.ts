@@ -144,6 +144,14 @@ export const told = (
       now
     )
   }
+  if (
+    next.requests === parts.requests &&
+    next.tokens === parts.tokens &&
+    next.inputTokens === parts.inputTokens &&
+    next.outputTokens === parts.outputTokens
+  ) {
+    return self
+  }
   const back = {
     requests: raised(parts.requests, next.requests),
     tokens: raised(parts.tokens, next.tokens),

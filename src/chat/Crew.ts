@@ -148,14 +148,16 @@ export const afterRefusal = (refusal: LlmError.LlmError, now: number): number =>
 
 const pick = (crew: Crew, trip: Trip, now: number, seed: number): number | undefined => {
   const { measure, notBefore, session } = trip
-  const spares = (index: number) => crew.spares(trip.request, index, trip.within, now, trip.again)
   const readyAt =
     notBefore === undefined ? crew.readyAt : (index: number) => Math.max(crew.readyAt(index), notBefore.get(index) ?? 0)
   const index = crew.balancer.choose({ now, seed, readyAt, measure, affinity: session })
-  if (index === undefined || !spares(index)) return index
-  const others = (index: number) => (spares(index) ? Number.POSITIVE_INFINITY : readyAt(index))
+  if (index === undefined || !spares(crew, trip, index, now)) return index
+  const others = (index: number) => (spares(crew, trip, index, now) ? Number.POSITIVE_INFINITY : readyAt(index))
   return crew.balancer.choose({ now, seed, readyAt: others, measure, affinity: session }) ?? index
 }
+
+const spares = (crew: Crew, trip: Trip, index: number, now: number): boolean =>
+  crew.spares(trip.request, index, trip.within, now, trip.again)
 
 const closed = (crew: Crew, outlook: KeyPool.Outlook, now: number): LlmError.CircuitOpen => {
   const target = (crew.models[0] as ChatModel)[TypeId].targets[0]

@@ -113,12 +113,8 @@ export const readyAt = (self: Lane, cost: Amount.Amount, now: number): number =>
  * @category getters
  */
 export const expectedAt = (self: Lane, ahead: Amount.Amount, cost: Amount.Amount, now: number): number => {
-  const requests = ahead.requests + cost.requests
-  const before = self.used === 1 ? ahead : Amount.scaleTokens(ahead, self.used)
-  return Math.max(
-    AdaptiveRate.drainedAt(self.rate, requests, now),
-    Allowance.drainedAt(self.allowance, Amount.plus(before, cost), now)
-  )
+  const all = ahead === Amount.none ? cost : Amount.plus(Amount.scaleTokens(ahead, self.used), cost)
+  return Math.max(AdaptiveRate.drainedAt(self.rate, all.requests, now), Allowance.drainedAt(self.allowance, all, now))
 }
 
 /**

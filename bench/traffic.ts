@@ -3,7 +3,7 @@ import { HttpClient } from "@effect/platform"
 import { Duration, Effect, Fiber, Redacted, Stream } from "effect"
 import { Chat, ChatModel, CircuitBreaker, KeyPool, OpenAi, Pacer, RetryPolicy } from "effect-steadfast"
 import { model, request, roomyClient } from "./fixtures.js"
-import { type Case, effectCase, effectsCase, measure, micros, print, timeOf } from "./support.js"
+import { type Case, effectCase, effectsCase, type Measured, measure, micros, print, timeOf } from "./support.js"
 
 const limits = { requests: { limit: 1e9 }, tokens: { limit: 1e12 } }
 
@@ -84,6 +84,8 @@ const atRandom = (count: number): Effect.Effect<() => ChatModel.ChatModel> =>
 const callCase = (name: string, model: () => ChatModel.ChatModel): Case =>
   effectsCase(name, () => Effect.withTracerEnabled(model().generate(request), false))
 
+const all = "  all of them"
+
 const counts = [10, 100, 1000, 10_000]
 
 /** After so many responses of each key nothing new is in their headers, and its limits are known. */
@@ -96,38 +98,45 @@ const settled = async (name: string, count: number, model: () => ChatModel.ChatM
   return self
 }
 
+const bareOf = (count: number) => `bare call: one of ${count} leaves`
+const allOf = (count: number) => `${all}, ${count} keys`
+
+/** The bare call and all of them, with so many keys; no other models are there meanwhile. */
+const keyed = async (count: number): Promise<ReadonlyArray<Measured>> => {
+  const model = await Effect.runPromise(full(count, leafOf))
+  return measure([
+    await settled(bareOf(count), count, await Effect.runPromise(atRandom(count))),
+    await settled(allOf(count), count, () => model)
+  ])
+}
+
 export const run = async (): Promise<void> => {
   const leaf = await Effect.runPromise(leafOf(Redacted.make("sk-bench")))
   const pacer = await Effect.runPromise(Pacer.make(limits))
   const breaker = await Effect.runPromise(CircuitBreaker.make())
   const pool = await Effect.runPromise(Effect.orDie(KeyPool.make({ keys: keysOf(5) })))
   const bare = "bare call: a leaf"
-  const all = "  all of them"
-  const bareOf = (count: number) => `bare call: one of ${count} leaves`
-  const allOf = (count: number) => `${all}, ${count} keys`
   const one = (name: string, model: ChatModel.ChatModel) => callCase(name, () => model)
-  const many: Array<Case> = []
-  for (const count of counts) {
-    const model = await Effect.runPromise(full(count, leafOf))
-    many.push(await settled(bareOf(count), count, await Effect.runPromise(atRandom(count))))
-    many.push(await settled(allOf(count), count, () => model))
-  }
-  const measured = await measure([
+  const five = await measure([
     one(bare, leaf),
     one("  retry and its budget", leaf.pipe(ChatModel.retry(RetryPolicy.standard))),
     one("  pacer", leaf.pipe(ChatModel.pace(pacer))),
     one("  breaker", leaf.pipe(ChatModel.breaker(breaker))),
     one("  pool of 5 keys", await Effect.runPromise(ChatModel.pooled(pool, leafOf))),
-    one(all, await Effect.runPromise(full(5, leafOf))),
-    ...many
+    one(all, await Effect.runPromise(full(5, leafOf)))
   ])
-  const baseOf = (name: string) => {
+  print("traffic, answered at once: µs per call", five, () => bare)
+
+  const many: Array<Measured> = []
+  for (const count of counts) many.push(...(await keyed(count)))
+  print("traffic, by the number of keys: µs per call", many, (name) => {
     const count = counts.find((count) => name === allOf(count))
-    return count === undefined ? bare : bareOf(count)
-  }
-  print("traffic, answered at once: µs per call", measured, baseOf)
-  const added = (name: string) => micros(timeOf(measured, name) - timeOf(measured, baseOf(name)))
-  console.log(`pacer, breaker, budget and pool add ${added(all)} µs; with 10,000 keys ${added(allOf(10_000))}`)
+    return count === undefined ? undefined : bareOf(count)
+  })
+  const added = (measured: ReadonlyArray<Measured>, name: string, base: string) =>
+    micros(timeOf(measured, name) - timeOf(measured, base))
+  const most = added(many, allOf(10_000), bareOf(10_000))
+  console.log(`\npacer, breaker, budget and pool add ${added(five, all, bare)} µs; with 10,000 keys ${most}`)
 
   const memory = "bare call: a leaf in memory"
   const inside = await measure([

@@ -137,7 +137,7 @@ export const open = (
   const call = Call.peek(outer, Call.CurrentCall)
   const draft = begin(outer, call, target, clock.unsafeCurrentTimeMillis())
   if (call !== undefined) call.attempts.push(draft)
-  Deadline.asking(Context.get(outer, Deadline.Deadline), target)
+  Deadline.asking(Deadline.of(outer), target)
   if (draft.retry === undefined && Call.peek(outer, Extra) === undefined) {
     Context.get(outer, RetryBudgets)(groupOf(target), clock).deposit(draft.startedAt)
   }

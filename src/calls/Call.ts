@@ -123,7 +123,7 @@ export const outcomeWithin = (
   context: Context.Context<never>
 ): readonly [Outcome, LlmError | undefined] => {
   const judged = outcomeOf(exit)
-  const expired = judged[0] === "interrupted" ? Deadline.expired(Context.get(context, Deadline.Deadline)) : undefined
+  const expired = judged[0] === "interrupted" ? Deadline.expired(Deadline.of(context)) : undefined
   return expired === undefined ? judged : ["failure", expired]
 }
 

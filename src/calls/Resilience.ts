@@ -205,7 +205,7 @@ const limited = <A, E, R>(
   Effect.withFiberRuntime<A, E | LlmError.Timeout, R>((fiber) => {
     const millis = Duration.toMillis(input)
     const now = Context.get(fiber.currentDefaultServices, Clock.Clock).unsafeCurrentTimeMillis()
-    const inForce = Context.get(fiber.currentContext, Deadline.Deadline)
+    const inForce = Deadline.of(fiber.currentContext)
     const limit = Deadline.narrow(inForce, now, millis, phase)
     return limit === inForce ? self : within(self, { limit, whole: millis, millis, phase, named, fail: identity })
   })

@@ -377,7 +377,7 @@ export const limited = (source: Source, limits: Limits, named: Resilience.Named)
       const whole = Math.min(millis(limits.attempt), millis(limits.total))
       const firstToken = millis(limits.firstToken)
       const idle = millis(limits.idle)
-      const inForce = Context.get(context, Deadline.Deadline)
+      const inForce = Deadline.of(context)
       const end = Deadline.narrow(inForce, start, whole, phase)
       const limit: Deadline.Limit = end === inForce ? { at: inForce.at, phase: inForce.phase, outer: inForce } : end
       let first = true

@@ -116,7 +116,7 @@ export const begin = (
   session: crew.affinity?.(request),
   clock: Context.get(fiber.currentDefaultServices, Clock.Clock),
   random: Context.get(fiber.currentDefaultServices, Random.Random),
-  within: Context.get(context, Deadline.Deadline),
+  within: Deadline.of(context),
   index: 0,
   admission: undefined,
   startedAt: 0,

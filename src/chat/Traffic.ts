@@ -75,7 +75,7 @@ export const breaker: {
           (admission: CircuitBreaker.Admission): End =>
           (exit) => {
             const now = clock.unsafeCurrentTimeMillis()
-            const limit = Context.get(fiber.currentContext, Deadline.Deadline)
+            const limit = Deadline.of(fiber.currentContext)
             const outcome = CircuitBreaker.classify(exit, now, limit)
             return Immediate.andThen(breaker.leave(ask.key, admission, outcome, now), () => end(exit))
           }
@@ -88,7 +88,7 @@ export const breaker: {
             Effect.map(breaker.admit(ask), (admission) =>
               entered(({ exit }) =>
                 Effect.withFiberRuntime((fiber) => {
-                  const limit = Context.get(fiber.currentContext, Deadline.Deadline)
+                  const limit = Deadline.of(fiber.currentContext)
                   const now = clockOf(fiber).unsafeCurrentTimeMillis()
                   return breaker.record(ask.key, admission, CircuitBreaker.classify(exit, now, limit))
                 })

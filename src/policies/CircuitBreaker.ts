@@ -301,7 +301,7 @@ const judge = <A, E>(
 ): readonly [CircuitOutcome.Outcome, Exit.Exit<A, E>] => {
   if (classify === undefined && Exit.isSuccess(exit)) return [CircuitOutcome.success, exit]
   if (classify === undefined || (Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause))) {
-    return [CircuitOutcome.classify(exit, now, Context.get(fiber.currentContext, Deadline.Deadline)), exit]
+    return [CircuitOutcome.classify(exit, now, Deadline.of(fiber.currentContext)), exit]
   }
   try {
     return [classify(exit, now), exit]

@@ -45,6 +45,14 @@ export class Deadline extends Context.Reference<Deadline>()("steadfast/Deadline"
 }) {}
 
 /**
+ * The limit that a context is under: as `Context.get`, which looks four times where there is none.
+ *
+ * @internal
+ */
+export const of = (context: Context.Context<never>): Limit =>
+  (context.unsafeMap.get(Deadline.key) as Limit | undefined) ?? none
+
+/**
  * No limit at all.
  *
  * @since 0.1.0

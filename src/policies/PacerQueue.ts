@@ -197,7 +197,7 @@ class Queue implements PacerQueue {
     granted?: (permit: Permit) => void
   ): Effect.Effect<Permit, PacerVisit.Refusal> {
     const clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
-    const deadline = Context.get(fiber.currentContext, Deadline.Deadline)
+    const deadline = Deadline.of(fiber.currentContext)
     const now = clock.unsafeCurrentTimeMillis()
     const queue = this.isKnown ? this : this.common.counting(this, now)
     return queue.come(ask, deadline, clock, now, granted)

@@ -215,7 +215,7 @@ export const within: {
     return Effect.withFiberRuntime<A, E | LlmError.Timeout, R>((fiber) => {
       const now = nowOf(fiber)
       const inScope = Effect.provideService(self, Spend, nest(Context.get(fiber.currentContext, Spend), chosen, now))
-      const inForce = Context.get(fiber.currentContext, Deadline.Deadline)
+      const inForce = Deadline.of(fiber.currentContext)
       const limit = Deadline.narrow(inForce, now, chosen.millis, "total")
       return limit === inForce ? inScope : timed(inScope, chosen, limit)
     })

@@ -21,6 +21,7 @@ import * as Hedge from "../policies/Hedge.js"
 import * as Immediate from "../policies/Immediate.js"
 import type { Limits } from "../policies/Limits.js"
 import * as Pacer from "../policies/Pacer.js"
+import * as PacerVisit from "../policies/PacerVisit.js"
 import * as Tokens from "../policies/Tokens.js"
 import type * as Chat from "./Chat.js"
 import * as ChatStream from "./ChatStream.js"
@@ -152,7 +153,7 @@ export const pace: {
           const leave =
             (permit: Pacer.Permit) =>
             ({ exit, usage }: ChatStream.Ended): Effect.Effect<void> => {
-              const end = Pacer.endOf(exit, () => usage)
+              const end = PacerVisit.endOf(exit, () => usage)
               return Effect.map(settled(permit, clock, end), (millis) => {
                 paused = millis
               })
@@ -201,7 +202,7 @@ const ended = (
   exit: Exit.Exit<Chat.Response, LlmError>,
   end: End
 ): Effect.Effect<Chat.Response, LlmError> =>
-  Immediate.ended(settled(permit, clock, Pacer.endOf(exit, usageOf)), (settled) =>
+  Immediate.ended(settled(permit, clock, PacerVisit.endOf(exit, usageOf)), (settled) =>
     Exit.isSuccess(exit) || Exit.isFailure(settled)
       ? end(exit)
       : end(Exit.mapError(exit, (error) => Pacer.hinted(error, settled.value)))

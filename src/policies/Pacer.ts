@@ -81,10 +81,6 @@ export {
    */
   type End,
   /**
-   * @internal
-   */
-  endOf,
-  /**
    * @since 0.2.0
    * @category combinators
    */

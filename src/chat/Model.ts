@@ -259,6 +259,7 @@ export interface Leaf extends Attempt.Target {
   readonly shown?: ((text: string) => string) | undefined
 }
 
+/** A leaf takes traffic at any time: one answer for all. */
 const always: About["readyAt"] = () => 0
 
 /**

@@ -169,6 +169,7 @@ export const make = (options: ReadonlyArray<MemberOptions>, strategy: Choice.Str
     if (cost !== undefined && !(cost >= 0 && cost < Number.POSITIVE_INFINITY)) {
       throw new RangeError(`Balancer: cost: found ${cost}, expected a finite number from 0 on`)
     }
+    // What is not known yet has its place, so that all are of one shape for the engine.
     return {
       inFlight: 0,
       turn: 0,

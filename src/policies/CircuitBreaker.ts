@@ -40,10 +40,8 @@
  *
  * @since 0.2.0
  */
-import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
@@ -59,7 +57,6 @@ import * as CircuitOutcome from "./CircuitOutcome.js"
 import * as CircuitState from "./CircuitState.js"
 import * as CircuitStore from "./CircuitStore.js"
 import * as CircuitView from "./CircuitView.js"
-import * as Deadline from "./Deadline.js"
 import * as Immediate from "./Immediate.js"
 
 export type {
@@ -143,6 +140,11 @@ export {
 export type {
   /**
    * @since 0.2.0
+   * @category options
+   */
+  Ask,
+  /**
+   * @since 0.2.0
    * @category models
    */
   State,
@@ -180,26 +182,13 @@ export {
 // -----------------------------------------------------------------------------
 
 /**
- * Who asks: `key` names the circuit and is seen in the evidence, so it must hold no secret; `provider` and `model` are
- * what a refusal says it is about, by default the key.
- *
- * @since 0.2.0
- * @category models
- */
-export interface Ask {
-  readonly key: string
-  readonly provider?: string | undefined
-  readonly model?: string | undefined
-}
-
-/**
  * An {@link Ask}, and how an exit becomes an outcome, by default `classify`; `now` is in epoch milliseconds. An exit
  * that is nothing but interruption is not asked about. If it throws, the outcome is `Ignored` and the call dies.
  *
  * @since 0.2.0
  * @category options
  */
-export interface ExecuteOptions<A, E> extends Ask {
+export interface ExecuteOptions<A, E> extends CircuitView.Ask {
   readonly classify?: ((exit: Exit.Exit<A, E>, now: number) => CircuitOutcome.Outcome) | undefined
 }
 
@@ -224,18 +213,18 @@ export interface ExecuteOptions<A, E> extends Ask {
 export interface CircuitBreaker {
   readonly execute: {
     (
-      options: Ask & { readonly classify?: undefined }
+      options: CircuitView.Ask & { readonly classify?: undefined }
     ): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | CircuitOpen, R>
     <A, E>(options: ExecuteOptions<A, E>): <R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | CircuitOpen, R>
     <A, E, R>(self: Effect.Effect<A, E, R>, options: ExecuteOptions<A, E>): Effect.Effect<A, E | CircuitOpen, R>
   }
-  readonly admit: (ask: Ask) => Effect.Effect<CircuitState.Admission, CircuitOpen>
+  readonly admit: (ask: CircuitView.Ask) => Effect.Effect<CircuitState.Admission, CircuitOpen>
   readonly record: (
     key: string,
     admission: CircuitState.Admission,
     outcome: CircuitOutcome.Outcome
   ) => Effect.Effect<void>
-  readonly enter: (ask: Ask, now: number) => Effect.Effect<CircuitState.Admission, CircuitOpen>
+  readonly enter: (ask: CircuitView.Ask, now: number) => Effect.Effect<CircuitState.Admission, CircuitOpen>
   readonly leave: (
     key: string,
     admission: CircuitState.Admission,
@@ -268,49 +257,8 @@ const keptTransitions = 128
 const nowOf = (fiber: Fiber.RuntimeFiber<unknown, unknown>): number =>
   Context.get(fiber.currentDefaultServices, Clock.Clock).unsafeCurrentTimeMillis()
 
-const cause = (refusal: CircuitState.Refusal): string => {
-  const after = refusal.error === undefined ? "" : ` after ${refusal.error}`
-  switch (refusal.reason) {
-    case "Unhealthy":
-      return `the circuit is open${after}`
-    case "Dead":
-      return `the key is taken out${after}`
-    case "Manual":
-      return "the circuit was opened by hand"
-  }
-}
-
-const refused = (ask: Ask, refusal: CircuitState.Refusal): CircuitOpen =>
-  new CircuitOpen({
-    provider: ask.provider ?? ask.key,
-    model: ask.model,
-    message: refusal.probing ? `${cause(refusal)}, and is being probed` : cause(refusal),
-    hint: Number.isFinite(refusal.retryAfter) ? Duration.millis(refusal.retryAfter) : undefined,
-    delivery: "not-sent"
-  })
-
 /** What an attempt is admitted with whose store died: nothing is recorded of it. */
 const unrecorded: CircuitState.Admission = { generation: -1 }
-
-/** The outcome of an exit, and the exit as it goes on: a `classify` that throws makes the call die. */
-const judge = <A, E>(
-  fiber: Fiber.RuntimeFiber<unknown, unknown>,
-  exit: Exit.Exit<A, E>,
-  classify: ExecuteOptions<A, E>["classify"],
-  now: number
-): readonly [CircuitOutcome.Outcome, Exit.Exit<A, E>] => {
-  if (classify === undefined && Exit.isSuccess(exit)) return [CircuitOutcome.success, exit]
-  if (classify === undefined || (Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause))) {
-    return [CircuitOutcome.classify(exit, now, Deadline.of(fiber.currentContext)), exit]
-  }
-  try {
-    return [classify(exit, now), exit]
-  } catch (defect) {
-    const died = Cause.die(defect)
-    const cause = Exit.isFailure(exit) ? Cause.sequential(exit.cause, died) : died
-    return [CircuitOutcome.ignored, Exit.failCause(cause)]
-  }
-}
 
 const fromCircuits = (
   settings: CircuitOptions.Settings,
@@ -347,7 +295,7 @@ const fromCircuits = (
   }
 
   const enter = <A, E, R>(
-    ask: Ask,
+    ask: CircuitView.Ask,
     now: number,
     then: (admission: CircuitState.Admission) => Effect.Effect<A, E, R>
   ): Effect.Effect<A, E | CircuitOpen, R> =>
@@ -356,7 +304,7 @@ const fromCircuits = (
       now,
       (circuit) => CircuitState.admit(settings, circuit, now),
       (decision = unrecorded) =>
-        CircuitState.isRefusal(decision) ? Effect.fail(refused(ask, decision)) : then(decision)
+        CircuitState.isRefusal(decision) ? Effect.fail(CircuitView.refused(ask, decision)) : then(decision)
     )
 
   const write = <A, E>(
@@ -395,7 +343,7 @@ const fromCircuits = (
       enter(options, nowOf(fiber), (admission) => {
         const end = (exit: Exit.Exit<A, E>): Effect.Effect<A, E> => {
           const now = nowOf(fiber)
-          const [outcome, judged] = judge(fiber, exit, options.classify, now)
+          const [outcome, judged] = CircuitOutcome.judge(exit, options.classify, now, fiber.currentContext)
           return leave(options.key, admission, outcome, now, judged)
         }
         return Immediate.ended(restore(self), end)

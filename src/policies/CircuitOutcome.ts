@@ -8,6 +8,7 @@
  * @since 0.2.0
  */
 import * as Cause from "effect/Cause"
+import type * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
@@ -141,4 +142,29 @@ export const classify = (
     ? Deadline.expired(within)
     : Option.getOrUndefined(Cause.failureOption(exit.cause))
   return LlmError.isLlmError(error) ? ofError(error, now) : ignored
+}
+
+/**
+ * The outcome of an exit under `context`, and the exit as it goes on: a `read` that throws makes the call die. One that is
+ * nothing but interruption is not shown to it.
+ *
+ * @internal
+ */
+export const judge = <A, E>(
+  exit: Exit.Exit<A, E>,
+  read: ((exit: Exit.Exit<A, E>, now: number) => Outcome) | undefined,
+  now: number,
+  context: Context.Context<never>
+): readonly [Outcome, Exit.Exit<A, E>] => {
+  if (read === undefined && Exit.isSuccess(exit)) return [success, exit]
+  if (read === undefined || (Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause))) {
+    return [classify(exit, now, Deadline.of(context)), exit]
+  }
+  try {
+    return [read(exit, now), exit]
+  } catch (defect) {
+    const died = Cause.die(defect)
+    const cause = Exit.isFailure(exit) ? Cause.sequential(exit.cause, died) : died
+    return [ignored, Exit.failCause(cause)]
+  }
 }

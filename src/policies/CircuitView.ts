@@ -1,11 +1,25 @@
 /**
- * How a circuit shows itself: its {@link State} for whoever asks, its {@link Transition}s for whoever listens.
+ * How a circuit shows itself: its {@link State} for whoever looks, its refusals for whoever asks, its {@link Transition}s for
+ * whoever listens.
  *
  * @since 0.2.0
  */
 import * as Duration from "effect/Duration"
-import type { Tag } from "../errors/LlmError.js"
-import { type Circuit, current, freeAt, type HalfOpen, type Open, type Reason } from "./CircuitState.js"
+import { CircuitOpen, type Tag } from "../errors/LlmError.js"
+import { type Circuit, current, freeAt, type HalfOpen, type Open, type Reason, type Refusal } from "./CircuitState.js"
+
+/**
+ * Who asks: `key` names the circuit and is seen in the evidence, so it must hold no secret; `provider` and `model` are
+ * what a refusal says it is about, by default the key.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Ask {
+  readonly key: string
+  readonly provider?: string | undefined
+  readonly model?: string | undefined
+}
 
 /**
  * A circuit, as it shows itself: see `CircuitBreaker.state`.
@@ -84,6 +98,32 @@ export const view = (key: string, circuit: Circuit | undefined, now: number): St
         width: known.width
       }
 }
+
+const cause = (refusal: Refusal): string => {
+  const after = refusal.error === undefined ? "" : ` after ${refusal.error}`
+  switch (refusal.reason) {
+    case "Unhealthy":
+      return `the circuit is open${after}`
+    case "Dead":
+      return `the key is taken out${after}`
+    case "Manual":
+      return "the circuit was opened by hand"
+  }
+}
+
+/**
+ * The error of who asked and was refused.
+ *
+ * @internal
+ */
+export const refused = (ask: Ask, refusal: Refusal): CircuitOpen =>
+  new CircuitOpen({
+    provider: ask.provider ?? ask.key,
+    model: ask.model,
+    message: refusal.probing ? `${cause(refusal)}, and is being probed` : cause(refusal),
+    hint: Number.isFinite(refusal.retryAfter) ? Duration.millis(refusal.retryAfter) : undefined,
+    delivery: "not-sent"
+  })
 
 /**
  * What happened to a circuit that was one and is now the other, if anything did.

@@ -137,7 +137,7 @@ export interface PaceOptions<in A> extends PacerVisit.Ask {
  * - `acquire` is its first half, for what is no single effect: a permit that must be settled. `granted` hears of it at once,
  *   should the fiber be interrupted before it goes on.
  * - `gate` is the way to the places of one key, for who asks for many.
- * - `state` looks at a key; `readyAt` is from when on a small request would have a place there, in epoch milliseconds.
+ * - `state` looks at a key.
  *
  * @since 0.2.0
  * @category models
@@ -155,7 +155,6 @@ export interface Pacer {
   ) => Effect.Effect<PacerQueue.Permit, PacerVisit.Refusal>
   readonly gate: (key: string) => PacerQueue.Gate
   readonly state: (key: string) => Effect.Effect<State>
-  readonly readyAt: (key: string) => number
 }
 
 /**
@@ -238,8 +237,7 @@ const fromSettings = (chosen: Settings): Pacer => {
       Effect.map(Clock.currentTimeMillis, (now) => {
         const queue = queues.peek(key)
         return stateOf(queue?.lane() ?? Lane.make(chosen.config, now), queue?.waiting() ?? 0, now)
-      }),
-    readyAt: (key) => queues.peek(key)?.readyAt() ?? 0
+      })
   }
 }
 

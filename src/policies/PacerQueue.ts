@@ -87,8 +87,6 @@ export interface Gate {
 export interface PacerQueue extends Gate {
   readonly lane: () => Lane.Lane
   readonly waiting: () => number
-  /** Whether nobody came for a while, and it is as if nobody ever had. */
-  readonly isIdle: (now: number) => boolean
 }
 
 /**
@@ -187,6 +185,7 @@ class Queue implements PacerQueue {
     return queue?.expectedAt(smallest, 0) ?? 0
   }
 
+  /** Whether nobody came for a while, and it is as if nobody ever had. */
   isIdle(now: number): boolean {
     return now - this.lastAt >= keptFor && this.waiting() === 0 && Lane.isIdle(this.kept, now)
   }

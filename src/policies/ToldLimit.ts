@@ -254,11 +254,5 @@ const overReading = (kept: Kept["size"], next: Reading | undefined): Kept["size"
     const { count, high, least, low, most, since } = next
     return { low, high, count, least, most, since }
   }
-  kept.low = next.low
-  kept.high = next.high
-  kept.count = next.count
-  kept.least = next.least
-  kept.most = next.most
-  kept.since = next.since
-  return kept
+  return Object.assign(kept, next)
 }

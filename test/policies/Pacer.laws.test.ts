@@ -246,7 +246,7 @@ describe("for every interleaving with refusals and returns as well", () => {
         await played.adjust(3_600_000)
         const fresh = Effect.runSync(Effect.flatMap(Pacer.make(options), (pacer) => pacer.state("k")))
         assert.deepStrictEqual(state(), fresh)
-        assert.isAtMost(pacer.readyAt("k"), played.now())
+        assert.isAtMost(pacer.gate("k").readyAt(), played.now())
       }),
       runs
     )

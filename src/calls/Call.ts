@@ -32,7 +32,7 @@ import * as Tracer from "effect/Tracer"
 import { isLlmError, type LlmError, StreamInterrupted } from "../errors/LlmError.js"
 import * as Deadline from "../policies/Deadline.js"
 import * as Immediate from "../policies/Immediate.js"
-import * as RetryDecision from "../policies/RetryDecision.js"
+import * as RetryDecision from "../policies/retry/RetryDecision.js"
 import * as CallLines from "./CallLines.js"
 import { type AttemptRecord, type CallRecord, type Outcome, targetName } from "./CallRecord.js"
 

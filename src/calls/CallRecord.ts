@@ -8,7 +8,7 @@
  */
 import * as Schema from "effect/Schema"
 import { LlmError } from "../errors/LlmError.js"
-import { Limits } from "../policies/Limits.js"
+import { Limits } from "../policies/pacer/RateLimits.js"
 import { Usage } from "../policies/Usage.js"
 
 export {
@@ -22,7 +22,7 @@ export {
    * @category models
    */
   Limits
-} from "../policies/Limits.js"
+} from "../policies/pacer/RateLimits.js"
 export {
   /**
    * @since 0.1.0

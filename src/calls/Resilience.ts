@@ -23,8 +23,8 @@ import * as Runtime from "effect/Runtime"
 import * as Schedule from "effect/Schedule"
 import * as LlmError from "../errors/LlmError.js"
 import * as Deadline from "../policies/Deadline.js"
-import * as RetryBudget from "../policies/RetryBudget.js"
-import { announced } from "../policies/RetryDecision.js"
+import * as RetryBudget from "../policies/retry/RetryBudget.js"
+import { announced } from "../policies/retry/RetryDecision.js"
 import * as Attempt from "./Attempt.js"
 
 // -----------------------------------------------------------------------------
@@ -77,7 +77,7 @@ const again = <A, E extends LlmError.LlmError, R, Out, R2>(
   self: Effect.Effect<A, E, R>,
   error: E,
   driver: Schedule.ScheduleDriver<Out, LlmError.LlmError, R2>,
-  purse: RetryBudget.Purse | undefined
+  purse: RetryBudget.Draw | undefined
 ): Effect.Effect<A, E, R | R2> =>
   Effect.matchEffect(driver.next(error), {
     onFailure: () => Effect.fail(error),

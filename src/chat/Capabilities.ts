@@ -23,7 +23,7 @@
  * @since 0.2.0
  */
 import type * as Chat from "./Chat.js"
-import * as Continuation from "./Continuation.js"
+import * as Continuation from "./stream/Continuation.js"
 
 /**
  * What a target can do; `undefined` where that is not known.

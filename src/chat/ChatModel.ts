@@ -36,13 +36,13 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Resilience from "../calls/Resilience.js"
 import type * as LlmError from "../errors/LlmError.js"
-import * as RetryBudget from "../policies/RetryBudget.js"
+import * as RetryBudget from "../policies/retry/RetryBudget.js"
 import type * as Chat from "./Chat.js"
-import * as ChatStream from "./ChatStream.js"
 import type * as Fallback from "./Fallback.js"
 import * as Handover from "./Handover.js"
 import { ChatModel, careful, carefulSource, compose, either, groupIn, isChatModel, mayRepeat, TypeId } from "./Model.js"
-import * as Replay from "./Replay.js"
+import * as ChatStream from "./stream/ChatStream.js"
+import * as Replay from "./stream/Replay.js"
 
 export {
   /**
@@ -70,7 +70,7 @@ export {
    * @category constructors
    */
   pooled
-} from "./Balance.js"
+} from "./balance/Balance.js"
 export {
   /**
    * @since 0.2.0

@@ -9,7 +9,7 @@ import * as Attempt from "../calls/Attempt.js"
 import * as Call from "../calls/Call.js"
 import * as Resilience from "../calls/Resilience.js"
 import type { LlmError } from "../errors/LlmError.js"
-import type * as RetryBudget from "../policies/RetryBudget.js"
+import type * as RetryBudget from "../policies/retry/RetryBudget.js"
 import type * as Chat from "./Chat.js"
 import * as Fallback from "./Fallback.js"
 import { type About, groupIn } from "./Model.js"
@@ -38,7 +38,7 @@ const declined = (reason: string, name: string): Effect.Effect<void> =>
  */
 export const make =
   (from: About, to: About, name: string, when: Fallback.When = {}) =>
-  (request: Chat.Request, purse: RetryBudget.Purse, sent: () => boolean) =>
+  (request: Chat.Request, purse: RetryBudget.Draw, sent: () => boolean) =>
   (error: LlmError): Effect.Effect<Handover, LlmError> => {
     const decision = Fallback.decide(when, error, request, { from: from.targets, to: to.targets })
     if (decision._tag === "Leave") {

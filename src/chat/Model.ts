@@ -21,9 +21,9 @@ import * as LlmError from "../errors/LlmError.js"
 import * as Immediate from "../policies/Immediate.js"
 import * as Capabilities from "./Capabilities.js"
 import type * as Chat from "./Chat.js"
-import * as ChatStream from "./ChatStream.js"
-import * as Continuation from "./Continuation.js"
 import * as Spending from "./Spending.js"
+import * as ChatStream from "./stream/ChatStream.js"
+import * as Continuation from "./stream/Continuation.js"
 
 /**
  * @since 0.1.0

@@ -14,9 +14,9 @@ import * as Option from "effect/Option"
 import type * as Attempt from "../calls/Attempt.js"
 import type { Delivery, LlmError } from "../errors/LlmError.js"
 import * as Immediate from "../policies/Immediate.js"
-import * as Spend from "../policies/Spend.js"
+import * as Spend from "../policies/spend/Spend.js"
 import type * as Chat from "./Chat.js"
-import * as ChatStream from "./ChatStream.js"
+import * as ChatStream from "./stream/ChatStream.js"
 
 const inForce = (fiber: Fiber.RuntimeFiber<unknown, unknown>): boolean =>
   Context.get(fiber.currentContext, Spend.Spend) !== undefined

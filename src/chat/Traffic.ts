@@ -15,19 +15,19 @@ import * as Random from "effect/Random"
 import * as Attempt from "../calls/Attempt.js"
 import * as Call from "../calls/Call.js"
 import type { LlmError } from "../errors/LlmError.js"
-import * as CircuitBreaker from "../policies/CircuitBreaker.js"
+import * as CircuitBreaker from "../policies/circuit/CircuitBreaker.js"
 import * as Deadline from "../policies/Deadline.js"
 import * as Hedge from "../policies/Hedge.js"
 import * as Immediate from "../policies/Immediate.js"
-import type { Limits } from "../policies/Limits.js"
-import * as Pacer from "../policies/Pacer.js"
-import * as PacerVisit from "../policies/PacerVisit.js"
-import * as Tokens from "../policies/Tokens.js"
+import * as Pacer from "../policies/pacer/Pacer.js"
+import * as PacerRequest from "../policies/pacer/PacerRequest.js"
+import type { Limits } from "../policies/pacer/RateLimits.js"
+import * as Tokens from "../policies/spend/Tokens.js"
 import type * as Chat from "./Chat.js"
-import * as ChatStream from "./ChatStream.js"
 import * as Fallback from "./Fallback.js"
-import * as Hedging from "./Hedging.js"
 import { type ChatModel, compose, type End, generating, isChatModel, TypeId } from "./Model.js"
+import * as ChatStream from "./stream/ChatStream.js"
+import * as Hedging from "./stream/Hedging.js"
 
 /**
  * `key` says who shares a circuit or a queue. Default: {@link keyOf}, the target that the model asks first.
@@ -153,7 +153,7 @@ export const pace: {
           const leave =
             (permit: Pacer.Permit) =>
             ({ exit, usage }: ChatStream.Ended): Effect.Effect<void> => {
-              const end = PacerVisit.endOf(exit, () => usage)
+              const end = PacerRequest.endOf(exit, () => usage)
               return Effect.map(settled(permit, clock, end), (millis) => {
                 paused = millis
               })
@@ -202,7 +202,7 @@ const ended = (
   exit: Exit.Exit<Chat.Response, LlmError>,
   end: End
 ): Effect.Effect<Chat.Response, LlmError> =>
-  Immediate.ended(settled(permit, clock, PacerVisit.endOf(exit, usageOf)), (settled) =>
+  Immediate.ended(settled(permit, clock, PacerRequest.endOf(exit, usageOf)), (settled) =>
     Exit.isSuccess(exit) || Exit.isFailure(settled)
       ? end(exit)
       : end(Exit.mapError(exit, (error) => Pacer.hinted(error, settled.value)))

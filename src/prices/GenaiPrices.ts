@@ -20,7 +20,7 @@
  */
 import { calcPrice, findProvider, type Usage } from "@pydantic/genai-prices"
 import type * as Layer from "effect/Layer"
-import * as Prices from "../policies/Prices.js"
+import * as Prices from "../policies/spend/Prices.js"
 
 /** Providers that go by another name there. */
 const names: ReadonlyMap<string, string> = new Map([

@@ -11,7 +11,7 @@
  * @since 0.1.0
  */
 import type * as Chat from "../chat/Chat.js"
-import type * as StreamDecoder from "../chat/StreamDecoder.js"
+import type * as StreamDecoder from "../chat/stream/StreamDecoder.js"
 import * as Classify from "../errors/Classify.js"
 import { ContentFiltered, InvalidResponse, type LlmError } from "../errors/LlmError.js"
 import * as Json from "./Json.js"

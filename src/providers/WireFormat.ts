@@ -7,12 +7,12 @@
  * @since 0.1.0
  */
 import type * as Chat from "../chat/Chat.js"
-import type * as Replay from "../chat/Replay.js"
-import type * as StreamDecoder from "../chat/StreamDecoder.js"
+import type * as Replay from "../chat/stream/Replay.js"
+import type * as StreamDecoder from "../chat/stream/StreamDecoder.js"
 import * as Classify from "../errors/Classify.js"
 import * as ErrorMessage from "../errors/ErrorMessage.js"
 import { type InvalidRequest, InvalidResponse, type LlmError } from "../errors/LlmError.js"
-import type { Limits } from "../policies/Limits.js"
+import type { Limits } from "../policies/pacer/RateLimits.js"
 import * as Json from "./Json.js"
 
 /**

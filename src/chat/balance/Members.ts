@@ -1,0 +1,311 @@
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import { identity } from "effect/Function"
+import * as Random from "effect/Random"
+import * as Attempt from "../../calls/Attempt.js"
+import * as LlmError from "../../errors/LlmError.js"
+import type * as Balancer from "../../policies/balance/Balancer.js"
+import type * as KeyPool from "../../policies/balance/KeyPool.js"
+import * as CircuitBreaker from "../../policies/circuit/CircuitBreaker.js"
+import * as Deadline from "../../policies/Deadline.js"
+import * as Immediate from "../../policies/Immediate.js"
+import * as RetryBudget from "../../policies/retry/RetryBudget.js"
+import type * as Chat from "../Chat.js"
+import { type ChatModel, groupIn, mayRepeat, TypeId } from "../Model.js"
+
+// -----------------------------------------------------------------------------
+// models
+// -----------------------------------------------------------------------------
+
+/**
+ * Those who can be asked, each given by its index. Times are in epoch milliseconds.
+ *
+ * - `maxWait`: how many milliseconds an attempt waits where nobody takes traffic.
+ * - `affinity`: what requests that should go to the same member have in common.
+ * - `unable`: who cannot do what a request needs.
+ * - `readyAt`: from when a member takes traffic; 0 for now.
+ * - `spares`: whether a request should rather go to somebody else, `again` if it comes from another member.
+ * - `admit`: the right to make an attempt, where it takes one; `judge` takes it back, with what the attempt says.
+ * - `goesOn`: from when whoever failed so may be asked again in the same attempt, which goes on with another;
+ *   `undefined` where the error stands.
+ * - `outlook`: what is to be expected where nobody takes traffic.
+ * - `nameAt`: how the log calls a member.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Members {
+  readonly models: ReadonlyArray<ChatModel>
+  readonly balancer: Balancer.Balancer
+  readonly maxWait: number
+  readonly affinity: ((request: Chat.Request) => string | undefined) | undefined
+  readonly unable: ((request: Chat.Request) => ReadonlyArray<number>) | undefined
+  readonly readyAt: (index: number) => number
+  readonly spares: (
+    request: Chat.Request,
+    index: number,
+    within: Deadline.Limit,
+    now: number,
+    again: boolean
+  ) => boolean
+  readonly admit: (
+    index: number,
+    now: number
+  ) => Effect.Effect<CircuitBreaker.Admission, LlmError.CircuitOpen> | undefined
+  readonly judge: (end: KeyPool.End) => Effect.Effect<void> | undefined
+  readonly goesOn: (error: LlmError.LlmError, now: number) => number | undefined
+  readonly outlook: (now: number, notBefore: (index: number) => number) => KeyPool.Outlook
+  readonly nameAt: (index: number) => string
+}
+
+/**
+ * One attempt on its way, until somebody answers it.
+ *
+ * @internal
+ */
+export interface Selection {
+  readonly request: Chat.Request
+  readonly measure: Balancer.Measure
+  readonly session: string | undefined
+  readonly clock: Clock.Clock
+  readonly random: Random.Random
+  readonly within: Deadline.Limit
+  /** Who was asked last, and when. */
+  index: number
+  admission: CircuitBreaker.Admission | undefined
+  startedAt: number
+  /** Whether something was sent before. */
+  again: boolean
+  /** From when on those who refused or failed may be asked again. */
+  notBefore: Map<number, number> | undefined
+  /** Since when it waits for somebody. */
+  waitsSince: number | undefined
+  /** The error to fail with where nobody else can be asked. */
+  error: LlmError.LlmError | undefined
+  purse: RetryBudget.Draw | undefined
+}
+
+// -----------------------------------------------------------------------------
+// who is asked
+// -----------------------------------------------------------------------------
+
+const without = (unable: ReadonlyArray<number> | undefined): Map<number, number> | undefined =>
+  unable === undefined || unable.length === 0
+    ? undefined
+    : new Map(unable.map((index) => [index, Number.POSITIVE_INFINITY]))
+
+/**
+ * `context`: what it runs under, where that is not the context of the fiber.
+ *
+ * @internal
+ */
+export const begin = (
+  crew: Members,
+  request: Chat.Request,
+  measure: Balancer.Measure,
+  fiber: Fiber.RuntimeFiber<unknown, unknown>,
+  context: Context.Context<never> = fiber.currentContext
+): Selection => ({
+  request,
+  measure,
+  session: crew.affinity?.(request),
+  clock: Context.get(fiber.currentDefaultServices, Clock.Clock),
+  random: Context.get(fiber.currentDefaultServices, Random.Random),
+  within: Deadline.of(context),
+  index: 0,
+  admission: undefined,
+  startedAt: 0,
+  again: false,
+  notBefore: without(crew.unable?.(request)),
+  waitsSince: undefined,
+  error: undefined,
+  purse: undefined
+})
+
+/** How often those who wait look again: a probe that is under way may end any moment. */
+const pollMillis = 1000
+
+/** Those who wait for the same come back spread over this time; as the least that `RetryPolicy` adds to a hint. */
+const spreadMillis = 200
+
+const leaveOut = (trip: Selection, index: number, until: number): void => {
+  trip.notBefore ??= new Map()
+  trip.notBefore.set(index, until)
+}
+
+/**
+ * From when whoever refused may be asked again.
+ *
+ * @internal
+ */
+export const afterRefusal = (refusal: LlmError.LlmError, now: number): number =>
+  now + (refusal.hint === undefined ? pollMillis : Duration.toMillis(refusal.hint))
+
+const pick = (crew: Members, trip: Selection, now: number, seed: number): number | undefined => {
+  const { measure, notBefore, session } = trip
+  const readyAt =
+    notBefore === undefined ? crew.readyAt : (index: number) => Math.max(crew.readyAt(index), notBefore.get(index) ?? 0)
+  const index = crew.balancer.choose({ now, seed, readyAt, measure, affinity: session })
+  if (index === undefined || !spares(crew, trip, index, now)) return index
+  const others = (index: number) => (spares(crew, trip, index, now) ? Number.POSITIVE_INFINITY : readyAt(index))
+  return crew.balancer.choose({ now, seed, readyAt: others, measure, affinity: session }) ?? index
+}
+
+const spares = (crew: Members, trip: Selection, index: number, now: number): boolean =>
+  crew.spares(trip.request, index, trip.within, now, trip.again)
+
+const closed = (crew: Members, outlook: KeyPool.Outlook, now: number): LlmError.CircuitOpen => {
+  const target = (crew.models[0] as ChatModel)[TypeId].targets[0]
+  return new LlmError.CircuitOpen({
+    provider: target.provider,
+    model: target.model,
+    message: outlook.why,
+    hint: Number.isFinite(outlook.readyAt) ? Duration.millis(Math.max(0, outlook.readyAt - now)) : undefined,
+    delivery: "not-sent"
+  })
+}
+
+const outlookOf = (crew: Members, trip: Selection, now: number): KeyPool.Outlook =>
+  crew.outlook(now, (index) => trip.notBefore?.get(index) ?? 0)
+
+const inTime = (trip: Selection, at: number, now: number): boolean =>
+  Deadline.allows(trip.within, now, Math.max(0, at - now))
+
+/** Whether somebody who comes back at a time is worth waiting for. */
+const mayWait = (crew: Members, trip: Selection, at: number, now: number): boolean =>
+  Math.max(at, now + 1) <= (trip.waitsSince ?? now) + crew.maxWait && inTime(trip, at, now)
+
+/**
+ * What may be interrupted of what may not.
+ *
+ * @internal
+ */
+export type Restore = Immediate.Region["restore"]
+
+/** What follows an attempt, or a selection. */
+type End<A> = Immediate.End<A, LlmError.LlmError>
+
+/**
+ * What follows where a stream is opened after the choice.
+ *
+ * @internal
+ */
+export const selected = (end: End<void>) => end(Exit.void)
+
+/** The admission to whoever asks for none. */
+const unasked: Exit.Exit<CircuitBreaker.Admission | undefined, LlmError.CircuitOpen> = Exit.succeed(undefined)
+
+/**
+ * Takes a place with somebody, or waits for one, and goes on from there; `end` follows, with `then` or without. Runs
+ * uninterruptibly, so that the place is not lost.
+ *
+ * @internal
+ */
+export const select = <A>(
+  crew: Members,
+  trip: Selection,
+  restore: Restore,
+  then: (end: End<A>) => Effect.Effect<A, LlmError.LlmError>,
+  end: End<A>
+): Effect.Effect<A, LlmError.LlmError> =>
+  Effect.flatMap(trip.random.next, (seed) => {
+    const now = trip.clock.unsafeCurrentTimeMillis()
+    const index = pick(crew, trip, now, seed)
+    if (index === undefined) {
+      const outlook = outlookOf(crew, trip, now)
+      if (!mayWait(crew, trip, outlook.worthAt, now)) return end(Exit.fail(trip.error ?? closed(crew, outlook, now)))
+      trip.waitsSince ??= now
+      const millis = Math.min(pollMillis, Math.max(0, outlook.worthAt - now)) + spreadMillis * seed
+      const slept = restore(Effect.sleep(Duration.millis(millis)))
+      return Immediate.entered(slept, () => select(crew, trip, restore, then, end), end)
+    }
+    return Immediate.ended(crew.admit(index, now) ?? unasked, (admitted) => {
+      if (Exit.isSuccess(admitted)) {
+        trip.index = index
+        trip.admission = admitted.value
+        trip.startedAt = now
+        crew.balancer.begin(index)
+        return then(end)
+      }
+      const refusal = Cause.failureOption(admitted.cause)
+      if (refusal._tag === "None") return end(Exit.failCause(admitted.cause))
+      leaveOut(trip, index, afterRefusal(refusal.value, now))
+      return select(crew, trip, restore, then, end)
+    })
+  })
+
+/** Of two errors the one that another attempt may mend, and else the newer. */
+const hopeful = (before: LlmError.LlmError | undefined, error: LlmError.LlmError): LlmError.LlmError =>
+  before !== undefined && LlmError.isRetryable(before) && !LlmError.isRetryable(error) ? before : error
+
+const told = (crew: Members, trip: Selection, error: LlmError.LlmError, then: string): Effect.Effect<void> =>
+  Effect.annotateLogs(
+    Effect.logWarning(`${LlmError.targetOf(error)} failed with key ${crew.nameAt(trip.index)}: ${error._tag}; ${then}`),
+    { provider: error.provider, model: error.model, error: error._tag, reason: error.message }
+  )
+
+/**
+ * Takes a place with somebody else after an error that this mends, and goes on from there; or fails.
+ *
+ * @internal
+ */
+export const goOn = <A>(
+  crew: Members,
+  trip: Selection,
+  error: LlmError.LlmError,
+  restore: Restore,
+  then: (end: End<A>) => Effect.Effect<A, LlmError.LlmError>
+): Effect.Effect<A, LlmError.LlmError> =>
+  Effect.suspend(() => {
+    const now = trip.clock.unsafeCurrentTimeMillis()
+    const until = crew.goesOn(error, now)
+    if (until === undefined || !mayRepeat(trip.request, error)) return Effect.fail(error)
+    leaveOut(trip, trip.index, until)
+    // Where all refused and nothing was sent, the answer is when to come back.
+    if (error._tag === "CircuitOpen") return select(crew, trip, restore, then, identity)
+    const standing = hopeful(trip.error, error)
+    trip.error = standing
+    if (error.delivery === "not-sent") return select(crew, trip, restore, then, identity)
+    const at = outlookOf(crew, trip, now).worthAt
+    if (at <= now ? !inTime(trip, at, now) : !mayWait(crew, trip, at, now)) return Effect.fail(standing)
+    trip.again = true
+    trip.purse ??= RetryBudget.purse((error) => groupIn((crew.models[trip.index] as ChatModel)[TypeId], error))
+    return Effect.flatMap(isDead(error) ? Effect.succeed(true) : trip.purse.draw(error), (drawn) =>
+      drawn
+        ? Effect.zipRight(told(crew, trip, error, "asking another"), select(crew, trip, restore, then, identity))
+        : Effect.zipRight(told(crew, trip, error, "no budget left to ask another"), Effect.fail(standing))
+    )
+  })
+
+/** A key that is found dead leaves at once: what it costs to go on is bounded by what was on its way to it. */
+const isDead = LlmError.isTag("AuthError", "QuotaExhausted")
+
+/**
+ * What an attempt says about whom it was made with.
+ *
+ * @internal
+ */
+export const judge = (
+  crew: Members,
+  trip: Selection,
+  exit: Exit.Exit<unknown, unknown>
+): Effect.Effect<void> | undefined => {
+  const { admission, index, measure, startedAt, within } = trip
+  const now = trip.clock.unsafeCurrentTimeMillis()
+  if (exit._tag === "Success") crew.balancer.measured(index, measure, now - startedAt, now)
+  else if (CircuitBreaker.classify(exit, now, within)._tag !== "Ignored") crew.balancer.failed(index, now)
+  return admission === undefined ? undefined : crew.judge({ index, admission, exit, within, startedAt, now })
+}
+
+/**
+ * An attempt that follows one that was sent says so, to the budget.
+ *
+ * @internal
+ */
+export const marked = <A, E, R>(trip: Selection, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  trip.again ? Effect.provideService(effect, Attempt.Extra, { reason: "again" }) : effect

@@ -1,0 +1,256 @@
+/**
+ * How much may be sent again: what keeps retries from making an outage worse.
+ *
+ * Every first attempt deposits a tenth of a retry; every retry, hedge and fallback within the same provider draws one, and
+ * gets it back if it is answered. So where everything fails, there is one retry for ten calls, and not three for each.
+ * A `RateLimited` that says when to come back draws nothing: it is the pacer's business, and the server asked for it.
+ *
+ * There is one budget for each provider and key group: whatever goes there shares it, without being told to. `Attempt`
+ * deposits, `ChatModel.retry` draws; {@link layer} makes all of them with other numbers, {@link layerUnlimited} none.
+ *
+ * The theorem, for every interleaving: attempts ≤ N · (1 + ratio) + cap + reserve · T, where N counts the first attempts
+ * and those that drew and were answered, over a time T.
+ *
+ * Gotcha: without budget left a retry is not made, and the call fails with its last error, so that a fallback to another
+ * provider still happens.
+ *
+ * @example
+ * import { RetryBudget } from "effect-steadfast"
+ *
+ * const stricter = RetryBudget.layer({ ratio: 0.05, cap: 5 })
+ *
+ * @since 0.2.0
+ */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type { LlmError } from "../../errors/LlmError.js"
+
+/**
+ * - `ratio`: retries for each first attempt, 0 to 1. Default 0.1, the value of Finagle's and gRPC's budgets.
+ * - `cap`: the most that can be saved up, and what there is at the start. Default 10.
+ * - `reserve`: one more in each such time, for those that call seldom. Default 10 seconds.
+ *
+ * @since 0.2.0
+ * @category options
+ */
+export interface Options {
+  readonly ratio?: number | undefined
+  readonly cap?: number | undefined
+  readonly reserve?: Duration.DurationInput | undefined
+}
+
+/**
+ * A budget. The functions are synchronous; `now` is in milliseconds of the `Clock`.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface RetryBudget {
+  readonly deposit: (now: number) => void
+  readonly draw: (now: number) => boolean
+  readonly refund: (now: number) => void
+  readonly available: (now: number) => number
+}
+
+interface Settings {
+  readonly ratio: number
+  readonly cap: number
+  /** Milliseconds for one more. */
+  readonly reserve: number
+}
+
+/** What was saved up, and when that was. */
+interface State {
+  readonly level: number
+  readonly at: number
+}
+
+// -----------------------------------------------------------------------------
+// the pure part
+// -----------------------------------------------------------------------------
+
+type Event = "deposit" | "draw" | "refund" | "time"
+
+/** Ten tenths are one, whatever floating point makes of them. */
+const epsilon = 1e-9
+
+/** What an event leaves, and whether it was possible: only a draw may not be. */
+const step = (settings: Settings, state: State, event: Event, now: number): readonly [boolean, State] => {
+  const earned = Math.max(0, now - state.at) / settings.reserve
+  const level = Math.min(settings.cap, state.level + earned)
+  switch (event) {
+    case "deposit":
+      return [true, { level: Math.min(settings.cap, level + settings.ratio), at: now }]
+    case "draw":
+      return level >= 1 - epsilon ? [true, { level: Math.max(0, level - 1), at: now }] : [false, { level, at: now }]
+    case "refund":
+      return [true, { level: Math.min(settings.cap, level + 1), at: now }]
+    case "time":
+      return [true, { level, at: now }]
+  }
+}
+
+const settings = (options: Options): Settings => {
+  const { cap = 10, ratio = 0.1 } = options
+  const reserve = Duration.toMillis(options.reserve ?? "10 seconds")
+  if (!(ratio >= 0 && ratio <= 1)) throw new RangeError(`RetryBudget: ratio: found ${ratio}, expected 0 to 1`)
+  if (!(cap >= 1 && cap <= 1e6)) throw new RangeError(`RetryBudget: cap: found ${cap}, expected 1 to 1000000`)
+  if (!(reserve > 0)) throw new RangeError(`RetryBudget: reserve: found ${reserve} ms, expected more than none`)
+  return { ratio, cap, reserve }
+}
+
+// -----------------------------------------------------------------------------
+// constructors
+// -----------------------------------------------------------------------------
+
+/**
+ * A budget of its own. Throws a `RangeError` that names the option, what was found and what was expected.
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const make = (options: Options = {}): RetryBudget => {
+  const chosen = settings(options)
+  let state: State = { level: chosen.cap, at: Number.NEGATIVE_INFINITY }
+  const run = (event: Event, now: number): boolean => {
+    const [possible, next] = step(chosen, state, event, now)
+    state = next
+    return possible
+  }
+  return {
+    deposit: (now) => {
+      run("deposit", now)
+    },
+    draw: (now) => run("draw", now),
+    refund: (now) => {
+      run("refund", now)
+    },
+    available: (now) => step(chosen, state, "time", now)[1].level
+  }
+}
+
+const unlimited: RetryBudget = {
+  deposit: () => {},
+  draw: () => true,
+  refund: () => {},
+  available: () => Number.POSITIVE_INFINITY
+}
+
+/**
+ * Whether an attempt that follows this error draws on the budget.
+ *
+ * @since 0.2.0
+ * @category predicates
+ */
+export const draws = (error: LlmError): boolean => error._tag !== "RateLimited" || error.hint === undefined
+
+// -----------------------------------------------------------------------------
+// who shares which
+// -----------------------------------------------------------------------------
+
+/**
+ * The budget of a group, as time passes on that clock.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export type Budgets = (group: string, clock: Clock.Clock) => RetryBudget
+
+/** So many groups may be remembered before those that have all they can save are forgotten, which changes nothing. */
+const maxGroups = 1000
+
+const budgets = (options: Options): Budgets => {
+  const full = settings(options).cap
+  // A budget is a matter of time: under another clock, as every test has one, it is another budget.
+  const byClock = new WeakMap<Clock.Clock, Map<string, RetryBudget>>()
+  const groupsOf = (clock: Clock.Clock): Map<string, RetryBudget> => {
+    const known = byClock.get(clock)
+    if (known !== undefined) return known
+    const groups = new Map<string, RetryBudget>()
+    byClock.set(clock, groups)
+    return groups
+  }
+  return (group, clock) => {
+    const groups = groupsOf(clock)
+    const known = groups.get(group)
+    if (known !== undefined) return known
+    if (groups.size >= maxGroups) {
+      const now = clock.unsafeCurrentTimeMillis()
+      for (const [name, kept] of groups) if (kept.available(now) >= full) groups.delete(name)
+    }
+    const budget = make(options)
+    groups.set(group, budget)
+    return budget
+  }
+}
+
+/**
+ * Where the budgets of all groups are.
+ *
+ * @since 0.2.0
+ * @category context
+ */
+export class RetryBudgets extends Context.Reference<RetryBudgets>()("steadfast/RetryBudgets", {
+  defaultValue: () => budgets({})
+}) {}
+
+/**
+ * Budgets with other numbers, shared by whatever runs under this layer.
+ *
+ * @since 0.2.0
+ * @category layers
+ */
+export const layer = (options: Options): Layer.Layer<never> =>
+  Layer.sync(RetryBudgets, () => budgets(options)) as Layer.Layer<never>
+
+/**
+ * No budgets: every retry that the policy wants is made.
+ *
+ * @since 0.2.0
+ * @category layers
+ */
+export const layerUnlimited: Layer.Layer<never> = Layer.succeed(RetryBudgets, () => unlimited) as Layer.Layer<never>
+
+/**
+ * What one call takes from budgets: `draw` asks for one more attempt after an error, `answered` gives back what was drawn
+ * for the attempt that was answered.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Draw {
+  readonly draw: (error: LlmError) => Effect.Effect<boolean>
+  readonly answered: Effect.Effect<void>
+}
+
+/**
+ * The purse of a call whose errors are those of that group; no group, no budget.
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const purse = (groupOf: (error: LlmError) => string | undefined): Draw => {
+  let drawn: RetryBudget | undefined
+  return {
+    draw: (error) =>
+      Effect.withFiberRuntime((fiber) => {
+        drawn = undefined
+        const group = groupOf(error)
+        if (group === undefined || !draws(error)) return Effect.succeed(true)
+        const clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
+        const budget = Context.get(fiber.currentContext, RetryBudgets)(group, clock)
+        if (!budget.draw(clock.unsafeCurrentTimeMillis())) return Effect.succeed(false)
+        drawn = budget
+        return Effect.succeed(true)
+      }),
+    answered: Effect.suspend(() => {
+      if (drawn === undefined) return Effect.void
+      const budget = drawn
+      drawn = undefined
+      return Effect.map(Clock.currentTimeMillis, budget.refund)
+    })
+  }
+}

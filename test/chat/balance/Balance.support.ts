@@ -1,0 +1,182 @@
+import { Cause, Clock, Duration, Effect, Exit, Option, Redacted, Scheduler } from "effect"
+import { type Chat, ChatModel, type LlmError } from "effect-steadfast"
+import * as Balance from "../../../src/chat/balance/Balance.js"
+import { toChunk } from "../../../src/chat/stream/ChatStream.js"
+import * as KeyPool from "../../../src/policies/balance/KeyPool.js"
+
+/** How one request to a member ends, and after how long. */
+export interface Answer {
+  readonly error?: LlmError.LlmError | undefined
+  readonly millis?: number | undefined
+  /** Never, until somebody gives up. */
+  readonly hangs?: boolean | undefined
+}
+
+/** One request that reached a member. */
+export interface Reached {
+  readonly name: string
+  readonly at: number
+  readonly request: Chat.Request
+}
+
+/** The record of all members: who was asked, and how many requests are still open at each. */
+export const ledger = () => {
+  const reached: Array<Reached> = []
+  const open = new Map<string, number>()
+  const names = () => reached.map(({ name }) => name)
+  const counts = new Map<string, number>()
+  const count = (name: string) => counts.get(name) ?? 0
+  const reach = (one: Reached) => {
+    reached.push(one)
+    counts.set(one.name, count(one.name) + 1)
+  }
+  const add = (name: string, by: number) => open.set(name, (open.get(name) ?? 0) + by)
+  return { reach, names, count, openAt: (name: string) => open.get(name) ?? 0, add }
+}
+export type Ledger = ReturnType<typeof ledger>
+
+const events = (model: string): ReadonlyArray<Chat.Event> => [
+  { _tag: "Start", provider: "openai", model },
+  { _tag: "TextDelta", text: "hi" }
+]
+
+/** A member that answers as it is told, both ways of asking alike; it is not asked before its stream is pulled. */
+export const memberOf = (
+  all: Ledger,
+  name: string,
+  answer: (nth: number, request: Chat.Request) => Answer | undefined,
+  more: Partial<ChatModel.Leaf> = {}
+): ChatModel.ChatModel => {
+  let nth = 0
+  const target = { provider: "openai", model: "gpt", key: name, ...more }
+  const asked = (request: Chat.Request): Effect.Effect<void, LlmError.LlmError> =>
+    Effect.acquireUseRelease(
+      Effect.flatMap(Clock.currentTimeMillis, (at) =>
+        Effect.sync(() => {
+          nth += 1
+          all.reach({ name, at, request })
+          all.add(name, 1)
+          return answer(nth, request) ?? {}
+        })
+      ),
+      ({ error, hangs, millis = 0 }) =>
+        Effect.zipRight(
+          hangs === true ? Effect.never : Effect.sleep(Duration.millis(millis)),
+          error === undefined ? Effect.void : Effect.fail(error)
+        ),
+      () => Effect.sync(() => all.add(name, -1))
+    )
+  return ChatModel.fromLeaf({
+    ...target,
+    generate: (request) =>
+      Effect.as(asked(request), {
+        provider: target.provider,
+        model: target.model,
+        text: name,
+        toolCalls: [],
+        finishReason: "stop" as const
+      }),
+    open: (request) =>
+      Effect.sync(() => {
+        let step = 0
+        return Effect.suspend(() => {
+          step += 1
+          if (step === 1) return Effect.as(Effect.mapError(asked(request), Option.some), toChunk(events(name)))
+          if (step === 2) return Effect.succeed(toChunk([{ _tag: "TextDelta", text: " there" }]))
+          return step === 3 ? Effect.succeed(toChunk([{ _tag: "Finish", reason: "stop" }])) : Effect.fail(Option.none())
+        })
+      }),
+    ...more
+  })
+}
+
+/** A pool of keys by their names, and a model over them whose keys answer as they are told. */
+export const pooledOf = (
+  keys: ReadonlyArray<string>,
+  answer: (key: string, nth: number, request: Chat.Request) => Answer | undefined,
+  options: Partial<KeyPool.Options> & Balance.PooledOptions = {}
+) =>
+  Effect.gen(function* () {
+    const all = ledger()
+    const { affinity, ...rest } = options
+    const pool = yield* KeyPool.make({ keys: keys.map((key) => Redacted.make(key)), ...rest })
+    const model = yield* Balance.pooled(
+      pool,
+      (apiKey) => {
+        const key = Redacted.value(apiKey)
+        return Effect.succeed(
+          memberOf(all, key, (nth, request) => answer(key, nth, request), { key: KeyPool.nameOf(apiKey) })
+        )
+      },
+      { affinity }
+    )
+    const inFlight = () => pool.balancer.members.map((member) => member.inFlight)
+    return { pool, model, all, inFlight }
+  })
+
+/** Both ways of asking, as what they answer with: the name of whoever did. */
+export const ways = {
+  generate: (model: ChatModel.ChatModel, request: Chat.Request) =>
+    Effect.map(model.generate(request), (response) => response.text),
+  stream: (model: ChatModel.ChatModel, request: Chat.Request) =>
+    Effect.scoped(
+      Effect.gen(function* () {
+        const pull = yield* model[ChatModel.TypeId].open(request)
+        let name = ""
+        while (true) {
+          const next = yield* Effect.either(pull)
+          if (next._tag === "Left") {
+            if (next.left._tag === "None") return name
+            return yield* Effect.fail(next.left.value)
+          }
+          for (const event of next.right) if (event._tag === "Start") name = event.model
+        }
+      })
+    )
+} as const
+
+export const errorTag = (exit: Exit.Exit<unknown, LlmError.LlmError>): string =>
+  exit._tag === "Success" ? "answered" : exit.cause._tag === "Fail" ? exit.cause.error._tag : exit.cause._tag
+
+/**
+ * Runs an effect to its end on a clock of its own, in one go: whenever all fibers wait, the clock moves to the first that
+ * is to wake. For hours with thousands of calls, and laws over thousands of timelines.
+ */
+export const simulate = <A, E>(effect: Effect.Effect<A, E>): A => {
+  let now = 0
+  const sleeps: Array<{ readonly at: number; readonly wake: () => void }> = []
+  const tasks: Array<() => void> = []
+  const clock: Clock.Clock = {
+    ...Clock.make(),
+    unsafeCurrentTimeMillis: () => now,
+    unsafeCurrentTimeNanos: () => BigInt(Math.round(now)) * 1_000_000n,
+    currentTimeMillis: Effect.sync(() => now),
+    sleep: (duration) =>
+      Effect.async<void>((resume) => {
+        const sleep = { at: now + Duration.toMillis(duration), wake: () => resume(Effect.void) }
+        const later = sleeps.findIndex((other) => other.at > sleep.at)
+        sleeps.splice(later === -1 ? sleeps.length : later, 0, sleep)
+        return Effect.sync(() => {
+          const index = sleeps.indexOf(sleep)
+          if (index !== -1) sleeps.splice(index, 1)
+        })
+      })
+  }
+  const scheduler = Scheduler.make(
+    (task) => tasks.push(task),
+    () => false
+  )
+  const fiber = Effect.runFork(Effect.withClock(effect, clock), { scheduler })
+  while (true) {
+    for (let task = tasks.shift(); task !== undefined; task = tasks.shift()) task()
+    const exit = fiber.unsafePoll()
+    if (exit !== null)
+      return Exit.getOrElse(exit, (cause) => {
+        throw new Error(Cause.pretty(cause))
+      })
+    const next = sleeps.shift()
+    if (next === undefined) throw new Error("everybody waits for ever")
+    now = next.at
+    next.wake()
+  }
+}

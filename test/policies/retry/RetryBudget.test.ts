@@ -1,0 +1,253 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Clock, Duration, Effect, FastCheck as fc, TestClock } from "effect"
+import { Chat, ChatModel, LlmError, RetryBudget, RetryPolicy } from "effect-steadfast"
+import { errorOf, hinted } from "../../support/errors.js"
+import { collect, collectRecords } from "../../support/evidence.js"
+import { under } from "../../support/time.js"
+
+describe("a budget", () => {
+  it("has its cap at the start, and no more", () => {
+    const budget = RetryBudget.make({ cap: 3 })
+    assert.deepStrictEqual(
+      [1, 2, 3, 4].map(() => budget.draw(0)),
+      [true, true, true, false]
+    )
+  })
+
+  it("earns a tenth with each first attempt", () => {
+    const budget = RetryBudget.make({ cap: 1 })
+    budget.draw(0)
+    for (let i = 0; i < 9; i++) budget.deposit(0)
+    assert.isFalse(budget.draw(0))
+    budget.deposit(0)
+    assert.isTrue(budget.draw(0))
+  })
+
+  it("earns one in ten seconds, for those that call seldom", () => {
+    const budget = RetryBudget.make({ cap: 1 })
+    budget.draw(0)
+    assert.isFalse(budget.draw(9999))
+    assert.isTrue(budget.draw(10_000))
+  })
+
+  it("never saves up more than its cap", () => {
+    const budget = RetryBudget.make({ cap: 2 })
+    for (let i = 0; i < 100; i++) budget.deposit(i)
+    budget.refund(100)
+    assert.strictEqual(budget.available(1e9), 2)
+  })
+
+  it("gives back what was drawn for an attempt that was answered", () => {
+    const budget = RetryBudget.make({ cap: 1 })
+    budget.draw(0)
+    budget.refund(0)
+    assert.isTrue(budget.draw(0))
+  })
+
+  it("earns nothing from a clock that goes back", () => {
+    const budget = RetryBudget.make({ cap: 1 })
+    budget.draw(50_000)
+    assert.isFalse(budget.draw(0))
+  })
+
+  it("refuses options that mean nothing", () => {
+    assert.throws(() => RetryBudget.make({ ratio: 2 }), "RetryBudget: ratio: found 2, expected 0 to 1")
+    assert.throws(() => RetryBudget.make({ ratio: Number.NaN }), RangeError)
+    assert.throws(() => RetryBudget.make({ cap: 0 }), "RetryBudget: cap: found 0")
+    assert.throws(() => RetryBudget.make({ reserve: 0 }), "RetryBudget: reserve: found 0 ms")
+  })
+
+  it("draws for everything but a rate limit that says when to come back", () => {
+    assert.isFalse(RetryBudget.draws(hinted("1 second")))
+    assert.isTrue(RetryBudget.draws(errorOf("RateLimited")))
+    assert.isTrue(RetryBudget.draws(errorOf("ServerError", { hint: Duration.seconds(1) })))
+  })
+})
+
+describe("the theorem", () => {
+  /** One thing that happens to calls that share a budget; `pick` says to which. */
+  const event = fc.record({
+    what: fc.constantFrom("call", "fail", "answer", "cancel", "wait"),
+    pick: fc.nat({ max: 1000 }),
+    millis: fc.nat({ max: 20_000 })
+  })
+
+  it("attempts that were not answered retries ≤ N · (1 + ratio) + cap + reserve · T, at every moment", () => {
+    fc.assert(
+      fc.property(
+        fc.record({
+          ratio: fc.double({ min: 0, max: 1, noNaN: true }),
+          cap: fc.integer({ min: 1, max: 12 }),
+          reserve: fc.integer({ min: 1, max: 30_000 })
+        }),
+        fc.array(event, { maxLength: 120 }),
+        (options, events) => {
+          const budget = RetryBudget.make(options)
+          let now = 0
+          let firsts = 0
+          let retries = 0
+          let answeredRetries = 0
+          const running: Array<{ retried: boolean }> = []
+          for (const { millis, pick, what } of events) {
+            const at = running.length === 0 ? -1 : pick % running.length
+            const one = running[at]
+            if (what === "wait") now += millis
+            else if (what === "call") {
+              budget.deposit(now)
+              firsts += 1
+              running.push({ retried: false })
+            } else if (one !== undefined) {
+              running.splice(at, 1)
+              if (what === "answer" && one.retried) {
+                budget.refund(now)
+                answeredRetries += 1
+              } else if (what === "fail" && budget.draw(now)) {
+                retries += 1
+                running.push({ retried: true })
+              }
+            }
+            const bound = firsts * (1 + options.ratio) + options.cap + now / options.reserve
+            assert.isAtMost(firsts + retries - answeredRetries, bound + 1e-6)
+          }
+        }
+      ),
+      { numRuns: 10_000 }
+    )
+  })
+})
+
+const target = { provider: "openai", model: "gpt-4o-mini" }
+
+/** A model whose attempts end as `answer` says, one after the other, and how many there were. */
+const modelOf = (answer: (attempt: number) => LlmError.LlmError | undefined, more: Partial<ChatModel.Leaf> = {}) => {
+  let attempts = 0
+  const generate = () =>
+    Effect.suspend(() => {
+      attempts += 1
+      const error = answer(attempts)
+      return error === undefined
+        ? Effect.succeed({ ...target, text: "hi", toolCalls: [], finishReason: "stop" as const })
+        : Effect.fail(error)
+    })
+  const model = ChatModel.fromLeaf({
+    ...target,
+    generate,
+    open: () =>
+      Effect.succeed(
+        Effect.mapError(Effect.zipRight(generate(), Effect.never), (e) => ({ _tag: "Some", value: e }) as never)
+      ),
+    ...more
+  })
+  return { model, attempts: () => attempts }
+}
+
+const policy = RetryPolicy.make({ initialDelay: 0, maxAttempts: 4 })
+const ask = (model: ChatModel.ChatModel) => Effect.exit(model.generate(Chat.prompt("Hello")))
+
+describe("ChatModel.retry", () => {
+  it.effect("retries no more than the budget allows where everything fails", () =>
+    Effect.gen(function* () {
+      const { attempts, model } = modelOf(() => errorOf("ServerError"))
+      const held = model.pipe(ChatModel.retry(policy))
+      yield* under(Effect.replicateEffect(ask(held), 100))
+      // 100 first attempts, 10 that were saved up, 9.9 that all but the first of them earned: there was no room for its own.
+      assert.strictEqual(attempts(), 119)
+    })
+  )
+
+  it.effect("retries all it needs to where retries are answered", () =>
+    Effect.gen(function* () {
+      const { attempts, model } = modelOf((attempt) => (attempt % 2 === 1 ? errorOf("ServerError") : undefined))
+      const held = model.pipe(ChatModel.retry(policy))
+      const { exit } = yield* under(Effect.replicateEffect(ask(held), 100))
+      assert.strictEqual(attempts(), 200)
+      assert.isTrue(exit._tag === "Success" && exit.value.every((one) => one._tag === "Success"))
+    })
+  )
+
+  it.effect("says so, and fails with the last error", () =>
+    Effect.gen(function* () {
+      const evidence = collect()
+      const { model } = modelOf(() => errorOf("ServerError"))
+      const held = model.pipe(ChatModel.retry(policy))
+      yield* under(Effect.provide(Effect.replicateEffect(ask(held), 20), evidence.layer))
+      const last = evidence.lines.at(-1)
+      assert.include(last?.message, "no budget left")
+      assert.strictEqual(evidence.records.at(-1)?.error?._tag, "ServerError")
+    })
+  )
+
+  it.effect("still falls back to another provider then", () =>
+    Effect.gen(function* () {
+      const { model } = modelOf(() => errorOf("ServerError"))
+      const other = modelOf(() => undefined, { provider: "anthropic", model: "claude" })
+      const held = model.pipe(ChatModel.retry(policy), ChatModel.orElse(other.model))
+      const { exit } = yield* under(Effect.replicateEffect(ask(held), 50))
+      assert.isTrue(exit._tag === "Success" && exit.value.every((one) => one._tag === "Success"))
+    })
+  )
+
+  it.effect("draws nothing for a rate limit with a hint", () =>
+    Effect.gen(function* () {
+      const { attempts, model } = modelOf(() => hinted("1 second"))
+      yield* under(Effect.replicateEffect(ask(model.pipe(ChatModel.retry(policy))), 30))
+      assert.strictEqual(attempts(), 120)
+    })
+  )
+
+  it.effect("shares the budget of the provider and key group, and no other", () =>
+    Effect.gen(function* () {
+      const fails = () => errorOf("ServerError")
+      const one = modelOf(fails)
+      yield* under(Effect.replicateEffect(ask(one.model.pipe(ChatModel.retry(policy))), 50), "0 millis")
+      const same = modelOf(() => errorOf("ServerError", { model: "gpt-4o" }), { model: "gpt-4o" })
+      yield* ask(same.model.pipe(ChatModel.retry(policy)))
+      assert.isAtMost(same.attempts(), 2)
+      const other = modelOf(fails, { group: "openai, the other key" })
+      yield* ask(other.model.pipe(ChatModel.retry(policy)))
+      assert.strictEqual(other.attempts(), 4)
+    })
+  )
+
+  it.effect("counts streams alike", () =>
+    Effect.gen(function* () {
+      const { attempts, model } = modelOf(() => errorOf("ServerError"))
+      const held = model.pipe(ChatModel.retry(policy))
+      const read = Effect.exit(Effect.scoped(Effect.flatten(held[ChatModel.TypeId].open(Chat.prompt("Hello")))))
+      yield* under(Effect.replicateEffect(read, 100))
+      assert.strictEqual(attempts(), 119)
+    })
+  )
+
+  it.effect("has other numbers under a layer, or none", () =>
+    Effect.gen(function* () {
+      const count = (layer: typeof RetryBudget.layerUnlimited) =>
+        Effect.gen(function* () {
+          const { attempts, model } = modelOf(() => errorOf("ServerError"))
+          yield* under(Effect.provide(Effect.replicateEffect(ask(model.pipe(ChatModel.retry(policy))), 50), layer))
+          return attempts()
+        })
+      assert.strictEqual(yield* count(RetryBudget.layer({ ratio: 0, cap: 1 })), 51)
+      assert.strictEqual(yield* count(RetryBudget.layerUnlimited), 200)
+    })
+  )
+
+  it.effect("an interrupted retry gives nothing back", () =>
+    Effect.gen(function* () {
+      const { records: _, layer } = collectRecords()
+      const clock = yield* Effect.clock
+      const { model } = modelOf((attempt) => (attempt === 1 ? errorOf("ServerError") : undefined))
+      const slow = ChatModel.fromLeaf({
+        ...target,
+        generate: (request, attempt) => (attempt.index === 1 ? model.generate(request) : Effect.never),
+        open: () => Effect.never
+      })
+      const fiber = yield* Effect.fork(Effect.provide(ask(slow.pipe(ChatModel.retry(policy))), layer))
+      yield* TestClock.adjust("1 second")
+      yield* fiber.interruptAsFork(fiber.id())
+      yield* TestClock.adjust("0 millis")
+      const left = (yield* RetryBudget.RetryBudgets)("openai", clock).available(yield* Clock.currentTimeMillis)
+      assert.isBelow(left, 9.5)
+    })
+  )
+})

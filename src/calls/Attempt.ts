@@ -20,7 +20,7 @@ import * as Tracer from "effect/Tracer"
 import type * as Types from "effect/Types"
 import * as Deadline from "../policies/Deadline.js"
 import * as Immediate from "../policies/Immediate.js"
-import type { Limits } from "../policies/pacer/RateLimits.js"
+import { LimitsListener } from "../policies/pacer/RateLimits.js"
 import { RetryBudgets } from "../policies/retry/RetryBudget.js"
 import * as RetryDecision from "../policies/retry/RetryDecision.js"
 import * as Call from "./Call.js"
@@ -81,17 +81,6 @@ export class Fallback extends Context.Tag("steadfast/Attempt/Fallback")<
  * @category context
  */
 export class Extra extends Context.Tag("steadfast/Attempt/Extra")<Extra, { readonly reason: "hedge" | "again" }>() {}
-
-/**
- * Who hears of the limits that the headers of a response tell, the moment they are there.
- *
- * @since 0.2.0
- * @category context
- */
-export class LimitsListener extends Context.Tag("steadfast/Attempt/LimitsListener")<
-  LimitsListener,
-  (limits: Limits, now: number) => void
->() {}
 
 /**
  * Where an attempt runs. `heard` is a {@link LimitsListener} that need not be looked up, and comes before the one that is.

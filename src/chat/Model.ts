@@ -19,6 +19,7 @@ import * as Call from "../calls/Call.js"
 import { targetName } from "../calls/CallRecord.js"
 import * as LlmError from "../errors/LlmError.js"
 import * as Immediate from "../policies/Immediate.js"
+import { LimitsListener } from "../policies/pacer/RateLimits.js"
 import * as Capabilities from "./Capabilities.js"
 import type * as Chat from "./Chat.js"
 import * as Spending from "./Spending.js"
@@ -198,7 +199,7 @@ export const inRegion = (
   { heard, restore }: Attempt.Region,
   end: End
 ): Effect.Effect<Chat.Response, LlmError.LlmError> =>
-  Immediate.ended(restore(heard === undefined ? self : Effect.provideService(self, Attempt.LimitsListener, heard)), end)
+  Immediate.ended(restore(heard === undefined ? self : Effect.provideService(self, LimitsListener, heard)), end)
 
 /**
  * A model of parts: each request is a call where none is open.

@@ -21,7 +21,7 @@ import * as Hedge from "../policies/Hedge.js"
 import * as Immediate from "../policies/Immediate.js"
 import * as Pacer from "../policies/pacer/Pacer.js"
 import * as PacerRequest from "../policies/pacer/PacerRequest.js"
-import type { Limits } from "../policies/pacer/RateLimits.js"
+import { type Limits, LimitsListener } from "../policies/pacer/RateLimits.js"
 import * as Tokens from "../policies/spend/Tokens.js"
 import type * as Chat from "./Chat.js"
 import * as Fallback from "./Fallback.js"
@@ -149,7 +149,7 @@ export const pace: {
           let permit: Pacer.Permit | undefined
           let paused = 0
           const observe = (limits: Limits, now: number): void => permit?.observe(limits, now)
-          const source = ChatStream.provided(about.open(request), Attempt.LimitsListener, observe)
+          const source = ChatStream.provided(about.open(request), LimitsListener, observe)
           const leave =
             (permit: Pacer.Permit) =>
             ({ exit, usage }: ChatStream.Ended): Effect.Effect<void> => {

@@ -3,9 +3,11 @@
  *
  * @since 0.2.0
  */
+import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as FiberRef from "effect/FiberRef"
 import type * as Option from "effect/Option"
 
 type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
@@ -118,3 +120,30 @@ export const entered = <A, E, R, B, E2, R2>(
   end: (exit: Exit.Exit<never, E>) => Effect.Effect<B, E2, R2>
 ): Effect.Effect<B, E2, R | R2> =>
   ended(self, (exit) => (exit._tag === "Success" ? then(exit.value) : end(Exit.failCause(exit.cause))))
+
+/** `FiberRuntime` has this method (effect 3.22), `Fiber.RuntimeFiber` does not show it. */
+interface Writable {
+  readonly setFiberRef: <A>(ref: FiberRef.FiberRef<A>, value: A) => void
+}
+
+const setContext = (fiber: Region["fiber"], context: Context.Context<never>): void =>
+  (fiber as unknown as Writable).setFiberRef(FiberRef.currentContext, context)
+
+/**
+ * Runs an effect interruptibly under another context, and goes on with its exit under the one before.
+ *
+ * @internal
+ */
+export const under = <A, E, R, B, E2, R2>(
+  { fiber, restore }: Region,
+  context: Context.Context<never>,
+  self: Effect.Effect<A, E, R>,
+  then: (exit: Exit.Exit<A, E>) => Effect.Effect<B, E2, R2>
+): Effect.Effect<B, E2, R | R2> => {
+  const outer = fiber.currentContext
+  setContext(fiber, context)
+  return ended(restore(self), (exit) => {
+    setContext(fiber, outer)
+    return then(exit)
+  })
+}

@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import * as Context from "effect/Context"
 import * as Schema from "effect/Schema"
 
 /**
@@ -44,3 +45,15 @@ export const Limits = Schema.Struct({
  * @category models
  */
 export type Limits = typeof Limits.Type
+
+/**
+ * Hears the limits that the headers of a response tell, as soon as they are known; `now` is in epoch milliseconds. A pacer
+ * sets it around the attempt that it lets through.
+ *
+ * @since 0.2.0
+ * @category context
+ */
+export class LimitsListener extends Context.Tag("steadfast/Attempt/LimitsListener")<
+  LimitsListener,
+  (limits: Limits, now: number) => void
+>() {}

@@ -19,7 +19,6 @@ import type * as Schedule from "effect/Schedule"
 import * as Tracer from "effect/Tracer"
 import type * as Types from "effect/Types"
 import * as Deadline from "../policies/Deadline.js"
-import * as Immediate from "../policies/Immediate.js"
 import { LimitsListener } from "../policies/pacer/RateLimits.js"
 import { RetryBudgets } from "../policies/retry/RetryBudget.js"
 import * as RetryDecision from "../policies/retry/RetryDecision.js"
@@ -83,15 +82,6 @@ export class Fallback extends Context.Tag("steadfast/Attempt/Fallback")<
 export class Extra extends Context.Tag("steadfast/Attempt/Extra")<Extra, { readonly reason: "hedge" | "again" }>() {}
 
 /**
- * Where an attempt runs. `heard` is a {@link LimitsListener} that need not be looked up, and comes before the one that is.
- *
- * @internal
- */
-export interface Region extends Immediate.Region {
-  readonly heard: Context.Tag.Service<typeof LimitsListener> | undefined
-}
-
-/**
  * Who shares a retry budget with a target.
  *
  * @since 0.2.0
@@ -116,14 +106,11 @@ type Draft = Types.Mutable<AttemptRecord>
  *
  * @internal
  */
-export const open = (
-  fiber: Fiber.RuntimeFiber<unknown, unknown>,
-  target: Target,
-  heard: Region["heard"] = Call.peek(fiber.currentContext, LimitsListener)
-): Opened => {
+export const open = (fiber: Fiber.RuntimeFiber<unknown, unknown>, target: Target): Opened => {
   const outer = fiber.currentContext
   const clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
   const call = Call.peek(outer, Call.CurrentCall)
+  const heard = Call.peek(outer, LimitsListener)
   const draft = begin(outer, call, target, clock.unsafeCurrentTimeMillis())
   if (call !== undefined) call.attempts.push(draft)
   Deadline.asking(Deadline.of(outer), target)
@@ -172,23 +159,9 @@ export const run = <A, E, R>(
   target: Target,
   body: (attempt: Attempt) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> =>
-  Immediate.masked(({ fiber, restore }) => within({ fiber, restore, heard: undefined }, target, body, (exit) => exit))
-
-/**
- * The same where it runs uninterruptibly already; `end` follows with the exit.
- *
- * @internal
- */
-export const within = <A, E, R, B, E2>(
-  region: Region,
-  target: Target,
-  body: (attempt: Attempt) => Effect.Effect<A, E, R>,
-  end: (exit: Exit.Exit<A, E>) => Effect.Effect<B, E2>
-): Effect.Effect<B, E2, R> =>
-  Immediate.tried(
-    () => open(region.fiber, target, region.heard),
-    (opened) => Call.within(region, opened, ({ attempt }) => body(attempt), end),
-    end
+  Call.under(
+    (fiber) => open(fiber, target),
+    ({ attempt }) => body(attempt)
   )
 
 /** The number, and why there is another attempt at all: read from the schedule around it, whoever drives that. */

@@ -348,7 +348,6 @@ export const named: {
     compose({
       name,
       generate: self[TypeId].generate,
-      run: self[TypeId].run,
       source: self[TypeId].open,
       about: self[TypeId]
     })

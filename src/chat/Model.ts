@@ -8,7 +8,6 @@
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import { identity } from "effect/Function"
 import * as Option from "effect/Option"
 import { type Pipeable, pipeArguments } from "effect/Pipeable"
@@ -18,8 +17,7 @@ import * as Attempt from "../calls/Attempt.js"
 import * as Call from "../calls/Call.js"
 import { targetName } from "../calls/CallRecord.js"
 import * as LlmError from "../errors/LlmError.js"
-import * as Immediate from "../policies/Immediate.js"
-import { LimitsListener } from "../policies/pacer/RateLimits.js"
+import * as Spend from "../policies/spend/Spend.js"
 import * as Capabilities from "./Capabilities.js"
 import type * as Chat from "./Chat.js"
 import * as Spending from "./Spending.js"
@@ -90,25 +88,6 @@ export const groupIn = ({ targets }: About, error: LlmError.LlmError): string =>
   )
 
 /**
- * What follows the end of a request.
- *
- * @internal
- */
-export type End = Immediate.End<Chat.Response, LlmError.LlmError>
-
-/**
- * `generate` where it runs uninterruptibly already, and what follows is told to it: so policies around policies are calls of
- * functions, and one region, one handler and one change of context serve them all. `end` is called once, whatever the end.
- *
- * @internal
- */
-export type Run = (
-  request: Chat.Request,
-  region: Attempt.Region,
-  end: End
-) => Effect.Effect<Chat.Response, LlmError.LlmError>
-
-/**
  * What runs inside of a call that is open: `generate` and `open` are `generate` and `stream` without looking for one, or
  * opening it.
  *
@@ -117,8 +96,6 @@ export type Run = (
  */
 export interface Inside extends About {
   readonly generate: (request: Chat.Request) => Effect.Effect<Chat.Response, LlmError.LlmError>
-  /** @internal */
-  readonly run: Run
   readonly open: (request: Chat.Request) => ChatStream.Source
 }
 
@@ -168,38 +145,9 @@ const Proto = {
 export interface Parts {
   readonly name: string
   readonly generate: (request: Chat.Request) => Effect.Effect<Chat.Response, LlmError.LlmError>
-  /**
-   * Where it is more than `generate` in a region.
-   *
-   * @internal
-   */
-  readonly run?: Run
   readonly source: (request: Chat.Request) => ChatStream.Source
   readonly about: About
 }
-
-/**
- * Both forms of what has the one for the policies around it.
- *
- * @internal
- */
-export const generating = (run: Run): { readonly run: Run; readonly generate: Inside["generate"] } => ({
-  run,
-  generate: (request) =>
-    Immediate.masked(({ fiber, restore }) => run(request, { fiber, restore, heard: undefined }, identity))
-})
-
-/**
- * What is no more than an effect, in a region.
- *
- * @internal
- */
-export const inRegion = (
-  self: Effect.Effect<Chat.Response, LlmError.LlmError>,
-  { heard, restore }: Attempt.Region,
-  end: End
-): Effect.Effect<Chat.Response, LlmError.LlmError> =>
-  Immediate.ended(restore(heard === undefined ? self : Effect.provideService(self, LimitsListener, heard)), end)
 
 /**
  * A model of parts: each request is a call where none is open.
@@ -222,14 +170,8 @@ export const compose = (parts: Parts, attributes: Record<string, unknown> = {}):
           )
     )
   const { continuation, readyAt, targets } = parts.about
-  const run: Run = (request, region, end) =>
-    inRegion(
-      Effect.suspend(() => parts.generate(request)),
-      region,
-      end
-    )
   return Object.assign(Object.create(Proto), {
-    [TypeId]: { generate: parts.generate, run: parts.run ?? run, open: source, continuation, readyAt, targets },
+    [TypeId]: { generate: parts.generate, open: source, continuation, readyAt, targets },
     name: parts.name,
     generate: (request: Chat.Request) => Call.around(parts.generate(request), parts.name, implicit),
     stream: (request: Chat.Request) => ChatStream.toStream(source(request))
@@ -259,6 +201,12 @@ export interface Leaf extends Attempt.Target {
   readonly capabilities?: Capabilities.Capabilities | undefined
   readonly shown?: ((text: string) => string) | undefined
 }
+
+const usageOf = (response: Chat.Response): Chat.Usage | undefined => response.usage
+
+/** The request with the limit that the provider itself keeps the answer within. */
+const bounded = (request: Chat.Request, maxTokens: number | undefined): Chat.Request =>
+  maxTokens === request.maxTokens ? request : { ...request, maxTokens }
 
 /** A leaf takes traffic at any time: one answer for all. */
 const always: About["readyAt"] = () => 0
@@ -290,28 +238,26 @@ export const fromLeaf = (leaf: Leaf): ChatModel => {
   return compose(
     {
       name: targetName(target),
-      ...generating((request, region, end) => {
-        const once = (request: Chat.Request, end: End) =>
-          Attempt.within(
-            region,
-            target,
-            (attempt) =>
-              Effect.map(leaf.generate(request, attempt), (response) => {
-                // No spread with more behind it: its object gets a hidden class of its own each time (Node 20).
-                const { responseId, responseModel } = answered(response)
-                attempt.note({ responseId, responseModel, usage: response.usage })
-                return response
-              }),
-            end
+      generate: (request) => {
+        const once = (maxTokens: number | undefined) =>
+          Attempt.run(target, (attempt) =>
+            Effect.map(leaf.generate(bounded(request, maxTokens), attempt), (response) => {
+              // No spread with more behind it: its object gets a hidden class of its own each time (Node 20).
+              const { responseId, responseModel } = answered(response)
+              attempt.note({ responseId, responseModel, usage: response.usage })
+              return response
+            })
           )
-        return Spending.attempt(region.fiber, target, request, once, carefulEnd(request, end))
-      }),
+        const { model, provider } = target
+        const { maxTokens } = request
+        return careful(request, Spend.attempt({ provider, model, prompt: request, maxTokens, usage: usageOf }, once))
+      },
       source: (request) => {
-        const once = (request: Chat.Request) =>
+        const once = (maxTokens: number | undefined) =>
           ChatStream.held(
             ChatStream.evidenced(
               (fiber) => Attempt.open(fiber, target),
-              ({ attempt }) => leaf.open(request, attempt),
+              ({ attempt }) => leaf.open(bounded(request, maxTokens), attempt),
               noteEvent
             )
           )
@@ -367,10 +313,6 @@ export const careful = <A>(
   effect: Effect.Effect<A, LlmError.LlmError>
 ): Effect.Effect<A, LlmError.LlmError> =>
   request.idempotent === false ? Effect.mapError(effect, onlyIfUnsent) : effect
-
-/** As {@link careful}, for what follows. */
-const carefulEnd = (request: Chat.Request, end: End): End =>
-  request.idempotent === false ? (exit) => end(Exit.mapError(exit, onlyIfUnsent)) : end
 
 /**
  * As {@link careful}, for a source.

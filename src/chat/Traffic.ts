@@ -5,27 +5,23 @@
  * @since 0.2.0
  */
 import * as Clock from "effect/Clock"
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import { dual } from "effect/Function"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as Attempt from "../calls/Attempt.js"
 import * as Call from "../calls/Call.js"
-import type { LlmError } from "../errors/LlmError.js"
 import * as CircuitBreaker from "../policies/circuit/CircuitBreaker.js"
 import * as Deadline from "../policies/Deadline.js"
 import * as Hedge from "../policies/Hedge.js"
-import * as Immediate from "../policies/Immediate.js"
 import * as Pacer from "../policies/pacer/Pacer.js"
 import * as PacerRequest from "../policies/pacer/PacerRequest.js"
 import { type Limits, LimitsListener } from "../policies/pacer/RateLimits.js"
 import * as Tokens from "../policies/spend/Tokens.js"
 import type * as Chat from "./Chat.js"
 import * as Fallback from "./Fallback.js"
-import { type ChatModel, compose, type End, generating, isChatModel, TypeId } from "./Model.js"
+import { type ChatModel, compose, isChatModel, TypeId } from "./Model.js"
 import * as ChatStream from "./stream/ChatStream.js"
 import * as Hedging from "./stream/Hedging.js"
 
@@ -67,35 +63,18 @@ export const breaker: {
     const about = self[TypeId]
     const { model, provider } = about.targets[0]
     const ask = { key: options?.key ?? keyOf(self), provider, model }
+    const leave =
+      (admission: CircuitBreaker.Admission) =>
+      ({ exit }: ChatStream.Ended): Effect.Effect<void> =>
+        Effect.zipWith(Clock.currentTimeMillis, Deadline.Deadline, (now, limit) =>
+          CircuitBreaker.classify(exit, now, limit)
+        ).pipe(Effect.flatMap((outcome) => breaker.record(ask.key, admission, outcome)))
     return compose({
       name: self.name,
-      ...generating((request, region, end) => {
-        const { fiber } = region
-        const clock = clockOf(fiber)
-        const recorded =
-          (admission: CircuitBreaker.Admission): End =>
-          (exit) => {
-            const now = clock.unsafeCurrentTimeMillis()
-            const limit = Deadline.of(fiber.currentContext)
-            const outcome = CircuitBreaker.classify(exit, now, limit)
-            return Immediate.andThen(breaker.leave(ask.key, admission, outcome, now), () => end(exit))
-          }
-        const entering = breaker.enter(ask, clock.unsafeCurrentTimeMillis())
-        return Immediate.entered(entering, (admission) => about.run(request, region, recorded(admission)), end)
-      }),
+      generate: (request) => breaker.execute(about.generate(request), ask),
       source: (request) =>
         ChatStream.guarded(about.open(request), (entered) =>
-          Effect.uninterruptible(
-            Effect.map(breaker.admit(ask), (admission) =>
-              entered(({ exit }) =>
-                Effect.withFiberRuntime((fiber) => {
-                  const limit = Deadline.of(fiber.currentContext)
-                  const now = clockOf(fiber).unsafeCurrentTimeMillis()
-                  return breaker.record(ask.key, admission, CircuitBreaker.classify(exit, now, limit))
-                })
-              )
-            )
-          )
+          Effect.uninterruptible(Effect.map(breaker.admit(ask), (admission) => entered(leave(admission))))
         ),
       about: { ...about, readyAt: () => Math.max(about.readyAt(), breaker.readyAt(ask.key)) }
     })
@@ -118,95 +97,50 @@ export const pace: {
     const about = self[TypeId]
     const { model, provider } = about.targets[0]
     const key = options?.key ?? keyOf(self)
-    const gate = pacer.gate(key)
-    const { readyAt, run } = about
-    const ask = (request: Chat.Request, fiber: Fiber.RuntimeFiber<unknown, unknown>): Pacer.Ask => ({
+    const { readyAt } = about
+    const ask = (request: Chat.Request, fiber: Fiber.RuntimeFiber<unknown, unknown>) => ({
       key,
       provider,
       model,
       inputTokens: Tokens.glance(request),
       outputTokens: request.maxTokens,
-      place: Call.peek(fiber.currentContext, Call.CurrentCall)
+      place: Call.peek(fiber.currentContext, Call.CurrentCall),
+      usage: usageOf
     })
     return compose({
       name: self.name,
-      ...generating((request, { fiber, restore }, end) => {
-        const clock = clockOf(fiber)
-        const attempt = (permit: Pacer.Permit) =>
-          run(request, { fiber, restore, heard: permit.observe }, (exit) => ended(permit, clock, exit, end))
-        let late: Pacer.Permit | undefined
-        const entering = gate.enter(ask(request, fiber), fiber, (permit) => {
-          late = permit
-        })
-        return Immediate.entered(Immediate.exitOf(entering) ?? restore(entering), attempt, (exit) => {
-          unused(late, clock)
-          return end(exit)
-        })
-      }),
+      generate: (request) =>
+        Effect.withFiberRuntime((fiber) => pacer.pace(about.generate(request), ask(request, fiber))),
       source: (request) =>
         Effect.withFiberRuntime((fiber) => {
-          const clock = clockOf(fiber)
           let permit: Pacer.Permit | undefined
           let paused = 0
           const observe = (limits: Limits, now: number): void => permit?.observe(limits, now)
           const source = ChatStream.provided(about.open(request), LimitsListener, observe)
-          const leave =
-            (permit: Pacer.Permit) =>
-            ({ exit, usage }: ChatStream.Ended): Effect.Effect<void> => {
-              const end = PacerRequest.endOf(exit, () => usage)
-              return Effect.map(settled(permit, clock, end), (millis) => {
-                paused = millis
-              })
-            }
+          const settle = (end: Pacer.End): Effect.Effect<void> =>
+            Effect.zipWith(Random.next, Clock.currentTimeMillis, (random, now) => {
+              paused = permit?.settle(end, now, random) ?? 0
+            })
           const guarded = ChatStream.guarded(source, (entered) =>
             Effect.uninterruptibleMask((restore) => {
               const acquired = pacer.acquire(ask(request, fiber), (given) => {
                 permit = given
               })
               return Effect.matchCauseEffect(restore(acquired), {
-                onFailure: (cause) => {
-                  unused(permit, clock)
-                  return Effect.failCause(cause)
-                },
-                onSuccess: (permit) => Effect.sync(() => entered(leave(permit)))
+                onFailure: (cause) => Effect.zipRight(settle({ sent: false }), Effect.failCause(cause)),
+                onSuccess: () =>
+                  Effect.sync(() => entered(({ exit, usage }) => settle(PacerRequest.endOf(exit, () => usage))))
               })
             })
           )
           return Effect.map(guarded, Effect.mapError(Option.map((error) => Pacer.hinted(error, paused))))
         }),
-      about: { ...about, readyAt: () => Math.max(readyAt(), gate.readyAt()) }
+      about: { ...about, readyAt: () => Math.max(readyAt(), pacer.readyAt(key)) }
     })
   }
 )
 
-const clockOf = (fiber: Fiber.RuntimeFiber<unknown, unknown>): Clock.Clock =>
-  Context.get(fiber.currentDefaultServices, Clock.Clock)
-
 const usageOf = (response: Chat.Response): Chat.Usage | undefined => response.usage
-
-/** A place that came the moment its call was interrupted. */
-const unused = (permit: Pacer.Permit | undefined, clock: Clock.Clock): void => {
-  permit?.settle({ sent: false }, clock.unsafeCurrentTimeMillis(), 0)
-}
-
-/** How long the key is paused for after that end, in milliseconds; chance has a say only in that. */
-const settled = (permit: Pacer.Permit, clock: Clock.Clock, end: Pacer.End): Effect.Effect<number> =>
-  end.error === undefined
-    ? Effect.succeed(permit.settle(end, clock.unsafeCurrentTimeMillis(), 0))
-    : Effect.map(Random.next, (random) => permit.settle(end, clock.unsafeCurrentTimeMillis(), random))
-
-/** The end of an attempt, as it goes on. */
-const ended = (
-  permit: Pacer.Permit,
-  clock: Clock.Clock,
-  exit: Exit.Exit<Chat.Response, LlmError>,
-  end: End
-): Effect.Effect<Chat.Response, LlmError> =>
-  Immediate.ended(settled(permit, clock, PacerRequest.endOf(exit, usageOf)), (settled) =>
-    Exit.isSuccess(exit) || Exit.isFailure(settled)
-      ? end(exit)
-      : end(Exit.mapError(exit, (error) => Pacer.hinted(error, settled.value)))
-  )
 
 /**
  * Asks another model too where the first content of a stream is late, and reads on from whichever speaks first; see
@@ -234,7 +168,6 @@ export const hedge: {
     return compose({
       name: self.name,
       generate: first.generate,
-      run: first.run,
       source: (request) =>
         Fallback.cannot(second.targets, request) === undefined
           ? Hedging.source(first.open, second.open, request, known)

@@ -1,16 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Fiber, Redacted, Stream, TestClock, Tracer } from "effect"
-import {
-  Chat,
-  ChatModel,
-  CircuitBreaker,
-  KeyPool,
-  type LlmError,
-  Pacer,
-  Prices,
-  RetryPolicy,
-  Spend
-} from "effect-steadfast"
+import { Chat, ChatModel, CircuitBreaker, KeyPool, LlmError, Pacer, Prices, RetryPolicy, Spend } from "effect-steadfast"
 import { collectRecords, only } from "../support/evidence.js"
 
 const answer: Chat.Response = {
@@ -32,19 +22,10 @@ const surrounded = (
 ) =>
   Effect.gen(function* () {
     const pacer = yield* Pacer.make(limits)
-    const real = yield* CircuitBreaker.make()
-    let open = 0
-    const counting: CircuitBreaker.CircuitBreaker = {
-      ...real,
-      enter: (ask, now) => {
-        open += 1
-        return real.enter(ask, now)
-      },
-      leave: (key, admission, outcome, now) => {
-        open -= 1
-        return real.leave(key, admission, outcome, now)
-      }
-    }
+    // Half-open, so that each call is a probe, and its place shows that its end was heard.
+    const breaker = yield* CircuitBreaker.make({ tripPolicy: CircuitBreaker.consecutive(1) })
+    yield* Effect.exit(breaker.execute(Effect.fail(down), { key: "target" }))
+    yield* TestClock.adjust("1 second")
     const pool = yield* KeyPool.make({ keys: [Redacted.make("sk-a")] })
     const leaf = (key: string) => ChatModel.make({ provider: "memory", model: "m", key, generate, stream: broken })
     const pooled = yield* ChatModel.pooled(
@@ -53,13 +34,21 @@ const surrounded = (
       { affinity }
     )
     return {
-      model: pooled.pipe(ChatModel.breaker(counting), ChatModel.retry(RetryPolicy.standard)),
+      model: pooled.pipe(ChatModel.breaker(breaker, { key: "target" }), ChatModel.retry(RetryPolicy.standard)),
       left: Effect.gen(function* () {
         const { inFlight, waiting } = yield* pacer.state("lane")
-        return { open, inFlight, waiting, keys: only(yield* pool.state).inFlight }
+        const circuit = yield* breaker.state("target")
+        return {
+          open: circuit._tag === "HalfOpen" ? circuit.probes : 0,
+          inFlight,
+          waiting,
+          keys: only(yield* pool.state).inFlight
+        }
       })
     }
   })
+
+const down = new LlmError.ServerError({ provider: "memory", message: "down", delivery: "unknown" })
 
 const nothing = { open: 0, inFlight: 0, waiting: 0, keys: 0 }
 

@@ -118,7 +118,7 @@ export const balance = (members: ReadonlyArray<BalanceMember>, options: BalanceO
   const given = members.map((member) => (isChatModel(member) ? { model: member } : member))
   const models = given.map(({ model }) => model)
   const readyAt = readyAtOf(models)
-  const crew: Members.Members = {
+  const group: Members.Members = {
     models,
     balancer: Balancer.make(
       given.map(({ model, ...member }) => ({ ...member, name: identity(model) })),
@@ -129,7 +129,7 @@ export const balance = (members: ReadonlyArray<BalanceMember>, options: BalanceO
     unable: unableOf(models),
     readyAt,
     spares: () => false,
-    admit: () => undefined,
+    admit: undefined,
     judge: () => undefined,
     goesOn: (error, now) => (error._tag === "CircuitOpen" ? Members.afterRefusal(error, now) : undefined),
     outlook: (_, notBefore) => {
@@ -141,7 +141,7 @@ export const balance = (members: ReadonlyArray<BalanceMember>, options: BalanceO
     },
     nameAt: (index) => (models[index] as ChatModel).name
   }
-  return MembersModel.make(crew, [...new Set(models.map(({ name }) => name))].join(" + "))
+  return MembersModel.make(group, [...new Set(models.map(({ name }) => name))].join(" + "))
 }
 
 /**
@@ -171,7 +171,7 @@ export const pooled = <E, R>(
       const target = about.targets[0]
       const view = pool.for(targetName(target))
       const ownReadyAt = readyAtOf(models)
-      const crew: Members.Members = {
+      const members: Members.Members = {
         models,
         balancer: pool.balancer,
         maxWait: pool.maxWait,
@@ -193,7 +193,7 @@ export const pooled = <E, R>(
         outlook: (now, notBefore) => view.outlook(now, (index) => Math.max(ownReadyAt(index), notBefore(index))),
         nameAt: (index) => (pool.keys[index] as KeyPool.Key).name
       }
-      return MembersModel.make(crew, name, {
+      return MembersModel.make(members, name, {
         "gen_ai.provider.name": target.provider,
         "gen_ai.system": target.provider,
         "gen_ai.request.model": target.model

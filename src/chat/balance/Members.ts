@@ -1,11 +1,9 @@
-import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
-import { identity } from "effect/Function"
 import * as Random from "effect/Random"
 import * as Attempt from "../../calls/Attempt.js"
 import * as LlmError from "../../errors/LlmError.js"
@@ -53,10 +51,7 @@ export interface Members {
     now: number,
     again: boolean
   ) => boolean
-  readonly admit: (
-    index: number,
-    now: number
-  ) => Effect.Effect<CircuitBreaker.Admission, LlmError.CircuitOpen> | undefined
+  readonly admit: ((index: number) => Effect.Effect<CircuitBreaker.Admission, LlmError.CircuitOpen>) | undefined
   readonly judge: (end: KeyPool.End) => Effect.Effect<void> | undefined
   readonly goesOn: (error: LlmError.LlmError, now: number) => number | undefined
   readonly outlook: (now: number, notBefore: (index: number) => number) => KeyPool.Outlook
@@ -105,7 +100,7 @@ const without = (unable: ReadonlyArray<number> | undefined): Map<number, number>
  * @internal
  */
 export const begin = (
-  crew: Members,
+  members: Members,
   request: Chat.Request,
   measure: Balancer.Measure,
   fiber: Fiber.RuntimeFiber<unknown, unknown>,
@@ -113,7 +108,7 @@ export const begin = (
 ): Selection => ({
   request,
   measure,
-  session: crew.affinity?.(request),
+  session: members.affinity?.(request),
   clock: Context.get(fiber.currentDefaultServices, Clock.Clock),
   random: Context.get(fiber.currentDefaultServices, Random.Random),
   within: Deadline.of(context),
@@ -121,7 +116,7 @@ export const begin = (
   admission: undefined,
   startedAt: 0,
   again: false,
-  notBefore: without(crew.unable?.(request)),
+  notBefore: without(members.unable?.(request)),
   waitsSince: undefined,
   error: undefined,
   purse: undefined
@@ -133,9 +128,9 @@ const pollMillis = 1000
 /** Those who wait for the same come back spread over this time; as the least that `RetryPolicy` adds to a hint. */
 const spreadMillis = 200
 
-const leaveOut = (trip: Selection, index: number, until: number): void => {
-  trip.notBefore ??= new Map()
-  trip.notBefore.set(index, until)
+const leaveOut = (selection: Selection, index: number, until: number): void => {
+  selection.notBefore ??= new Map()
+  selection.notBefore.set(index, until)
 }
 
 /**
@@ -146,21 +141,23 @@ const leaveOut = (trip: Selection, index: number, until: number): void => {
 export const afterRefusal = (refusal: LlmError.LlmError, now: number): number =>
   now + (refusal.hint === undefined ? pollMillis : Duration.toMillis(refusal.hint))
 
-const pick = (crew: Members, trip: Selection, now: number, seed: number): number | undefined => {
-  const { measure, notBefore, session } = trip
+const pick = (members: Members, selection: Selection, now: number, seed: number): number | undefined => {
+  const { measure, notBefore, session } = selection
   const readyAt =
-    notBefore === undefined ? crew.readyAt : (index: number) => Math.max(crew.readyAt(index), notBefore.get(index) ?? 0)
-  const index = crew.balancer.choose({ now, seed, readyAt, measure, affinity: session })
-  if (index === undefined || !spares(crew, trip, index, now)) return index
-  const others = (index: number) => (spares(crew, trip, index, now) ? Number.POSITIVE_INFINITY : readyAt(index))
-  return crew.balancer.choose({ now, seed, readyAt: others, measure, affinity: session }) ?? index
+    notBefore === undefined
+      ? members.readyAt
+      : (index: number) => Math.max(members.readyAt(index), notBefore.get(index) ?? 0)
+  const index = members.balancer.choose({ now, seed, readyAt, measure, affinity: session })
+  if (index === undefined || !spares(members, selection, index, now)) return index
+  const others = (index: number) => (spares(members, selection, index, now) ? Number.POSITIVE_INFINITY : readyAt(index))
+  return members.balancer.choose({ now, seed, readyAt: others, measure, affinity: session }) ?? index
 }
 
-const spares = (crew: Members, trip: Selection, index: number, now: number): boolean =>
-  crew.spares(trip.request, index, trip.within, now, trip.again)
+const spares = (members: Members, selection: Selection, index: number, now: number): boolean =>
+  members.spares(selection.request, index, selection.within, now, selection.again)
 
-const closed = (crew: Members, outlook: KeyPool.Outlook, now: number): LlmError.CircuitOpen => {
-  const target = (crew.models[0] as ChatModel)[TypeId].targets[0]
+const closed = (members: Members, outlook: KeyPool.Outlook, now: number): LlmError.CircuitOpen => {
+  const target = (members.models[0] as ChatModel)[TypeId].targets[0]
   return new LlmError.CircuitOpen({
     provider: target.provider,
     model: target.model,
@@ -170,15 +167,15 @@ const closed = (crew: Members, outlook: KeyPool.Outlook, now: number): LlmError.
   })
 }
 
-const outlookOf = (crew: Members, trip: Selection, now: number): KeyPool.Outlook =>
-  crew.outlook(now, (index) => trip.notBefore?.get(index) ?? 0)
+const outlookOf = (members: Members, selection: Selection, now: number): KeyPool.Outlook =>
+  members.outlook(now, (index) => selection.notBefore?.get(index) ?? 0)
 
-const inTime = (trip: Selection, at: number, now: number): boolean =>
-  Deadline.allows(trip.within, now, Math.max(0, at - now))
+const inTime = (selection: Selection, at: number, now: number): boolean =>
+  Deadline.allows(selection.within, now, Math.max(0, at - now))
 
 /** Whether somebody who comes back at a time is worth waiting for. */
-const mayWait = (crew: Members, trip: Selection, at: number, now: number): boolean =>
-  Math.max(at, now + 1) <= (trip.waitsSince ?? now) + crew.maxWait && inTime(trip, at, now)
+const mayWait = (members: Members, selection: Selection, at: number, now: number): boolean =>
+  Math.max(at, now + 1) <= (selection.waitsSince ?? now) + members.maxWait && inTime(selection, at, now)
 
 /**
  * What may be interrupted of what may not.
@@ -187,55 +184,42 @@ const mayWait = (crew: Members, trip: Selection, at: number, now: number): boole
  */
 export type Restore = Immediate.Region["restore"]
 
-/** What follows an attempt, or a selection. */
-type End<A> = Immediate.End<A, LlmError.LlmError>
-
 /**
- * What follows where a stream is opened after the choice.
+ * Takes a place with a member, or waits for one. Runs uninterruptibly, so that the place is not lost.
  *
  * @internal
  */
-export const selected = (end: End<void>) => end(Exit.void)
-
-/** The admission to whoever asks for none. */
-const unasked: Exit.Exit<CircuitBreaker.Admission | undefined, LlmError.CircuitOpen> = Exit.succeed(undefined)
-
-/**
- * Takes a place with somebody, or waits for one, and goes on from there; `end` follows, with `then` or without. Runs
- * uninterruptibly, so that the place is not lost.
- *
- * @internal
- */
-export const select = <A>(
-  crew: Members,
-  trip: Selection,
-  restore: Restore,
-  then: (end: End<A>) => Effect.Effect<A, LlmError.LlmError>,
-  end: End<A>
-): Effect.Effect<A, LlmError.LlmError> =>
-  Effect.flatMap(trip.random.next, (seed) => {
-    const now = trip.clock.unsafeCurrentTimeMillis()
-    const index = pick(crew, trip, now, seed)
+export const select = (
+  members: Members,
+  selection: Selection,
+  restore: Restore
+): Effect.Effect<void, LlmError.LlmError> =>
+  Effect.flatMap(selection.random.next, (seed) => {
+    const now = selection.clock.unsafeCurrentTimeMillis()
+    const index = pick(members, selection, now, seed)
     if (index === undefined) {
-      const outlook = outlookOf(crew, trip, now)
-      if (!mayWait(crew, trip, outlook.worthAt, now)) return end(Exit.fail(trip.error ?? closed(crew, outlook, now)))
-      trip.waitsSince ??= now
-      const millis = Math.min(pollMillis, Math.max(0, outlook.worthAt - now)) + spreadMillis * seed
-      const slept = restore(Effect.sleep(Duration.millis(millis)))
-      return Immediate.entered(slept, () => select(crew, trip, restore, then, end), end)
-    }
-    return Immediate.ended(crew.admit(index, now) ?? unasked, (admitted) => {
-      if (Exit.isSuccess(admitted)) {
-        trip.index = index
-        trip.admission = admitted.value
-        trip.startedAt = now
-        crew.balancer.begin(index)
-        return then(end)
+      const outlook = outlookOf(members, selection, now)
+      if (!mayWait(members, selection, outlook.worthAt, now)) {
+        return Effect.fail(selection.error ?? closed(members, outlook, now))
       }
-      const refusal = Cause.failureOption(admitted.cause)
-      if (refusal._tag === "None") return end(Exit.failCause(admitted.cause))
-      leaveOut(trip, index, afterRefusal(refusal.value, now))
-      return select(crew, trip, restore, then, end)
+      selection.waitsSince ??= now
+      const millis = Math.min(pollMillis, Math.max(0, outlook.worthAt - now)) + spreadMillis * seed
+      return Effect.flatMap(restore(Effect.sleep(Duration.millis(millis))), () => select(members, selection, restore))
+    }
+    const taken = (admission: CircuitBreaker.Admission | undefined): Effect.Effect<void> => {
+      selection.index = index
+      selection.admission = admission
+      selection.startedAt = now
+      members.balancer.begin(index)
+      return Effect.void
+    }
+    if (members.admit === undefined) return taken(undefined)
+    return Effect.matchEffect(members.admit(index), {
+      onSuccess: taken,
+      onFailure: (refusal) => {
+        leaveOut(selection, index, afterRefusal(refusal, now))
+        return select(members, selection, restore)
+      }
     })
   })
 
@@ -243,42 +227,46 @@ export const select = <A>(
 const hopeful = (before: LlmError.LlmError | undefined, error: LlmError.LlmError): LlmError.LlmError =>
   before !== undefined && LlmError.isRetryable(before) && !LlmError.isRetryable(error) ? before : error
 
-const told = (crew: Members, trip: Selection, error: LlmError.LlmError, then: string): Effect.Effect<void> =>
+const told = (members: Members, selection: Selection, error: LlmError.LlmError, then: string): Effect.Effect<void> =>
   Effect.annotateLogs(
-    Effect.logWarning(`${LlmError.targetOf(error)} failed with key ${crew.nameAt(trip.index)}: ${error._tag}; ${then}`),
+    Effect.logWarning(
+      `${LlmError.targetOf(error)} failed with key ${members.nameAt(selection.index)}: ${error._tag}; ${then}`
+    ),
     { provider: error.provider, model: error.model, error: error._tag, reason: error.message }
   )
 
 /**
- * Takes a place with somebody else after an error that this mends, and goes on from there; or fails.
+ * Takes a place with another member after an error that this mends, or fails.
  *
  * @internal
  */
-export const goOn = <A>(
-  crew: Members,
-  trip: Selection,
+export const goOn = (
+  members: Members,
+  selection: Selection,
   error: LlmError.LlmError,
-  restore: Restore,
-  then: (end: End<A>) => Effect.Effect<A, LlmError.LlmError>
-): Effect.Effect<A, LlmError.LlmError> =>
+  restore: Restore
+): Effect.Effect<void, LlmError.LlmError> =>
   Effect.suspend(() => {
-    const now = trip.clock.unsafeCurrentTimeMillis()
-    const until = crew.goesOn(error, now)
-    if (until === undefined || !mayRepeat(trip.request, error)) return Effect.fail(error)
-    leaveOut(trip, trip.index, until)
+    const now = selection.clock.unsafeCurrentTimeMillis()
+    const until = members.goesOn(error, now)
+    if (until === undefined || !mayRepeat(selection.request, error)) return Effect.fail(error)
+    leaveOut(selection, selection.index, until)
+    const next = select(members, selection, restore)
     // Where all refused and nothing was sent, the answer is when to come back.
-    if (error._tag === "CircuitOpen") return select(crew, trip, restore, then, identity)
-    const standing = hopeful(trip.error, error)
-    trip.error = standing
-    if (error.delivery === "not-sent") return select(crew, trip, restore, then, identity)
-    const at = outlookOf(crew, trip, now).worthAt
-    if (at <= now ? !inTime(trip, at, now) : !mayWait(crew, trip, at, now)) return Effect.fail(standing)
-    trip.again = true
-    trip.purse ??= RetryBudget.purse((error) => groupIn((crew.models[trip.index] as ChatModel)[TypeId], error))
-    return Effect.flatMap(isDead(error) ? Effect.succeed(true) : trip.purse.draw(error), (drawn) =>
+    if (error._tag === "CircuitOpen") return next
+    const standing = hopeful(selection.error, error)
+    selection.error = standing
+    if (error.delivery === "not-sent") return next
+    const at = outlookOf(members, selection, now).worthAt
+    if (at <= now ? !inTime(selection, at, now) : !mayWait(members, selection, at, now)) return Effect.fail(standing)
+    selection.again = true
+    selection.purse ??= RetryBudget.purse((error) =>
+      groupIn((members.models[selection.index] as ChatModel)[TypeId], error)
+    )
+    return Effect.flatMap(isDead(error) ? Effect.succeed(true) : selection.purse.draw(error), (drawn) =>
       drawn
-        ? Effect.zipRight(told(crew, trip, error, "asking another"), select(crew, trip, restore, then, identity))
-        : Effect.zipRight(told(crew, trip, error, "no budget left to ask another"), Effect.fail(standing))
+        ? Effect.zipRight(told(members, selection, error, "asking another"), next)
+        : Effect.zipRight(told(members, selection, error, "no budget left to ask another"), Effect.fail(standing))
     )
   })
 
@@ -291,15 +279,15 @@ const isDead = LlmError.isTag("AuthError", "QuotaExhausted")
  * @internal
  */
 export const judge = (
-  crew: Members,
-  trip: Selection,
+  members: Members,
+  selection: Selection,
   exit: Exit.Exit<unknown, unknown>
 ): Effect.Effect<void> | undefined => {
-  const { admission, index, measure, startedAt, within } = trip
-  const now = trip.clock.unsafeCurrentTimeMillis()
-  if (exit._tag === "Success") crew.balancer.measured(index, measure, now - startedAt, now)
-  else if (CircuitBreaker.classify(exit, now, within)._tag !== "Ignored") crew.balancer.failed(index, now)
-  return admission === undefined ? undefined : crew.judge({ index, admission, exit, within, startedAt, now })
+  const { admission, index, measure, startedAt, within } = selection
+  const now = selection.clock.unsafeCurrentTimeMillis()
+  if (exit._tag === "Success") members.balancer.measured(index, measure, now - startedAt, now)
+  else if (CircuitBreaker.classify(exit, now, within)._tag !== "Ignored") members.balancer.failed(index, now)
+  return admission === undefined ? undefined : members.judge({ index, admission, exit, within, startedAt, now })
 }
 
 /**
@@ -307,5 +295,5 @@ export const judge = (
  *
  * @internal
  */
-export const marked = <A, E, R>(trip: Selection, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-  trip.again ? Effect.provideService(effect, Attempt.Extra, { reason: "again" }) : effect
+export const marked = <A, E, R>(selection: Selection, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  selection.again ? Effect.provideService(effect, Attempt.Extra, { reason: "again" }) : effect

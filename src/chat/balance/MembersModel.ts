@@ -11,13 +11,12 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as ExecutionStrategy from "effect/ExecutionStrategy"
 import * as Exit from "effect/Exit"
-import { identity } from "effect/Function"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as LlmError from "../../errors/LlmError.js"
 import * as Immediate from "../../policies/Immediate.js"
 import type * as Chat from "../Chat.js"
-import { type About, type ChatModel, compose, type End, generating, inRegion, type Run, TypeId } from "../Model.js"
+import { type About, type ChatModel, compose, TypeId } from "../Model.js"
 import type * as ChatStream from "../stream/ChatStream.js"
 import * as Replay from "../stream/Replay.js"
 import * as Members from "./Members.js"
@@ -26,31 +25,28 @@ import * as Members from "./Members.js"
 // what is asked
 // -----------------------------------------------------------------------------
 
-const runOf = (crew: Members.Members): Run => {
+const generateOf = (members: Members.Members) => {
   // Taken out of the models: of thousands the one that is asked is in no cache.
-  const runs = crew.models.map((model) => model[TypeId].run)
-  return (request, region, end) => {
-    const go = (trip: Members.Selection) => {
-      const ask = (end: End): Effect.Effect<Chat.Response, LlmError.LlmError> => {
-        const answered: End = (exit) => {
-          crew.balancer.end(trip.index)
-          const judged = Members.judge(crew, trip, exit)
+  const generates = members.models.map((model) => model[TypeId].generate)
+  return (request: Chat.Request): Effect.Effect<Chat.Response, LlmError.LlmError> =>
+    Immediate.masked(({ fiber, restore }) => {
+      const selection = Members.begin(members, request, "whole", fiber)
+      const ask = (): Effect.Effect<Chat.Response, LlmError.LlmError> => {
+        const generate = generates[selection.index] as (typeof generates)[number]
+        return Immediate.ended(restore(Members.marked(selection, generate(request))), (exit) => {
+          members.balancer.end(selection.index)
+          const judged = Members.judge(members, selection, exit)
           if (Exit.isSuccess(exit)) {
-            return Immediate.andThen(judged, () => Immediate.andThen(trip.purse?.answered, () => end(exit)))
+            return Immediate.andThen(judged, () => Immediate.andThen(selection.purse?.answered, () => exit))
           }
           const error = Cause.failureOption(exit.cause)
-          if (error._tag === "None") return Immediate.andThen(judged, () => end(exit))
-          const next = () => Members.goOn(crew, trip, error.value, region.restore, ask)
-          return Immediate.ended(Immediate.andThen(judged, next), end)
-        }
-        if (!trip.again) return (runs[trip.index] as Run)(request, region, answered)
-        const { generate } = (crew.models[trip.index] as ChatModel)[TypeId]
-        return inRegion(Members.marked(trip, generate(request)), region, answered)
+          return Immediate.andThen(judged, () =>
+            error._tag === "None" ? exit : Effect.flatMap(Members.goOn(members, selection, error.value, restore), ask)
+          )
+        })
       }
-      return Members.select(crew, trip, region.restore, ask, end)
-    }
-    return Immediate.tried(() => Members.begin(crew, request, "whole", region.fiber), go, end)
-  }
+      return Effect.flatMap(Members.select(members, selection, restore), ask)
+    })
 }
 
 /**
@@ -75,7 +71,7 @@ const withoutRest = (context: Context.Context<Scope.Scope>): Context.Context<Sco
  * scope of a failed attempt is closed before the next one is opened.
  */
 const sourceOf =
-  (crew: Members.Members) =>
+  (members: Members.Members) =>
   (request: Chat.Request): ChatStream.Source =>
     Effect.map(Effect.context<Scope.Scope>(), (surroundings) => {
       const outer = Context.get(surroundings, Scope.Scope)
@@ -85,10 +81,14 @@ const sourceOf =
       let reading: ChatStream.Pull | undefined
 
       /** Opens the stream of whoever was selected; its place is released with the scope. */
-      const ask = (trip: Members.Selection, scope: Scope.CloseableScope, restore: Members.Restore): ChatStream.Pull => {
-        const { index } = trip
-        const release = Effect.sync(() => crew.balancer.end(index))
-        const opened = Members.marked(trip, (crew.models[index] as ChatModel)[TypeId].open(request))
+      const ask = (
+        selection: Members.Selection,
+        scope: Scope.CloseableScope,
+        restore: Members.Restore
+      ): ChatStream.Pull => {
+        const { index } = selection
+        const release = Effect.sync(() => members.balancer.end(index))
+        const opened = Members.marked(selection, (members.models[index] as ChatModel)[TypeId].open(request))
         const first = Effect.flatMap(opened, (pull) =>
           Effect.map(pull, (chunk) => {
             reading = pull
@@ -103,18 +103,18 @@ const sourceOf =
             ),
             {
               onSuccess: (chunk) =>
-                Immediate.andThen(Members.judge(crew, trip, Exit.void), () =>
-                  Immediate.andThen(trip.purse?.answered, () => Effect.succeed(chunk))
+                Immediate.andThen(Members.judge(members, selection, Exit.void), () =>
+                  Immediate.andThen(selection.purse?.answered, () => Effect.succeed(chunk))
                 ),
               onFailure: (cause) => {
                 const failure = Cause.flipCauseOption(cause)
                 const exit = failure._tag === "Some" ? Exit.failCause(failure.value) : Exit.void
                 const error = Option.flatMap(failure, Cause.failureOption)
-                const after = Immediate.andThen(Members.judge(crew, trip, exit), () => Scope.close(scope, exit))
+                const after = Immediate.andThen(Members.judge(members, selection, exit), () => Scope.close(scope, exit))
                 if (error._tag === "None") return Effect.zipRight(after, Effect.failCause(cause))
                 return Effect.zipRight(
                   after,
-                  next(trip, under(Members.goOn(crew, trip, error.value, restore, Members.selected)), restore)
+                  next(selection, under(Members.goOn(members, selection, error.value, restore)), restore)
                 )
               }
             }
@@ -123,19 +123,19 @@ const sourceOf =
       }
 
       const next = (
-        trip: Members.Selection,
+        selection: Members.Selection,
         selected: Effect.Effect<void, LlmError.LlmError>,
         restore: Members.Restore
       ): ChatStream.Pull =>
         Effect.flatMap(Effect.mapError(selected, Option.some), () =>
-          Effect.flatMap(Scope.fork(outer, ExecutionStrategy.sequential), (scope) => ask(trip, scope, restore))
+          Effect.flatMap(Scope.fork(outer, ExecutionStrategy.sequential), (scope) => ask(selection, scope, restore))
         )
 
       const begun: ChatStream.Pull = Immediate.masked(({ fiber, restore }) => {
         // What failed is over, whoever pulls again.
         reading = Effect.fail(Option.none())
-        const trip = Members.begin(crew, request, "firstToken", fiber, context)
-        return next(trip, Members.select(crew, trip, restore, Members.selected, identity), restore)
+        const selection = Members.begin(members, request, "firstToken", fiber, context)
+        return next(selection, Members.select(members, selection, restore), restore)
       })
       return Effect.suspend(() => reading ?? begun)
     })
@@ -144,27 +144,28 @@ const sourceOf =
 // constructors
 // -----------------------------------------------------------------------------
 
-const earliest = (crew: Members.Members): number => {
+const earliest = (members: Members.Members): number => {
   let first = Number.POSITIVE_INFINITY
-  for (let index = 0; index < crew.models.length && first > 0; index++) first = Math.min(first, crew.readyAt(index))
+  for (let index = 0; index < members.models.length && first > 0; index++)
+    first = Math.min(first, members.readyAt(index))
   return first
 }
 
-const aboutOf = (crew: Members.Members): About => {
-  const { continuation, targets } = (crew.models[0] as ChatModel)[TypeId]
-  const others = crew.models.slice(1).map((model) => model[TypeId])
+const aboutOf = (members: Members.Members): About => {
+  const { continuation, targets } = (members.models[0] as ChatModel)[TypeId]
+  const others = members.models.slice(1).map((model) => model[TypeId])
   return {
     continuation: others.every((other) => other.continuation === continuation) ? continuation : undefined,
     targets: [...targets, ...others.flatMap((other) => other.targets)],
-    readyAt: () => earliest(crew)
+    readyAt: () => earliest(members)
   }
 }
 
 /**
- * One model of a crew.
+ * One model of a members.
  *
  * @since 0.2.0
  * @category constructors
  */
-export const make = (crew: Members.Members, name: string, attributes?: Record<string, unknown>): ChatModel =>
-  compose({ name, ...generating(runOf(crew)), source: sourceOf(crew), about: aboutOf(crew) }, attributes)
+export const make = (members: Members.Members, name: string, attributes?: Record<string, unknown>): ChatModel =>
+  compose({ name, generate: generateOf(members), source: sourceOf(members), about: aboutOf(members) }, attributes)

@@ -48,7 +48,6 @@ import * as Redacted from "effect/Redacted"
 import * as LlmError from "../../errors/LlmError.js"
 import * as CircuitBreaker from "../circuit/CircuitBreaker.js"
 import * as Deadline from "../Deadline.js"
-import * as Immediate from "../Immediate.js"
 import * as Balancer from "./Balancer.js"
 import * as KeyHealth from "./KeyHealth.js"
 import { nameOf } from "./KeyName.js"
@@ -123,7 +122,7 @@ export interface KeyState {
  *
  * - `readyAt`: from when a key takes traffic, in epoch milliseconds; 0 for now.
  * - `admit`: the right to make one attempt. Hand it back with `end`, exactly once, interruption included. Run both
- *   uninterruptibly; in memory they are over at once.
+ *   uninterruptibly.
  * - `outlook`: what is to be expected where none takes traffic; `notBefore` is from when a key is asked at the earliest.
  *
  * @since 0.2.0
@@ -131,7 +130,7 @@ export interface KeyState {
  */
 export interface View {
   readonly readyAt: (index: number) => number
-  readonly admit: (index: number, now: number) => Effect.Effect<CircuitBreaker.Admission, LlmError.CircuitOpen>
+  readonly admit: (index: number) => Effect.Effect<CircuitBreaker.Admission, LlmError.CircuitOpen>
   readonly end: (end: End) => Effect.Effect<void>
   readonly outlook: (now: number, notBefore: (index: number) => number) => Outlook
 }
@@ -269,19 +268,10 @@ const viewOf = (pool: {
   const nameAt = (index: number) => (keys[index] as Key).name
   const pausedUntil = (index: number) => (pauses[index] as KeyHealth.Pause).until
   const readyAt = (index: number): number => Math.max(circuits.readyAt(nameAt(index)), pausedUntil(index))
-  const admitted = (index: number, admission: CircuitBreaker.Admission): void => {
-    if (admission.probe !== undefined) probing[index] = (probing[index] as number) + 1
-  }
-  const admit: View["admit"] = (index, now) => {
-    const entering = circuits.enter({ key: nameAt(index) }, now)
-    const exit = Immediate.exitOf(entering)
-    if (exit?._tag === "Success") {
-      admitted(index, exit.value)
-      return exit
-    }
-    return Effect.matchEffect(entering, {
+  const admit: View["admit"] = (index) =>
+    Effect.matchEffect(circuits.admit({ key: nameAt(index) }), {
       onSuccess: (admission) => {
-        admitted(index, admission)
+        if (admission.probe !== undefined) probing[index] = (probing[index] as number) + 1
         return Effect.succeed(admission)
       },
       // Another process may have opened it.
@@ -291,7 +281,6 @@ const viewOf = (pool: {
           return Effect.fail(refusal)
         })
     })
-  }
 
   /** When another key last answered that takes traffic now. */
   const othersAnsweredAt = (index: number): number => {
@@ -331,7 +320,7 @@ const viewOf = (pool: {
         pauses[end.index] = KeyHealth.paused(pauses[end.index] as KeyHealth.Pause, error.hint, end.now)
       }
       if (outcome._tag === "Failure" || outcome._tag === "Dead") reasons[end.index] = outcome.error
-      return circuits.leave(nameAt(end.index), end.admission, outcome, end.now)
+      return circuits.record(nameAt(end.index), end.admission, outcome)
     },
     outlook: (now, notBefore) => {
       const tags: Array<string> = []
@@ -351,7 +340,7 @@ const viewOf = (pool: {
 }
 
 /**
- * A pool of keys, none of which was asked yet. Their circuits are in the `CircuitBreakerStore` of the context, where there
+ * A pool of keys, none of which was asked yet. Their circuits are in the `KeyedStore` of the context, where there
  * is one.
  *
  * Fails with a `ConfigError` where a key is not configured, or is there twice. Throws a `RangeError` that names the option,

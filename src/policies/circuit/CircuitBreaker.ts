@@ -53,129 +53,17 @@ import * as Random from "effect/Random"
 import * as Stream from "effect/Stream"
 import { CircuitOpen } from "../../errors/LlmError.js"
 import * as Immediate from "../Immediate.js"
+import * as Store from "../Store.js"
 import * as CircuitOptions from "./CircuitOptions.js"
 import * as CircuitOutcome from "./CircuitOutcome.js"
 import * as CircuitState from "./CircuitState.js"
-import * as CircuitStore from "./CircuitStore.js"
 import * as CircuitView from "./CircuitView.js"
 
-export type {
-  /**
-   * @since 0.2.0
-   * @category options
-   */
-  OpenDuration,
-  /**
-   * @since 0.2.0
-   * @category options
-   */
-  Options
-} from "./CircuitOptions.js"
-export {
-  /**
-   * @since 0.2.0
-   * @category outcomes
-   */
-  classify,
-  /**
-   * @since 0.2.0
-   * @category outcomes
-   */
-  dead,
-  /**
-   * @since 0.2.0
-   * @category outcomes
-   */
-  failure,
-  /**
-   * @since 0.2.0
-   * @category outcomes
-   */
-  ignored,
-  /**
-   * @since 0.2.0
-   * @category models
-   */
-  type Outcome,
-  /**
-   * @since 0.2.0
-   * @category outcomes
-   */
-  success,
-  /**
-   * @since 0.2.0
-   * @category outcomes
-   */
-  throttled
-} from "./CircuitOutcome.js"
-export {
-  /**
-   * @since 0.2.0
-   * @category models
-   */
-  type Admission,
-  /**
-   * @since 0.2.0
-   * @category models
-   */
-  type Circuit,
-  /**
-   * @since 0.2.0
-   * @category predicates
-   */
-  isForgotten,
-  /**
-   * @since 0.2.0
-   * @category models
-   */
-  type Reason
-} from "./CircuitState.js"
-export {
-  /**
-   * @since 0.2.0
-   * @category context
-   */
-  CircuitBreakerStore
-} from "./CircuitStore.js"
-export type {
-  /**
-   * @since 0.2.0
-   * @category options
-   */
-  Ask,
-  /**
-   * @since 0.2.0
-   * @category models
-   */
-  State,
-  /**
-   * @since 0.2.0
-   * @category models
-   */
-  Transition
-} from "./CircuitView.js"
-export {
-  /**
-   * @since 0.2.0
-   * @category trip policies
-   */
-  consecutive,
-  /**
-   * @since 0.2.0
-   * @category trip policies
-   */
-  rate,
-  /**
-   * @since 0.2.0
-   * @category trip policies
-   */
-  streak,
-  /**
-   * @since 0.2.0
-   * @category models
-   */
-  type TripPolicy
-} from "./TripPolicy.js"
+export type { OpenDuration, Options } from "./CircuitOptions.js"
+export { classify, dead, failure, ignored, type Outcome, success, throttled } from "./CircuitOutcome.js"
+export type { Admission, Circuit, Reason } from "./CircuitState.js"
+export type { Ask, State, Transition } from "./CircuitView.js"
+export { consecutive, rate, streak, type TripPolicy } from "./TripPolicy.js"
 
 // -----------------------------------------------------------------------------
 // models
@@ -193,24 +81,13 @@ export interface ExecuteOptions<A, E> extends CircuitView.Ask {
 }
 
 /**
- * Keyed circuits under one policy.
- *
- * - `execute` runs an attempt through the circuit of its key and records how it ended.
- * - `admit` and `record` are its two halves, for what is no single effect, such as a stream. Hand every admission back
- *   exactly once, interruption included; a probe that is not heard of holds its place until its lease is over.
- * - `enter` and `leave` are the same for who knows the time, in epoch milliseconds, and runs them uninterruptibly: in
- *   memory they are over at once.
- * - `state` looks at a circuit.
- * - `readyAt` is the time from which a circuit takes traffic, in epoch milliseconds: 0 for now, `Infinity` until a
- *   reset. It is what this process saw last, and the latest time where a probe is out.
- * - `open` opens by hand, until `reset`, which makes a circuit as new.
- * - `transitions` are those that this breaker made, from the moment of subscription; of those that a subscriber does
- *   not take in time, the last 128 are kept.
+ * Keyed circuits under one policy. Times are in epoch milliseconds.
  *
  * @since 0.2.0
  * @category models
  */
 export interface CircuitBreaker {
+  /** Runs an attempt through the circuit of its key and records its outcome. */
   readonly execute: {
     (
       options: CircuitView.Ask & { readonly classify?: undefined }
@@ -218,23 +95,31 @@ export interface CircuitBreaker {
     <A, E>(options: ExecuteOptions<A, E>): <R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | CircuitOpen, R>
     <A, E, R>(self: Effect.Effect<A, E, R>, options: ExecuteOptions<A, E>): Effect.Effect<A, E | CircuitOpen, R>
   }
+  /**
+   * The first half of `execute`, for an attempt that is no single effect, such as a stream. Pass every admission to `record`
+   * exactly once, interruption included; a probe without a record holds its place until its lease ends.
+   */
   readonly admit: (ask: CircuitView.Ask) => Effect.Effect<CircuitState.Admission, CircuitOpen>
+  /** The second half of `execute`. */
   readonly record: (
     key: string,
     admission: CircuitState.Admission,
     outcome: CircuitOutcome.Outcome
   ) => Effect.Effect<void>
-  readonly enter: (ask: CircuitView.Ask, now: number) => Effect.Effect<CircuitState.Admission, CircuitOpen>
-  readonly leave: (
-    key: string,
-    admission: CircuitState.Admission,
-    outcome: CircuitOutcome.Outcome,
-    now: number
-  ) => Effect.Effect<void>
+  /** The state of a circuit. */
   readonly state: (key: string) => Effect.Effect<CircuitView.State>
+  /** The states of all circuits that this process knows. A circuit is forgotten an hour after its last use. */
+  readonly states: Effect.Effect<ReadonlyArray<CircuitView.State>>
+  /**
+   * The time from which a circuit takes traffic: 0 for now, `Infinity` until a reset. It is the latest time while a probe is
+   * out, and it is from what this process saw last.
+   */
   readonly readyAt: (key: string) => number
+  /** Opens a circuit by hand, until `reset`. */
   readonly open: (key: string) => Effect.Effect<void>
+  /** Makes a circuit as new. */
   readonly reset: (key: string) => Effect.Effect<void>
+  /** The transitions that this breaker makes, from the subscription on. A slow subscriber keeps the last 128. */
   readonly transitions: Stream.Stream<CircuitView.Transition>
 }
 
@@ -257,82 +142,46 @@ const keptTransitions = 128
 const nowOf = (fiber: Fiber.RuntimeFiber<unknown, unknown>): number =>
   Context.get(fiber.currentDefaultServices, Clock.Clock).unsafeCurrentTimeMillis()
 
-/** What an attempt is admitted with whose store died: nothing is recorded of it. */
+/** The admission of an attempt whose store died: nothing is recorded of it. */
 const unrecorded: CircuitState.Admission = { generation: -1 }
+
+type Change<A> = (circuit: CircuitState.Circuit | undefined) => readonly [A, CircuitState.Circuit | undefined]
 
 const fromCircuits = (
   settings: CircuitOptions.Settings,
-  circuits: CircuitStore.InMemory | CircuitStore.InStore,
+  circuits: Store.States<CircuitState.Circuit>,
   hub: PubSub.PubSub<CircuitView.Transition>
 ): CircuitBreaker => {
-  /** Goes on with what was answered, after telling of the transition, if it is one. */
-  const told = <A, B, E, R>(
-    key: string,
-    now: number,
-    { answer, before, next }: CircuitStore.Changed<A>,
-    then: (answer: A) => Effect.Effect<B, E, R>
-  ): Effect.Effect<B, E, R> => {
-    const transition = before === next ? undefined : CircuitView.transition(key, before, next, now)
-    return transition === undefined
-      ? then(answer)
-      : Effect.zipRight(
-          PubSub.publish(hub, transition),
-          Effect.suspend(() => then(answer))
-        )
-  }
+  /** Changes a circuit and publishes the transition, if there is one; `undefined` if the store died. */
+  const change = <A>(key: string, now: number, f: Change<A>): Effect.Effect<A | undefined> =>
+    Immediate.entered(circuits.modify(key, now, f), (changed) => {
+      const transition =
+        changed === undefined ? undefined : CircuitView.transition(key, changed.before, changed.next, now)
+      return transition === undefined
+        ? Effect.succeed(changed?.answer)
+        : Effect.as(PubSub.publish(hub, transition), changed?.answer)
+    })
 
-  /** Changes a circuit and goes on; without an answer where the store died. */
-  const change = <A, B, E, R>(
-    key: string,
-    now: number,
-    f: (circuit: CircuitState.Circuit | undefined) => readonly [A, CircuitState.Circuit | undefined],
-    then: (answer: A | undefined) => Effect.Effect<B, E, R>
-  ): Effect.Effect<B, E, R> => {
-    if (circuits._tag === "InMemory") return told(key, now, circuits.modify(key, now, f), then)
-    return Effect.flatMap(circuits.modify(key, now, f), (changed) =>
-      changed === undefined ? then(undefined) : told(key, now, changed, then)
-    )
-  }
-
-  const enter = <A, E, R>(
-    ask: CircuitView.Ask,
-    now: number,
-    then: (admission: CircuitState.Admission) => Effect.Effect<A, E, R>
-  ): Effect.Effect<A, E | CircuitOpen, R> =>
-    change<CircuitState.Admission | CircuitState.Refusal, A, E | CircuitOpen, R>(
-      ask.key,
-      now,
-      (circuit) => CircuitState.admit(settings, circuit, now),
+  const admit = (ask: CircuitView.Ask, now: number): Effect.Effect<CircuitState.Admission, CircuitOpen> =>
+    Immediate.entered(
+      change(ask.key, now, (circuit) => CircuitState.admit(settings, circuit, now)),
       (decision = unrecorded) =>
-        CircuitState.isRefusal(decision) ? Effect.fail(CircuitView.refused(ask, decision)) : then(decision)
+        CircuitState.isRefusal(decision) ? Effect.fail(CircuitView.refused(ask, decision)) : Effect.succeed(decision)
     )
 
-  const write = <A, E>(
+  const record = (
     key: string,
     admission: CircuitState.Admission,
     outcome: CircuitOutcome.Outcome,
-    now: number,
-    end: Effect.Effect<A, E>,
-    random: number
-  ): Effect.Effect<A, E> =>
-    change(
-      key,
-      now,
-      (circuit) => [undefined, CircuitState.record(settings, circuit, admission, outcome, now, random)],
-      () => end
-    )
-
-  const leave = <A, E>(
-    key: string,
-    admission: CircuitState.Admission,
-    outcome: CircuitOutcome.Outcome,
-    now: number,
-    end: Effect.Effect<A, E>
-  ): Effect.Effect<A, E> => {
-    if (admission === unrecorded) return end
-    return CircuitState.mayOpen(outcome)
-      ? Effect.flatMap(Random.next, (random) => write(key, admission, outcome, now, end, random))
-      : write(key, admission, outcome, now, end, 0)
+    now: number
+  ): Effect.Effect<unknown> => {
+    if (admission === unrecorded) return Effect.void
+    const write = (random: number) =>
+      change(key, now, (circuit) => [
+        undefined,
+        CircuitState.record(settings, circuit, admission, outcome, now, random)
+      ])
+    return CircuitState.mayOpen(outcome) ? Effect.flatMap(Random.next, write) : write(0)
   }
 
   const execute = <A, E, R>(
@@ -340,53 +189,38 @@ const fromCircuits = (
     options: ExecuteOptions<A, E>
   ): Effect.Effect<A, E | CircuitOpen, R> =>
     Immediate.masked<A, E | CircuitOpen, R>(({ fiber, restore }) =>
-      enter(options, nowOf(fiber), (admission) => {
-        const end = (exit: Exit.Exit<A, E>): Effect.Effect<A, E> => {
+      Immediate.entered(admit(options, nowOf(fiber)), (admission) =>
+        Immediate.ended(restore(self), (exit) => {
           const now = nowOf(fiber)
           const [outcome, judged] = CircuitOutcome.judge(exit, options.classify, now, fiber.currentContext)
-          return leave(options.key, admission, outcome, now, judged)
-        }
-        return Immediate.ended(restore(self), end)
-      })
+          return Immediate.andThen(record(options.key, admission, outcome, now), () => judged)
+        })
+      )
     )
+
+  const atNow = <A, E>(f: (now: number) => Effect.Effect<A, E>): Effect.Effect<A, E> =>
+    Effect.withFiberRuntime((fiber) => f(nowOf(fiber)))
 
   const byHand = (
     key: string,
     f: (circuit: CircuitState.Circuit | undefined, now: number) => CircuitState.Circuit
   ): Effect.Effect<void> =>
-    Effect.uninterruptible(
-      Effect.withFiberRuntime<void>((fiber) => {
-        const now = nowOf(fiber)
-        return change(
-          key,
-          now,
-          (circuit) => [undefined, f(circuit, now)],
-          () => Effect.void
-        )
-      })
+    Effect.uninterruptible(atNow((now) => Effect.asVoid(change(key, now, (circuit) => [undefined, f(circuit, now)]))))
+
+  const state = (key: string): Effect.Effect<CircuitView.State> =>
+    atNow((now) =>
+      Effect.map(
+        circuits.modify(key, now, (circuit) => [undefined, circuit]),
+        () => CircuitView.view(key, circuits.peek(key), now)
+      )
     )
 
   return {
     execute: dual((args) => Effect.isEffect(args[0]), execute),
-    admit: (ask) =>
-      Effect.uninterruptible(
-        Effect.withFiberRuntime<CircuitState.Admission, CircuitOpen>((fiber) =>
-          enter(ask, nowOf(fiber), Effect.succeed)
-        )
-      ),
-    record: (key, admission, outcome) =>
-      Effect.uninterruptible(
-        Effect.withFiberRuntime<void>((fiber) => leave(key, admission, outcome, nowOf(fiber), Effect.void))
-      ),
-    enter: (ask, now) => enter(ask, now, Effect.succeed),
-    leave: (key, admission, outcome, now) => leave(key, admission, outcome, now, Effect.void),
-    state: (key) =>
-      Effect.withFiberRuntime((fiber) => {
-        const now = nowOf(fiber)
-        const asked =
-          circuits._tag === "InMemory" ? Effect.void : circuits.modify(key, now, (circuit) => [undefined, circuit])
-        return Effect.map(asked, () => CircuitView.view(key, circuits.peek(key), now))
-      }),
+    admit: (ask) => atNow((now) => admit(ask, now)),
+    record: (key, admission, outcome) => atNow((now) => Effect.asVoid(record(key, admission, outcome, now))),
+    state,
+    states: Effect.suspend(() => Effect.forEach([...circuits.keys()], state)),
     readyAt: (key) => CircuitView.readyAt(circuits.peek(key)),
     open: (key) => byHand(key, CircuitState.open),
     reset: (key) => byHand(key, CircuitState.reset),
@@ -395,7 +229,7 @@ const fromCircuits = (
 }
 
 /**
- * A breaker. Its circuits are in the `CircuitBreakerStore` of the context, or else in its own memory.
+ * A breaker. Its circuits are in the `KeyedStore` of the context, or else in its own memory.
  *
  * Throws a `RangeError` that names the option, what was found and what was expected.
  *
@@ -405,8 +239,10 @@ const fromCircuits = (
 export const make = (options?: CircuitOptions.Options): Effect.Effect<CircuitBreaker> => {
   const chosen = CircuitOptions.settings(options)
   return Effect.gen(function* () {
-    const store = yield* Effect.serviceOption(CircuitStore.CircuitBreakerStore)
-    const circuits = Option.isSome(store) ? CircuitStore.inStore(store.value) : CircuitStore.inMemory()
+    const store = yield* Effect.serviceOption(Store.KeyedStore)
+    const circuits = Option.isSome(store)
+      ? Store.inStore<CircuitState.Circuit>(store.value, "circuit")
+      : Store.inMemory<CircuitState.Circuit>()
     return fromCircuits(chosen, circuits, yield* PubSub.sliding<CircuitView.Transition>(keptTransitions))
   })
 }

@@ -12,6 +12,7 @@
  */
 import * as Duration from "effect/Duration"
 import type { Tag } from "../../errors/LlmError.js"
+import * as Store from "../Store.js"
 import type { Backoff, Settings } from "./CircuitOptions.js"
 import type { Outcome } from "./CircuitOutcome.js"
 import * as TripPolicy from "./TripPolicy.js"
@@ -151,16 +152,7 @@ const fresh = (generation: number, now: number): Closed => ({
  * @internal
  */
 export const current = (circuit: Circuit | undefined, now: number): Circuit | undefined =>
-  circuit !== undefined && isForgotten(circuit, now) ? undefined : circuit
-
-/**
- * Whether a store may drop the circuit.
- *
- * @since 0.2.0
- * @category predicates
- */
-export const isForgotten = (circuit: Circuit, now: number): boolean =>
-  circuit.keepUntil !== null && now >= circuit.keepUntil
+  circuit !== undefined && Store.isDropped(circuit, now) ? undefined : circuit
 
 /** Above every generation before, and above those of a circuit that was forgotten, which are older than now. */
 const after = (circuit: Circuit | undefined, now: number): number => Math.max((circuit?.generation ?? unused) + 1, now)

@@ -33,9 +33,11 @@
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
+import * as Immediate from "../Immediate.js"
 import type { Usage } from "../Usage.js"
 import * as AdaptiveRate from "./AdaptiveRate.js"
 import * as Cost from "./Cost.js"
@@ -44,6 +46,7 @@ import { type Options, type Settings, settings } from "./PacerOptions.js"
 import * as PacerQueue from "./PacerQueue.js"
 import * as PacerRequest from "./PacerRequest.js"
 import * as PacerState from "./PacerState.js"
+import { LimitsListener } from "./RateLimits.js"
 
 export type {
   /**
@@ -153,7 +156,7 @@ export interface Pacer {
     ask: PacerRequest.Ask,
     granted?: (permit: PacerQueue.Permit) => void
   ) => Effect.Effect<PacerQueue.Permit, PacerRequest.Refusal>
-  readonly gate: (key: string) => PacerQueue.Gate
+  readonly readyAt: (key: string) => number
   readonly state: (key: string) => Effect.Effect<State>
 }
 
@@ -209,30 +212,43 @@ const fromSettings = (chosen: Settings): Pacer => {
     self: Effect.Effect<A, E, R>,
     options: PaceOptions<A>
   ): Effect.Effect<A, E | PacerRequest.Refusal, R> =>
-    Effect.uninterruptibleMask((restore) => {
+    Immediate.masked<A, E | PacerRequest.Refusal, R>((region) => {
+      const { fiber, restore } = region
       let permit: PacerQueue.Permit | undefined
-      const granted = (given: PacerQueue.Permit): void => {
+      const acquired = queues.of(options.key).enter(options, fiber, (given) => {
         permit = given
-      }
-      let paused = 0
-      const end = (end: PacerRequest.End): Effect.Effect<void> =>
-        Effect.zipWith(Random.next, Clock.currentTimeMillis, (random, now) => {
-          paused = permit?.settle(end, now, random) ?? 0
-        })
-      return Effect.matchCauseEffect(restore(acquire(options, granted)), {
-        onFailure: (cause) => Effect.zipRight(end({ sent: false }), Effect.failCause(cause)),
-        onSuccess: () =>
-          Effect.mapError(
-            Effect.onExit(restore(self), (exit) => end(PacerRequest.endOf(exit, options.usage))),
-            (error) => PacerRequest.hinted(error, paused)
-          )
       })
+      const clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
+      const settle = (end: PacerRequest.End, random: number): number =>
+        permit?.settle(end, clock.unsafeCurrentTimeMillis(), random) ?? 0
+      const waited = Immediate.exitOf(acquired) ?? restore(acquired)
+      return Immediate.ended<PacerQueue.Permit, PacerRequest.Refusal, never, A, E | PacerRequest.Refusal, R>(
+        waited,
+        (acquired) => {
+          if (Exit.isFailure(acquired)) {
+            settle({ sent: false }, 0)
+            return Exit.failCause(acquired.cause)
+          }
+          const context = Context.add(fiber.currentContext, LimitsListener, acquired.value.observe)
+          return Immediate.under(region, context, self, (exit) => {
+            const end = PacerRequest.endOf(exit, options.usage)
+            if (end.error === undefined) {
+              settle(end, 0)
+              return exit
+            }
+            return Effect.flatMap(Random.next, (random) => {
+              const paused = settle(end, random)
+              return Exit.mapError(exit, (error) => PacerRequest.hinted(error, paused))
+            })
+          })
+        }
+      )
     })
 
   return {
     pace: dual((args) => Effect.isEffect(args[0]), pace),
     acquire,
-    gate: queues.of,
+    readyAt: (key) => queues.peek(key)?.readyAt() ?? 0,
     state: (key) =>
       Effect.map(Clock.currentTimeMillis, (now) => {
         const queue = queues.peek(key)

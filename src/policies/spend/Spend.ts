@@ -40,6 +40,7 @@ import { dual } from "effect/Function"
 import * as Option from "effect/Option"
 import * as LlmError from "../../errors/LlmError.js"
 import * as Deadline from "../Deadline.js"
+import * as Immediate from "../Immediate.js"
 import type { Usage } from "../Usage.js"
 import * as Prices from "./Prices.js"
 import * as Account from "./SpendAccount.js"
@@ -375,15 +376,18 @@ export const attempt = <A, E, R>(
   ask: Ask & { readonly usage: (value: A) => Usage | undefined },
   body: (maxTokens: number | undefined) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E | LlmError.BudgetExceeded | LlmError.Timeout, R> =>
-  Effect.uninterruptibleMask((restore) =>
-    Effect.withFiberRuntime<A, E | LlmError.BudgetExceeded | LlmError.Timeout, R>((fiber) => {
-      const held = hold(fiber.currentContext, ask, nowOf(fiber))
-      const run = (maxTokens: number | undefined) => restore(Effect.suspend(() => body(maxTokens)))
-      if (held === undefined) return run(ask.maxTokens)
-      return held._tag === "Hold"
-        ? Effect.onExit(run(held.maxTokens), (exit) => Effect.sync(() => held.settle(endOf(exit, ask.usage))))
-        : Effect.fail(held)
-    })
+  Effect.withFiberRuntime<A, E | LlmError.BudgetExceeded | LlmError.Timeout, R>((fiber) =>
+    Context.get(fiber.currentContext, Spend) === undefined
+      ? body(ask.maxTokens)
+      : Immediate.masked<A, E | LlmError.BudgetExceeded | LlmError.Timeout, R>(({ fiber, restore }) => {
+          const held = hold(fiber.currentContext, ask, nowOf(fiber))
+          if (held === undefined) return restore(body(ask.maxTokens))
+          if (held._tag !== "Hold") return Effect.fail(held)
+          return Immediate.ended(restore(Effect.suspend(() => body(held.maxTokens))), (exit) => {
+            held.settle(endOf(exit, ask.usage))
+            return exit
+          })
+        })
   )
 
 // -----------------------------------------------------------------------------

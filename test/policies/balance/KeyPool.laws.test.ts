@@ -80,7 +80,7 @@ const history = (steps: ReadonlyArray<Step>): ReadonlyArray<Seen> => {
       if (what !== "end") {
         const readyAt = circuits.readyAt(names[index] ?? "")
         const before = yield* circuits.state(names[index] ?? "")
-        const exit = yield* Effect.exit(view.admit(index, now))
+        const exit = yield* Effect.exit(view.admit(index))
         if (Exit.isSuccess(exit)) running.unshift({ index, admission: exit.value, startedAt: now })
         yield* note(Exit.isSuccess(exit) ? "begun" : "refused", index, end, readyAt, before)
         if (Exit.isFailure(exit)) continue

@@ -5,7 +5,9 @@ import { LlmError } from "effect-steadfast"
 import * as KeyPool from "../../../src/policies/balance/KeyPool.js"
 import * as CircuitBreaker from "../../../src/policies/circuit/CircuitBreaker.js"
 import * as Deadline from "../../../src/policies/Deadline.js"
+import * as Store from "../../../src/policies/Store.js"
 import { errorOf, hinted } from "../../support/errors.js"
+import { remoteStore } from "../circuit/CircuitBreaker.support.js"
 
 const secrets = ["sk-alpha-1234567890", "sk-beta-1234567890", "sk-gamma-1234567890"]
 const make = (options: Partial<KeyPool.Options> = {}) =>
@@ -14,7 +16,7 @@ const make = (options: Partial<KeyPool.Options> = {}) =>
 const now = Effect.clockWith((clock) => clock.currentTimeMillis)
 const ok = Exit.succeed("an answer")
 
-const admit = (view: KeyPool.View, index: number) => Effect.flatMap(now, (now) => view.admit(index, now))
+const admit = (view: KeyPool.View, index: number) => view.admit(index)
 
 /** Makes one attempt with a key, which takes as long as it says, and ends so. */
 const attempt = (
@@ -430,16 +432,8 @@ describe("the outlook", () => {
 
   it.effect("learns from a refusal what another process found out", () =>
     Effect.gen(function* () {
-      const circuits = new Map<string, CircuitBreaker.Circuit | undefined>()
-      const store: CircuitBreaker.CircuitBreakerStore = {
-        modify: (key, f) =>
-          Effect.sync(() => {
-            const [answer, next] = f(circuits.get(key))
-            circuits.set(key, next)
-            return answer
-          })
-      }
-      const shared = Effect.provideService(make(), CircuitBreaker.CircuitBreakerStore, store)
+      const { store } = remoteStore()
+      const shared = Effect.provideService(make(), Store.KeyedStore, store)
       const here = (yield* shared).for("gpt")
       const there = (yield* shared).for("gpt")
       yield* attempt(there, 0, failing("QuotaExhausted"))

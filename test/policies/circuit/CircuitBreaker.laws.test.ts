@@ -3,6 +3,7 @@ import { Duration, Effect, Exit, Fiber, FastCheck as fc, Random, Runtime, type S
 import { CircuitBreaker, type LlmError } from "effect-steadfast"
 import { settings } from "../../../src/policies/circuit/CircuitOptions.js"
 import { isRefusal } from "../../../src/policies/circuit/CircuitState.js"
+import * as Store from "../../../src/policies/Store.js"
 import { errorOf } from "../../support/errors.js"
 import { instantClock } from "../../support/time.js"
 import { isRefused, machine, remoteStore } from "./CircuitBreaker.support.js"
@@ -447,9 +448,7 @@ describe.each([
   ["in a store that takes its time and swaps what it compared", true, 1000]
 ] as const)("a breaker %s", (_, remote, numRuns) => {
   const { store } = remoteStore()
-  const { breaker, told } = listening(
-    now(remote ? Effect.provideService(make, CircuitBreaker.CircuitBreakerStore, store) : make)
-  )
+  const { breaker, told } = listening(now(remote ? Effect.provideService(make, Store.KeyedStore, store) : make))
 
   it("does what its documentation says, whatever fibers begin, end and are interrupted", () => {
     const seen = new Set<string>()
@@ -485,7 +484,7 @@ describe.each([
 describe("breakers that share a store", () => {
   it("keep their promises while attempts begin and end at any moment, and recover", () => {
     const { conflicts, store } = remoteStore()
-    const { breaker, told } = listening(now(Effect.provideService(make, CircuitBreaker.CircuitBreakerStore, store)))
+    const { breaker, told } = listening(now(Effect.provideService(make, Store.KeyedStore, store)))
     const seen = new Set<string>()
     const interleave = (history: ReadonlyArray<Step>, draw: number, late: number) => {
       told()

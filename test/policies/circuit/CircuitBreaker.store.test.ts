@@ -2,8 +2,8 @@ import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Exit, Fiber, TestClock } from "effect"
 import { CircuitBreaker } from "effect-steadfast"
 import { success } from "../../../src/policies/circuit/CircuitOutcome.js"
-import { type Admission, admit, record } from "../../../src/policies/circuit/CircuitState.js"
-import { inMemory } from "../../../src/policies/circuit/CircuitStore.js"
+import { type Admission, admit, type Circuit, record } from "../../../src/policies/circuit/CircuitState.js"
+import * as Store from "../../../src/policies/Store.js"
 import { collectLogs } from "../../support/evidence.js"
 import { drawing } from "../../support/time.js"
 import { isRefused, remoteStore, server, standard } from "./CircuitBreaker.support.js"
@@ -11,8 +11,7 @@ import { isRefused, remoteStore, server, standard } from "./CircuitBreaker.suppo
 const ask = { key: "openai" }
 const failing = Effect.fail(server)
 
-const sharing = (store: CircuitBreaker.CircuitBreakerStore) =>
-  Effect.provideService(CircuitBreaker.make(), CircuitBreaker.CircuitBreakerStore, store)
+const sharing = (store: Store.KeyedStore) => Effect.provideService(CircuitBreaker.make(), Store.KeyedStore, store)
 
 describe("a store", () => {
   it.effect("lets breakers share circuits, and each see of them what it asks for", () =>
@@ -79,7 +78,7 @@ describe("a store", () => {
       const { rows, store } = remoteStore()
       const breaker = yield* sharing(store)
       const call = breaker.execute(Effect.void, ask)
-      yield* Effect.provideService(call, CircuitBreaker.CircuitBreakerStore, remoteStore().store)
+      yield* Effect.provideService(call, Store.KeyedStore, remoteStore().store)
       assert.strictEqual(rows.size, 1)
     })
   )
@@ -88,7 +87,7 @@ describe("a store", () => {
     drawing(0)(
       Effect.gen(function* () {
         const { store } = remoteStore()
-        const slow: CircuitBreaker.CircuitBreakerStore = {
+        const slow: Store.KeyedStore = {
           modify: (key, f) => Effect.zipLeft(store.modify(key, f), Effect.sleep("1 second"))
         }
         const [fast, breaker] = [yield* sharing(store), yield* sharing(slow)]
@@ -110,10 +109,10 @@ describe("a store that dies", () => {
   const dying = () => {
     const { store } = remoteStore()
     let dead = true
-    const modify: CircuitBreaker.CircuitBreakerStore["modify"] = (key, f) =>
+    const modify: Store.KeyedStore["modify"] = (key, f) =>
       dead ? Effect.die("no route to the store") : store.modify(key, f)
     return {
-      store: { modify } satisfies CircuitBreaker.CircuitBreakerStore,
+      store: { modify } satisfies Store.KeyedStore,
       set: (to: boolean) => {
         dead = to
       }
@@ -195,18 +194,19 @@ describe("a store that dies", () => {
 
 describe("memory", () => {
   it("is given back an hour after the last use", () => {
-    const circuits = inMemory()
+    const circuits = Store.inMemory<Circuit>()
+    const size = () => [...circuits.keys()].length
     const use = (key: string, now: number) =>
       circuits.modify(key, now, (circuit) => [
         undefined,
         record(standard, circuit, admit(standard, circuit, now)[0] as Admission, success, now, 0)
       ])
     for (let i = 0; i < 10_000; i++) use(`tenant ${i}`, i)
-    assert.strictEqual(circuits.size(), 10_000)
+    assert.strictEqual(size(), 10_000)
     use("last", 3_600_000 + 4999)
-    assert.strictEqual(circuits.size(), 5001)
+    assert.strictEqual(size(), 5001)
     use("still the last", 3_700_000)
-    assert.strictEqual(circuits.size(), 2)
+    assert.strictEqual(size(), 2)
   })
 
   it.effect("is each breaker's own", () =>

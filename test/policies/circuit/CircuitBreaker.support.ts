@@ -2,8 +2,8 @@ import { Duration, Effect, Exit } from "effect"
 import { settings } from "../../../src/policies/circuit/CircuitOptions.js"
 import type { Outcome } from "../../../src/policies/circuit/CircuitOutcome.js"
 import * as CircuitState from "../../../src/policies/circuit/CircuitState.js"
-import type { CircuitBreakerStore } from "../../../src/policies/circuit/CircuitStore.js"
 import { view } from "../../../src/policies/circuit/CircuitView.js"
+import type { KeyedStore } from "../../../src/policies/Store.js"
 import { errorOf } from "../../support/errors.js"
 
 export const server = errorOf("ServerError")
@@ -67,7 +67,7 @@ export const machine = (options = standard) => {
 export const remoteStore = () => {
   const rows = new Map<string, string>()
   let conflicts = 0
-  const modify: CircuitBreakerStore["modify"] = (key, f) =>
+  const modify: KeyedStore["modify"] = (key, f) =>
     Effect.gen(function* () {
       while (true) {
         const read = rows.get(key)
@@ -84,7 +84,7 @@ export const remoteStore = () => {
         conflicts++
       }
     })
-  return { store: { modify } satisfies CircuitBreakerStore, rows, conflicts: () => conflicts }
+  return { store: { modify } satisfies KeyedStore, rows, conflicts: () => conflicts }
 }
 
 /** Whether an exit is a refusal of the breaker. */

@@ -1,6 +1,6 @@
 // Streams that tell the truth: a cut is never an answer, and how it is mended is yours to choose.
 import { Effect, Logger, LogLevel, Stream } from "effect"
-import { Chat, ChatModel, ChatStream, OpenAi, type Replay, RetryPolicy } from "effect-steadfast"
+import { Chat, ChatModel, ChatStream, OpenAi, RetryPolicy } from "effect-steadfast"
 import { Fault, FaultyProvider, Reply } from "effect-steadfast/testing"
 
 const line = "Rough winds do shake the darling buds of May, and summer's lease hath all too short a date."
@@ -10,7 +10,7 @@ const rest = Reply.text(line.slice(25), { tokenDelay: "30 millis" })
 
 const say = (text: string) => Effect.sync(() => process.stdout.write(text))
 
-const recite = (title: string, mode: Replay.Mode) =>
+const recite = (title: string, mode: ChatModel.Mode) =>
   Effect.gen(function* () {
     const gpt = yield* OpenAi.make({ model: "gpt-4o-mini" })
     const poet = gpt.pipe(

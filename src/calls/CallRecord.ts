@@ -11,25 +11,8 @@ import { LlmError } from "../errors/LlmError.js"
 import { Limits } from "../policies/pacer/RateLimits.js"
 import { Usage } from "../policies/Usage.js"
 
-export {
-  /**
-   * @since 0.1.0
-   * @category models
-   */
-  Limit,
-  /**
-   * @since 0.1.0
-   * @category models
-   */
-  Limits
-} from "../policies/pacer/RateLimits.js"
-export {
-  /**
-   * @since 0.1.0
-   * @category models
-   */
-  Usage
-} from "../policies/Usage.js"
+export { Limit, Limits } from "../policies/pacer/RateLimits.js"
+export { Usage } from "../policies/Usage.js"
 
 /**
  * How something ended. A `defect` is a bug, not an answer of a provider.

@@ -21,15 +21,7 @@
 import * as Schema from "effect/Schema"
 import { Usage } from "../calls/CallRecord.js"
 
-export {
-  /**
-   * Tokens as the provider counted them.
-   *
-   * @since 0.1.0
-   * @category models
-   */
-  Usage
-} from "../calls/CallRecord.js"
+export { Usage } from "../calls/CallRecord.js"
 
 // -----------------------------------------------------------------------------
 // requests

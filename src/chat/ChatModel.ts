@@ -44,94 +44,10 @@ import { ChatModel, careful, carefulSource, compose, either, groupIn, isChatMode
 import * as ChatStream from "./stream/ChatStream.js"
 import * as Replay from "./stream/Replay.js"
 
-export {
-  /**
-   * @since 0.2.0
-   * @category options
-   */
-  type BalanceMember,
-  /**
-   * @since 0.2.0
-   * @category options
-   */
-  type BalanceOptions,
-  /**
-   * @since 0.2.0
-   * @category combinators
-   */
-  balance,
-  /**
-   * @since 0.2.0
-   * @category options
-   */
-  type PooledOptions,
-  /**
-   * @since 0.2.0
-   * @category constructors
-   */
-  pooled
-} from "./balance/Balance.js"
-export {
-  /**
-   * @since 0.2.0
-   * @category models
-   */
-  type About,
-  /**
-   * The model of the application, and what a model is.
-   *
-   * @since 0.1.0
-   * @category models
-   */
-  ChatModel,
-  /**
-   * @since 0.1.0
-   * @category constructors
-   */
-  fromLeaf,
-  /**
-   * @since 0.1.0
-   * @category refinements
-   */
-  isChatModel,
-  /**
-   * @since 0.1.0
-   * @category models
-   */
-  type Leaf,
-  /**
-   * @since 0.1.0
-   * @category constructors
-   */
-  make,
-  /**
-   * @since 0.1.0
-   * @category symbols
-   */
-  TypeId
-} from "./Model.js"
-export {
-  /**
-   * @since 0.2.0
-   * @category combinators
-   */
-  breaker,
-  /**
-   * @since 0.2.0
-   * @category combinators
-   */
-  hedge,
-  /**
-   * @since 0.2.0
-   * @category getters
-   */
-  keyOf,
-  /**
-   * @since 0.2.0
-   * @category combinators
-   */
-  pace
-} from "./Traffic.js"
+export { type BalanceMember, type BalanceOptions, balance, type PooledOptions, pooled } from "./balance/Balance.js"
+export { type About, ChatModel, fromLeaf, isChatModel, type Leaf, make, TypeId } from "./Model.js"
+export type { Mode } from "./stream/Replay.js"
+export { breaker, hedge, keyOf, pace } from "./Traffic.js"
 
 // -----------------------------------------------------------------------------
 // layers

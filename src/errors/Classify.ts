@@ -31,48 +31,10 @@ import type * as RetryHint from "./RetryHint.js"
 import * as Transport from "./Transport.js"
 import { type Context, classify, type EventContext, type Meta, make, optional, requestId } from "./Verdict.js"
 
-export {
-  /**
-   * @since 0.1.0
-   * @category facts
-   */
-  finishReason
-} from "./ProviderFacts.js"
-export {
-  /**
-   * @since 0.1.0
-   * @category refinements
-   */
-  isAbort
-} from "./Transport.js"
+export { finishReason } from "./ProviderFacts.js"
+export { isAbort } from "./Transport.js"
 
-export {
-  /**
-   * @since 0.1.0
-   * @category models
-   */
-  type Context,
-  /**
-   * @since 0.1.0
-   * @category constants
-   */
-  dayLongWait,
-  /**
-   * @since 0.1.0
-   * @category models
-   */
-  type EventContext,
-  /**
-   * @since 0.1.0
-   * @category models
-   */
-  type Meta,
-  /**
-   * @since 0.1.0
-   * @category getters
-   */
-  requestId
-} from "./Verdict.js"
+export { type Context, dayLongWait, type EventContext, type Meta, requestId } from "./Verdict.js"
 
 /**
  * A whole failed response.

@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { FastCheck as fc } from "effect"
-import { Capabilities, Chat, Continuation } from "effect-steadfast"
+import { Capabilities, Chat } from "effect-steadfast"
+import * as Continuation from "../../src/chat/stream/Continuation.js"
 import { arbitraryCapabilities, arbitraryNeeds, kindsOf, more } from "./Fallback.support.js"
 
 const runs = { numRuns: 10_000 }

@@ -14,8 +14,9 @@ import {
   Stream,
   TestClock
 } from "effect"
-import { Chat, ChatModel, ChatStream, LlmError, OpenAi, type Replay, RetryPolicy } from "effect-steadfast"
+import { Chat, ChatModel, ChatStream, LlmError, OpenAi, RetryPolicy } from "effect-steadfast"
 import { Fault, FaultyProvider, Reply, type Step } from "effect-steadfast/testing"
+import type * as Replay from "../../src/chat/stream/Replay.js"
 
 const prompt = Chat.prompt("four words of prompt")
 const kept = Chat.prompt("four words of prompt", { providerOptions: { openai: { background: true } } })

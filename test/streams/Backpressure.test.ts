@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Schedule, Stream } from "effect"
-import { ChatModel, type Replay } from "effect-steadfast"
+import { ChatModel } from "effect-steadfast"
+import type * as Replay from "../../src/chat/stream/Replay.js"
 import { type Format, formats, modelOf, prompt, stub } from "./support.js"
 import { written } from "./wire.js"
 

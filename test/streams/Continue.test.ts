@@ -1,7 +1,8 @@
 import { HttpClient } from "@effect/platform"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, FastCheck as fc, Redacted, Schedule } from "effect"
-import { Chat, ChatModel, Continuation, OpenAi } from "effect-steadfast"
+import { Chat, ChatModel, OpenAi } from "effect-steadfast"
+import * as Continuation from "../../src/chat/stream/Continuation.js"
 import {
   answers,
   bytesOf,

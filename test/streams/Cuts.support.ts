@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Logger, LogLevel, Schedule } from "effect"
-import { ChatModel, type Replay } from "effect-steadfast"
+import { ChatModel } from "effect-steadfast"
+import type * as Replay from "../../src/chat/stream/Replay.js"
 import {
   answers,
   bytesOf,

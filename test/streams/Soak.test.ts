@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Schedule, Stream } from "effect"
-import { type Chat, ChatModel, LlmError, type Replay } from "effect-steadfast"
+import { type Chat, ChatModel, LlmError } from "effect-steadfast"
+import type * as Replay from "../../src/chat/stream/Replay.js"
 import { exhaustive, find, prompt, see, textOf } from "./support.js"
 
 const streams = exhaustive ? 10_000 : 2_500

@@ -33,60 +33,8 @@
 import type * as Types from "effect/Types"
 import * as Choice from "./Choice.js"
 
-export type {
-  /**
-   * @since 0.2.0
-   * @category models
-   */
-  Ask,
-  /**
-   * @since 0.2.0
-   * @category models
-   */
-  Measure,
-  /**
-   * @since 0.2.0
-   * @category models
-   */
-  Measured,
-  /**
-   * @since 0.2.0
-   * @category models
-   */
-  Member,
-  /**
-   * @since 0.2.0
-   * @category models
-   */
-  Roster,
-  /**
-   * @since 0.2.0
-   * @category models
-   */
-  Strategy
-} from "./Choice.js"
-export {
-  /**
-   * @since 0.2.0
-   * @category decisions
-   */
-  choose,
-  /**
-   * @since 0.2.0
-   * @category constants
-   */
-  fewMembers,
-  /**
-   * @since 0.2.0
-   * @category combinators
-   */
-  measure,
-  /**
-   * @since 0.2.0
-   * @category constructors
-   */
-  roster
-} from "./Choice.js"
+export type { Ask, Measure, Measured, Member, Roster, Strategy } from "./Choice.js"
+export { choose, fewMembers, measure, roster } from "./Choice.js"
 
 /**
  * What is kept of members while they are asked. All functions are synchronous; `now` is in epoch milliseconds.

@@ -52,13 +52,7 @@ import * as Balancer from "./Balancer.js"
 import * as KeyHealth from "./KeyHealth.js"
 import { nameOf } from "./KeyName.js"
 
-export {
-  /**
-   * @since 0.2.0
-   * @category getters
-   */
-  nameOf
-} from "./KeyName.js"
+export { nameOf } from "./KeyName.js"
 
 // -----------------------------------------------------------------------------
 // models

@@ -241,7 +241,7 @@ const limiting = (phase: LlmError.TimeoutPhase): Limiting =>
  * @since 0.1.0
  * @category combinators
  */
-export const attemptTimeout: Limiting = limiting("attempt")
+export const timeout: Limiting = limiting("attempt")
 
 /**
  * Bounds everything below, waits included, and ends it with `Timeout` (`phase: "total"`). A retry whose wait would
@@ -290,20 +290,27 @@ export const orElse: {
     that: (error: E) => Effect.Effect<B, E2, R2>,
     options?: { readonly when?: (error: LlmError.LlmError) => boolean }
   ): Effect.Effect<A | B, E | E2, R | R2> =>
-    Effect.catchAll(self, (error) =>
-      (options?.when ?? LlmError.isFallbackable)(error) ? fallback(error, that) : Effect.fail(error)
+    handingOver(
+      self,
+      (error) =>
+        (options?.when ?? LlmError.isFallbackable)(error)
+          ? Effect.map(fallingBack(error), (fallback) => Context.make(Attempt.Fallback, fallback))
+          : Effect.fail(error),
+      that
     )
 )
 
-const fallback = <E extends LlmError.LlmError, B, E2, R2>(
-  error: E,
+/**
+ * Runs the next effect after an error, in the context that `decide` gives it, or fails with the error of `decide`.
+ *
+ * @internal
+ */
+export const handingOver = <A, E, R, S, B, E2, R2>(
+  self: Effect.Effect<A, E, R>,
+  decide: (error: E) => Effect.Effect<Context.Context<S>, E>,
   that: (error: E) => Effect.Effect<B, E2, R2>
-): Effect.Effect<B, E | E2, R2> =>
-  Effect.flatMap(fallingBack(error), (fallback) =>
-    Effect.mapInputContext(that(error), (context: Context.Context<R2>) =>
-      Context.add(context, Attempt.Fallback, fallback)
-    )
-  )
+): Effect.Effect<A | B, E | E2, R | R2> =>
+  Effect.catchAll(self, (error) => Effect.flatMap(decide(error), (services) => Effect.provide(that(error), services)))
 
 /**
  * Tells that the next target is tried after `error`, and why, and answers with what its attempts are to know; fails with

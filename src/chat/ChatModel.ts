@@ -152,7 +152,7 @@ export const timeout: {
       name: self.name,
       generate: (request) => {
         if (timeouts.attempt === undefined) return self[TypeId].generate(request)
-        const once = Resilience.attemptTimeout(self[TypeId].generate(request), timeouts.attempt, namedBy(self))
+        const once = Resilience.timeout(self[TypeId].generate(request), timeouts.attempt, namedBy(self))
         return careful(request, once)
       },
       source: (request) => {
@@ -219,21 +219,21 @@ export const orElse: {
     return compose({
       name: `${self.name} | ${that.name}`,
       generate: (request) =>
-        Handover.skipping(from, to, request, (sent) => ({
-          skip: Effect.suspend(() => that[TypeId].generate(request)),
-          ask: Effect.catchAll(self[TypeId].generate(request), (error) => {
-            const purse = RetryBudget.purse((error) => groupIn(from, error))
-            return Effect.flatMap(handover(request, purse, sent)(error), (handed) =>
-              Effect.tap(Effect.provide(that[TypeId].generate(request), Handover.contextOf(handed)), purse.answered)
+        Handover.skipping(from, to, request, (sent) => {
+          const purse = RetryBudget.purse((error) => groupIn(from, error))
+          const skip = Effect.suspend(() => to.generate(request))
+          return {
+            skip,
+            ask: Resilience.handingOver(from.generate(request), handover(request, purse, sent), () =>
+              Effect.tap(skip, purse.answered)
             )
-          })
-        })),
+          }
+        }),
       source: (request) =>
         Handover.skipping(from, to, request, (sent) => {
           const purse = RetryBudget.purse((error) => groupIn(from, error))
           const next = (error: LlmError.LlmError) =>
-            Effect.map(handover(request, purse, sent)(error), (handed) => (source: ChatStream.Source) => {
-              const services = Handover.contextOf(handed)
+            Effect.map(handover(request, purse, sent)(error), (services) => (source: ChatStream.Source) => {
               const provided = Effect.mapInputContext(source, (context: Context.Context<Scope.Scope>) =>
                 Context.merge(context, services)
               )

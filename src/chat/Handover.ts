@@ -14,17 +14,6 @@ import type * as Chat from "./Chat.js"
 import * as Fallback from "./Fallback.js"
 import { type About, groupIn } from "./Model.js"
 
-/**
- * Why another model is asked, and whether that is an attempt more at the same provider and key group.
- *
- * @since 0.2.0
- * @category models
- */
-export interface Handover {
-  readonly fallback: { readonly from: string; readonly reason: string }
-  readonly again: boolean
-}
-
 /** A fallback that was wanted and is not made explains a call that failed. */
 const declined = (reason: string, name: string): Effect.Effect<void> =>
   Effect.logWarning(`not falling back to ${name}: ${reason}`)
@@ -39,7 +28,7 @@ const declined = (reason: string, name: string): Effect.Effect<void> =>
 export const make =
   (from: About, to: About, name: string, when: Fallback.When = {}) =>
   (request: Chat.Request, purse: RetryBudget.Draw, sent: () => boolean) =>
-  (error: LlmError): Effect.Effect<Handover, LlmError> => {
+  (error: LlmError): Effect.Effect<Context.Context<Attempt.Fallback>, LlmError> => {
     const decision = Fallback.decide(when, error, request, { from: from.targets, to: to.targets })
     if (decision._tag === "Leave") {
       return decision.unable ? Effect.zipRight(declined(decision.reason, name), Effect.fail(error)) : Effect.fail(error)
@@ -47,21 +36,13 @@ export const make =
     const again = sent() && groupIn(from, error) === Attempt.groupOf(to.targets[0])
     return Effect.flatMap(again ? purse.draw(error) : Effect.succeed(true), (drawn) =>
       drawn
-        ? Effect.map(Resilience.fallingBack(error, decision.reason), (fallback) => ({ fallback, again }))
+        ? Effect.map(Resilience.fallingBack(error, decision.reason), (fallback) => {
+            const services = Context.make(Attempt.Fallback, fallback)
+            return again ? Context.add(services, Attempt.Extra, { reason: "again" }) : services
+          })
         : Effect.zipRight(declined(`${error._tag}: no retry budget left`, name), Effect.fail(error))
     )
   }
-
-/**
- * What the other model runs under.
- *
- * @since 0.2.0
- * @category getters
- */
-export const contextOf = ({ again, fallback }: Handover) => {
-  const added = Context.make(Attempt.Fallback, fallback)
-  return again ? Context.add(added, Attempt.Extra, { reason: "again" }) : added
-}
 
 /**
  * A model that is itself a fallback is passed over where it is known that it cannot do what is asked, and the next can.

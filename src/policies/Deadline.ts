@@ -2,7 +2,7 @@
  * A point in time by which an answer is worth having.
  *
  * The deadline in force is a value in the context ({@link Deadline}): `Resilience.deadline` and
- * `Resilience.attemptTimeout` narrow it and stand behind it with a timer, and everything that waits asks it first, so
+ * `Resilience.timeout` narrow it and stand behind it with a timer, and everything that waits asks it first, so
  * that a wait which cannot end in time is never begun. A nested deadline can only be nearer.
  *
  * @example

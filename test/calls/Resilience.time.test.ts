@@ -6,7 +6,7 @@ import { scripted } from "../support/evidence.js"
 import { errorIn, under } from "../support/time.js"
 
 const limits = [
-  ["attemptTimeout", Resilience.attemptTimeout, "attempt"],
+  ["timeout", Resilience.timeout, "attempt"],
   ["deadline", Resilience.deadline, "total"]
 ] as const
 
@@ -139,7 +139,7 @@ for (const [name, limit, phase] of limits) {
 
 describe("nested limits", () => {
   const nested = (attempt: string, total: string) =>
-    under(Effect.never.pipe(Resilience.attemptTimeout(attempt as "1 second"), Resilience.deadline(total as "1 second")))
+    under(Effect.never.pipe(Resilience.timeout(attempt as "1 second"), Resilience.deadline(total as "1 second")))
 
   it.effect("the nearer one ends it, and the error says which", () =>
     Effect.gen(function* () {
@@ -168,7 +168,7 @@ describe("nested limits", () => {
         Effect.map(Clock.currentTimeMillis, (now) => times.push(now)),
         Effect.never
       )
-      const once = Resilience.attemptTimeout(attempt, "2 seconds")
+      const once = Resilience.timeout(attempt, "2 seconds")
       const program = Resilience.deadline(Effect.retry(once, { times: 10 }), "5 seconds")
       const { exit, millis } = yield* under(program)
       assert.deepStrictEqual(times, [0, 2000, 4000])

@@ -75,8 +75,8 @@ describe("remaining", () => {
       const inner = Effect.zipRight(see, Effect.zipRight(Effect.sleep("1 second"), see))
       const program = see.pipe(
         Effect.zipRight(Effect.sleep("4 seconds")),
-        Effect.zipRight(Resilience.attemptTimeout(inner, "2 seconds")),
-        Effect.zipRight(Resilience.attemptTimeout(inner, "1 minute")),
+        Effect.zipRight(Resilience.timeout(inner, "2 seconds")),
+        Effect.zipRight(Resilience.timeout(inner, "1 minute")),
         Effect.zipRight(see),
         Resilience.deadline("10 seconds")
       )

@@ -96,7 +96,7 @@ describe("Resilience.orElse", () => {
 describe("time and retry", () => {
   it("a limit adds Timeout and nothing else", () =>
     typed(() => {
-      const limited = Effect.fail("mine" as const).pipe(Resilience.attemptTimeout("1 second"))
+      const limited = Effect.fail("mine" as const).pipe(Resilience.timeout("1 second"))
       expectTypeOf(limited).toEqualTypeOf<Effect.Effect<never, "mine" | LlmError.Timeout>>()
       const whole = Effect.fail("mine" as const).pipe(Resilience.deadline("1 second"))
       expectTypeOf(whole).toEqualTypeOf<Effect.Effect<never, "mine" | LlmError.Timeout>>()

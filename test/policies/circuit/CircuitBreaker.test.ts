@@ -304,7 +304,7 @@ describe("classify", () => {
         Deadline.asking(limit, { provider: "openai", model: "gpt-4o-mini" })
         return asked
       })
-      const attempt = Resilience.attemptTimeout("1 second")
+      const attempt = Resilience.timeout("1 second")
       const whole = Resilience.deadline("1 second")
       assert.strictEqual(yield* stateAfter(({ execute }) => noted.pipe(attempt, execute(ask))), "Open")
       assert.strictEqual(yield* stateAfter(({ execute }) => noted.pipe(execute(ask), attempt)), "Open")

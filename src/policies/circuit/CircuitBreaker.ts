@@ -174,7 +174,7 @@ const fromCircuits = (
     admission: CircuitState.Admission,
     outcome: CircuitOutcome.Outcome,
     now: number
-  ): Effect.Effect<unknown> => {
+  ): Effect.Effect<void> => {
     if (admission === unrecorded) return Effect.void
     const write = (random: number) =>
       change(key, now, (circuit) => [
@@ -205,7 +205,7 @@ const fromCircuits = (
     key: string,
     f: (circuit: CircuitState.Circuit | undefined, now: number) => CircuitState.Circuit
   ): Effect.Effect<void> =>
-    Effect.uninterruptible(atNow((now) => Effect.asVoid(change(key, now, (circuit) => [undefined, f(circuit, now)]))))
+    Effect.uninterruptible(atNow((now) => change(key, now, (circuit) => [undefined, f(circuit, now)])))
 
   const state = (key: string): Effect.Effect<CircuitView.State> =>
     atNow((now) =>
@@ -218,7 +218,7 @@ const fromCircuits = (
   return {
     execute: dual((args) => Effect.isEffect(args[0]), execute),
     admit: (ask) => atNow((now) => admit(ask, now)),
-    record: (key, admission, outcome) => atNow((now) => Effect.asVoid(record(key, admission, outcome, now))),
+    record: (key, admission, outcome) => atNow((now) => record(key, admission, outcome, now)),
     state,
     states: Effect.suspend(() => Effect.forEach([...circuits.keys()], state)),
     readyAt: (key) => CircuitView.readyAt(circuits.peek(key)),

@@ -59,12 +59,12 @@ import * as CircuitState from "./CircuitState.js"
 import * as CircuitStore from "./CircuitStore.js"
 import * as CircuitView from "./CircuitView.js"
 
-export type {
+export {
   /**
    * @since 0.2.0
    * @category options
    */
-  OpenDuration,
+  type OpenDuration,
   /**
    * @since 0.2.0
    * @category options

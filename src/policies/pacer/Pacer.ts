@@ -45,7 +45,7 @@ import * as PacerQueue from "./PacerQueue.js"
 import * as PacerRequest from "./PacerRequest.js"
 import * as PacerState from "./PacerState.js"
 
-export type {
+export {
   /**
    * @since 0.2.0
    * @category options

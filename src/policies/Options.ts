@@ -13,6 +13,8 @@
  *   a bare number would leave the unit to guessing.
  * - Effect takes a negative duration, and one that is not a number, for zero. Here they are refused.
  *
+ * The layers above check a single value the same way: `duration({ above: 0 }).read(input, "ChatModel.timeout: attempt")`.
+ *
  * @example
  * const limits = struct({
  *   ratio: optional(number({ min: 0, max: 1 }), "Retries for each first attempt", 0.1),

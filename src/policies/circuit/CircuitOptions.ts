@@ -4,6 +4,7 @@
  * @since 0.2.0
  */
 import * as Duration from "effect/Duration"
+import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import * as PolicyOptions from "../Options.js"
 import * as TripPolicy from "./TripPolicy.js"
@@ -34,7 +35,7 @@ const doubling = PolicyOptions.struct({
 const openDuration = {
   schema: Schema.Union(time.schema, doubling.schema),
   read: (input: OpenDuration, at: string): Backoff => {
-    const isDoubling = typeof input === "object" && "initial" in input
+    const isDoubling = Predicate.hasProperty(input, "initial")
     const { initial, max } = isDoubling ? doubling.read(input, at) : { initial: time.read(input, at), max: 0 }
     const both = { initial: Math.ceil(initial), max: Math.ceil(isDoubling ? max : initial) }
     if (both.initial <= both.max) return both

@@ -162,9 +162,19 @@ export {
   consecutive,
   /**
    * @since 0.2.0
+   * @category options
+   */
+  type RateOptions,
+  /**
+   * @since 0.2.0
    * @category trip policies
    */
   rate,
+  /**
+   * @since 0.2.0
+   * @category options
+   */
+  type StreakOptions,
   /**
    * @since 0.2.0
    * @category trip policies
@@ -182,13 +192,16 @@ export {
 // -----------------------------------------------------------------------------
 
 /**
- * An {@link Ask}, and how an exit becomes an outcome, by default `classify`; `now` is in epoch milliseconds. An exit
- * that is nothing but interruption is not asked about. If it throws, the outcome is `Ignored` and the call dies.
+ * An {@link Ask}, and how an exit becomes an outcome.
  *
  * @since 0.2.0
  * @category options
  */
 export interface ExecuteOptions<A, E> extends CircuitView.Ask {
+  /**
+   * The outcome of an exit; `now` is in epoch milliseconds. It is not asked about an exit that is nothing but interruption.
+   * If it throws, the outcome is `Ignored` and the call dies. Default: `classify` of this module.
+   */
   readonly classify?: ((exit: Exit.Exit<A, E>, now: number) => CircuitOutcome.Outcome) | undefined
 }
 

@@ -129,6 +129,7 @@ export interface State {
  * @category options
  */
 export interface PaceOptions<in A> extends PacerRequest.Ask {
+  /** The tokens that an answer took. Default: unknown, and the estimate stands. */
   readonly usage?: ((value: A) => Usage | undefined) | undefined
 }
 

@@ -1,19 +1,20 @@
 /**
  * The options of all policies: one check, one wording, one schema.
  *
- * A policy lists its options once, in a {@link struct}: what each may be, what it is for and its default. From that list
- * come the check of the options that a program gives (`read`), the description of each option, and the schema that decodes
- * the same options from JSON or YAML (`schema`).
+ * A policy lists its options once, in a {@link struct}: the values that each may have, its purpose and its default. From
+ * that list come the check of the options that a program gives (`read`), the description of each option, and the schema
+ * that decodes the same options from JSON or YAML (`schema`).
  *
  * A value that cannot be is refused with a `RangeError` that names the policy, the option, what was found and what was
  * expected: `Pacer: maxWait: found "-5 seconds", expected a duration of 0 or more`. The schema says the same of JSON.
  *
  * Gotchas:
- * - `read` gives durations as milliseconds. The schema gives them as `Duration`; in JSON they are text with a unit, because
- *   a bare number would leave the unit to guessing.
+ * - `read` gives durations as milliseconds. The schema gives them as `Duration`; in JSON they are text with a unit,
+ *   because a bare number would leave the unit to guessing.
  * - Effect takes a negative duration, and one that is not a number, for zero. Here they are refused.
  *
- * The layers above check a single value the same way: `duration({ above: 0 }).read(input, "ChatModel.timeout: attempt")`.
+ * The layers above check a single value the same way:
+ * `duration({ above: 0 }).read(input, "ChatModel.timeout: attempt")`.
  *
  * @example
  * const limits = struct({
@@ -44,7 +45,10 @@ export interface Rule<out Value, in Input, out S extends Schema.Struct.Field> {
   readonly schema: S
   /** What the schema expects, in words; absent where each part says its own. */
   readonly expected?: string
-  /** The value as the policy uses it, durations in milliseconds. Throws a `RangeError` for the option that is named `at`. */
+  /**
+   * The value as the policy uses it, durations in milliseconds. Throws a `RangeError` that begins with `at`, the name of the
+   * policy and the option.
+   */
   readonly read: (input: Input, at: string) => Value
 }
 
@@ -87,7 +91,7 @@ const describe = (found: unknown, expected: string): string => `found ${show(fou
 export const wrong = (at: string, found: unknown, expected: string): RangeError =>
   new RangeError(`${at}: ${describe(found, expected)}`)
 
-/** A schema says of JSON what {@link wrong} says of a program's options, and nothing about how it found out. */
+/** Makes a schema say of JSON the same as {@link wrong} says of a program's options. */
 const told = (expected: string) => ({
   message: ({ actual }: ParseResult.ParseIssue) => ({ message: describe(actual, expected), override: true })
 })
@@ -342,7 +346,7 @@ export const struct = <F extends Fields>(
       // After the policy stands a colon, and a point between an option and its part.
       const before = at.includes(": ") ? `${at}.` : `${at}: `
       const values: Record<string, unknown> = {}
-      for (const [key, { read }] of rules) values[key] = read(given[key] as never, before + key)
+      for (const [key, rule] of rules) values[key] = rule.read(given[key] as never, before + key)
       return values as { readonly [Key in keyof F]: ValueOf<F[Key]> }
     }
   }

@@ -150,8 +150,10 @@ interface Settings extends Account.Bounds {
 }
 
 const settings = (max: Limits, input: Options): Settings => {
-  const { time = Number.POSITIVE_INFINITY, ...most } = limits.read(max, "Spend")
-  return { ...options.read(input, "Spend"), limits: Account.toLimits(most), millis: time }
+  const most = limits.read(max, "Spend")
+  const { maxTokens, name, strict, unpriced } = options.read(input, "Spend")
+  // Field by field: a scope is opened for each step of an agent, and to spread these objects costs ten times as much.
+  return { name, maxTokens, strict, unpriced, limits: Account.toLimits(most), millis: most.time ?? Infinity }
 }
 
 // -----------------------------------------------------------------------------

@@ -32,16 +32,35 @@
  *
  * @since 0.2.0
  */
+import * as PolicyOptions from "./Options.js"
+
+const options = PolicyOptions.struct({
+  quantile: PolicyOptions.optional(
+    PolicyOptions.number({ min: 0.5, max: 0.99 }),
+    "Which of the times to a first token is waited for before a hedge",
+    0.95
+  ),
+  ratio: PolicyOptions.optional(PolicyOptions.number({ above: 0, max: 0.2 }), "Hedges for each call", 0.05)
+})
 
 /**
- * - `quantile`: which of the times to a first token is waited for before a hedge, 0.5 to 0.99. Default 0.95.
- * - `ratio`: hedges for each call, above 0 and at most 0.2. Default 0.05, as many as are slower than the p95.
+ * The options of {@link make} as they stand in JSON or YAML.
+ *
+ * @since 0.2.0
+ * @category options
+ */
+export const Options = options.schema
+
+/**
+ * The options of {@link make}.
  *
  * @since 0.2.0
  * @category options
  */
 export interface Options {
+  /** Which of the times to a first token is waited for before a hedge: 0.5 to 0.99. Default 0.95. */
   readonly quantile?: number | undefined
+  /** Hedges for each call: above 0, at most 0.2. Default 0.05, as many as are slower than the p95. */
   readonly ratio?: number | undefined
 }
 
@@ -275,13 +294,9 @@ const step = (settings: Settings, state: State, event: Event): State => {
   }
 }
 
-const settingsOf = ({ quantile = 0.95, ratio = 0.05 }: Options): Settings => {
-  if (!(quantile >= 0.5 && quantile <= 0.99)) {
-    throw new RangeError(`Hedge: quantile: found ${quantile}, expected 0.5 to 0.99`)
-  }
-  if (!(ratio > 0 && ratio <= 0.2))
-    throw new RangeError(`Hedge: ratio: found ${ratio}, expected above 0 and at most 0.2`)
-  return { quantile, ratio, minimum: Math.round(1 / (1 - quantile)) }
+const settingsOf = (input: Options): Settings => {
+  const chosen = options.read(input, "Hedge")
+  return { ...chosen, minimum: Math.round(1 / (1 - chosen.quantile)) }
 }
 
 // -----------------------------------------------------------------------------

@@ -260,9 +260,9 @@ describe("the allowance", () => {
 
 describe("options", () => {
   it("that mean nothing are refused", () => {
-    assert.throws(() => Hedge.make({ quantile: 0.4 }), "Hedge: quantile: found 0.4, expected 0.5 to 0.99")
+    assert.throws(() => Hedge.make({ quantile: 0.4 }), "Hedge: quantile: found 0.4, expected a number from 0.5 to 0.99")
     assert.throws(() => Hedge.make({ quantile: 1 }), RangeError)
-    assert.throws(() => Hedge.make({ ratio: 0 }), "Hedge: ratio: found 0, expected above 0 and at most 0.2")
+    assert.throws(() => Hedge.make({ ratio: 0 }), "Hedge: ratio: found 0, expected a number above 0 and at most 0.2")
     assert.throws(() => Hedge.make({ ratio: Number.NaN }), RangeError)
   })
 })

@@ -31,6 +31,7 @@
  * @since 0.2.0
  */
 import type * as Types from "effect/Types"
+import * as PolicyOptions from "../Options.js"
 import * as Choice from "./Choice.js"
 
 export type { Ask, Measure, Measured, Member, Roster, Strategy } from "./Choice.js"
@@ -58,16 +59,50 @@ export interface Balancer {
 }
 
 /**
- * - `name`: what sessions are ranked by, so it should outlive a restart. Of equal ones the second is called `name#2`.
- * - `weight`: above 0. Default 1.
- * - `cost`: 0 or more, in any unit.
+ * @internal
+ */
+export const weight = PolicyOptions.optional(
+  PolicyOptions.number({ above: 0, max: 1_000_000 }),
+  "The share of the requests, in proportion to the weights of the others",
+  1
+)
+
+/**
+ * @internal
+ */
+export const strategyRule = PolicyOptions.oneOf("weighted", "least-busy", "fastest", "cheapest")
+
+const member = PolicyOptions.struct({
+  name: PolicyOptions.required(PolicyOptions.text, "What sessions are ranked by, so it should outlive a restart"),
+  weight,
+  cost: PolicyOptions.optional(
+    PolicyOptions.number(),
+    "The price, in any unit that all members share; by default not known, and cheapest asks the member last"
+  )
+})
+
+const memberList = PolicyOptions.list(member)
+
+/**
+ * A member as it stands in JSON or YAML.
+ *
+ * @since 0.2.0
+ * @category options
+ */
+export const MemberOptions = member.schema
+
+/**
+ * A member of {@link make}.
  *
  * @since 0.2.0
  * @category options
  */
 export interface MemberOptions {
+  /** What sessions are ranked by, so it should outlive a restart. Of equal names the second is called `name#2`. */
   readonly name: string
+  /** The share of the requests, in proportion to the weights of the others: above 0, at most 1,000,000. Default 1. */
   readonly weight?: number | undefined
+  /** The price, 0 or more, in any unit that all members share. By default not known, and `cheapest` asks the member last. */
   readonly cost?: number | undefined
 }
 
@@ -93,16 +128,6 @@ export const distinct = (names: ReadonlyArray<string>): ReadonlyArray<string> =>
 }
 
 /**
- * A weight, checked.
- *
- * @internal
- */
-export const weight = (weight: number): number => {
-  if (weight > 0 && weight <= 1e6) return weight
-  throw new RangeError(`Balancer: weight: found ${weight}, expected a number above 0, at most 1000000`)
-}
-
-/**
  * A balancer over members none of which was asked yet.
  *
  * Throws a `RangeError` that names the option, what was found and what was expected.
@@ -111,24 +136,22 @@ export const weight = (weight: number): number => {
  * @category constructors
  */
 export const make = (options: ReadonlyArray<MemberOptions>, strategy: Choice.Strategy = "weighted"): Balancer => {
-  if (options.length === 0) throw new RangeError("Balancer: members: found none, expected at least one")
-  const names = distinct(options.map((option) => option.name))
-  const kept = options.map(({ cost, ...option }, index): Kept => {
-    if (cost !== undefined && !(cost >= 0 && cost < Number.POSITIVE_INFINITY)) {
-      throw new RangeError(`Balancer: cost: found ${cost}, expected a finite number from 0 on`)
-    }
-    // What is not known yet has its place, so that all are of one shape for the engine.
-    return {
+  strategyRule.read(strategy, "Balancer: strategy")
+  const members = memberList.read(options, "Balancer: members")
+  const names = distinct(members.map(({ name }) => name))
+  const kept = members.map(
+    ({ cost, weight }, index): Kept => ({
+      // What is not known yet has its place, so that all are of one shape for the engine.
       inFlight: 0,
       turn: 0,
       strain: undefined,
-      weight: weight(option.weight ?? 1),
+      weight,
       cost,
       firstToken: undefined,
       whole: undefined,
       name: names[index] as string
-    }
-  })
+    })
+  )
   const all = Choice.roster(kept)
   /** Where the round is: whoever was away does not catch up on the turns that it missed (start-time fair queueing). */
   let round = 0

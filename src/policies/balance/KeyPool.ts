@@ -40,7 +40,7 @@
 import * as Cause from "effect/Cause"
 import * as Config from "effect/Config"
 import * as ConfigError from "effect/ConfigError"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
@@ -48,6 +48,7 @@ import * as Redacted from "effect/Redacted"
 import * as LlmError from "../../errors/LlmError.js"
 import * as CircuitBreaker from "../circuit/CircuitBreaker.js"
 import * as Deadline from "../Deadline.js"
+import * as PolicyOptions from "../Options.js"
 import * as Balancer from "./Balancer.js"
 import * as KeyHealth from "./KeyHealth.js"
 import { nameOf } from "./KeyName.js"
@@ -59,7 +60,7 @@ export { nameOf } from "./KeyName.js"
 // -----------------------------------------------------------------------------
 
 /**
- * A key, or the `Config` that holds it, and its share: above 0, by default 1.
+ * A key, or the `Config` that holds it, and its share.
  *
  * @since 0.2.0
  * @category options
@@ -68,22 +69,45 @@ export type KeyOption =
   | Redacted.Redacted
   | Config.Config<Redacted.Redacted>
   | {
+      /** The key, or the `Config` that holds it. */
       readonly apiKey: Redacted.Redacted | Config.Config<Redacted.Redacted>
+      /** The share of the requests, in proportion to the weights of the others: above 0, at most 1,000,000. Default 1. */
       readonly weight?: number | undefined
     }
 
+const options = PolicyOptions.struct({
+  strategy: PolicyOptions.optional(Balancer.strategyRule, "Which of the keys that take traffic is asked", "weighted"),
+  maxWait: PolicyOptions.optional(
+    PolicyOptions.duration(),
+    "How long a call waits for a key where all are out, if its deadline allows it",
+    "60 seconds"
+  )
+})
+
 /**
- * - `keys`: at least one, and none twice.
- * - `strategy`: which of the keys that take traffic is asked. Default `"weighted"`.
- * - `maxWait`: how long a call waits for a key where all are out, if its deadline allows it. Default 60 seconds, the
- *   longest hint that `RetryPolicy` waits for.
+ * The options of {@link make} as they stand in JSON or YAML: durations are text with a unit. `keys` is not among them,
+ * because a key has no place in a file.
+ *
+ * @since 0.2.0
+ * @category options
+ */
+export const Options = options.schema
+
+/**
+ * The options of {@link make}.
  *
  * @since 0.2.0
  * @category options
  */
 export interface Options {
+  /** The keys: at least one, and none twice. */
   readonly keys: ReadonlyArray<KeyOption>
+  /** Which of the keys that take traffic is asked. Default `"weighted"`. */
   readonly strategy?: Balancer.Strategy | undefined
+  /**
+   * How long a call waits for a key where all are out, if its deadline allows it. Default 60 seconds, the longest hint that
+   * `RetryPolicy` waits for.
+   */
   readonly maxWait?: Duration.DurationInput | undefined
 }
 
@@ -343,11 +367,11 @@ const viewOf = (pool: {
  * @since 0.2.0
  * @category constructors
  */
-export const make = (options: Options): Effect.Effect<KeyPool, ConfigError.ConfigError> => {
-  if (options.keys.length === 0) throw new RangeError("KeyPool: keys: found none, expected at least one")
-  const maxWait = Duration.toMillis(options.maxWait ?? "60 seconds")
-  const given = options.keys.map((option) => (isSecret(option) ? { apiKey: option } : option))
-  const weights = given.map(({ weight = 1 }) => Balancer.weight(weight))
+export const make = (input: Options): Effect.Effect<KeyPool, ConfigError.ConfigError> => {
+  if (input.keys.length === 0) throw PolicyOptions.wrong("KeyPool: keys", input.keys, "at least one")
+  const { maxWait, strategy } = options.read(input, "KeyPool")
+  const given = input.keys.map((option) => (isSecret(option) ? { apiKey: option } : option))
+  const weights = given.map(({ weight }, index) => Balancer.weight.read(weight, `KeyPool: keys[${index}].weight`))
   return Effect.gen(function* () {
     const secrets = yield* Effect.forEach(given, ({ apiKey }) => read(apiKey))
     const twice = repeated(secrets)
@@ -365,7 +389,7 @@ export const make = (options: Options): Effect.Effect<KeyPool, ConfigError.Confi
       openDuration: { initial: "15 seconds", max: "5 minutes" },
       deadDuration: { initial: "60 seconds", max: "1 hour" }
     })
-    const balancer = Balancer.make(keys, options.strategy)
+    const balancer = Balancer.make(keys, strategy)
     const reasons: Array<LlmError.Tag | undefined> = keys.map(() => undefined)
     const records: Array<KeyHealth.Health> = keys.map(() => KeyHealth.unasked)
     const answeredAt = keys.map(() => KeyHealth.never)

@@ -59,24 +59,27 @@ import * as CircuitOutcome from "./CircuitOutcome.js"
 import * as CircuitState from "./CircuitState.js"
 import * as CircuitView from "./CircuitView.js"
 
-export type { OpenDuration, Options } from "./CircuitOptions.js"
+export { type OpenDuration, Options } from "./CircuitOptions.js"
 export { classify, dead, failure, ignored, type Outcome, success, throttled } from "./CircuitOutcome.js"
 export type { Admission, Circuit, Reason } from "./CircuitState.js"
 export type { Ask, State, Transition } from "./CircuitView.js"
-export { consecutive, rate, streak, type TripPolicy } from "./TripPolicy.js"
+export { consecutive, type RateOptions, rate, type StreakOptions, streak, type TripPolicy } from "./TripPolicy.js"
 
 // -----------------------------------------------------------------------------
 // models
 // -----------------------------------------------------------------------------
 
 /**
- * An {@link Ask}, and how an exit becomes an outcome, by default `classify`; `now` is in epoch milliseconds. An exit
- * that is nothing but interruption is not asked about. If it throws, the outcome is `Ignored` and the call dies.
+ * An {@link Ask}, and how an exit becomes an outcome.
  *
  * @since 0.2.0
  * @category options
  */
 export interface ExecuteOptions<A, E> extends CircuitView.Ask {
+  /**
+   * The outcome of an exit; `now` is in epoch milliseconds. It is not asked about an exit that is nothing but interruption.
+   * If it throws, the outcome is `Ignored` and the call dies. Default: `classify` of this module.
+   */
   readonly classify?: ((exit: Exit.Exit<A, E>, now: number) => CircuitOutcome.Outcome) | undefined
 }
 

@@ -4,7 +4,9 @@
  * @since 0.2.0
  */
 import * as Duration from "effect/Duration"
-import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
+import * as Schema from "effect/Schema"
+import * as PolicyOptions from "../Options.js"
 import * as TripPolicy from "./TripPolicy.js"
 
 /**
@@ -16,26 +18,90 @@ import * as TripPolicy from "./TripPolicy.js"
  */
 export type OpenDuration =
   | Duration.DurationInput
-  | { readonly initial: Duration.DurationInput; readonly max: Duration.DurationInput }
+  | {
+      /** The first time, above 0 and finite. */
+      readonly initial: Duration.DurationInput
+      /** The longest time, at least `initial` and finite. */
+      readonly max: Duration.DurationInput
+    }
+
+const time = PolicyOptions.duration({ above: 0, finite: true })
+
+const doubling = PolicyOptions.struct({
+  initial: PolicyOptions.required(time, "The first time"),
+  max: PolicyOptions.required(time, "The longest time, at least initial")
+})
+
+const openDuration = {
+  schema: Schema.Union(time.schema, doubling.schema),
+  read: (input: OpenDuration, at: string): Backoff => {
+    const isDoubling = Predicate.hasProperty(input, "initial")
+    const { initial, max } = isDoubling ? doubling.read(input, at) : { initial: time.read(input, at), max: 0 }
+    const both = { initial: Math.ceil(initial), max: Math.ceil(isDoubling ? max : initial) }
+    if (both.initial <= both.max) return both
+    throw PolicyOptions.wrong(`${at}.max`, Duration.millis(both.max), `at least initial, ${both.initial} ms`)
+  }
+}
+
+const options = PolicyOptions.struct({
+  tripPolicy: PolicyOptions.optional(
+    TripPolicy.rule,
+    "What opens a closed circuit, by consecutive, streak or rate; of several, any; by default streak and rate"
+  ),
+  openDuration: PolicyOptions.optional(
+    openDuration,
+    "How long a circuit stays open for an unhealthy target: a finite duration above 0, or one that doubles",
+    { initial: "1 second", max: "15 seconds" }
+  ),
+  deadDuration: PolicyOptions.optional(openDuration, "The same for a key that is refused or has no credit", {
+    initial: "60 seconds",
+    max: "1 hour"
+  }),
+  ramp: PolicyOptions.optional(
+    PolicyOptions.list(PolicyOptions.number({ min: 1, whole: true })),
+    "How many attempts may be in flight in a half-open circuit, step by step: whole numbers of 1 or more",
+    [1, 2, 4]
+  ),
+  probeLease: PolicyOptions.optional(
+    time,
+    "How long the place of a probe is kept that is not heard of again, as when its process died",
+    "2 minutes"
+  )
+})
 
 /**
- * - `tripPolicy`: what opens a closed circuit; of several, any. Default `streak()` and `rate()`.
- * - `openDuration`: how long it stays open for an unhealthy target. Default 1 second, doubling to 15: LLM outages are
- *   short and many, and a probe costs one call.
- * - `deadDuration`: the same for a key that is refused or has no credit. Default 60 seconds, doubling to an hour: a
- *   person has to mend it.
- * - `ramp`: how many may be in flight in a half-open circuit, step by step. Default 1, 2, 4.
- * - `probeLease`: how long the place of a probe is kept that is not heard of again, as when its process died. Default
- *   2 minutes, longer than all but the longest answers take.
+ * The options of a breaker as they stand in JSON or YAML: durations are text with a unit, and a trip policy is
+ * `{ "consecutive": 3 }`, `{ "streak": { … } }` or `{ "rate": { … } }` with the options of the function of that name.
+ *
+ * @since 0.2.0
+ * @category options
+ */
+export const Options = options.schema
+
+/**
+ * The options of a breaker.
  *
  * @since 0.2.0
  * @category options
  */
 export interface Options {
+  /** What opens a closed circuit; of several, any. Default `streak()` and `rate()`. */
   readonly tripPolicy?: TripPolicy.TripPolicy | ReadonlyArray<TripPolicy.TripPolicy> | undefined
+  /**
+   * How long a circuit stays open for an unhealthy target: above 0, finite. Default 1 second, doubling to 15: LLM outages
+   * are short and many, and a probe costs one call.
+   */
   readonly openDuration?: OpenDuration | undefined
+  /**
+   * The same for a key that is refused or has no credit. Default 60 seconds, doubling to an hour: a person has to mend it.
+   */
   readonly deadDuration?: OpenDuration | undefined
+  /** How many attempts may be in flight in a half-open circuit, step by step: whole numbers, 1 or more. Default 1, 2, 4. */
   readonly ramp?: ReadonlyArray<number> | undefined
+  /**
+   * How long the place of a probe is kept that is not heard of again, as when its process died: above 0, finite. Default
+   * 2 minutes, longer than all but the longest answers take.
+   */
   readonly probeLease?: Duration.DurationInput | undefined
 }
 
@@ -66,42 +132,12 @@ export interface Settings {
 
 const standard: ReadonlyArray<TripPolicy.TripPolicy> = [TripPolicy.streak(), TripPolicy.rate()]
 
-const wrong = (option: string, found: unknown, expected: string): RangeError =>
-  new RangeError(`CircuitBreaker: ${option}: found ${found}, expected ${expected}`)
-
-const millis = (option: string, input: Duration.DurationInput): number => {
-  const duration = Option.getOrUndefined(Duration.decodeUnknown(input))
-  const value = duration === undefined ? Number.NaN : Math.ceil(Duration.toMillis(duration))
-  if (!(value > 0 && Number.isSafeInteger(value))) throw wrong(option, JSON.stringify(input), "a finite time above 0")
-  return value
-}
-
-const backoff = (option: string, input: OpenDuration): Backoff => {
-  const both =
-    typeof input === "object" && "initial" in input
-      ? { initial: millis(`${option}.initial`, input.initial), max: millis(`${option}.max`, input.max) }
-      : { initial: millis(option, input), max: millis(option, input) }
-  if (both.initial > both.max) throw wrong(`${option}.max`, `${both.max} ms`, `at least initial, ${both.initial} ms`)
-  return both
-}
-
 /**
  * The options with their defaults, checked.
  *
  * @internal
  */
-export const settings = (options: Options = {}): Settings => {
-  const { ramp = [1, 2, 4], tripPolicy = standard } = options
-  const policies = "_tag" in tripPolicy ? [tripPolicy] : tripPolicy
-  if (policies.length === 0) throw wrong("tripPolicy", "none", "at least one")
-  if (ramp.length === 0 || ramp.some((width) => !(Number.isSafeInteger(width) && width >= 1))) {
-    throw wrong("ramp", `[${ramp.join(", ")}]`, "whole numbers from 1 on")
-  }
-  return {
-    policies,
-    Unhealthy: backoff("openDuration", options.openDuration ?? { initial: "1 second", max: "15 seconds" }),
-    Dead: backoff("deadDuration", options.deadDuration ?? { initial: "60 seconds", max: "1 hour" }),
-    ramp,
-    lease: millis("probeLease", options.probeLease ?? "2 minutes")
-  }
+export const settings = (input: Options = {}): Settings => {
+  const { deadDuration, openDuration, probeLease, ramp, tripPolicy = standard } = options.read(input, "CircuitBreaker")
+  return { policies: tripPolicy, Unhealthy: openDuration, Dead: deadDuration, ramp, lease: Math.ceil(probeLease) }
 }

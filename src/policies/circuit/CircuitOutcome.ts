@@ -63,7 +63,10 @@ export const ignored: Outcome = { _tag: "Ignored" }
  * @since 0.2.0
  * @category outcomes
  */
-export const failure = (options?: { readonly retryAfter?: Duration.DurationInput | undefined }): Outcome =>
+export const failure = (options?: {
+  /** The shortest time to stay open, as far as the longest open time allows. Default: none. */
+  readonly retryAfter?: Duration.DurationInput | undefined
+}): Outcome =>
   options?.retryAfter === undefined
     ? { _tag: "Failure" }
     : { _tag: "Failure", retryAfter: Duration.decode(options.retryAfter) }

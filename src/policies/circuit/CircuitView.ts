@@ -9,15 +9,17 @@ import { CircuitOpen, type Tag } from "../../errors/LlmError.js"
 import { type Circuit, current, freeAt, type HalfOpen, type Open, type Reason, type Refusal } from "./CircuitState.js"
 
 /**
- * Who asks: `key` names the circuit and is seen in the evidence, so it must hold no secret; `provider` and `model` are
- * what a refusal says it is about, by default the key.
+ * An attempt that asks a circuit for admission.
  *
  * @since 0.2.0
  * @category models
  */
 export interface Ask {
+  /** The name of the circuit. It is seen in the evidence, so it must hold no secret. */
   readonly key: string
+  /** The provider that a refusal names. Default: the key. */
   readonly provider?: string | undefined
+  /** The model that a refusal names. Default: none. */
   readonly model?: string | undefined
 }
 

@@ -9,6 +9,9 @@
  * @since 0.2.0
  */
 import * as Duration from "effect/Duration"
+import * as Predicate from "effect/Predicate"
+import * as Schema from "effect/Schema"
+import * as PolicyOptions from "../Options.js"
 
 /**
  * When a closed circuit opens. `halfLife` is in milliseconds.
@@ -21,32 +24,67 @@ export type TripPolicy =
   | { readonly _tag: "Streak"; readonly failures: number; readonly chance: number; readonly halfLife: number }
   | { readonly _tag: "Rate"; readonly threshold: number; readonly minimum: number; readonly halfLife: number }
 
+const failures = PolicyOptions.number({ min: 1, whole: true })
+
+const halfLife = PolicyOptions.optional(
+  PolicyOptions.duration({ above: 0, finite: true }),
+  "The time after which an outcome counts half",
+  "60 seconds"
+)
+
+const streakOptions = PolicyOptions.struct({
+  failures: PolicyOptions.optional(failures, "The least number of failures in a row that opens it", 3),
+  chance: PolicyOptions.optional(
+    PolicyOptions.number({ above: 0, below: 1 }),
+    "How likely a streak by chance must be at most",
+    0.00001
+  ),
+  halfLife
+})
+
+const rateOptions = PolicyOptions.struct({
+  threshold: PolicyOptions.optional(
+    PolicyOptions.number({ min: 0, below: 1 }),
+    "The ratio of failures above which it opens",
+    0.5
+  ),
+  minimum: PolicyOptions.optional(
+    PolicyOptions.number({ min: 1, max: 1_000_000 }),
+    "With fewer outcomes it never opens; older ones count in part",
+    5
+  ),
+  halfLife
+})
+
 /**
  * Opens after so many failures in a row, in the order in which they end. Only a success breaks the row.
  *
- * Throws a `RangeError` unless `failures` is a whole number from 1 on.
+ * Throws a `RangeError` unless `failures` is a whole number of 1 or more.
  *
  * @since 0.2.0
  * @category trip policies
  */
-export const consecutive = (failures: number): TripPolicy => {
-  if (!Number.isInteger(failures) || failures < 1) {
-    throw new RangeError(`CircuitBreaker.consecutive: failures: found ${failures}, expected a whole number from 1 on`)
-  }
-  return { _tag: "Consecutive", failures }
-}
+export const consecutive = (input: number): TripPolicy => ({
+  _tag: "Consecutive",
+  failures: failures.read(input, "CircuitBreaker.consecutive: failures")
+})
 
-type Complaint = (option: string, found: unknown, expected: string) => RangeError
-
-const complaint =
-  (policy: string): Complaint =>
-  (option, found, expected) =>
-    new RangeError(`CircuitBreaker.${policy}: ${option}: found ${found}, expected ${expected}`)
-
-const checkedHalfLife = (input: Duration.DurationInput | undefined, wrong: Complaint): number => {
-  const halfLife = Duration.toMillis(input ?? "60 seconds")
-  if (!(halfLife > 0 && Number.isFinite(halfLife))) throw wrong("halfLife", `${halfLife} ms`, "a finite time above 0")
-  return halfLife
+/**
+ * The options of {@link streak}.
+ *
+ * @since 0.2.0
+ * @category options
+ */
+export interface StreakOptions {
+  /** The least number of failures in a row that opens it, a whole number of 1 or more. Default 3. */
+  readonly failures?: number | undefined
+  /**
+   * How likely a streak by chance must be at most: above 0, below 1. Default 0.00001: at five calls a second a mistake in
+   * five hours.
+   */
+  readonly chance?: number | undefined
+  /** The time after which an outcome counts half: above 0, finite. Default 60 seconds. */
+  readonly halfLife?: Duration.DurationInput | undefined
 }
 
 /**
@@ -55,57 +93,87 @@ const checkedHalfLife = (input: Duration.DurationInput | undefined, wrong: Compl
  * hundredth, is asked five times a second, and would be shut out most of the time by {@link consecutive}: simulated, one
  * call in three succeeds, where retries alone answer all of them.
  *
- * - `failures`: the least that opens it, a whole number from 1 on. Default 3.
- * - `chance`: above 0 and below 1. Default 0.00001: at five calls a second a mistake in five hours.
- * - `halfLife`: after this time an outcome counts half. Default 60 seconds.
- *
  * Throws a `RangeError` that names the option, what was found and what was expected.
  *
  * @since 0.2.0
  * @category trip policies
  */
-export const streak = (
-  options: {
-    readonly failures?: number | undefined
-    readonly chance?: number | undefined
-    readonly halfLife?: Duration.DurationInput | undefined
-  } = {}
-): TripPolicy => {
-  const { chance = 1e-5, failures = 3 } = options
-  const wrong = complaint("streak")
-  const halfLife = checkedHalfLife(options.halfLife, wrong)
-  if (!Number.isInteger(failures) || failures < 1) throw wrong("failures", failures, "a whole number from 1 on")
-  if (!(chance > 0 && chance < 1)) throw wrong("chance", chance, "a number above 0 and below 1")
-  return { _tag: "Streak", failures, chance, halfLife }
+export const streak = (options: StreakOptions = {}): TripPolicy => ({
+  _tag: "Streak",
+  ...streakOptions.read(options, "CircuitBreaker.streak")
+})
+
+/**
+ * The options of {@link rate}.
+ *
+ * @since 0.2.0
+ * @category options
+ */
+export interface RateOptions {
+  /** The ratio of failures above which it opens: 0 or more, below 1. Default 0.5. */
+  readonly threshold?: number | undefined
+  /** With fewer outcomes it never opens; older ones count in part: 1 to 1,000,000. Default 5. */
+  readonly minimum?: number | undefined
+  /**
+   * The time after which an outcome counts half: above 0, finite. Default 60 seconds, so that five calls in two minutes are
+   * enough.
+   */
+  readonly halfLife?: Duration.DurationInput | undefined
 }
 
 /**
  * Opens when more than `threshold` of the calls fail, as far as can be told from those there were: the lower end of a
  * 95 % Wilson interval has to be above it.
  *
- * - `threshold`: from 0 to below 1. Default 0.5.
- * - `minimum`: with fewer outcomes it never opens, 1 or more; older ones count in part. Default 5.
- * - `halfLife`: after this time an outcome counts half. Default 60 seconds, so that five calls in two minutes are
- *   enough.
- *
  * Throws a `RangeError` that names the option, what was found and what was expected.
  *
  * @since 0.2.0
  * @category trip policies
  */
-export const rate = (
-  options: {
-    readonly threshold?: number | undefined
-    readonly minimum?: number | undefined
-    readonly halfLife?: Duration.DurationInput | undefined
-  } = {}
-): TripPolicy => {
-  const { minimum = 5, threshold = 0.5 } = options
-  const wrong = complaint("rate")
-  const halfLife = checkedHalfLife(options.halfLife, wrong)
-  if (!(threshold >= 0 && threshold < 1)) throw wrong("threshold", threshold, "a number from 0 to below 1")
-  if (!(minimum >= 1 && minimum <= 1e6)) throw wrong("minimum", minimum, "a number from 1 to 1000000")
-  return { _tag: "Rate", threshold, minimum, halfLife }
+export const rate = (options: RateOptions = {}): TripPolicy => ({
+  _tag: "Rate",
+  ...rateOptions.read(options, "CircuitBreaker.rate")
+})
+
+const isTripPolicy = (input: unknown): input is TripPolicy =>
+  Predicate.isTagged(input, "Consecutive") || Predicate.isTagged(input, "Streak") || Predicate.isTagged(input, "Rate")
+
+const Json = Schema.Union(
+  Schema.Struct({ consecutive: failures.schema }),
+  Schema.Struct({ streak: streakOptions.schema }),
+  Schema.Struct({ rate: rateOptions.schema })
+)
+
+const encode = (self: TripPolicy): typeof Json.Type => {
+  if (self._tag === "Consecutive") return { consecutive: self.failures }
+  const { _tag, ...options } = { ...self, halfLife: Duration.millis(self.halfLife) }
+  return _tag === "Streak" ? { streak: options } : { rate: options }
+}
+
+const one = Schema.transform(Json, Schema.declare(isTripPolicy), {
+  strict: true,
+  decode: (json) =>
+    "consecutive" in json ? consecutive(json.consecutive) : "streak" in json ? streak(json.streak) : rate(json.rate),
+  encode
+})
+
+const several = PolicyOptions.list({
+  schema: one,
+  read: (input: TripPolicy, at) => {
+    if (!isTripPolicy(input)) throw PolicyOptions.wrong(at, input, "a trip policy")
+    return input
+  }
+})
+
+/**
+ * One or several, as a breaker takes them.
+ *
+ * @internal
+ */
+export const rule = {
+  schema: Schema.Union(one, several.schema),
+  read: (input: TripPolicy | ReadonlyArray<TripPolicy>, at: string): ReadonlyArray<TripPolicy> =>
+    several.read(isTripPolicy(input) ? [input] : input, at)
 }
 
 /**

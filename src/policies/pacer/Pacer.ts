@@ -48,7 +48,7 @@ import * as PacerRequest from "./PacerRequest.js"
 import * as PacerState from "./PacerState.js"
 import { LimitsListener } from "./RateLimits.js"
 
-export type {
+export {
   /**
    * @since 0.2.0
    * @category options
@@ -132,6 +132,7 @@ export interface State {
  * @category options
  */
 export interface PaceOptions<in A> extends PacerRequest.Ask {
+  /** The tokens that an answer took. Default: unknown, and the estimate stands. */
   readonly usage?: ((value: A) => Usage | undefined) | undefined
 }
 

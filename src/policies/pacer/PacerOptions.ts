@@ -3,39 +3,88 @@
  *
  * @since 0.2.0
  */
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
+import * as PolicyOptions from "../Options.js"
 import type * as Buckets from "./Buckets.js"
-import type * as Cost from "./Cost.js"
 import type * as Gcra from "./Gcra.js"
 
+const limit = PolicyOptions.struct({
+  limit: PolicyOptions.required(PolicyOptions.number({ above: 0 }), "How much in each window"),
+  window: PolicyOptions.optional(
+    PolicyOptions.duration({ above: 0, finite: true }),
+    "The time in which the whole limit comes back",
+    "1 minute"
+  ),
+  // A bucket that does not hold one is never full enough for anything.
+  burst: PolicyOptions.optional(
+    PolicyOptions.number({ min: 1 }),
+    "How much at once; by default the limit, but at least 1"
+  )
+})
+
+const options = PolicyOptions.struct({
+  requests: PolicyOptions.optional(limit, "Requests with each key; by default learned"),
+  tokens: PolicyOptions.optional(limit, "Tokens in and out together, with each key; by default learned"),
+  inputTokens: PolicyOptions.optional(limit, "Tokens in, with each key; by default learned"),
+  outputTokens: PolicyOptions.optional(limit, "Tokens out, with each key; by default learned"),
+  maxWait: PolicyOptions.optional(
+    PolicyOptions.duration(),
+    "The longest that a call may wait for its place; by default as long as its deadline allows"
+  ),
+  maxQueue: PolicyOptions.optional(PolicyOptions.number({ whole: true }), "How many calls may wait for one key", 10_000)
+})
+
 /**
- * `limit` in each `window` (default one minute), at most `burst` of it at once (default `limit`: the token buckets that
- * providers document hold one window).
+ * A limit as it stands in JSON or YAML: durations are text with a unit.
+ *
+ * @since 0.2.0
+ * @category options
+ */
+export const LimitOptions = limit.schema
+
+/**
+ * A limit: so much in each window, and so much of it at once.
  *
  * @since 0.2.0
  * @category options
  */
 export interface LimitOptions {
+  /** How much in each window, above 0. */
   readonly limit: number
+  /** The time in which the whole limit comes back: above 0, finite. Default 1 minute. */
   readonly window?: Duration.DurationInput | undefined
+  /**
+   * How much at once, 1 or more. Default `limit`, but at least 1: the token buckets that providers document hold one window.
+   */
   readonly burst?: number | undefined
 }
 
 /**
- * - `requests`, `tokens` (in and out together), `inputTokens`, `outputTokens`: limits for each key, of which headers may only
- *   tell smaller ones. What is left out is learned.
- * - `maxWait`: the longest that a call may wait for its place. Default: as long as its deadline allows.
- * - `maxQueue`: how many may wait for one key. Default 10,000.
+ * The options of a pacer as they stand in JSON or YAML: durations are text with a unit.
+ *
+ * @since 0.2.0
+ * @category options
+ */
+export const Options = options.schema
+
+/**
+ * The options of a pacer. Limits hold for each key, and headers may only tell smaller ones.
  *
  * @since 0.2.0
  * @category options
  */
 export interface Options {
+  /** The limit of requests. Default: learned. */
   readonly requests?: LimitOptions | undefined
+  /** The limit of tokens, in and out together. Default: learned. */
   readonly tokens?: LimitOptions | undefined
+  /** The limit of tokens in. Default: learned. */
   readonly inputTokens?: LimitOptions | undefined
+  /** The limit of tokens out. Default: learned. */
   readonly outputTokens?: LimitOptions | undefined
+  /** The longest that a call may wait for its place; with 0 none waits. Default: as long as its deadline allows. */
   readonly maxWait?: Duration.DurationInput | undefined
+  /** How many calls may wait for one key, a whole number. Default 10,000. */
   readonly maxQueue?: number | undefined
 }
 
@@ -51,42 +100,26 @@ export interface Settings {
   readonly maxQueue: number
 }
 
-const refuse = (name: string, found: unknown, expected: string): never => {
-  throw new RangeError(`Pacer: ${name}: found ${JSON.stringify(found) ?? String(found)}, expected ${expected}`)
-}
+type Limit = ReturnType<typeof limit.read>
 
-const millis = (name: string, input: Duration.DurationInput): number => {
-  const decoded = Duration.decodeUnknown(input)
-  const value = decoded._tag === "None" ? Number.NaN : Duration.toMillis(decoded.value)
-  return value > 0 && Number.isFinite(value) ? value : refuse(name, input, "a duration above zero")
-}
-
-const limitOf = (name: Cost.Dimension, options: LimitOptions | undefined): Gcra.Limit | undefined => {
-  if (options === undefined) return undefined
-  const { limit } = options
-  if (!(limit > 0 && Number.isFinite(limit))) return refuse(`${name}.limit`, limit, "a number above 0")
-  // A bucket that does not hold one is never full enough for anything.
-  const burst = options.burst ?? Math.max(1, limit)
-  if (!(burst >= 1 && Number.isFinite(burst))) return refuse(`${name}.burst`, burst, "a number from 1")
-  return { limit, windowMillis: millis(`${name}.window`, options.window ?? "1 minute"), burst }
-}
+const bucket = (one: Limit | undefined): Gcra.Limit | undefined =>
+  one && { limit: one.limit, windowMillis: one.window, burst: one.burst ?? Math.max(1, one.limit) }
 
 /**
  * Throws a `RangeError` that names the option, what was found and what was expected.
  *
  * @internal
  */
-export const settings = (options: Options): Settings => {
-  const { maxQueue = 10_000, maxWait } = options
-  if (!(Number.isInteger(maxQueue) && maxQueue >= 0)) return refuse("maxQueue", maxQueue, "a whole number from 0")
+export const settings = (input: Options): Settings => {
+  const { maxQueue, maxWait = Number.POSITIVE_INFINITY, ...limits } = options.read(input, "Pacer")
   return {
     config: {
-      requests: limitOf("requests", options.requests),
-      tokens: limitOf("tokens", options.tokens),
-      inputTokens: limitOf("inputTokens", options.inputTokens),
-      outputTokens: limitOf("outputTokens", options.outputTokens)
+      requests: bucket(limits.requests),
+      tokens: bucket(limits.tokens),
+      inputTokens: bucket(limits.inputTokens),
+      outputTokens: bucket(limits.outputTokens)
     },
-    maxWait: maxWait === undefined ? Number.POSITIVE_INFINITY : millis("maxWait", maxWait),
+    maxWait,
     maxQueue
   }
 }

@@ -17,19 +17,23 @@ import type * as PacerState from "./PacerState.js"
 // -----------------------------------------------------------------------------
 
 /**
- * What a call wants: `key` is whose limits count; `provider` and `model` are what a refusal names; the tokens are estimates,
- * the one of the answer by default what answers took lately. `place` is an object that stands for the call, so that it gets
- * its old place when it comes back.
+ * A call that asks for a place.
  *
  * @since 0.2.0
  * @category models
  */
 export interface Ask {
+  /** The key whose limits count. */
   readonly key: string
+  /** The provider that a refusal names. Default: the key. */
   readonly provider?: string | undefined
+  /** The model that a refusal names. Default: none. */
   readonly model?: string | undefined
+  /** An estimate of the tokens in. Default 0. */
   readonly inputTokens?: number | undefined
+  /** An estimate of the tokens out. Default: what answers took lately. */
   readonly outputTokens?: number | undefined
+  /** An object that stands for the call, so that it gets its old place when it comes back. Default: none. */
   readonly place?: object | undefined
 }
 

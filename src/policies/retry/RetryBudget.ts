@@ -23,22 +23,46 @@
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type { LlmError } from "../../errors/LlmError.js"
+import * as PolicyOptions from "../Options.js"
+
+const options = PolicyOptions.struct({
+  ratio: PolicyOptions.optional(PolicyOptions.number({ min: 0, max: 1 }), "Retries for each first attempt", 0.1),
+  cap: PolicyOptions.optional(
+    PolicyOptions.number({ min: 1, max: 1_000_000 }),
+    "The most retries that can be saved up, and how many there are at the start",
+    10
+  ),
+  reserve: PolicyOptions.optional(
+    PolicyOptions.duration({ above: 0 }),
+    "The time in which one more retry is earned, for those that call seldom",
+    "10 seconds"
+  )
+})
 
 /**
- * - `ratio`: retries for each first attempt, 0 to 1. Default 0.1, the value of Finagle's and gRPC's budgets.
- * - `cap`: the most that can be saved up, and what there is at the start. Default 10.
- * - `reserve`: one more in each such time, for those that call seldom. Default 10 seconds.
+ * The options of {@link make} as they stand in JSON or YAML: durations are text with a unit.
+ *
+ * @since 0.2.0
+ * @category options
+ */
+export const Options = options.schema
+
+/**
+ * The options of {@link make} and {@link layer}.
  *
  * @since 0.2.0
  * @category options
  */
 export interface Options {
+  /** Retries for each first attempt, 0 to 1. Default 0.1, the value of Finagle's and gRPC's budgets. */
   readonly ratio?: number | undefined
+  /** The most retries that can be saved up, and how many there are at the start: 1 to 1,000,000. Default 10. */
   readonly cap?: number | undefined
+  /** The time in which one more retry is earned, for those that call seldom: above 0. Default 10 seconds. */
   readonly reserve?: Duration.DurationInput | undefined
 }
 
@@ -55,12 +79,7 @@ export interface RetryBudget {
   readonly available: (now: number) => number
 }
 
-interface Settings {
-  readonly ratio: number
-  readonly cap: number
-  /** Milliseconds for one more. */
-  readonly reserve: number
-}
+type Settings = ReturnType<typeof settings>
 
 /** What was saved up, and when that was. */
 interface State {
@@ -93,14 +112,7 @@ const step = (settings: Settings, state: State, event: Event, now: number): read
   }
 }
 
-const settings = (options: Options): Settings => {
-  const { cap = 10, ratio = 0.1 } = options
-  const reserve = Duration.toMillis(options.reserve ?? "10 seconds")
-  if (!(ratio >= 0 && ratio <= 1)) throw new RangeError(`RetryBudget: ratio: found ${ratio}, expected 0 to 1`)
-  if (!(cap >= 1 && cap <= 1e6)) throw new RangeError(`RetryBudget: cap: found ${cap}, expected 1 to 1000000`)
-  if (!(reserve > 0)) throw new RangeError(`RetryBudget: reserve: found ${reserve} ms, expected more than none`)
-  return { ratio, cap, reserve }
-}
+const settings = (input: Options) => options.read(input, "RetryBudget")
 
 // -----------------------------------------------------------------------------
 // constructors
@@ -203,7 +215,7 @@ export class RetryBudgets extends Context.Reference<RetryBudgets>()("steadfast/R
  * @since 0.2.0
  * @category layers
  */
-export const layer = (options: Options): Layer.Layer<never> =>
+export const layer = (options: Options = {}): Layer.Layer<never> =>
   Layer.sync(RetryBudgets, () => budgets(options)) as Layer.Layer<never>
 
 /**

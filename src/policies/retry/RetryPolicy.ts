@@ -30,14 +30,13 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
-import * as ParseResult from "effect/ParseResult"
 import * as Random from "effect/Random"
 import * as Schedule from "effect/Schedule"
 import * as ScheduleDecision from "effect/ScheduleDecision"
 import * as ScheduleInterval from "effect/ScheduleInterval"
-import * as Schema from "effect/Schema"
 import * as LlmError from "../../errors/LlmError.js"
 import * as Deadline from "../Deadline.js"
+import * as PolicyOptions from "../Options.js"
 import { announced, type Decision, delayOf, giveUp, retryIn, type Verdict } from "./RetryDecision.js"
 
 export {
@@ -75,106 +74,81 @@ export {
  */
 export type RetryPolicy = Schedule.Schedule<Decision, LlmError.LlmError>
 
-const positive = Schema.DurationFromSelf.pipe(
-  Schema.greaterThanOrEqualToDuration(0),
-  Schema.lessThanOrEqualToDuration(Duration.weeks(1))
-)
+const delay = PolicyOptions.duration({ min: 0, max: "1 week" })
 
-/** Effect takes a negative duration for zero; where a person wrote it, it is a mistake. */
-const decodeDuration = (input: unknown): Option.Option<Duration.Duration> =>
-  (typeof input === "number" && input < 0) || (typeof input === "string" && input.trim().startsWith("-"))
-    ? Option.none()
-    : Duration.decodeUnknown(input)
-
-/** A duration in JSON and YAML is text with a unit; a bare number would leave the unit to guessing. */
-const DurationText = Schema.transformOrFail(Schema.String, positive, {
-  strict: true,
-  decode: (text, _, ast) =>
-    Either.fromOption(
-      decodeDuration(text),
-      () => new ParseResult.Type(ast, text, `expected a duration such as "500 millis" or "30 seconds", found "${text}"`)
-    ),
-  encode: (duration) => ParseResult.succeed(`${Duration.toMillis(duration)} millis`)
+const options = PolicyOptions.struct({
+  maxAttempts: PolicyOptions.optional(
+    PolicyOptions.number({ min: 1, max: 100, whole: true }),
+    "How often to try in all, the first attempt counted",
+    4
+  ),
+  initialDelay: PolicyOptions.optional(delay, "The first backoff", "500 millis"),
+  overloadedDelay: PolicyOptions.optional(
+    delay,
+    "The first backoff after Overloaded, never shorter than initialDelay",
+    "1 second"
+  ),
+  backoffFactor: PolicyOptions.optional(
+    PolicyOptions.number({ min: 1, max: 10 }),
+    "How much longer each backoff is than the one before",
+    2
+  ),
+  maxDelay: PolicyOptions.optional(delay, "The longest backoff", "30 seconds"),
+  maxHint: PolicyOptions.optional(
+    delay,
+    "The longest hint of a server that is waited for; a longer one ends retrying at once",
+    "60 seconds"
+  ),
+  jitter: PolicyOptions.optional(
+    PolicyOptions.oneOf("full", "none"),
+    "Whether each backoff is drawn from 0 to its value and each hint is added to, or both are taken as they are",
+    "full"
+  )
 })
-
-const maxAttempts = Schema.Int.pipe(Schema.between(1, 100))
-const backoffFactor = Schema.Number.pipe(Schema.between(1, 10))
-const jitter = Schema.Literal("full", "none")
 
 /**
  * The options of {@link make} as they stand in JSON or YAML: durations are text with a unit.
  *
- * - `maxAttempts`: how often to try in all, 1 to 100. Default 4.
- * - `initialDelay`: the first backoff. Default 500 millis, the value the official SDKs start with.
- * - `overloadedDelay`: the first backoff after `Overloaded`. Default 1 second: capacity comes back slower than a socket.
- * - `backoffFactor`: 1 to 10. Default 2.
- * - `maxDelay`: no backoff is longer. Default 30 seconds.
- * - `maxHint`: a server that asks for more ends retrying at once. Default 60 seconds, as in the openai SDK.
- * - `jitter`: `"full"` (default) draws each backoff from 0 to its value and adds to each hint; `"none"` takes both as
- *   they are.
- *
  * @since 0.1.0
  * @category options
  */
-export const Options = Schema.Struct({
-  maxAttempts: Schema.optional(maxAttempts),
-  initialDelay: Schema.optional(DurationText),
-  overloadedDelay: Schema.optional(DurationText),
-  backoffFactor: Schema.optional(backoffFactor),
-  maxDelay: Schema.optional(DurationText),
-  maxHint: Schema.optional(DurationText),
-  jitter: Schema.optional(jitter)
-})
+export const Options = options.schema
 
 /**
- * The options of {@link make}; see the schema of the same name for units and defaults.
+ * The options of {@link make}.
  *
  * @since 0.1.0
  * @category options
  */
 export interface Options {
+  /** How often to try in all, the first attempt counted: a whole number from 1 to 100. Default 4. */
   readonly maxAttempts?: number | undefined
+  /** The first backoff, at most 1 week. Default 500 millis, the value that the official SDKs start with. */
   readonly initialDelay?: Duration.DurationInput | undefined
+  /**
+   * The first backoff after `Overloaded`, never shorter than `initialDelay`. Default 1 second: capacity comes back slower
+   * than a socket.
+   */
   readonly overloadedDelay?: Duration.DurationInput | undefined
+  /** How much longer each backoff is than the one before: 1 to 10. Default 2. */
   readonly backoffFactor?: number | undefined
+  /** The longest backoff, at most 1 week. Default 30 seconds. */
   readonly maxDelay?: Duration.DurationInput | undefined
+  /**
+   * The longest hint of a server that is waited for, at most 1 week; a longer one ends retrying at once. Default 60 seconds,
+   * as in the openai SDK.
+   */
   readonly maxHint?: Duration.DurationInput | undefined
+  /**
+   * `"full"` draws each backoff from 0 to its value and adds to each hint; `"none"` takes both as they are. Default
+   * `"full"`.
+   */
   readonly jitter?: "full" | "none" | undefined
 }
 
-interface Settings {
-  readonly maxAttempts: number
-  readonly initialDelay: number
-  readonly overloadedDelay: number
-  readonly backoffFactor: number
-  readonly maxDelay: number
-  readonly maxHint: number
-  readonly jitter: "full" | "none"
-}
+type Settings = ReturnType<typeof settings>
 
-const accept = <A>(key: string, schema: Schema.Schema<A>, value: unknown): A => {
-  const result = Schema.decodeUnknownEither(schema)(value)
-  if (Either.isRight(result)) return result.right
-  throw new RangeError(`RetryPolicy: ${key}: ${ParseResult.TreeFormatter.formatErrorSync(result.left)}`)
-}
-
-const millis = (key: string, input: Duration.DurationInput): number => {
-  const duration = decodeDuration(input)
-  if (duration._tag === "None") {
-    throw new RangeError(`RetryPolicy: ${key}: expected a duration, found ${JSON.stringify(input)}`)
-  }
-  return Duration.toMillis(accept(key, positive, duration.value))
-}
-
-const settings = (options: Options): Settings => ({
-  maxAttempts: accept("maxAttempts", maxAttempts, options.maxAttempts ?? 4),
-  initialDelay: millis("initialDelay", options.initialDelay ?? 500),
-  overloadedDelay: millis("overloadedDelay", options.overloadedDelay ?? 1000),
-  backoffFactor: accept("backoffFactor", backoffFactor, options.backoffFactor ?? 2),
-  maxDelay: millis("maxDelay", options.maxDelay ?? 30_000),
-  maxHint: millis("maxHint", options.maxHint ?? 60_000),
-  jitter: accept("jitter", jitter, options.jitter ?? "full")
-})
+const settings = (input: Options) => options.read(input, "RetryPolicy")
 
 // -----------------------------------------------------------------------------
 // the pure part
@@ -352,36 +326,19 @@ export const patient: RetryPolicy = make({ maxAttempts: 10, maxHint: "10 minutes
  */
 export const none: RetryPolicy = make({ maxAttempts: 1 })
 
-const checked = <A>(
-  name: string,
-  config: Config.Config<string>,
-  expected: string,
-  read: (text: string) => A | undefined
-) =>
-  config.pipe(
-    Config.mapOrFail((text) => {
-      const value = read(text.trim())
-      return value === undefined
-        ? Either.left(ConfigError.InvalidData([name], `${name} is "${text}", expected ${expected}`))
-        : Either.right(value)
-    }),
-    Config.option
+const variable = (name: string, bounds: Parameters<typeof PolicyOptions.number>[0], unit?: string) => {
+  const { expected, read } = PolicyOptions.number(bounds)
+  return Config.string(name).pipe(
+    Config.mapOrFail((text) =>
+      Either.try({
+        try: () => read(text.trim() === "" ? Number.NaN : Number(text), name),
+        catch: () => ConfigError.InvalidData([name], PolicyOptions.wrong(name, text, unit ?? `${expected}`).message)
+      })
+    ),
+    Config.option,
+    Config.map(Option.getOrUndefined)
   )
-
-const numberIn =
-  (min: number, max: number, integer = false) =>
-  (text: string): number | undefined => {
-    const value = text === "" ? Number.NaN : Number(text)
-    return value >= min && value <= max && (!integer || Number.isInteger(value)) ? value : undefined
-  }
-
-const secondsIn = (text: string): Duration.Duration | undefined => {
-  const value = numberIn(0, 604_800)(text)
-  return value === undefined ? undefined : Duration.millis(value * 1000)
 }
-
-const variable = <A>(name: string, expected: string, read: (text: string) => A | undefined) =>
-  checked(name, Config.string(name), expected, read)
 
 /**
  * The policy as the environment sets it; what is not set is as in {@link standard}.
@@ -396,17 +353,17 @@ const variable = <A>(name: string, expected: string, read: (text: string) => A |
  * @category policies
  */
 export const config: Config.Config<RetryPolicy> = Config.all({
-  retries: variable("LLM_MAX_RETRIES", "a whole number from 0 to 99", numberIn(0, 99, true)),
-  initialDelay: variable("LLM_RETRY_INITIAL_DELAY", "seconds, such as 0.5", secondsIn),
-  maxDelay: variable("LLM_RETRY_MAX_DELAY", "seconds, such as 30", secondsIn),
-  backoffFactor: variable("LLM_RETRY_BACKOFF_FACTOR", "a number from 1 to 10", numberIn(1, 10))
+  retries: variable("LLM_MAX_RETRIES", { min: 0, max: 99, whole: true }),
+  initialDelay: variable("LLM_RETRY_INITIAL_DELAY", { min: 0, max: 604_800 }, "seconds, such as 0.5"),
+  maxDelay: variable("LLM_RETRY_MAX_DELAY", { min: 0, max: 604_800 }, "seconds, such as 30"),
+  backoffFactor: variable("LLM_RETRY_BACKOFF_FACTOR", { min: 1, max: 10 })
 }).pipe(
   Config.map(({ backoffFactor, initialDelay, maxDelay, retries }) =>
     make({
-      maxAttempts: retries._tag === "Some" ? retries.value + 1 : undefined,
-      initialDelay: initialDelay._tag === "Some" ? initialDelay.value : undefined,
-      maxDelay: maxDelay._tag === "Some" ? maxDelay.value : undefined,
-      backoffFactor: backoffFactor._tag === "Some" ? backoffFactor.value : undefined
+      maxAttempts: retries === undefined ? undefined : retries + 1,
+      initialDelay: initialDelay === undefined ? undefined : Duration.seconds(initialDelay),
+      maxDelay: maxDelay === undefined ? undefined : Duration.seconds(maxDelay),
+      backoffFactor
     })
   )
 )

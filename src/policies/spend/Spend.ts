@@ -41,6 +41,7 @@ import * as Option from "effect/Option"
 import * as LlmError from "../../errors/LlmError.js"
 import * as Deadline from "../Deadline.js"
 import * as Immediate from "../Immediate.js"
+import * as PolicyOptions from "../Options.js"
 import type { Usage } from "../Usage.js"
 import * as Prices from "./Prices.js"
 import * as Account from "./SpendAccount.js"
@@ -50,40 +51,95 @@ import * as Tokens from "./Tokens.js"
 // options
 // -----------------------------------------------------------------------------
 
+const limits = PolicyOptions.struct({
+  usd: PolicyOptions.optional(PolicyOptions.number(), "US dollars; by default without limit"),
+  tokens: PolicyOptions.optional(
+    PolicyOptions.number({ whole: true }),
+    "Tokens in and out together; by default without limit"
+  ),
+  attempts: PolicyOptions.optional(
+    PolicyOptions.number({ whole: true }),
+    "Requests sent, retries and fallbacks included; by default without limit"
+  ),
+  time: PolicyOptions.optional(
+    PolicyOptions.duration(),
+    "Time from the beginning of the scope; by default without limit"
+  )
+})
+
+const options = PolicyOptions.struct({
+  name: PolicyOptions.optional(PolicyOptions.text, "How errors call the scope", "spend"),
+  maxTokens: PolicyOptions.optional(
+    PolicyOptions.number({ min: 1, whole: true }),
+    "The longest answer to a request that does not limit it, in tokens; by default as in the scope around, else 4096"
+  ),
+  strict: PolicyOptions.optional(
+    PolicyOptions.boolean,
+    "Whether the prompt is held at the most tokens that it can have, in the scopes inside too",
+    false
+  ),
+  unpriced: PolicyOptions.optional(
+    PolicyOptions.oneOf("refuse", "allow"),
+    "What happens under a limit on dollars to an attempt whose price is not known",
+    "refuse"
+  )
+})
+
+/**
+ * The limits of a scope as they stand in JSON or YAML: durations are text with a unit.
+ *
+ * @since 0.2.0
+ * @category options
+ */
+export const Limits = limits.schema
+
 /**
  * What may be spent in all; what is left out has no limit.
- *
- * - `usd`: US dollars, 0 or more.
- * - `tokens`: in and out together.
- * - `attempts`: requests sent, retries and fallbacks included.
- * - `time`: from the beginning of the scope.
  *
  * @since 0.2.0
  * @category options
  */
 export interface Limits {
+  /** US dollars, 0 or more. Default: no limit. */
   readonly usd?: number | undefined
+  /** Tokens in and out together, a whole number. Default: no limit. */
   readonly tokens?: number | undefined
+  /** Requests sent, retries and fallbacks included, a whole number. Default: no limit. */
   readonly attempts?: number | undefined
+  /** Time from the beginning of the scope. Default: no limit. */
   readonly time?: Duration.DurationInput | undefined
 }
 
 /**
- * - `name`: how errors call the scope. Default `"spend"`.
- * - `maxTokens`: the longest answer to a request that does not limit it, 1 or more; shorter where less is left. Default as
- *   in the scope around, else 4096, what the models of the field can at least.
- * - `strict`: whether the prompt is held at `Tokens.bound`, which it cannot exceed. Default `false`; holds for the scopes
- *   inside too.
- * - `unpriced`: what happens under a limit on dollars to an attempt whose price is not known: `"refuse"` (default), or
- *   `"allow"`, and then it is counted in {@link spent}.
+ * The options of a scope as they stand in JSON or YAML.
+ *
+ * @since 0.2.0
+ * @category options
+ */
+export const Options = options.schema
+
+/**
+ * The options of a scope.
  *
  * @since 0.2.0
  * @category options
  */
 export interface Options {
+  /** How errors call the scope. Default `"spend"`. */
   readonly name?: string | undefined
+  /**
+   * The longest answer to a request that does not limit it, in tokens, 1 or more; shorter where less is left. Default as in
+   * the scope around, else 4096, what the models of the field can at least.
+   */
   readonly maxTokens?: number | undefined
+  /**
+   * Whether the prompt is held at `Tokens.bound`, which it cannot exceed. Default `false`; holds for the scopes inside too.
+   */
   readonly strict?: boolean | undefined
+  /**
+   * What happens under a limit on dollars to an attempt whose price is not known: `"refuse"`, or `"allow"`, and then it is
+   * counted in {@link spent}. Default `"refuse"`.
+   */
   readonly unpriced?: "refuse" | "allow" | undefined
 }
 
@@ -94,38 +150,12 @@ interface Settings extends Account.Bounds {
   readonly millis: number
 }
 
-const number = (key: string, value: number | undefined, least: number, whole: boolean): number | undefined => {
-  if (
-    value === undefined ||
-    (value >= least && value < Number.POSITIVE_INFINITY && (!whole || Number.isInteger(value)))
-  )
-    return value
-  throw new RangeError(
-    `Spend: ${key}: expected ${whole ? "a whole number" : "a number"}, ${least} or more, found ${value}`
-  )
+const settings = (max: Limits, input: Options): Settings => {
+  const most = limits.read(max, "Spend")
+  const { maxTokens, name, strict, unpriced } = options.read(input, "Spend")
+  // Field by field: a scope is opened for each step of an agent, and to spread these objects costs ten times as much.
+  return { name, maxTokens, strict, unpriced, limits: Account.toLimits(most), millis: most.time ?? Infinity }
 }
-
-const duration = (key: string, input: Duration.DurationInput | undefined): number => {
-  if (input === undefined) return Number.POSITIVE_INFINITY
-  // Effect takes a negative duration for zero; where a person wrote it, it is a mistake.
-  const negative = typeof input === "number" ? input < 0 : typeof input === "string" && input.trim().startsWith("-")
-  const decoded = Duration.decodeUnknown(input)
-  if (decoded._tag === "Some" && !negative) return Duration.toMillis(decoded.value)
-  throw new RangeError(`Spend: ${key}: expected a duration, found ${JSON.stringify(input)}`)
-}
-
-const settings = (limits: Limits, options: Options): Settings => ({
-  name: options.name ?? "spend",
-  limits: Account.toLimits({
-    usd: number("usd", limits.usd, 0, false),
-    tokens: number("tokens", limits.tokens, 0, true),
-    attempts: number("attempts", limits.attempts, 0, true)
-  }),
-  millis: duration("time", limits.time),
-  maxTokens: number("maxTokens", options.maxTokens, 1, true),
-  strict: options.strict === true,
-  unpriced: options.unpriced ?? "refuse"
-})
 
 // -----------------------------------------------------------------------------
 // scopes

@@ -255,9 +255,12 @@ describe("a balancer", () => {
     assert.throws(() => Balancer.make([]), "Balancer: members: found none, expected at least one")
     assert.throws(
       () => Balancer.make([{ name: "a", weight: 0 }]),
-      "Balancer: weight: found 0, expected a number above 0"
+      "Balancer: members[0].weight: found 0, expected a number above 0"
     )
     assert.throws(() => Balancer.make([{ name: "a", weight: Number.NaN }]), RangeError)
-    assert.throws(() => Balancer.make([{ name: "a", cost: -1 }]), "Balancer: cost: found -1, expected a finite number")
+    assert.throws(
+      () => Balancer.make([{ name: "a", cost: -1 }]),
+      "Balancer: members[0].cost: found -1, expected a finite number"
+    )
   })
 })

@@ -106,7 +106,7 @@ describe("keys", () => {
     assert.throws(() => make({ keys: [] }), "KeyPool: keys: found none, expected at least one")
     assert.throws(
       () => make({ keys: [{ apiKey: Redacted.make("a"), weight: -1 }] }),
-      "Balancer: weight: found -1, expected a number above 0"
+      "KeyPool: keys[0].weight: found -1, expected a number above 0"
     )
   })
 })

@@ -625,27 +625,27 @@ describe("a circuit", () => {
 describe("options", () => {
   it.each([
     [() => settings({ tripPolicy: [] }), "CircuitBreaker: tripPolicy: found none, expected at least one"],
-    [() => settings({ openDuration: 0 }), "CircuitBreaker: openDuration: found 0, expected a finite time above 0"],
+    [() => settings({ openDuration: 0 }), "CircuitBreaker: openDuration: found 0, expected a finite duration above 0"],
     [() => settings({ openDuration: Duration.infinity }), "CircuitBreaker: openDuration: found "],
     [
       () => settings({ deadDuration: { initial: "2 seconds", max: "1 second" } }),
-      "CircuitBreaker: deadDuration.max: found 1000 ms, expected at least initial, 2000 ms"
+      "CircuitBreaker: deadDuration.max: found 1s, expected at least initial, 2000 ms"
     ],
     [
       () => settings({ openDuration: { initial: "soon" as "1 second", max: "1 second" } }),
-      'CircuitBreaker: openDuration.initial: found "soon", expected a finite time above 0'
+      'CircuitBreaker: openDuration.initial: found "soon", expected a finite duration above 0'
     ],
-    [() => settings({ ramp: [] }), "CircuitBreaker: ramp: found [], expected whole numbers from 1 on"],
-    [() => settings({ ramp: [1, 0.5] }), "CircuitBreaker: ramp: found [1, 0.5], expected whole numbers from 1 on"],
-    [() => settings({ probeLease: -1 }), "CircuitBreaker: probeLease: found -1, expected a finite time above 0"],
+    [() => settings({ ramp: [] }), "CircuitBreaker: ramp: found none, expected at least one"],
+    [() => settings({ ramp: [1, 0.5] }), "CircuitBreaker: ramp[1]: found 0.5, expected a whole number of 1 or more"],
+    [() => settings({ probeLease: -1 }), "CircuitBreaker: probeLease: found -1, expected a finite duration above 0"],
     [
       () => TripPolicy.consecutive(0),
-      "CircuitBreaker.consecutive: failures: found 0, expected a whole number from 1 on"
+      "CircuitBreaker.consecutive: failures: found 0, expected a whole number of 1 or more"
     ],
     [() => TripPolicy.consecutive(1.5), "failures: found 1.5"],
     [
       () => TripPolicy.rate({ threshold: 1 }),
-      "CircuitBreaker.rate: threshold: found 1, expected a number from 0 to below 1"
+      "CircuitBreaker.rate: threshold: found 1, expected a number of 0 or more and below 1"
     ],
     [
       () => TripPolicy.rate({ minimum: 0 }),
@@ -653,7 +653,7 @@ describe("options", () => {
     ],
     [
       () => TripPolicy.rate({ halfLife: 0 }),
-      "CircuitBreaker.rate: halfLife: found 0 ms, expected a finite time above 0"
+      "CircuitBreaker.rate: halfLife: found 0, expected a finite duration above 0"
     ]
   ] as const)("wrong ones are named: %#", (make, message) => {
     assert.throws(make, RangeError, message)

@@ -66,6 +66,9 @@ describe("a streak", () => {
   it("refuses options that mean nothing", () => {
     assert.throws(() => TripPolicy.streak({ failures: 0 }), "CircuitBreaker.streak: failures: found 0")
     assert.throws(() => TripPolicy.streak({ chance: 1 }), "CircuitBreaker.streak: chance: found 1")
-    assert.throws(() => TripPolicy.streak({ halfLife: 0 }), "CircuitBreaker.streak: halfLife: found 0 ms")
+    assert.throws(
+      () => TripPolicy.streak({ halfLife: 0 }),
+      "CircuitBreaker.streak: halfLife: found 0, expected a finite duration above 0"
+    )
   })
 })

@@ -416,12 +416,12 @@ describe("gates", () => {
 
 describe("options", () => {
   const cases: ReadonlyArray<readonly [Pacer.Options, string]> = [
-    [{ requests: { limit: 0 } }, "requests.limit: found 0, expected a number above 0"],
-    [{ tokens: { limit: Number.NaN } }, "tokens.limit: found null, expected a number above 0"],
-    [{ tokens: { limit: 5, burst: 0.5 } }, "tokens.burst: found 0.5, expected a number from 1"],
-    [{ inputTokens: { limit: 5, window: 0 } }, "inputTokens.window: found 0, expected a duration above zero"],
-    [{ maxWait: "0 seconds" }, 'maxWait: found "0 seconds", expected a duration above zero'],
-    [{ maxQueue: 1.5 }, "maxQueue: found 1.5, expected a whole number from 0"]
+    [{ requests: { limit: 0 } }, "requests.limit: found 0, expected a finite number above 0"],
+    [{ tokens: { limit: Number.NaN } }, "tokens.limit: found NaN, expected a finite number above 0"],
+    [{ tokens: { limit: 5, burst: 0.5 } }, "tokens.burst: found 0.5, expected a finite number of 1 or more"],
+    [{ inputTokens: { limit: 5, window: 0 } }, "inputTokens.window: found 0, expected a finite duration above 0"],
+    [{ maxWait: "-5 seconds" }, 'maxWait: found "-5 seconds", expected a duration of 0 or more'],
+    [{ maxQueue: 1.5 }, "maxQueue: found 1.5, expected a whole number of 0 or more"]
   ]
   for (const [options, message] of cases) {
     it(`that cannot be are refused: ${message}`, () => {
@@ -433,6 +433,14 @@ describe("options", () => {
     const pacer = Effect.runSync(Pacer.make({ requests: { limit: 0.5 } }))
     assert.strictEqual(Effect.runSync(pacer.state("k")).limits.requests?.left, 1)
   })
+
+  it.effect("let nobody wait where maxWait is 0", () =>
+    Effect.gen(function* () {
+      const pacer = yield* Pacer.make({ requests: { limit: 1 }, maxWait: 0 })
+      yield* pacer.acquire(ask)
+      assert.strictEqual((yield* Effect.flip(pacer.acquire(ask)))._tag, "RateLimited")
+    })
+  )
 
   it.effect("come with a layer", () =>
     Effect.gen(function* () {

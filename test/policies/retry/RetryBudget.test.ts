@@ -51,10 +51,10 @@ describe("a budget", () => {
   })
 
   it("refuses options that mean nothing", () => {
-    assert.throws(() => RetryBudget.make({ ratio: 2 }), "RetryBudget: ratio: found 2, expected 0 to 1")
+    assert.throws(() => RetryBudget.make({ ratio: 2 }), "RetryBudget: ratio: found 2, expected a number from 0 to 1")
     assert.throws(() => RetryBudget.make({ ratio: Number.NaN }), RangeError)
     assert.throws(() => RetryBudget.make({ cap: 0 }), "RetryBudget: cap: found 0")
-    assert.throws(() => RetryBudget.make({ reserve: 0 }), "RetryBudget: reserve: found 0 ms")
+    assert.throws(() => RetryBudget.make({ reserve: 0 }), "RetryBudget: reserve: found 0, expected a duration above 0")
   })
 
   it("draws for everything but a rate limit that says when to come back", () => {

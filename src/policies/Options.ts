@@ -1,0 +1,353 @@
+/**
+ * The options of all policies: one check, one wording, one schema.
+ *
+ * A policy lists its options once, in a {@link struct}: the values that each may have, its purpose and its default. From
+ * that list come the check of the options that a program gives (`read`), the description of each option, and the schema
+ * that decodes the same options from JSON or YAML (`schema`).
+ *
+ * A value that cannot be is refused with a `RangeError` that names the policy, the option, what was found and what was
+ * expected: `Pacer: maxWait: found "-5 seconds", expected a duration of 0 or more`. The schema says the same of JSON.
+ *
+ * Gotchas:
+ * - `read` gives durations as milliseconds. The schema gives them as `Duration`; in JSON they are text with a unit,
+ *   because a bare number would leave the unit to guessing.
+ * - Effect takes a negative duration, and one that is not a number, for zero. Here they are refused.
+ *
+ * The layers above check a single value the same way:
+ * `duration({ above: 0 }).read(input, "ChatModel.timeout: attempt")`.
+ *
+ * @example
+ * const limits = struct({
+ *   ratio: optional(number({ min: 0, max: 1 }), "Retries for each first attempt", 0.1),
+ *   reserve: optional(duration({ above: 0 }), "The time in which one more is earned", "10 seconds")
+ * })
+ * limits.read({ reserve: "1 minute" }, "RetryBudget") // { ratio: 0.1, reserve: 60000 }
+ *
+ * @since 0.2.0
+ */
+import * as Duration from "effect/Duration"
+import * as Inspectable from "effect/Inspectable"
+import * as ParseResult from "effect/ParseResult"
+import * as Schema from "effect/Schema"
+
+// -----------------------------------------------------------------------------
+// models
+// -----------------------------------------------------------------------------
+
+/**
+ * What one option may be, or all options of a policy.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Rule<out Value, in Input, out S extends Schema.Struct.Field> {
+  /** The option as it stands in JSON or YAML. */
+  readonly schema: S
+  /** What the schema expects, in words; absent where each part says its own. */
+  readonly expected?: string
+  /**
+   * The value as the policy uses it, durations in milliseconds. Throws a `RangeError` that begins with `at`, the name of the
+   * policy and the option.
+   */
+  readonly read: (input: Input, at: string) => Value
+}
+
+/**
+ * Between which values a number or a duration must be; without any, it must be 0 or more.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Bounds<in out Limit> {
+  /** The least, itself allowed. */
+  readonly min?: Limit | undefined
+  /** Must be more than this. */
+  readonly above?: Limit | undefined
+  /** The most, itself allowed. */
+  readonly max?: Limit | undefined
+  /** Must be less than this. */
+  readonly below?: Limit | undefined
+}
+
+// -----------------------------------------------------------------------------
+// the one wording
+// -----------------------------------------------------------------------------
+
+const show = (value: unknown): string => {
+  if (typeof value === "string") return JSON.stringify(value)
+  if (Duration.isDuration(value)) return Duration.format(value)
+  if (Array.isArray(value) && value.length === 0) return "none"
+  return typeof value === "object" && value !== null ? Inspectable.toStringUnknown(value, 0) : String(value)
+}
+
+const describe = (found: unknown, expected: string): string => `found ${show(found)}, expected ${expected}`
+
+/**
+ * The error for an option that cannot be. `at` names the policy and the option: `"Pacer: maxWait"`.
+ *
+ * @since 0.2.0
+ * @category errors
+ */
+export const wrong = (at: string, found: unknown, expected: string): RangeError =>
+  new RangeError(`${at}: ${describe(found, expected)}`)
+
+/** Makes a schema say of JSON the same as {@link wrong} says of a program's options. */
+const told = (expected: string) => ({
+  message: ({ actual }: ParseResult.ParseIssue) => ({ message: describe(actual, expected), override: true })
+})
+
+const range = ({ above, below, max, min }: Bounds<unknown>): string => {
+  if (min !== undefined && max !== undefined) return ` from ${min} to ${max}`
+  const upper = max !== undefined ? ` and at most ${max}` : below !== undefined ? ` and below ${below}` : ""
+  return (above === undefined ? ` of ${min ?? 0} or more` : ` above ${above}`) + upper
+}
+
+// -----------------------------------------------------------------------------
+// numbers and durations
+// -----------------------------------------------------------------------------
+
+/** Not a number is within no bounds. */
+const within = ({ above, below, max, min = 0 }: Bounds<number>, value: number): boolean =>
+  (above === undefined ? value >= min : value > above) &&
+  (max === undefined || value <= max) &&
+  (below === undefined || value < below)
+
+const checked =
+  <A>(is: (input: unknown) => input is A, expected: string) =>
+  (input: A, at: string): A => {
+    if (!is(input)) throw wrong(at, input, expected)
+    return input
+  }
+
+const plain = <A>(
+  expected: string,
+  schema: Schema.Schema<A>,
+  is: (input: unknown) => input is A
+): Rule<A, A, Schema.Schema<A>> => ({
+  expected,
+  schema: schema.annotations(told(expected)),
+  read: checked(is, expected)
+})
+
+/**
+ * A finite number.
+ *
+ * @since 0.2.0
+ * @category rules
+ */
+export const number = (
+  bounds: Bounds<number> & { readonly whole?: boolean } = {}
+): Rule<number, number, Schema.Schema<number>> => {
+  const noun = bounds.whole ? "whole number" : (bounds.max ?? bounds.below) === undefined ? "finite number" : "number"
+  const is = (input: unknown): input is number =>
+    (bounds.whole ? Number.isSafeInteger : Number.isFinite)(input) && within(bounds, input as number)
+  const jsonSchema = {
+    type: bounds.whole ? "integer" : "number",
+    minimum: bounds.above === undefined ? (bounds.min ?? 0) : undefined,
+    exclusiveMinimum: bounds.above,
+    maximum: bounds.max,
+    exclusiveMaximum: bounds.below
+  }
+  return plain(`a ${noun}${range(bounds)}`, Schema.Number.pipe(Schema.filter(is, { jsonSchema })), is)
+}
+
+/** In milliseconds, below zero where it was given so; not a number for anything that is no duration. */
+const millisOf = (input: unknown): number => {
+  if (typeof input === "number") return input
+  if (typeof input === "bigint") return Number(input) / 1e6
+  if (typeof input === "string" && Number.parseFloat(input) < 0) return Number.parseFloat(input)
+  if (Array.isArray(input)) return input.length === 2 ? Number(input[0]) * 1000 + Number(input[1]) / 1e6 : Number.NaN
+  const decoded = Duration.decodeUnknown(input)
+  return decoded._tag === "None" ? Number.NaN : Duration.toMillis(decoded.value)
+}
+
+/**
+ * A duration; `finite` refuses one without end. A program gives any `Duration.DurationInput`, JSON text with a unit.
+ *
+ * @since 0.2.0
+ * @category rules
+ */
+export const duration = (
+  bounds: Bounds<number | `${number} ${Duration.Unit}`> & { readonly finite?: boolean } = {}
+): Rule<number, Duration.DurationInput, Schema.Schema<Duration.Duration, string>> => {
+  const limit = (input: unknown) => (input === undefined ? undefined : millisOf(input))
+  const limits = {
+    min: limit(bounds.min),
+    above: limit(bounds.above),
+    max: limit(bounds.max),
+    below: limit(bounds.below)
+  }
+  const isOk = (millis: number): boolean => within(limits, millis) && !(bounds.finite && millis === Infinity)
+  const words = `a ${bounds.finite && (bounds.max ?? bounds.below) === undefined ? "finite " : ""}duration${range(bounds)}`
+  const expected = `${words}, such as "30 seconds"`
+  const schema = Schema.transformOrFail(
+    Schema.String,
+    Schema.DurationFromSelf.pipe(Schema.filter((value) => isOk(Duration.toMillis(value)))),
+    {
+      strict: true,
+      decode: (text, _, ast) =>
+        isOk(millisOf(text))
+          ? ParseResult.succeed(Duration.decode(text as Duration.DurationInput))
+          : ParseResult.fail(new ParseResult.Type(ast, text)),
+      encode: (value) => ParseResult.succeed(`${Duration.toMillis(value)} millis`)
+    }
+  )
+  return {
+    expected,
+    schema: schema.annotations({ ...told(expected), jsonSchema: { type: "string", examples: ["30 seconds"] } }),
+    read: (input, at) => {
+      const millis = millisOf(input)
+      if (!isOk(millis)) throw wrong(at, input, words)
+      return millis
+    }
+  }
+}
+
+// -----------------------------------------------------------------------------
+// everything else
+// -----------------------------------------------------------------------------
+
+/**
+ * One of several words.
+ *
+ * @since 0.2.0
+ * @category rules
+ */
+export const oneOf = <const Words extends readonly [string, ...ReadonlyArray<string>]>(...words: Words) =>
+  plain<Words[number]>(words.map(show).join(" or "), Schema.Literal(...words), (input): input is Words[number] =>
+    words.includes(input as string)
+  )
+
+/**
+ * @since 0.2.0
+ * @category rules
+ */
+export const text = plain<string>("text", Schema.String, (input): input is string => typeof input === "string")
+
+/**
+ * @since 0.2.0
+ * @category rules
+ */
+export const boolean = plain<boolean>(
+  "true or false",
+  Schema.Boolean,
+  (input): input is boolean => typeof input === "boolean"
+)
+
+/**
+ * At least one.
+ *
+ * @since 0.2.0
+ * @category rules
+ */
+export const list = <Value, Input, A, I>(
+  rule: Rule<Value, Input, Schema.Schema<A, I>>
+): Rule<ReadonlyArray<Value>, ReadonlyArray<Input>, Schema.Schema<ReadonlyArray<A>, ReadonlyArray<I>>> => ({
+  schema: Schema.Array(rule.schema).pipe(Schema.minItems(1, told("at least one"))),
+  read: (input, at) => {
+    if (!Array.isArray(input) || input.length === 0) throw wrong(at, input, "at least one")
+    return input.map((one, index) => rule.read(one, `${at}[${index}]`))
+  }
+})
+
+// -----------------------------------------------------------------------------
+// structs
+// -----------------------------------------------------------------------------
+
+const sentence = (
+  about: string,
+  expected: string | undefined,
+  initial?: unknown
+): { readonly description: string } => ({
+  description:
+    (expected === undefined ? about : `${about}: ${expected}`) +
+    (initial === undefined ? "." : `. Default ${show(initial)}.`)
+})
+
+/**
+ * An option that may be left out. `about` says what it is for, without a full stop; where there is no `initial` value it
+ * says what happens without the option.
+ *
+ * @since 0.2.0
+ * @category fields
+ */
+export const optional: {
+  <Value, Input, S extends Schema.Schema.Any>(
+    rule: Rule<Value, Input, S>,
+    about: string,
+    initial: NoInfer<Input>
+  ): Rule<Value, Input | undefined, Schema.optional<S>>
+  <Value, Input, S extends Schema.Schema.Any>(
+    rule: Rule<Value, Input, S>,
+    about: string
+  ): Rule<Value | undefined, Input | undefined, Schema.optional<S>>
+} = <Value, Input, S extends Schema.Schema.Any>(
+  { expected, read, schema }: Rule<Value, Input, S>,
+  about: string,
+  initial?: Input
+) => {
+  const or = Schema.UndefinedOr(schema)
+  const value = expected === undefined ? or : or.annotations(told(expected))
+  const fallback = initial === undefined ? undefined : read(initial, about)
+  return {
+    schema: Schema.optionalWith(value, { exact: true }).annotations(
+      sentence(about, expected, initial)
+    ) as unknown as Schema.optional<S>,
+    read: (input: Input | undefined, at: string) => (input === undefined ? (fallback as Value) : read(input, at))
+  }
+}
+
+/**
+ * An option that must be there.
+ *
+ * @since 0.2.0
+ * @category fields
+ */
+export const required = <Value, Input, S extends Schema.Schema.Any>(
+  { expected, read, schema }: Rule<Value, Input, S>,
+  about: string
+): Rule<Value, Input, Schema.propertySignature<S>> => ({
+  schema: Schema.propertySignature(schema).annotations(sentence(about, expected)),
+  read
+})
+
+type Fields = { readonly [Key in string]: Rule<unknown, never, Schema.Struct.Field> }
+
+type ValueOf<F> = F extends { readonly read: (...args: never) => infer Value } ? Value : never
+
+type InputOf<F> = F extends { readonly read: (input: infer Input, at: string) => unknown } ? Input : never
+
+type Given<F extends Fields> = {
+  readonly [Key in keyof F as undefined extends InputOf<F[Key]> ? Key : never]?: InputOf<F[Key]>
+} & {
+  readonly [Key in keyof F as undefined extends InputOf<F[Key]> ? never : Key]: InputOf<F[Key]>
+}
+
+/**
+ * The options of a policy, or of a part of it. Its `read` takes the name of the policy as `at`.
+ *
+ * @since 0.2.0
+ * @category rules
+ */
+export const struct = <F extends Fields>(
+  fields: F
+): Rule<
+  { readonly [Key in keyof F]: ValueOf<F[Key]> },
+  Given<F>,
+  Schema.Struct<{ readonly [Key in keyof F]: F[Key]["schema"] }>
+> => {
+  const rules = Object.entries(fields)
+  const schemas = Object.fromEntries(rules.map(([key, { schema }]) => [key, schema]))
+  return {
+    schema: Schema.Struct(schemas as { readonly [Key in keyof F]: F[Key]["schema"] }),
+    read: (input, at) => {
+      if (typeof input !== "object" || input === null) throw wrong(at, input, "an object")
+      const given: Readonly<Record<string, unknown>> = input
+      // After the policy stands a colon, and a point between an option and its part.
+      const before = at.includes(": ") ? `${at}.` : `${at}: `
+      const values: Record<string, unknown> = {}
+      for (const [key, rule] of rules) values[key] = rule.read(given[key] as never, before + key)
+      return values as { readonly [Key in keyof F]: ValueOf<F[Key]> }
+    }
+  }
+}

@@ -23,6 +23,7 @@ import * as Runtime from "effect/Runtime"
 import * as Schedule from "effect/Schedule"
 import * as LlmError from "../errors/LlmError.js"
 import * as Deadline from "../policies/Deadline.js"
+import * as PolicyOptions from "../policies/Options.js"
 import * as RetryBudget from "../policies/retry/RetryBudget.js"
 import { announced } from "../policies/retry/RetryDecision.js"
 import * as Attempt from "./Attempt.js"
@@ -198,12 +199,11 @@ export const within = <A, E, R, E2>(self: Effect.Effect<A, E, R>, options: Withi
 /** A nearer deadline, unless one in force is nearer still. */
 const limited = <A, E, R>(
   self: Effect.Effect<A, E, R>,
-  input: Duration.DurationInput,
+  millis: number,
   phase: LlmError.TimeoutPhase,
   named: Named
 ): Effect.Effect<A, E | LlmError.Timeout, R> =>
   Effect.withFiberRuntime<A, E | LlmError.Timeout, R>((fiber) => {
-    const millis = Duration.toMillis(input)
     const now = Context.get(fiber.currentDefaultServices, Clock.Clock).unsafeCurrentTimeMillis()
     const inForce = Deadline.of(fiber.currentContext)
     const limit = Deadline.narrow(inForce, now, millis, phase)
@@ -228,11 +228,13 @@ export interface Limiting {
   ): Effect.Effect<A, E | LlmError.Timeout, R>
 }
 
-const limiting = (phase: LlmError.TimeoutPhase): Limiting =>
+const length = PolicyOptions.duration()
+
+const limiting = (name: string, phase: LlmError.TimeoutPhase): Limiting =>
   dual(
     (args) => Effect.isEffect(args[0]),
     <A, E, R>(self: Effect.Effect<A, E, R>, duration: Duration.DurationInput, named: Named = {}) =>
-      limited(self, duration, phase, named)
+      limited(self, length.read(duration, name), phase, named)
   )
 
 /**
@@ -241,7 +243,7 @@ const limiting = (phase: LlmError.TimeoutPhase): Limiting =>
  * @since 0.1.0
  * @category combinators
  */
-export const timeout: Limiting = limiting("attempt")
+export const timeout: Limiting = limiting("Resilience.timeout", "attempt")
 
 /**
  * Bounds everything below, waits included, and ends it with `Timeout` (`phase: "total"`). A retry whose wait would
@@ -250,7 +252,7 @@ export const timeout: Limiting = limiting("attempt")
  * @since 0.1.0
  * @category combinators
  */
-export const deadline: Limiting = limiting("total")
+export const deadline: Limiting = limiting("Resilience.deadline", "total")
 
 // -----------------------------------------------------------------------------
 // fallback

@@ -36,6 +36,7 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Resilience from "../calls/Resilience.js"
 import type * as LlmError from "../errors/LlmError.js"
+import * as PolicyOptions from "../policies/Options.js"
 import * as RetryBudget from "../policies/retry/RetryBudget.js"
 import type * as Chat from "./Chat.js"
 import type * as Fallback from "./Fallback.js"
@@ -44,7 +45,7 @@ import { ChatModel, careful, carefulSource, compose, either, groupIn, isChatMode
 import * as ChatStream from "./stream/ChatStream.js"
 import * as Replay from "./stream/Replay.js"
 
-export { type BalanceMember, type BalanceOptions, balance, type PooledOptions, pooled } from "./balance/Balance.js"
+export { type BalanceMember, BalanceOptions, balance, type PooledOptions, pooled } from "./balance/Balance.js"
 export { type About, ChatModel, fromLeaf, isChatModel, type Leaf, make, TypeId } from "./Model.js"
 export type { Mode } from "./stream/Replay.js"
 export { breaker, hedge, keyOf, pace } from "./Traffic.js"
@@ -120,19 +121,34 @@ export const retry: {
   }
 )
 
+const length = PolicyOptions.duration()
+
+const timeouts = PolicyOptions.struct({
+  attempt: PolicyOptions.optional(length, "The longest time of an attempt, from its start to its end"),
+  firstToken: PolicyOptions.optional(length, "The longest time to the first content of a stream"),
+  idle: PolicyOptions.optional(length, "The longest time between the content of a stream")
+})
+
 /**
- * How long an attempt may take.
+ * The limits of an attempt as they stand in JSON or YAML: durations are text with a unit.
  *
- * - `attempt`: from its start to its end.
- * - `firstToken`: to the first content of a stream; headers and pings are none.
- * - `idle`: between the content of a stream; comments and pings are none.
+ * @since 0.2.0
+ * @category options
+ */
+export const Timeouts = timeouts.schema
+
+/**
+ * The limits of an attempt. An absent one does not limit.
  *
  * @since 0.1.0
  * @category options
  */
 export interface Timeouts {
+  /** The longest time of an attempt, from its start to its end. */
   readonly attempt?: Duration.DurationInput | undefined
+  /** The longest time to the first content of a stream. Headers and pings are no content. */
   readonly firstToken?: Duration.DurationInput | undefined
+  /** The longest time between the content of a stream. Comments and pings are no content. */
   readonly idle?: Duration.DurationInput | undefined
 }
 
@@ -143,24 +159,22 @@ export interface Timeouts {
  * @category combinators
  */
 export const timeout: {
-  (timeouts: Timeouts): (self: ChatModel) => ChatModel
-  (self: ChatModel, timeouts: Timeouts): ChatModel
-} = dual(
-  2,
-  (self: ChatModel, timeouts: Timeouts): ChatModel =>
-    compose({
-      name: self.name,
-      generate: (request) => {
-        if (timeouts.attempt === undefined) return self[TypeId].generate(request)
-        const once = Resilience.timeout(self[TypeId].generate(request), timeouts.attempt, namedBy(self))
-        return careful(request, once)
-      },
-      source: (request) => {
-        return carefulSource(request, ChatStream.limited(self[TypeId].open(request), timeouts, namedBy(self)))
-      },
-      about: self[TypeId]
-    })
-)
+  (options: Timeouts): (self: ChatModel) => ChatModel
+  (self: ChatModel, options: Timeouts): ChatModel
+} = dual(2, (self: ChatModel, options: Timeouts): ChatModel => {
+  const limits = timeouts.read(options, "ChatModel.timeout")
+  const { attempt } = limits
+  const { generate, open } = self[TypeId]
+  return compose({
+    name: self.name,
+    generate: (request) =>
+      attempt === undefined
+        ? generate(request)
+        : careful(request, Resilience.timeout(generate(request), attempt, namedBy(self))),
+    source: (request) => carefulSource(request, ChatStream.limited(open(request), limits, namedBy(self))),
+    about: self[TypeId]
+  })
+})
 
 /**
  * Bounds everything below, all attempts and waits together, with a `Timeout` of phase `total`. A retry whose wait would
@@ -172,18 +186,16 @@ export const timeout: {
 export const deadline: {
   (duration: Duration.DurationInput): (self: ChatModel) => ChatModel
   (self: ChatModel, duration: Duration.DurationInput): ChatModel
-} = dual(
-  2,
-  (self: ChatModel, duration: Duration.DurationInput): ChatModel =>
-    compose({
-      name: self.name,
-      generate: (request) =>
-        careful(request, Resilience.deadline(self[TypeId].generate(request), duration, namedBy(self))),
-      source: (request) =>
-        carefulSource(request, ChatStream.limited(self[TypeId].open(request), { total: duration }, namedBy(self))),
-      about: self[TypeId]
-    })
-)
+} = dual(2, (self: ChatModel, duration: Duration.DurationInput): ChatModel => {
+  const total = length.read(duration, "ChatModel.deadline")
+  const { generate, open } = self[TypeId]
+  return compose({
+    name: self.name,
+    generate: (request) => careful(request, Resilience.deadline(generate(request), total, namedBy(self))),
+    source: (request) => carefulSource(request, ChatStream.limited(open(request), { total }, namedBy(self))),
+    about: self[TypeId]
+  })
+})
 
 /**
  * When another model is asked, and what happens to a stream then. `when` has a rule for a tag, or one for all errors; see

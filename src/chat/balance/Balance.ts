@@ -29,7 +29,7 @@
  *
  * @since 0.2.0
  */
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Redacted from "effect/Redacted"
 import { targetName } from "../../calls/CallRecord.js"
@@ -47,7 +47,7 @@ import * as MembersModel from "./MembersModel.js"
 // -----------------------------------------------------------------------------
 
 /**
- * A model, and what it is chosen by: `weight`, its share (above 0, default 1), and `cost`, in any unit, for `"cheapest"`.
+ * A model, or a model with the numbers by which it is chosen.
  *
  * @since 0.2.0
  * @category options
@@ -56,23 +56,38 @@ export type BalanceMember =
   | ChatModel
   | {
       readonly model: ChatModel
+      /** The share of the requests: above 0, at most 1,000,000. Default 1. */
       readonly weight?: number | undefined
+      /** The price in any unit that all members share, for `"cheapest"`. Default: not known, and the member is asked last. */
       readonly cost?: number | undefined
     }
 
 /**
- * - `strategy`: who is asked of those that take traffic. Default `"weighted"`.
- * - `affinity`: what requests that should go to the same member have in common, such as the id of a conversation whose
- *   prompt the provider keeps in its cache. It comes before the strategy.
- * - `maxWait`: how long an attempt waits where nobody takes traffic, if its deadline allows it. Default 60 seconds, the
- *   longest hint that `RetryPolicy` waits for; with a fallback outside, 0 sends it there at once.
+ * The options of {@link balance} as they stand in JSON or YAML: durations are text with a unit, `affinity` is left out.
+ *
+ * @since 0.2.0
+ * @category options
+ */
+export const BalanceOptions = Balancer.choosing.schema
+
+/**
+ * The options of {@link balance}.
  *
  * @since 0.2.0
  * @category options
  */
 export interface BalanceOptions {
+  /** Which of the members that take traffic is asked. Default `"weighted"`. */
   readonly strategy?: Balancer.Strategy | undefined
+  /**
+   * A key that requests for the same member share, such as the id of a conversation whose prompt the provider keeps in its
+   * cache. It comes before the strategy. Default: none.
+   */
   readonly affinity?: ((request: Chat.Request) => string | undefined) | undefined
+  /**
+   * How long an attempt waits if no member takes traffic and its deadline allows the wait. Default 60 seconds, the longest
+   * hint that `RetryPolicy` waits for. With a fallback outside, 0 sends it there at once.
+   */
   readonly maxWait?: Duration.DurationInput | undefined
 }
 
@@ -115,6 +130,7 @@ const readyAtOf = (models: ReadonlyArray<ChatModel>): ((index: number) => number
  * @category combinators
  */
 export const balance = (members: ReadonlyArray<BalanceMember>, options: BalanceOptions = {}): ChatModel => {
+  const { maxWait, strategy } = Balancer.choosing.read(options, "ChatModel.balance")
   const given = members.map((member) => (isChatModel(member) ? { model: member } : member))
   const models = given.map(({ model }) => model)
   const readyAt = readyAtOf(models)
@@ -122,9 +138,9 @@ export const balance = (members: ReadonlyArray<BalanceMember>, options: BalanceO
     models,
     balancer: Balancer.make(
       given.map(({ model, ...member }) => ({ ...member, name: identity(model) })),
-      options.strategy
+      strategy
     ),
-    maxWait: Duration.toMillis(options.maxWait ?? "60 seconds"),
+    maxWait,
     affinity: options.affinity,
     unable: unableOf(models),
     readyAt,

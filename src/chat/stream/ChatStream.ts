@@ -14,7 +14,6 @@ import * as Cause from "effect/Cause"
 import * as Chunk from "effect/Chunk"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
@@ -348,21 +347,18 @@ export const held = (source: Source): Source =>
 // -----------------------------------------------------------------------------
 
 /**
- * How long a stream may take: for everything (`attempt` or `total`), to its first content, and between content. Only the
- * time that its reader waits counts towards `idle`.
+ * The limits of a stream, in milliseconds: for everything (`attempt` or `total`), to its first content, and between
+ * content. Only the time that its reader waits counts towards `idle`.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Limits {
-  readonly attempt?: Duration.DurationInput | undefined
-  readonly total?: Duration.DurationInput | undefined
-  readonly firstToken?: Duration.DurationInput | undefined
-  readonly idle?: Duration.DurationInput | undefined
+  readonly attempt?: number | undefined
+  readonly total?: number | undefined
+  readonly firstToken?: number | undefined
+  readonly idle?: number | undefined
 }
-
-const millis = (input: Duration.DurationInput | undefined): number =>
-  input === undefined ? Number.POSITIVE_INFINITY : Duration.toMillis(input)
 
 /**
  * Ends a stream that takes longer than its limits with the `Timeout` of the limit that was nearest.
@@ -374,9 +370,8 @@ export const limited = (source: Source, limits: Limits, named: Resilience.Named)
   Effect.flatMap(Effect.context<Scope.Scope>(), (context) =>
     Effect.flatMap(Clock.currentTimeMillis, (start) => {
       const phase: TimeoutPhase = limits.attempt === undefined ? "total" : "attempt"
-      const whole = Math.min(millis(limits.attempt), millis(limits.total))
-      const firstToken = millis(limits.firstToken)
-      const idle = millis(limits.idle)
+      const { attempt = Infinity, firstToken = Infinity, idle = Infinity, total = Infinity } = limits
+      const whole = Math.min(attempt, total)
       const inForce = Deadline.of(context)
       const end = Deadline.narrow(inForce, start, whole, phase)
       const limit: Deadline.Limit = end === inForce ? { at: inForce.at, phase: inForce.phase, outer: inForce } : end

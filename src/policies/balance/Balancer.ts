@@ -72,6 +72,20 @@ export const weight = PolicyOptions.optional(
  */
 export const strategyRule = PolicyOptions.oneOf("weighted", "least-busy", "fastest", "cheapest")
 
+/**
+ * The options by which a key or a model is chosen.
+ *
+ * @internal
+ */
+export const choosing = PolicyOptions.struct({
+  strategy: PolicyOptions.optional(strategyRule, "Which of the members that take traffic is asked", "weighted"),
+  maxWait: PolicyOptions.optional(
+    PolicyOptions.duration(),
+    "How long a call waits if no member takes traffic and its deadline allows the wait",
+    "60 seconds"
+  )
+})
+
 const member = PolicyOptions.struct({
   name: PolicyOptions.required(PolicyOptions.text, "What sessions are ranked by, so it should outlive a restart"),
   weight,

@@ -75,15 +75,6 @@ export type KeyOption =
       readonly weight?: number | undefined
     }
 
-const options = PolicyOptions.struct({
-  strategy: PolicyOptions.optional(Balancer.strategyRule, "Which of the keys that take traffic is asked", "weighted"),
-  maxWait: PolicyOptions.optional(
-    PolicyOptions.duration(),
-    "How long a call waits for a key where all are out, if its deadline allows it",
-    "60 seconds"
-  )
-})
-
 /**
  * The options of {@link make} as they stand in JSON or YAML: durations are text with a unit. `keys` is not among them,
  * because a key has no place in a file.
@@ -91,7 +82,7 @@ const options = PolicyOptions.struct({
  * @since 0.2.0
  * @category options
  */
-export const Options = options.schema
+export const Options = Balancer.choosing.schema
 
 /**
  * The options of {@link make}.
@@ -369,7 +360,7 @@ const viewOf = (pool: {
  */
 export const make = (input: Options): Effect.Effect<KeyPool, ConfigError.ConfigError> => {
   if (input.keys.length === 0) throw PolicyOptions.wrong("KeyPool: keys", input.keys, "at least one")
-  const { maxWait, strategy } = options.read(input, "KeyPool")
+  const { maxWait, strategy } = Balancer.choosing.read(input, "KeyPool")
   const given = input.keys.map((option) => (isSecret(option) ? { apiKey: option } : option))
   const weights = given.map(({ weight }, index) => Balancer.weight.read(weight, `KeyPool: keys[${index}].weight`))
   return Effect.gen(function* () {

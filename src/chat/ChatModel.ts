@@ -306,22 +306,22 @@ export const orElse: {
         Handover.skipping(from, to, request, (sent) => ({
           skip: Effect.suspend(() => that[TypeId].generate(request)),
           ask: Effect.catchAll(self[TypeId].generate(request), (error) => {
-            const purse = RetryBudget.purse((error) => groupIn(from, error))
-            return Effect.flatMap(handover(request, purse, sent)(error), (handed) =>
-              Effect.tap(Effect.provide(that[TypeId].generate(request), Handover.contextOf(handed)), purse.answered)
+            const draw = RetryBudget.draw((error) => groupIn(from, error))
+            return Effect.flatMap(handover(request, draw, sent)(error), (handed) =>
+              Effect.tap(Effect.provide(that[TypeId].generate(request), Handover.contextOf(handed)), draw.answered)
             )
           })
         })),
       source: (request) =>
         Handover.skipping(from, to, request, (sent) => {
-          const purse = RetryBudget.purse((error) => groupIn(from, error))
+          const draw = RetryBudget.draw((error) => groupIn(from, error))
           const next = (error: LlmError.LlmError) =>
-            Effect.map(handover(request, purse, sent)(error), (handed) => (source: ChatStream.Source) => {
+            Effect.map(handover(request, draw, sent)(error), (handed) => (source: ChatStream.Source) => {
               const services = Handover.contextOf(handed)
               const provided = Effect.mapInputContext(source, (context: Context.Context<Scope.Scope>) =>
                 Context.merge(context, services)
               )
-              return Replay.answering(provided, purse)
+              return Replay.answering(provided, draw)
             })
           return {
             skip: to.open(request),

@@ -87,7 +87,7 @@ export interface Selection {
   waitsSince: number | undefined
   /** The error to fail with where nobody else can be asked. */
   error: LlmError.LlmError | undefined
-  purse: RetryBudget.Draw | undefined
+  draw: RetryBudget.Draw | undefined
 }
 
 // -----------------------------------------------------------------------------
@@ -124,7 +124,7 @@ export const begin = (
   notBefore: without(crew.unable?.(request)),
   waitsSince: undefined,
   error: undefined,
-  purse: undefined
+  draw: undefined
 })
 
 /** How often those who wait look again: a probe that is under way may end any moment. */
@@ -274,8 +274,8 @@ export const goOn = <A>(
     const at = outlookOf(crew, trip, now).worthAt
     if (at <= now ? !inTime(trip, at, now) : !mayWait(crew, trip, at, now)) return Effect.fail(standing)
     trip.again = true
-    trip.purse ??= RetryBudget.purse((error) => groupIn((crew.models[trip.index] as ChatModel)[TypeId], error))
-    return Effect.flatMap(isDead(error) ? Effect.succeed(true) : trip.purse.draw(error), (drawn) =>
+    trip.draw ??= RetryBudget.draw((error) => groupIn((crew.models[trip.index] as ChatModel)[TypeId], error))
+    return Effect.flatMap(isDead(error) ? Effect.succeed(true) : trip.draw.take(error), (drawn) =>
       drawn
         ? Effect.zipRight(told(crew, trip, error, "asking another"), select(crew, trip, restore, then, identity))
         : Effect.zipRight(told(crew, trip, error, "no budget left to ask another"), Effect.fail(standing))
@@ -283,7 +283,7 @@ export const goOn = <A>(
   })
 
 /** A key that is found dead leaves at once: what it costs to go on is bounded by what was on its way to it. */
-const isDead = LlmError.isTag("AuthError", "QuotaExhausted")
+const isDead = (error: LlmError.LlmError): boolean => LlmError.healthOf(error) === "dead"
 
 /**
  * What an attempt says about whom it was made with.

@@ -36,7 +36,7 @@ const runOf = (crew: Members.Members): Run => {
           crew.balancer.end(trip.index)
           const judged = Members.judge(crew, trip, exit)
           if (Exit.isSuccess(exit)) {
-            return Immediate.andThen(judged, () => Immediate.andThen(trip.purse?.answered, () => end(exit)))
+            return Immediate.andThen(judged, () => Immediate.andThen(trip.draw?.answered, () => end(exit)))
           }
           const error = Cause.failureOption(exit.cause)
           if (error._tag === "None") return Immediate.andThen(judged, () => end(exit))
@@ -104,7 +104,7 @@ const sourceOf =
             {
               onSuccess: (chunk) =>
                 Immediate.andThen(Members.judge(crew, trip, Exit.void), () =>
-                  Immediate.andThen(trip.purse?.answered, () => Effect.succeed(chunk))
+                  Immediate.andThen(trip.draw?.answered, () => Effect.succeed(chunk))
                 ),
               onFailure: (cause) => {
                 const failure = Cause.flipCauseOption(cause)

@@ -57,10 +57,10 @@ describe("a budget", () => {
     assert.throws(() => RetryBudget.make({ reserve: 0 }), "RetryBudget: reserve: found 0 ms")
   })
 
-  it("draws for everything but a rate limit that says when to come back", () => {
-    assert.isFalse(RetryBudget.draws(hinted("1 second")))
-    assert.isTrue(RetryBudget.draws(errorOf("RateLimited")))
-    assert.isTrue(RetryBudget.draws(errorOf("ServerError", { hint: Duration.seconds(1) })))
+  it("charges everything but a rate limit that says when to come back", () => {
+    assert.isFalse(RetryBudget.isCharged(hinted("1 second")))
+    assert.isTrue(RetryBudget.isCharged(errorOf("RateLimited")))
+    assert.isTrue(RetryBudget.isCharged(errorOf("ServerError", { hint: Duration.seconds(1) })))
   })
 })
 

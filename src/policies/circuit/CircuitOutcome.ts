@@ -97,7 +97,7 @@ const ofError = (error: LlmError.LlmError, now: number): Outcome => {
     case "dead":
       return { _tag: "Dead", error: error._tag }
     case "throttled":
-      return throttled(now + (error.hint === undefined ? 0 : Duration.toMillis(error.hint)))
+      return throttled(now + Duration.toMillis(error.hint ?? 0))
     case "ignored":
       return ignored
   }

@@ -179,12 +179,12 @@ const ofMax = (decision: Decision): string =>
 
 const why = (decision: Decision): string => {
   const { error, verdict } = decision
-  const hint = LlmError.hint(error)
+  const asked = () => `the server asked for ${seconds(Duration.toMillis(LlmError.hint(error) ?? 0))}`
   switch (verdict.reason) {
     case "backoff":
       return "backing off"
     case "hint":
-      return `the server asked for ${seconds(hint === undefined ? 0 : Duration.toMillis(hint))}`
+      return asked()
     case "schedule":
       return "as the schedule says"
     case "exhausted":
@@ -192,7 +192,7 @@ const why = (decision: Decision): string => {
     case "not-retryable":
       return "another attempt cannot mend it"
     case "hint-too-long":
-      return `the server asked for ${seconds(hint === undefined ? 0 : Duration.toMillis(hint))}, too long to wait`
+      return `${asked()}, too long to wait`
     case "deadline":
       return "the wait would outlive the deadline"
     case "budget":

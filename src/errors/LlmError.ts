@@ -321,7 +321,7 @@ export type Health = "failure" | "dead" | "throttled" | "ignored"
 /**
  * What the policies may do about an error.
  *
- * - `retry`: whether another attempt at the same target may succeed. Only such errors carry the wait that a server states.
+ * - `retry`: whether another attempt at the same target may succeed. Only such errors carry a server's hint.
  * - `fallback`: whether an attempt at another target may; `larger-window` only at one with a larger context window.
  * - `health`: what breakers, key pools and retry budgets learn from it.
  *

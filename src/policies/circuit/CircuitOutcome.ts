@@ -1,9 +1,9 @@
 /**
  * What an attempt says about the health of its target.
  *
- * {@link classify} reads it off the `LlmError`, by `LlmError.rules`. The rule behind it: only what the target did counts,
- * and a circuit opens only for what passes by leaving the target alone. So the caller's mistakes, our own refusals and
- * interruption say nothing, and a 429 is for the pacer.
+ * {@link classify} reads it off the `LlmError`, by `LlmError.rules`. The rule behind it: only what the target did
+ * counts, and a circuit opens only for what passes by leaving the target alone. So the caller's mistakes, our own
+ * refusals and interruption say nothing, and a 429 is for the pacer.
  *
  * @since 0.2.0
  */
@@ -104,11 +104,11 @@ const ofError = (error: LlmError.LlmError, now: number): Outcome => {
 }
 
 /**
- * The outcome of an attempt, by the health that its `LlmError` tells of (`LlmError.rules`). `Failure` and `Throttled` carry
- * the server's hint.
+ * The outcome of an attempt, by the health that its `LlmError` tells of (`LlmError.rules`). `Failure` and
+ * `Throttled` carry the server's hint.
  *
- * Also `Ignored`: a request that was never sent (unless the connection failed), interruption, defects, and errors that are
- * no `LlmError`.
+ * Also `Ignored`: a request that was never sent (unless the connection failed), interruption, defects, and errors
+ * that are no `LlmError`.
  *
  * What was interrupted because a limit of `within` was up is that limit's `Timeout`. `now` is in epoch milliseconds.
  *

@@ -216,8 +216,8 @@ export const layer = (options: Options): Layer.Layer<never> =>
 export const layerUnlimited: Layer.Layer<never> = Layer.succeed(RetryBudgets, () => unlimited) as Layer.Layer<never>
 
 /**
- * What one call takes from budgets: `take` asks for one more attempt after an error, `answered` gives back what was drawn
- * for the attempt that was answered.
+ * What one call takes from budgets: `take` asks for one more attempt after an error, `answered` gives back what was
+ * drawn for the attempt that was answered.
  *
  * @since 0.2.0
  * @category models

@@ -31,8 +31,8 @@ export type Verdict =
     }
 
 /**
- * What the whole policy decided after attempt number `attempt` failed with `error`. `maxAttempts` is `Infinity` where the
- * policy has no such limit.
+ * What the whole policy decided after attempt number `attempt` failed with `error`. `maxAttempts` is `Infinity` where
+ * the policy has no such limit.
  *
  * @since 0.1.0
  * @category models
@@ -141,12 +141,12 @@ const refusal = (
 
 /**
  * Tells every decision of a schedule, as it will really be carried out, to the {@link Listener}: one WARN line a retry,
- * one ERROR line for giving up. A wait that would outlive the deadline in force is not begun, whatever the schedule says,
- * and none for which `draw` gets nothing from its budget.
+ * one ERROR line for giving up. A wait that would outlive the deadline in force is not begun, whatever the schedule
+ * says, and none for which `draw` gets nothing from its budget.
  *
- * The decision is the output, and so reaches the next attempt in `Schedule.CurrentIterationMetadata`. The attempt records
- * the one that it finds there, alone or in a tuple; where `Schedule.map` and the like hid it, announce the result. Of nested
- * ones only the outermost speaks, so that `announced(announced(x))` is `announced(x)`.
+ * The decision is the output, and so reaches the next attempt in `Schedule.CurrentIterationMetadata`. The attempt
+ * records the one that it finds there, alone or in a tuple; where `Schedule.map` and the like hid it, announce the
+ * result. Of nested ones only the outermost speaks, so that `announced(announced(x))` is `announced(x)`.
  *
  * @since 0.1.0
  * @category combinators

@@ -15,7 +15,6 @@ import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as FiberRef from "effect/FiberRef"
 import * as LogLevel from "effect/LogLevel"
-import type * as Schedule from "effect/Schedule"
 import * as Tracer from "effect/Tracer"
 import type * as Types from "effect/Types"
 import * as Deadline from "../policies/Deadline.js"
@@ -184,28 +183,13 @@ const begin = (
   if (target.key !== undefined) draft.key = target.key
   if (Call.peek(context, Extra)?.reason === "hedge") draft.hedge = true
   const fallback = Call.peek(context, Fallback)
-  const decision = iteration === undefined ? undefined : decisionOf(call, iteration)
+  const decision = RetryDecision.findDecision(iteration?.output)
   if (fallback !== undefined && fallback.from !== targetName(target)) draft.fallback = fallback
-  if (decision !== undefined && decision.verdict._tag === "Retry") {
+  if (decision?.verdict._tag === "Retry" && call?.begun?.has(decision) !== true) {
+    if (call !== undefined) call.begun = (call.begun ?? new Set()).add(decision)
     draft.retry = { delayMillis: decision.verdict.delay, reason: decision.verdict.reason }
   }
   return draft
-}
-
-/**
- * What the call was told, which is what really happens; or, where the schedule is around the call, what it says itself.
- * Only the first attempt of a round waited: a fallback in the same round did not wait again.
- */
-const decisionOf = (
-  call: Call.Call | undefined,
-  iteration: Schedule.IterationMetadata
-): RetryDecision.Decision | undefined => {
-  const told = call?.retries?.get(iteration.input)
-  if (told === undefined) {
-    return call === undefined || call.attempts.length === 0 ? RetryDecision.findDecision(iteration.output) : undefined
-  }
-  call?.retries?.delete(iteration.input)
-  return told
 }
 
 const spanAttributes = (draft: Draft): Record<string, unknown> => {

@@ -49,8 +49,8 @@ export interface Call {
   readonly startedAt: number
   readonly firstIndex: number
   readonly attempts: Array<AttemptRecord>
-  /** By the error that led to them, the retries decided on whose attempt is not begun yet. */
-  retries: Map<unknown, RetryDecision.Decision> | undefined
+  /** The retry decisions whose first attempt has begun: a fallback in the same round did not wait again. */
+  begun: Set<object> | undefined
   /** Why the last policy gave up, if one did. */
   gaveUp: string | undefined
 }
@@ -227,7 +227,7 @@ export const open = (fiber: Fiber.RuntimeFiber<unknown, unknown>, name: string, 
     startedAt: clock.unsafeCurrentTimeMillis(),
     firstIndex: implicit === undefined ? 1 : (roundOf(outer)?.recurrence ?? 0) + 1,
     attempts: [],
-    retries: undefined,
+    begun: undefined,
     gaveUp: undefined
   }
   const span = openSpan(fiber, implicit?.spanName ?? name, () => ({
@@ -282,8 +282,6 @@ const listener =
       call.gaveUp = line
       return Effect.void
     }
-    call.retries ??= new Map()
-    call.retries.set(decision.error, decision)
     return Effect.annotateLogs(Effect.logWarning(line), { call: call.name, ...annotations })
   }
 

@@ -69,23 +69,23 @@ export const retry: {
     options?: RetryOptions
   ): Effect.Effect<A, E, R | R2> =>
     Effect.catchAll(self, (error) => {
-      const purse = options?.group === undefined ? undefined : RetryBudget.purse(options.group)
-      return Effect.flatMap(Schedule.driver(announced(policy, purse)), (driver) => again(self, error, driver, purse))
+      const draw = RetryBudget.draw(options?.group)
+      return Effect.flatMap(Schedule.driver(announced(policy, draw)), (driver) => again(self, error, driver, draw))
     })
 )
 
-const again = <A, E extends LlmError.LlmError, R, Out, R2>(
+const again = <A, E extends LlmError.LlmError, R, R2>(
   self: Effect.Effect<A, E, R>,
   error: E,
-  driver: Schedule.ScheduleDriver<Out, LlmError.LlmError, R2>,
-  purse: RetryBudget.Draw | undefined
+  driver: Schedule.ScheduleDriver<unknown, LlmError.LlmError, R2>,
+  draw: RetryBudget.Draw
 ): Effect.Effect<A, E, R | R2> =>
   Effect.matchEffect(driver.next(error), {
     onFailure: () => Effect.fail(error),
     onSuccess: () =>
       Effect.matchEffect(Effect.provideServiceEffect(self, Schedule.CurrentIterationMetadata, driver.iterationMeta), {
-        onFailure: (error) => again(self, error, driver, purse),
-        onSuccess: (value) => (purse === undefined ? Effect.succeed(value) : Effect.as(purse.answered, value))
+        onFailure: (error) => again(self, error, driver, draw),
+        onSuccess: (value) => Effect.as(draw.answered, value)
       })
   })
 

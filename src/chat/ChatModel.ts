@@ -232,24 +232,24 @@ export const orElse: {
       name: `${self.name} | ${that.name}`,
       generate: (request) =>
         Handover.skipping(from, to, request, (sent) => {
-          const purse = RetryBudget.purse((error) => groupIn(from, error))
+          const draw = RetryBudget.draw((error) => groupIn(from, error))
           const skip = Effect.suspend(() => to.generate(request))
           return {
             skip,
-            ask: Resilience.handingOver(from.generate(request), handover(request, purse, sent), () =>
-              Effect.tap(skip, purse.answered)
+            ask: Resilience.handingOver(from.generate(request), handover(request, draw, sent), () =>
+              Effect.tap(skip, draw.answered)
             )
           }
         }),
       source: (request) =>
         Handover.skipping(from, to, request, (sent) => {
-          const purse = RetryBudget.purse((error) => groupIn(from, error))
+          const draw = RetryBudget.draw((error) => groupIn(from, error))
           const next = (error: LlmError.LlmError) =>
-            Effect.map(handover(request, purse, sent)(error), (services) => (source: ChatStream.Source) => {
+            Effect.map(handover(request, draw, sent)(error), (services) => (source: ChatStream.Source) => {
               const provided = Effect.mapInputContext(source, (context: Context.Context<Scope.Scope>) =>
                 Context.merge(context, services)
               )
-              return Replay.answering(provided, purse)
+              return Replay.answering(provided, draw)
             })
           return {
             skip: to.open(request),

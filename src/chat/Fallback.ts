@@ -93,9 +93,7 @@ const ruleOf = (when: When, error: LlmError.LlmError): boolean | "larger-window"
     | ((error: LlmError.LlmError) => boolean)
     | undefined
   if (rule !== undefined) return typeof rule === "function" ? rule(error) : rule
-  return error._tag === "ContextLengthExceeded" && error.fallbackable === undefined
-    ? "larger-window"
-    : LlmError.isFallbackable(error)
+  return LlmError.fallbackOf(error)
 }
 
 /**

@@ -27,14 +27,14 @@ const declined = (reason: string, name: string): Effect.Effect<void> =>
  */
 export const make =
   (from: About, to: About, name: string, when: Fallback.When = {}) =>
-  (request: Chat.Request, purse: RetryBudget.Draw, sent: () => boolean) =>
+  (request: Chat.Request, draw: RetryBudget.Draw, sent: () => boolean) =>
   (error: LlmError): Effect.Effect<Context.Context<Attempt.Fallback>, LlmError> => {
     const decision = Fallback.decide(when, error, request, { from: from.targets, to: to.targets })
     if (decision._tag === "Leave") {
       return decision.unable ? Effect.zipRight(declined(decision.reason, name), Effect.fail(error)) : Effect.fail(error)
     }
     const again = sent() && groupIn(from, error) === Attempt.groupOf(to.targets[0])
-    return Effect.flatMap(again ? purse.draw(error) : Effect.succeed(true), (drawn) =>
+    return Effect.flatMap(again ? draw.take(error) : Effect.succeed(true), (drawn) =>
       drawn
         ? Effect.map(Resilience.fallingBack(error, decision.reason), (fallback) => {
             const services = Context.make(Attempt.Fallback, fallback)

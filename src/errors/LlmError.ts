@@ -305,34 +305,79 @@ export type LlmError = typeof LlmError.Type
  */
 export type Tag = LlmError["_tag"]
 
-/** What the policies may do about an error when nothing overrides it on the instance: one row a tag. */
-const rules: { readonly [K in Tag]: { readonly retry: boolean; readonly fallback: boolean } } = {
-  RateLimited: { retry: true, fallback: true },
-  QuotaExhausted: { retry: false, fallback: true },
-  Overloaded: { retry: true, fallback: true },
-  ServerError: { retry: true, fallback: true },
-  Timeout: { retry: true, fallback: true },
-  ConnectionError: { retry: true, fallback: true },
-  AuthError: { retry: false, fallback: true },
-  PermissionDenied: { retry: false, fallback: true },
-  ModelNotFound: { retry: false, fallback: true },
-  ContextLengthExceeded: { retry: false, fallback: true },
-  ContentFiltered: { retry: false, fallback: false },
-  InvalidRequest: { retry: false, fallback: false },
-  InvalidResponse: { retry: true, fallback: true },
-  StreamInterrupted: { retry: true, fallback: true },
-  CircuitOpen: { retry: false, fallback: true },
-  BudgetExceeded: { retry: false, fallback: false }
+/**
+ * What an error says about the health of its target.
+ *
+ * - `failure`: it is unhealthy.
+ * - `dead`: its key is refused or has no credit. Another key may mend it.
+ * - `throttled`: its key wants no more for now. Another key may mend it.
+ * - `ignored`: nothing.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export type Health = "failure" | "dead" | "throttled" | "ignored"
+
+/**
+ * What the policies may do about an error.
+ *
+ * - `retry`: whether another attempt at the same target may succeed. Only such errors carry a server's hint.
+ * - `fallback`: whether an attempt at another target may; `larger-window` only at one with a larger context window.
+ * - `health`: what breakers, key pools and retry budgets learn from it.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Rule {
+  readonly retry: boolean
+  readonly fallback: boolean | "larger-window"
+  readonly health: Health
 }
 
 /**
- * Whether another attempt at the same target may succeed. A `Timeout` of the whole call never is: its time is gone.
+ * The rules of all policies, one row a tag; `total` is for the `Timeout` of the whole call, whose time is gone.
+ *
+ * @since 0.2.0
+ * @category constants
+ */
+export const rules: { readonly [K in Tag | "total"]: Rule } = {
+  RateLimited: { retry: true, fallback: true, health: "throttled" },
+  QuotaExhausted: { retry: false, fallback: true, health: "dead" },
+  Overloaded: { retry: true, fallback: true, health: "failure" },
+  ServerError: { retry: true, fallback: true, health: "failure" },
+  Timeout: { retry: true, fallback: true, health: "failure" },
+  total: { retry: false, fallback: true, health: "ignored" },
+  ConnectionError: { retry: true, fallback: true, health: "failure" },
+  AuthError: { retry: false, fallback: true, health: "dead" },
+  PermissionDenied: { retry: false, fallback: true, health: "ignored" },
+  ModelNotFound: { retry: false, fallback: true, health: "ignored" },
+  ContextLengthExceeded: { retry: false, fallback: "larger-window", health: "ignored" },
+  ContentFiltered: { retry: false, fallback: false, health: "ignored" },
+  InvalidRequest: { retry: false, fallback: false, health: "ignored" },
+  InvalidResponse: { retry: true, fallback: true, health: "failure" },
+  StreamInterrupted: { retry: true, fallback: true, health: "failure" },
+  CircuitOpen: { retry: false, fallback: true, health: "ignored" },
+  BudgetExceeded: { retry: false, fallback: false, health: "ignored" }
+}
+
+const ruleOf = (error: LlmError): Rule =>
+  rules[error._tag === "Timeout" && error.phase === "total" ? "total" : error._tag]
+
+/**
+ * Whether another attempt at the same target may succeed: by the instance, or else by the {@link rules}.
  *
  * @since 0.1.0
  * @category refinements
  */
-export const isRetryable = (error: LlmError): boolean =>
-  error.retryable ?? (rules[error._tag].retry && !(error._tag === "Timeout" && error.phase === "total"))
+export const isRetryable = (error: LlmError): boolean => error.retryable ?? ruleOf(error).retry
+
+/**
+ * Which other target an attempt may succeed at: by the instance, or else by the {@link rules}.
+ *
+ * @since 0.2.0
+ * @category getters
+ */
+export const fallbackOf = (error: LlmError): Rule["fallback"] => error.fallbackable ?? ruleOf(error).fallback
 
 /**
  * Whether an attempt at another target may succeed. `ContentFiltered` is not, unless the route asks for it.
@@ -340,7 +385,15 @@ export const isRetryable = (error: LlmError): boolean =>
  * @since 0.1.0
  * @category refinements
  */
-export const isFallbackable = (error: LlmError): boolean => error.fallbackable ?? rules[error._tag].fallback
+export const isFallbackable = (error: LlmError): boolean => fallbackOf(error) !== false
+
+/**
+ * The health that an error tells of, by the {@link rules}.
+ *
+ * @since 0.2.0
+ * @category getters
+ */
+export const healthOf = (error: LlmError): Health => ruleOf(error).health
 
 /**
  * How long the server asked to wait, if it did.

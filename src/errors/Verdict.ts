@@ -85,16 +85,6 @@ const REQUEST_IDS = [
   "cf-ray"
 ]
 
-/** The kinds that waiting helps; only they carry a hint. */
-const PASSING: ReadonlySet<LlmError.Tag> = new Set<LlmError.Tag>([
-  "RateLimited",
-  "Overloaded",
-  "ServerError",
-  "Timeout",
-  "ConnectionError",
-  "InvalidResponse"
-])
-
 /** The kinds that say nothing about whether the request was run. */
 const UNDECIDED: ReadonlySet<LlmError.Tag> = new Set<LlmError.Tag>([
   "ServerError",
@@ -234,7 +224,7 @@ export const classify = (context: Meta, body: ErrorBody.ErrorBody): LlmError.Llm
   const verdict = judge(body, codes, status, provider.toLowerCase())
   let kind = verdict.kind
   let wait =
-    PASSING.has(kind) || kind === "QuotaExhausted"
+    LlmError.rules[kind].retry || kind === "QuotaExhausted"
       ? RetryHint.decide({ provider, now, headers, fields: body.waits, messages: body.messages, echoed: body.headers })
       : undefined
   const words = plain(body.messages.join(" "))
@@ -258,7 +248,7 @@ export const classify = (context: Meta, body: ErrorBody.ErrorBody): LlmError.Llm
   }
   const ordered = headers["x-should-retry"]
   const should = ordered === "true" ? true : ordered === "false" ? false : undefined
-  if (!PASSING.has(kind) && should !== true) wait = undefined
+  if (!LlmError.rules[kind].retry && should !== true) wait = undefined
   const message =
     body.messages[0] ?? verdict.code ?? (status >= 400 ? ErrorMessage.ofStatus(status) : "an error without a message")
   return make(
@@ -269,7 +259,7 @@ export const classify = (context: Meta, body: ErrorBody.ErrorBody): LlmError.Llm
       delivery: deliveryOf(kind, status),
       ...optional(context, status, verdict.code, requestIdOf(headers, body)),
       ...(wait === undefined ? {} : { hint: wait.duration }),
-      ...(should === undefined || should === PASSING.has(kind) ? {} : { retryable: should })
+      ...(should === undefined || should === LlmError.rules[kind].retry ? {} : { retryable: should })
     },
     { scope: kind === "RateLimited" ? ProviderFacts.scope(`${words} ${codes.join(" ").toLowerCase()}`) : undefined }
   )

@@ -42,6 +42,20 @@ describe("Level 1 without a call", () => {
     })
   )
 
+  it.effect("records the wait that was waited, where policies are composed and announced", () =>
+    Effect.gen(function* () {
+      const { layer, records } = collect()
+      const { model } = yield* scripted({ script: [Fault.serverError(), Reply.text("hi")] })
+      const calm = RetryPolicy.standard.pipe(Schedule.intersect(Schedule.spaced("3 seconds")), RetryPolicy.announced)
+      const { millis } = yield* under(drawing(1)(Effect.provide(Effect.retry(model.generate(hello), calm), layer)))
+      assert.strictEqual(millis, 3000)
+      assert.deepStrictEqual(
+        records.map((record) => only(record.attempts).retry),
+        [undefined, { delayMillis: 3000, reason: "schedule" }]
+      )
+    })
+  )
+
   it.effect("a schedule that repeats what succeeds makes no second attempts", () =>
     Effect.gen(function* () {
       const { layer, records } = collect()
@@ -155,6 +169,30 @@ describe("run", () => {
         )
       )
       assert.deepStrictEqual(info.lines, [])
+    })
+  )
+})
+
+describe("a retry", () => {
+  it.effect("is recorded of each of two that run at once, though they failed with one and the same error", () =>
+    Effect.gen(function* () {
+      const { layer, records } = collect()
+      const error = errorOf("ServerError")
+      const retried = (initialDelay: "1 second" | "2 seconds") => {
+        let first = true
+        const attempt = Attempt.run(target, () => {
+          const answer = first ? Effect.fail(error) : Effect.void
+          first = false
+          return answer
+        })
+        return Effect.retry(attempt, RetryPolicy.make({ initialDelay, jitter: "none" }))
+      }
+      const both = Effect.all([retried("1 second"), retried("2 seconds")], { concurrency: "unbounded" })
+      yield* under(Effect.provide(Call.make("both")(both), layer))
+      assert.deepStrictEqual(
+        only(records).attempts.map((attempt) => attempt.retry?.delayMillis),
+        [undefined, undefined, 1000, 2000]
+      )
     })
   )
 })

@@ -92,28 +92,32 @@ describe("LlmError", () => {
   })
 
   describe("what policies may do", () => {
-    const table: Readonly<Record<LlmError.Tag, readonly [retry: boolean, fallback: boolean]>> = {
-      RateLimited: [true, true],
-      QuotaExhausted: [false, true],
-      Overloaded: [true, true],
-      ServerError: [true, true],
-      Timeout: [true, true],
-      ConnectionError: [true, true],
-      AuthError: [false, true],
-      PermissionDenied: [false, true],
-      ModelNotFound: [false, true],
-      ContextLengthExceeded: [false, true],
-      ContentFiltered: [false, false],
-      InvalidRequest: [false, false],
-      InvalidResponse: [true, true],
-      StreamInterrupted: [true, true],
-      CircuitOpen: [false, true],
-      BudgetExceeded: [false, false]
+    const table: Readonly<Record<LlmError.Tag, readonly [boolean, LlmError.Rule["fallback"], LlmError.Health]>> = {
+      RateLimited: [true, true, "throttled"],
+      QuotaExhausted: [false, true, "dead"],
+      Overloaded: [true, true, "failure"],
+      ServerError: [true, true, "failure"],
+      Timeout: [true, true, "failure"],
+      ConnectionError: [true, true, "failure"],
+      AuthError: [false, true, "dead"],
+      PermissionDenied: [false, true, "ignored"],
+      ModelNotFound: [false, true, "ignored"],
+      ContextLengthExceeded: [false, "larger-window", "ignored"],
+      ContentFiltered: [false, false, "ignored"],
+      InvalidRequest: [false, false, "ignored"],
+      InvalidResponse: [true, true, "failure"],
+      StreamInterrupted: [true, true, "failure"],
+      CircuitOpen: [false, true, "ignored"],
+      BudgetExceeded: [false, false, "ignored"]
     }
 
     for (const error of all(base)) {
-      it(`${error._tag}: retry ${table[error._tag][0]}, fallback ${table[error._tag][1]}`, () => {
-        assert.deepStrictEqual([LlmError.isRetryable(error), LlmError.isFallbackable(error)], [...table[error._tag]])
+      const [retry, fallback, health] = table[error._tag]
+      it(`${error._tag}: retry ${retry}, fallback ${fallback}, health ${health}`, () => {
+        assert.strictEqual(LlmError.isRetryable(error), retry)
+        assert.strictEqual(LlmError.fallbackOf(error), fallback)
+        assert.strictEqual(LlmError.isFallbackable(error), fallback !== false)
+        assert.strictEqual(LlmError.healthOf(error), health)
       })
     }
 
@@ -126,8 +130,10 @@ describe("LlmError", () => {
       }
     })
 
-    it("a timeout of the whole call is never retried", () => {
-      assert.isFalse(LlmError.isRetryable(new LlmError.Timeout({ ...base, phase: "total" })))
+    it("a timeout of the whole call is never retried, and blames nobody", () => {
+      const total = new LlmError.Timeout({ ...base, phase: "total" })
+      assert.isFalse(LlmError.isRetryable(total))
+      assert.strictEqual(LlmError.healthOf(total), "ignored")
       assert.isTrue(LlmError.isRetryable(new LlmError.Timeout({ ...base, phase: "first-token" })))
     })
   })

@@ -217,5 +217,8 @@ export const pooled = <E, R>(
     }
   )
 
-/** What another key may mend. */
-const isOwn = LlmError.isTag("AuthError", "QuotaExhausted", "RateLimited")
+/** Whether another key may mend it. */
+const isOwn = (error: LlmError.LlmError): boolean => {
+  const health = LlmError.healthOf(error)
+  return health === "dead" || health === "throttled"
+}

@@ -82,7 +82,7 @@ export interface Selection {
   waitsSince: number | undefined
   /** The error to fail with where nobody else can be asked. */
   error: LlmError.LlmError | undefined
-  purse: RetryBudget.Draw | undefined
+  draw: RetryBudget.Draw | undefined
 }
 
 // -----------------------------------------------------------------------------
@@ -119,7 +119,7 @@ export const begin = (
   notBefore: without(members.unable?.(request)),
   waitsSince: undefined,
   error: undefined,
-  purse: undefined
+  draw: undefined
 })
 
 /** How often those who wait look again: a probe that is under way may end any moment. */
@@ -260,10 +260,10 @@ export const goOn = (
     const at = outlookOf(members, selection, now).worthAt
     if (at <= now ? !inTime(selection, at, now) : !mayWait(members, selection, at, now)) return Effect.fail(standing)
     selection.again = true
-    selection.purse ??= RetryBudget.purse((error) =>
+    selection.draw ??= RetryBudget.draw((error) =>
       groupIn((members.models[selection.index] as ChatModel)[TypeId], error)
     )
-    return Effect.flatMap(isDead(error) ? Effect.succeed(true) : selection.purse.draw(error), (drawn) =>
+    return Effect.flatMap(isDead(error) ? Effect.succeed(true) : selection.draw.take(error), (drawn) =>
       drawn
         ? Effect.zipRight(told(members, selection, error, "asking another"), next)
         : Effect.zipRight(told(members, selection, error, "no budget left to ask another"), Effect.fail(standing))
@@ -271,7 +271,7 @@ export const goOn = (
   })
 
 /** A key that is found dead leaves at once: what it costs to go on is bounded by what was on its way to it. */
-const isDead = LlmError.isTag("AuthError", "QuotaExhausted")
+const isDead = (error: LlmError.LlmError): boolean => LlmError.healthOf(error) === "dead"
 
 /**
  * What an attempt says about whom it was made with.

@@ -37,7 +37,7 @@ const generateOf = (members: Members.Members) => {
           members.balancer.end(selection.index)
           const judged = Members.judge(members, selection, exit)
           if (Exit.isSuccess(exit)) {
-            return Immediate.andThen(judged, () => Immediate.andThen(selection.purse?.answered, () => exit))
+            return Immediate.andThen(judged, () => Immediate.andThen(selection.draw?.answered, () => exit))
           }
           const error = Cause.failureOption(exit.cause)
           return Immediate.andThen(judged, () =>
@@ -104,7 +104,7 @@ const sourceOf =
             {
               onSuccess: (chunk) =>
                 Immediate.andThen(Members.judge(members, selection, Exit.void), () =>
-                  Immediate.andThen(selection.purse?.answered, () => Effect.succeed(chunk))
+                  Immediate.andThen(selection.draw?.answered, () => Effect.succeed(chunk))
                 ),
               onFailure: (cause) => {
                 const failure = Cause.flipCauseOption(cause)

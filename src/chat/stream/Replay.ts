@@ -318,8 +318,8 @@ const replaying = (options: Options): ChatStream.Source =>
  *
  * @internal
  */
-export const answering = (source: ChatStream.Source, purse: RetryBudget.Draw | undefined): ChatStream.Source =>
-  purse === undefined ? source : Effect.map(source, Effect.tap(purse.answered))
+export const answering = (source: ChatStream.Source, draw: RetryBudget.Draw): ChatStream.Source =>
+  Effect.map(source, Effect.tap(draw.answered))
 
 /**
  * Asks the same candidate again as a policy says.
@@ -335,8 +335,8 @@ export const retry = <Out>(
   options?: Resilience.RetryOptions
 ): ChatStream.Source =>
   Effect.suspend(() => {
-    let driver: Schedule.ScheduleDriver<Out, LlmError> | undefined
-    const purse = options?.group === undefined ? undefined : RetryBudget.purse(options.group)
+    let driver: Schedule.ScheduleDriver<unknown, LlmError> | undefined
+    const draw = RetryBudget.draw(options?.group)
     return replaying({
       mode,
       request,
@@ -344,7 +344,7 @@ export const retry = <Out>(
       following: candidate,
       next: (error) =>
         Effect.flatMap(
-          driver === undefined ? Schedule.driver(announced(policy, purse)) : Effect.succeed(driver),
+          driver === undefined ? Schedule.driver(announced(policy, draw)) : Effect.succeed(driver),
           (started) => {
             driver = started
             return Effect.matchEffect(started.next(error), {
@@ -353,7 +353,7 @@ export const retry = <Out>(
                 Effect.map(started.iterationMeta, (meta) => ({
                   candidate,
                   within: (source: ChatStream.Source) =>
-                    answering(ChatStream.provided(source, Schedule.CurrentIterationMetadata, meta), purse)
+                    answering(ChatStream.provided(source, Schedule.CurrentIterationMetadata, meta), draw)
                 }))
             })
           }

@@ -236,7 +236,8 @@ const outcomeOf = (end: End, error: LlmError.LlmError | undefined): CircuitBreak
     ? { _tag: "Failure", error: error._tag }
     : CircuitBreaker.classify(end.exit, end.now, end.within)
 
-const isDead = (reason: string | undefined): boolean => reason === "AuthError" || reason === "QuotaExhausted"
+const isDead = (reason: LlmError.Tag | undefined): boolean =>
+  reason !== undefined && LlmError.rules[reason].health === "dead"
 
 /** "all 5 keys are out: 3 AuthError, 2 RateLimited" */
 const summary = (tags: ReadonlyArray<string>): string => {

@@ -1,9 +1,9 @@
 /**
  * What an attempt says about the health of its target.
  *
- * {@link classify} reads it off the tag of the `LlmError`. The rule behind it: only what the target did counts, and
- * a circuit opens only for what passes by leaving the target alone. So the caller's mistakes, our own refusals and
- * interruption say nothing, and a 429 is for the pacer.
+ * {@link classify} reads it off the `LlmError`, by `LlmError.rules`. The rule behind it: only what the target did
+ * counts, and a circuit opens only for what passes by leaving the target alone. So the caller's mistakes, our own
+ * refusals and interruption say nothing, and a 429 is for the pacer.
  *
  * @since 0.2.0
  */
@@ -94,41 +94,24 @@ const isOurs = (error: LlmError.LlmError): boolean =>
   !(error._tag === "Timeout" && error.phase === "connect")
 
 const ofError = (error: LlmError.LlmError, now: number): Outcome => {
-  if (isOurs(error)) return ignored
-  switch (error._tag) {
-    case "ConnectionError":
-    case "ServerError":
-    case "Overloaded":
-    case "InvalidResponse":
-    case "StreamInterrupted":
+  switch (isOurs(error) ? "ignored" : LlmError.healthOf(error)) {
+    case "failure":
       return { _tag: "Failure", retryAfter: error.hint, error: error._tag }
-    case "Timeout":
-      return error.phase === "total" ? ignored : { _tag: "Failure", retryAfter: error.hint, error: error._tag }
-    case "AuthError":
-    case "QuotaExhausted":
+    case "dead":
       return { _tag: "Dead", error: error._tag }
-    case "RateLimited":
-      return throttled(now + (error.hint === undefined ? 0 : Duration.toMillis(error.hint)))
-    case "InvalidRequest":
-    case "ContextLengthExceeded":
-    case "ContentFiltered":
-    case "ModelNotFound":
-    case "PermissionDenied":
-    case "CircuitOpen":
-    case "BudgetExceeded":
+    case "throttled":
+      return throttled(now + Duration.toMillis(error.hint ?? 0))
+    case "ignored":
       return ignored
   }
 }
 
 /**
- * The outcome of an attempt by the tag of its `LlmError`.
+ * The outcome of an attempt, by the health that its `LlmError` tells of (`LlmError.rules`). `Failure` and
+ * `Throttled` carry the server's hint.
  *
- * - `ConnectionError`, `ServerError`, `Overloaded`, `InvalidResponse`, `StreamInterrupted`, and a `Timeout` of anything
- *   but the whole call: `Failure`, with the server's hint
- * - `AuthError`, `QuotaExhausted`: `Dead`
- * - `RateLimited`: `Throttled` for as long as the hint says
- * - everything else is `Ignored`: mistakes of the caller, refusals of our own, what was never sent (unless the
- *   connection failed), interruption, defects, and errors that are not ours to read
+ * Also `Ignored`: a request that was never sent (unless the connection failed), interruption, defects, and errors
+ * that are no `LlmError`.
  *
  * What was interrupted because a limit of `within` was up is that limit's `Timeout`. `now` is in epoch milliseconds.
  *

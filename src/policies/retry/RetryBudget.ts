@@ -26,7 +26,7 @@ import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import type { LlmError } from "../../errors/LlmError.js"
+import * as LlmError from "../../errors/LlmError.js"
 import * as PolicyOptions from "../Options.js"
 
 const options = PolicyOptions.struct({
@@ -152,12 +152,13 @@ const unlimited: RetryBudget = {
 }
 
 /**
- * Whether an attempt that follows this error draws on the budget.
+ * Whether an attempt that follows this error draws on the budget. After a rate limit with a hint it does not.
  *
  * @since 0.2.0
  * @category predicates
  */
-export const draws = (error: LlmError): boolean => error._tag !== "RateLimited" || error.hint === undefined
+export const isCharged = (error: LlmError.LlmError): boolean =>
+  LlmError.healthOf(error) !== "throttled" || error.hint === undefined
 
 // -----------------------------------------------------------------------------
 // who shares which
@@ -227,31 +228,31 @@ export const layer = (options: Options = {}): Layer.Layer<never> =>
 export const layerUnlimited: Layer.Layer<never> = Layer.succeed(RetryBudgets, () => unlimited) as Layer.Layer<never>
 
 /**
- * What one call takes from budgets: `draw` asks for one more attempt after an error, `answered` gives back what was drawn
- * for the attempt that was answered.
+ * What one call takes from budgets: `take` asks for one more attempt after an error, `answered` gives back what was
+ * drawn for the attempt that was answered.
  *
  * @since 0.2.0
  * @category models
  */
 export interface Draw {
-  readonly draw: (error: LlmError) => Effect.Effect<boolean>
+  readonly take: (error: LlmError.LlmError) => Effect.Effect<boolean>
   readonly answered: Effect.Effect<void>
 }
 
 /**
- * The purse of a call whose errors are those of that group; no group, no budget.
+ * The draw of a call whose errors are those of that group; no group, no budget.
  *
  * @since 0.2.0
  * @category constructors
  */
-export const purse = (groupOf: (error: LlmError) => string | undefined): Draw => {
+export const draw = (groupOf?: (error: LlmError.LlmError) => string | undefined): Draw => {
   let drawn: RetryBudget | undefined
   return {
-    draw: (error) =>
+    take: (error) =>
       Effect.withFiberRuntime((fiber) => {
         drawn = undefined
-        const group = groupOf(error)
-        if (group === undefined || !draws(error)) return Effect.succeed(true)
+        const group = groupOf?.(error)
+        if (group === undefined || !isCharged(error)) return Effect.succeed(true)
         const clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
         const budget = Context.get(fiber.currentContext, RetryBudgets)(group, clock)
         if (!budget.draw(clock.unsafeCurrentTimeMillis())) return Effect.succeed(false)

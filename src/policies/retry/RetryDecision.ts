@@ -15,7 +15,7 @@ import * as ScheduleDecision from "effect/ScheduleDecision"
 import * as ScheduleIntervals from "effect/ScheduleIntervals"
 import * as LlmError from "../../errors/LlmError.js"
 import * as Deadline from "../Deadline.js"
-import type * as RetryBudget from "./RetryBudget.js"
+import * as RetryBudget from "./RetryBudget.js"
 
 /**
  * What one block says about one failure: go on after `delay` milliseconds, or stop, and why.
@@ -31,7 +31,8 @@ export type Verdict =
     }
 
 /**
- * What the whole policy decided after attempt number `attempt` failed with `error`.
+ * What the whole policy decided after attempt number `attempt` failed with `error`. `maxAttempts` is `Infinity` where
+ * the policy has no such limit.
  *
  * @since 0.1.0
  * @category models
@@ -42,6 +43,13 @@ export interface Decision {
   readonly error: LlmError.LlmError
   readonly verdict: Verdict
 }
+
+/**
+ * What a policy says of itself: {@link announced} adds the attempt and the error.
+ *
+ * @internal
+ */
+export type Opinion = Pick<Decision, "maxAttempts" | "verdict">
 
 /**
  * Stops, and why.
@@ -72,30 +80,25 @@ export class Listener extends Context.Reference<Listener>()("steadfast/RetryPoli
   defaultValue: () => (decision: Decision, failures: ReadonlyArray<LlmError.LlmError>) => log(decision, failures)
 }) {}
 
-/** Set while an outer `announced` is stepping its inner schedule, which then keeps quiet. */
+/** Set while an outer `announced` steps its inner schedule, which then leaves the deadline and the telling to it. */
 class Announcing extends Context.Reference<Announcing>()("steadfast/RetryPolicy/Announcing", {
   defaultValue: () => false
 }) {}
 
-/**
- * The milliseconds that a step of a schedule waits.
- *
- * @internal
- */
-export const delayOf = (now: number, step: ScheduleDecision.ScheduleDecision): number =>
+/** The milliseconds that a step of a schedule waits. */
+const delayOf = (now: number, step: ScheduleDecision.ScheduleDecision): number =>
   ScheduleDecision.isDone(step) ? 0 : Math.max(0, ScheduleIntervals.start(step.intervals) - now)
 
-const isDecision = (u: unknown): u is Decision =>
-  typeof u === "object" && u !== null && "verdict" in u && "attempt" in u
+const isOpinion = (u: unknown): u is Opinion =>
+  typeof u === "object" && u !== null && "verdict" in u && "maxAttempts" in u
 
 /**
  * The decision inside the output of a schedule: our own, or one in the tuples that `Schedule.intersect` makes.
  *
- * @since 0.1.0
- * @category getters
+ * @internal
  */
-export const findDecision = (output: unknown): Decision | undefined => {
-  if (isDecision(output)) return output
+export const findDecision = (output: unknown): Opinion | undefined => {
+  if (isOpinion(output)) return output
   if (!Array.isArray(output)) return undefined
   for (const part of output) {
     const found = findDecision(part)
@@ -105,7 +108,7 @@ export const findDecision = (output: unknown): Decision | undefined => {
 }
 
 /** What a composed schedule really does may differ from what our part of it decided: trust the step. */
-const reconcile = (
+const carriedOut = (
   attempt: number,
   error: LlmError.LlmError,
   now: number,
@@ -118,41 +121,52 @@ const reconcile = (
     ? inner?.verdict._tag === "GiveUp"
       ? inner.verdict
       : giveUp("schedule")
-    : inner?.verdict._tag === "Retry" && inner.verdict.delay >= delay - 1
+    : inner?.verdict._tag === "Retry" && inner.verdict.delay === delay
       ? inner.verdict
       : retryIn(delay, "schedule")
   return { attempt, maxAttempts: inner?.maxAttempts ?? Number.POSITIVE_INFINITY, error, verdict }
 }
 
+/** Why an attempt that a schedule wants is not made, if so. The budget is asked last, as it gives for attempts only. */
+const refusal = (
+  limit: Deadline.Limit,
+  now: number,
+  { error, verdict }: Decision,
+  draw: RetryBudget.Draw
+): Effect.Effect<"deadline" | "budget" | undefined> => {
+  if (verdict._tag === "GiveUp") return Effect.succeed(undefined)
+  if (!Deadline.allows(limit, now, verdict.delay)) return Effect.succeed("deadline")
+  return Effect.map(draw.take(error), (taken) => (taken ? undefined : "budget"))
+}
+
 /**
  * Tells every decision of a schedule, as it will really be carried out, to the {@link Listener}: one WARN line a retry,
- * one ERROR line for giving up. Of nested ones only the outermost speaks. A wait that would outlive the deadline in
- * force is not begun, whatever the schedule says, and what a `purse` has no budget for neither.
+ * one ERROR line for giving up. A wait that would outlive the deadline in force is not begun, whatever the schedule
+ * says, and none for which `draw` gets nothing from its budget.
+ *
+ * The decision is the output, and so reaches the next attempt in `Schedule.CurrentIterationMetadata`. The attempt
+ * records the one that it finds there, alone or in a tuple; where `Schedule.map` and the like hid it, announce the
+ * result. Of nested ones only the outermost speaks, so that `announced(announced(x))` is `announced(x)`.
  *
  * @since 0.1.0
  * @category combinators
  */
 export const announced = <Out, R>(
   self: Schedule.Schedule<Out, LlmError.LlmError, R>,
-  purse?: RetryBudget.Draw
-): Schedule.Schedule<Out, LlmError.LlmError, R> =>
+  draw: RetryBudget.Draw = RetryBudget.draw()
+): Schedule.Schedule<Decision, LlmError.LlmError, R> =>
   Schedule.makeWithState(
     [self.initial, []] as readonly [unknown, ReadonlyArray<LlmError.LlmError>],
     (now, error: LlmError.LlmError, [state, earlier]) =>
       Effect.gen(function* () {
-        const quiet = yield* Announcing
+        const nested = yield* Announcing
         const [next, out, step] = yield* Effect.provideService(self.step(now, error, state), Announcing, true)
         const failures = [...earlier, error]
-        const done = ScheduleDecision.isDone(step)
-        const late = !done && !Deadline.allows(yield* Deadline.Deadline, now, delayOf(now, step))
-        const broke = !done && !late && purse !== undefined && !(yield* purse.draw(error))
-        if (!quiet) {
-          const listener = yield* Listener
-          const decision = reconcile(failures.length, error, now, out, step)
-          const verdict = late ? giveUp("deadline") : broke ? giveUp("budget") : decision.verdict
-          yield* listener({ ...decision, verdict }, failures)
-        }
-        return [[next, failures], out, late || broke ? ScheduleDecision.done : step] as const
+        const wanted = carriedOut(failures.length, error, now, out, step)
+        const refused = yield* refusal(nested ? Deadline.none : yield* Deadline.Deadline, now, wanted, draw)
+        const decision = refused === undefined ? wanted : { ...wanted, verdict: giveUp(refused) }
+        if (!nested) yield* (yield* Listener)(decision, failures)
+        return [[next, failures], decision, refused === undefined ? step : ScheduleDecision.done] as const
       })
   )
 
@@ -165,12 +179,12 @@ const ofMax = (decision: Decision): string =>
 
 const why = (decision: Decision): string => {
   const { error, verdict } = decision
-  const hint = LlmError.hint(error)
+  const asked = () => `the server asked for ${seconds(Duration.toMillis(LlmError.hint(error) ?? 0))}`
   switch (verdict.reason) {
     case "backoff":
       return "backing off"
     case "hint":
-      return `the server asked for ${seconds(hint === undefined ? 0 : Duration.toMillis(hint))}`
+      return asked()
     case "schedule":
       return "as the schedule says"
     case "exhausted":
@@ -178,7 +192,7 @@ const why = (decision: Decision): string => {
     case "not-retryable":
       return "another attempt cannot mend it"
     case "hint-too-long":
-      return `the server asked for ${seconds(hint === undefined ? 0 : Duration.toMillis(hint))}, too long to wait`
+      return `${asked()}, too long to wait`
     case "deadline":
       return "the wait would outlive the deadline"
     case "budget":

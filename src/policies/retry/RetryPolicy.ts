@@ -35,32 +35,10 @@ import * as Schedule from "effect/Schedule"
 import * as ScheduleDecision from "effect/ScheduleDecision"
 import * as ScheduleInterval from "effect/ScheduleInterval"
 import * as LlmError from "../../errors/LlmError.js"
-import * as Deadline from "../Deadline.js"
 import * as PolicyOptions from "../Options.js"
-import { announced, type Decision, delayOf, giveUp, retryIn, type Verdict } from "./RetryDecision.js"
+import { announced, type Decision, giveUp, type Opinion, retryIn, type Verdict } from "./RetryDecision.js"
 
-export {
-  /**
-   * @since 0.1.0
-   * @category combinators
-   */
-  announced,
-  /**
-   * @since 0.1.0
-   * @category models
-   */
-  type Decision,
-  /**
-   * @since 0.1.0
-   * @category context
-   */
-  Listener,
-  /**
-   * @since 0.1.0
-   * @category models
-   */
-  type Verdict
-} from "./RetryDecision.js"
+export { announced, type Decision, Listener, type Verdict } from "./RetryDecision.js"
 
 // -----------------------------------------------------------------------------
 // models
@@ -252,23 +230,6 @@ export const attempts = (max: number): Schedule.Schedule<Verdict, LlmError.LlmEr
  */
 export const whileRetryable: Schedule.Schedule<Verdict, LlmError.LlmError> = block((_, error) => decideRetryable(error))
 
-/**
- * Stops where the wait would outlive the deadline in force: the call then fails now, with its last error.
- *
- * @since 0.1.0
- * @category combinators
- */
-export const withinDeadline = <R>(
-  self: Schedule.Schedule<Decision, LlmError.LlmError, R>
-): Schedule.Schedule<Decision, LlmError.LlmError, R> =>
-  Schedule.makeWithState(self.initial, (now, error: LlmError.LlmError, state) =>
-    Effect.zipWith(self.step(now, error, state), Deadline.Deadline, ([next, decision, step], deadline) =>
-      ScheduleDecision.isDone(step) || Deadline.allows(deadline, now, delayOf(now, step))
-        ? ([next, decision, step] as const)
-        : ([next, { ...decision, verdict: giveUp("deadline") }, ScheduleDecision.done] as const)
-    )
-  )
-
 // -----------------------------------------------------------------------------
 // policies
 // -----------------------------------------------------------------------------
@@ -288,17 +249,14 @@ export const make = (options: Options = {}): RetryPolicy => {
     Schedule.intersect(attempts(values.maxAttempts)),
     Schedule.intersect(serverHint(options)),
     Schedule.intersect(backoff(options)),
-    Schedule.map(([[[retryable, attempts], hint], backoff]) => both(both(retryable, attempts), both(hint, backoff)))
-  )
-  const decided = Schedule.makeWithState(
-    [blocks.initial, 1] as readonly [unknown, number],
-    (now, error: LlmError.LlmError, [state, attempt]) =>
-      Effect.map(blocks.step(now, error, state), ([next, verdict, step]) => {
-        const decision: Decision = { attempt, maxAttempts: values.maxAttempts, error, verdict }
-        return [[next, attempt + 1] as const, decision, step] as const
+    Schedule.map(
+      ([[[retryable, attempts], hint], backoff]): Opinion => ({
+        maxAttempts: values.maxAttempts,
+        verdict: both(both(retryable, attempts), both(hint, backoff))
       })
+    )
   )
-  return announced(withinDeadline(decided))
+  return announced(blocks)
 }
 
 /**

@@ -3,7 +3,7 @@ import { Clock, Duration, Effect, FastCheck as fc, TestClock } from "effect"
 import { Chat, ChatModel, LlmError, RetryBudget, RetryPolicy } from "effect-steadfast"
 import { errorOf, hinted } from "../../support/errors.js"
 import { collect, collectRecords } from "../../support/evidence.js"
-import { under } from "../../support/time.js"
+import { failing, under } from "../../support/time.js"
 
 describe("a budget", () => {
   it("has its cap at the start, and no more", () => {
@@ -57,10 +57,10 @@ describe("a budget", () => {
     assert.throws(() => RetryBudget.make({ reserve: 0 }), "RetryBudget: reserve: found 0, expected a duration above 0")
   })
 
-  it("draws for everything but a rate limit that says when to come back", () => {
-    assert.isFalse(RetryBudget.draws(hinted("1 second")))
-    assert.isTrue(RetryBudget.draws(errorOf("RateLimited")))
-    assert.isTrue(RetryBudget.draws(errorOf("ServerError", { hint: Duration.seconds(1) })))
+  it("charges everything but a rate limit that says when to come back", () => {
+    assert.isFalse(RetryBudget.isCharged(hinted("1 second")))
+    assert.isTrue(RetryBudget.isCharged(errorOf("RateLimited")))
+    assert.isTrue(RetryBudget.isCharged(errorOf("ServerError", { hint: Duration.seconds(1) })))
   })
 })
 
@@ -192,6 +192,23 @@ describe("ChatModel.retry", () => {
       const { attempts, model } = modelOf(() => hinted("1 second"))
       yield* under(Effect.replicateEffect(ask(model.pipe(ChatModel.retry(policy))), 30))
       assert.strictEqual(attempts(), 120)
+    })
+  )
+
+  it.effect("counts in a policy within another that is announced, and says why it ended", () =>
+    Effect.gen(function* () {
+      const reasons: Array<string> = []
+      const { effect, times } = failing([errorOf("ServerError"), errorOf("ServerError"), errorOf("ServerError")])
+      const drawing = RetryPolicy.announced(
+        policy,
+        RetryBudget.draw(() => "openai")
+      )
+      const retried = Effect.retry(effect, RetryPolicy.announced(drawing)).pipe(
+        Effect.provideService(RetryPolicy.Listener, ({ verdict }) => Effect.sync(() => reasons.push(verdict.reason)))
+      )
+      yield* under(Effect.provide(retried, RetryBudget.layer({ ratio: 0, cap: 1 })))
+      assert.strictEqual(times.length, 2)
+      assert.deepStrictEqual(reasons, ["backoff", "budget"])
     })
   )
 

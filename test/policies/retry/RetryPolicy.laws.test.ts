@@ -1,10 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, FastCheck as fc, Random, Schedule } from "effect"
-import { LlmError, Resilience, RetryPolicy } from "effect-steadfast"
+import { Deadline, LlmError, Resilience, RetryPolicy } from "effect-steadfast"
 import { arbitraryError, errorOf, tags } from "../../support/errors.js"
 import { drawing, failing, instantClock, waits } from "../../support/time.js"
 
 const runs = { numRuns: 1000 }
+const fewer = { numRuns: 300 }
 
 const retryable = tags.filter((tag) => LlmError.isRetryable(errorOf(tag)))
 
@@ -108,6 +109,95 @@ describe("laws of every policy", () => {
         assert.deepStrictEqual(run(RetryPolicy.make(options)), run(blocks))
       }),
       runs
+    )
+  })
+})
+
+type AnySchedule = Schedule.Schedule<unknown, LlmError.LlmError>
+
+/** Policies, blocks and schedules of a user, composed, and announced here and there. */
+const { schedule: composed } = fc.letrec<{ schedule: AnySchedule }>((tie) => {
+  const pair = fc.tuple(tie("schedule"), tie("schedule"))
+  return {
+    schedule: fc.oneof(
+      { maxDepth: 3 },
+      options.map((options): AnySchedule => RetryPolicy.make(options)),
+      options.map((options): AnySchedule => RetryPolicy.backoff(options)),
+      fc.integer({ min: 1, max: 12 }).map((max): AnySchedule => RetryPolicy.attempts(max)),
+      fc.integer({ min: 0, max: 9000 }).map((gap): AnySchedule => Schedule.spaced(gap)),
+      fc.integer({ min: 0, max: 12 }).map((times): AnySchedule => Schedule.recurs(times)),
+      pair.map(([one, other]): AnySchedule => Schedule.intersect(one, other)),
+      pair.map(([one, other]): AnySchedule => Schedule.union(one, other)),
+      tie("schedule").map((schedule): AnySchedule => RetryPolicy.announced(schedule))
+    )
+  }
+})
+
+const limit = fc.option(fc.integer({ min: 0, max: 30_000 }), { nil: undefined })
+
+/** All that can be seen of a schedule: waits, outputs, and each decision and line that is told. */
+const seen = <Out>(
+  schedule: Schedule.Schedule<Out, LlmError.LlmError>,
+  given: ReadonlyArray<LlmError.LlmError>,
+  seed: string,
+  at: number | undefined
+) => {
+  const told: Array<readonly [RetryPolicy.Decision, number]> = []
+  const all = waits(schedule, given).pipe(
+    Effect.provideService(RetryPolicy.Listener, (decision, failures) =>
+      Effect.sync(() => told.push([decision, failures.length]))
+    ),
+    Effect.provideService(Deadline.Deadline, at === undefined ? Deadline.none : { at, phase: "total" }),
+    Effect.withRandom(Random.make(seed))
+  )
+  return { ...Effect.runSync(all), told }
+}
+
+describe("announced", () => {
+  it("twice is announced once: the same waits, decisions and lines", () => {
+    fc.assert(
+      fc.property(composed, errors, fc.string(), limit, (schedule, given, seed, at) => {
+        const once = RetryPolicy.announced(schedule)
+        assert.deepStrictEqual(seen(RetryPolicy.announced(once), given, seed, at), seen(once, given, seed, at))
+      }),
+      fewer
+    )
+  })
+
+  it("tells each decision once, as it is carried out, and gives it out", () => {
+    fc.assert(
+      fc.property(composed, errors, fc.string(), limit, (schedule, given, seed, at) => {
+        const { outs, stopped, told, waits } = seen(RetryPolicy.announced(schedule), given, seed, at)
+        assert.deepStrictEqual(
+          told.map(([decision]) => decision),
+          outs
+        )
+        assert.deepStrictEqual(
+          outs.flatMap(({ verdict }) => (verdict._tag === "Retry" ? [verdict.delay] : [])),
+          waits
+        )
+        assert.strictEqual(outs.at(-1)?.verdict._tag === "GiveUp", stopped)
+        outs.forEach(({ attempt, error }, i) => {
+          assert.deepStrictEqual([attempt, told[i]?.[1]], [i + 1, i + 1])
+          assert.strictEqual(error, given[i])
+        })
+      }),
+      fewer
+    )
+  })
+
+  it("begins no wait that would outlive the deadline", () => {
+    fc.assert(
+      fc.property(composed, errors, fc.string(), fc.integer({ min: 0, max: 30_000 }), (schedule, given, seed, at) => {
+        const { waits } = seen(RetryPolicy.announced(schedule), given, seed, at)
+        if (waits.length > 0) {
+          assert.isBelow(
+            waits.reduce((all, wait) => all + wait),
+            at
+          )
+        }
+      }),
+      fewer
     )
   })
 })

@@ -96,8 +96,9 @@ export const groupIn = ({ targets }: About, error: LlmError.LlmError): string =>
 export type End = Immediate.End<Chat.Response, LlmError.LlmError>
 
 /**
- * `generate` where it runs uninterruptibly already, and what follows is told to it: so policies around policies are calls of
- * functions, and one region, one handler and one change of context serve them all. `end` is called once, whatever the end.
+ * `generate` where it runs uninterruptibly already, and what follows is told to it: so policies around policies are
+ * calls of functions, and one region, one handler and one change of context serve them all. `end` is called once,
+ * whatever the end.
  *
  * @internal
  */
@@ -108,8 +109,8 @@ export type Run = (
 ) => Effect.Effect<Chat.Response, LlmError.LlmError>
 
 /**
- * What runs inside of a call that is open: `generate` and `open` are `generate` and `stream` without looking for one, or
- * opening it.
+ * What runs inside of a call that is open: `generate` and `open` are `generate` and `stream` without looking for one,
+ * or opening it.
  *
  * @since 0.2.0
  * @category models
@@ -240,10 +241,10 @@ export const compose = (parts: Parts, attributes: Record<string, unknown> = {}):
 // -----------------------------------------------------------------------------
 
 /**
- * How a leaf asks its target. `open` is the form that the providers of this library use for streams; `continuation` is how
- * the model is asked to go on after a cut, by default what `Continuation.methodOf` knows of it; `capabilities` is what its
- * user says of it, over what `Capabilities.known` does; `shown` scrubs what the provider says of itself before it gets into
- * spans and records.
+ * How a leaf asks its target. `open` is the form that the providers of this library use for streams; `continuation` is
+ * how the model is asked to go on after a cut, by default what `Continuation.methodOf` knows of it; `capabilities` is
+ * what its user says of it, over what `Capabilities.known` does; `shown` scrubs what the provider says of itself before
+ * it gets into spans and records.
  *
  * @since 0.1.0
  * @category models

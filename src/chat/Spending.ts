@@ -1,6 +1,6 @@
 /**
- * The holds of `Spend` around the attempts of a leaf: taken before each, and replaced by what it cost. Outside of any scope
- * it is one lookup.
+ * The holds of `Spend` around the attempts of a leaf: taken before each, and replaced by what it cost. Outside of any
+ * scope it is one lookup.
  *
  * @since 0.2.0
  */

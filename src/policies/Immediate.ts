@@ -63,8 +63,9 @@ export const tried = <A, B>(f: () => A, then: (value: A) => B, end: (exit: Exit.
 }
 
 /**
- * What is made of a value when it is run, once. It forgets the value then: the engine allocates what Effect makes an effect
- * interruptible with among what is old, so that whatever it holds would live until the next full collection (Node 20).
+ * What is made of a value when it is run, once. It forgets the value then: the engine allocates what Effect makes an
+ * effect interruptible with among what is old, so that whatever it holds would live until the next full collection
+ * (Node 20).
  *
  * @internal
  */

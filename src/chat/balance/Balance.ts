@@ -1,20 +1,22 @@
 /**
- * One model of several that can stand in for each other: {@link balance} over models, {@link pooled} over the keys of one
- * provider. Which of them an attempt goes to is chosen by a `Balancer`, anew for each attempt.
+ * One model of several that can stand in for each other: {@link balance} over models, {@link pooled} over the keys of
+ * one provider. Which of them an attempt goes to is chosen by a `Balancer`, anew for each attempt.
  *
  * | an attempt ends with | `balance` | `pooled` |
  * |---|---|---|
  * | `CircuitOpen` of the member's own breaker | the next is asked at once | the next is asked at once |
  * | `AuthError`, `QuotaExhausted`, `RateLimited` | the error | another key is asked at once, each at most once |
  * | any other error | the error | the error |
- * | everyone is out | waits for the first that comes back, if the deadline and `maxWait` allow it, or else fails | the same; nobody waits for dead keys |
+ * | everyone is out | waits for the first to come back, within the deadline and `maxWait`; else fails | the same, but not for dead keys |
  *
  * What is left to the caller belongs outside: a `retry` around it chooses anew. What was sent, and is sent again with
- * another key, draws on the provider's `RetryBudget`, unless the key is dead. A stream goes over only until its first content.
+ * another key, draws on the provider's `RetryBudget`, unless the key is dead. A stream goes over only until its first
+ * content.
  *
- * Gotchas: `retry` and `deadline` belong outside. A `timeout` outside bounds the wait for a member too, and nobody waits who
- * would not be done before it; inside it bounds each member alone. In an answer that breaks in the middle only `restart`
- * and `continue` go on, as ever, and never by asking a provider for the rest of what it kept: another may be asked.
+ * Gotchas: `retry` and `deadline` belong outside. A `timeout` outside bounds the wait for a member too, and nobody
+ * waits who would not be done before it; inside it bounds each member alone. In an answer that breaks in the middle
+ * only `restart` and `continue` go on, as ever, and never by asking a provider for the rest of what it kept: another
+ * may be asked.
  *
  * @example
  * import { ChatModel, RetryPolicy } from "effect-steadfast"
@@ -47,7 +49,8 @@ import * as MembersModel from "./MembersModel.js"
 // -----------------------------------------------------------------------------
 
 /**
- * A model, and what it is chosen by: `weight`, its share (above 0, default 1), and `cost`, in any unit, for `"cheapest"`.
+ * A model, and what it is chosen by: `weight`, its share (above 0, default 1), and `cost`, in any unit, for
+ * `"cheapest"`.
  *
  * @since 0.2.0
  * @category options
@@ -106,8 +109,9 @@ const readyAtOf = (models: ReadonlyArray<ChatModel>): ((index: number) => number
 }
 
 /**
- * One model of several. Each attempt goes to one that takes traffic and can do what the request needs (`Fallback`), by the
- * strategy; one whose breaker refuses is passed over in the same attempt. Other errors are those of the member that was asked: a `retry` outside chooses anew.
+ * One model of several. Each attempt goes to one that takes traffic and can do what the request needs (`Fallback`), by
+ * the strategy; one whose breaker refuses is passed over in the same attempt. Other errors are those of the member that
+ * was asked: a `retry` outside chooses anew.
  *
  * Throws a `RangeError` that names the option, what was found and what was expected.
  *

@@ -64,7 +64,8 @@ export interface InMemory {
 }
 
 /**
- * Circuits in a store: a change is an effect, with `undefined` where the store died. `peek` is what was seen last of one.
+ * Circuits in a store: a change is an effect, with `undefined` where the store died. `peek` is what was seen last of
+ * one.
  *
  * @internal
  */

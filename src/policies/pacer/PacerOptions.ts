@@ -22,8 +22,8 @@ export interface LimitOptions {
 }
 
 /**
- * - `requests`, `tokens` (in and out together), `inputTokens`, `outputTokens`: limits for each key, of which headers may only
- *   tell smaller ones. What is left out is learned.
+ * - `requests`, `tokens` (in and out together), `inputTokens`, `outputTokens`: limits for each key, of which headers
+ *   may only tell smaller ones. What is left out is learned.
  * - `maxWait`: the longest that a call may wait for its place. Default: as long as its deadline allows.
  * - `maxQueue`: how many may wait for one key. Default 10,000.
  *

@@ -17,9 +17,9 @@ import type * as PacerState from "./PacerState.js"
 // -----------------------------------------------------------------------------
 
 /**
- * What a call wants: `key` is whose limits count; `provider` and `model` are what a refusal names; the tokens are estimates,
- * the one of the answer by default what answers took lately. `place` is an object that stands for the call, so that it gets
- * its old place when it comes back.
+ * What a call wants: `key` is whose limits count; `provider` and `model` are what a refusal names; the tokens are
+ * estimates, the one of the answer by default what answers took lately. `place` is an object that stands for the call,
+ * so that it gets its old place when it comes back.
  *
  * @since 0.2.0
  * @category models
@@ -34,8 +34,8 @@ export interface Ask {
 }
 
 /**
- * How a call ended: with its usage, or an error; `interrupted` if nobody waited for its end; not `sent` if its place was
- * not used.
+ * How a call ended: with its usage, or an error; `interrupted` if nobody waited for its end; not `sent` if its place
+ * was not used.
  *
  * @since 0.2.0
  * @category models
@@ -101,8 +101,8 @@ export const outcomeOf = (end: End, random: number): PacerState.Outcome => {
 }
 
 /**
- * The error as it goes on: where the provider did not say when to come back, the pacer does, so that nobody comes before,
- * and the return is no retry that has to be afforded.
+ * The error as it goes on: where the provider did not say when to come back, the pacer does, so that nobody comes
+ * before, and the return is no retry that has to be afforded.
  *
  * @since 0.2.0
  * @category combinators

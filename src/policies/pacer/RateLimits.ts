@@ -7,8 +7,8 @@ import * as Schema from "effect/Schema"
 
 /**
  * One limit as the provider's headers told it: how much in all, how much is left, and in how many milliseconds it is
- * full again (which is not the time to wait). `windowMillis` is what `limit` is per, where the provider is known to mean
- * something: a minute for most, a day for Groq's requests.
+ * full again (which is not the time to wait). `windowMillis` is what `limit` is per, where the provider is known to
+ * mean something: a minute for most, a day for Groq's requests.
  *
  * @since 0.1.0
  * @category models

@@ -106,7 +106,8 @@ const jitter = Schema.Literal("full", "none")
  *
  * - `maxAttempts`: how often to try in all, 1 to 100. Default 4.
  * - `initialDelay`: the first backoff. Default 500 millis, the value the official SDKs start with.
- * - `overloadedDelay`: the first backoff after `Overloaded`. Default 1 second: capacity comes back slower than a socket.
+ * - `overloadedDelay`: the first backoff after `Overloaded`. Default 1 second: capacity comes back slower than a
+ *   socket.
  * - `backoffFactor`: 1 to 10. Default 2.
  * - `maxDelay`: no backoff is longer. Default 30 seconds.
  * - `maxHint`: a server that asks for more ends retrying at once. Default 60 seconds, as in the openai SDK.
@@ -328,8 +329,8 @@ export const make = (options: Options = {}): RetryPolicy => {
 }
 
 /**
- * For a caller who is waiting: 4 attempts, 500 ms doubling to 30 s with full jitter (1 s when `Overloaded`), hints up to
- * 60 s.
+ * For a caller who is waiting: 4 attempts, 500 ms doubling to 30 s with full jitter (1 s when `Overloaded`), hints up
+ * to 60 s.
  *
  * @since 0.1.0
  * @category policies

@@ -1,19 +1,20 @@
 /**
  * What a scope, such as one step of an agent, may spend: US dollars, tokens, attempts, time.
  *
- * {@link within} puts a scope around an effect. Before each attempt in it a hold is taken for the most that the attempt can
- * cost; after it the hold is replaced by what it did cost. A hold that does not fit is refused with `BudgetExceeded`, so
- * that attempts which run at the same time cannot pass a limit together. A scope inside another is charged to both, and
- * narrows: it can spend no more than what is left outside.
+ * {@link within} puts a scope around an effect. Before each attempt in it a hold is taken for the most that the attempt
+ * can cost; after it the hold is replaced by what it did cost. A hold that does not fit is refused with
+ * `BudgetExceeded`, so that attempts which run at the same time cannot pass a limit together. A scope inside another is
+ * charged to both, and narrows: it can spend no more than what is left outside.
  *
- * What an attempt is charged: its usage where that is known; nothing where it was not sent, or refused without being run;
- * the whole hold where nobody can tell (a timeout, a cut stream, an interruption), because it may have been billed.
+ * What an attempt is charged: its usage where that is known; nothing where it was not sent, or refused without being
+ * run; the whole hold where nobody can tell (a timeout, a cut stream, an interruption), because it may have been
+ * billed.
  *
  * Gotchas:
- * - With a limit on dollars or tokens, a request without `maxTokens` is given one, so that the provider itself keeps the
- *   answer within the hold.
- * - The prompt is estimated (`Tokens.estimate`). One that has more tokens is charged what it had, which is the one way past
- *   a limit; `strict` closes it and holds three to five times as much while an attempt runs.
+ * - With a limit on dollars or tokens, a request without `maxTokens` is given one, so that the provider itself keeps
+ *   the answer within the hold.
+ * - The prompt is estimated (`Tokens.estimate`). One that has more tokens is charged what it had, which is the one way
+ *   past a limit; `strict` closes it and holds three to five times as much while an attempt runs.
  * - Dollars need `Prices`. What has no known price is refused under a limit on dollars, unless `unpriced` allows it.
  * - What asks a provider for more than the request shows, such as `n` in `providerOptions`, is not held.
  *
@@ -69,10 +70,10 @@ export interface Limits {
 
 /**
  * - `name`: how errors call the scope. Default `"spend"`.
- * - `maxTokens`: the longest answer to a request that does not limit it, 1 or more; shorter where less is left. Default as
- *   in the scope around, else 4096, what the models of the field can at least.
- * - `strict`: whether the prompt is held at `Tokens.bound`, which it cannot exceed. Default `false`; holds for the scopes
- *   inside too.
+ * - `maxTokens`: the longest answer to a request that does not limit it, 1 or more; shorter where less is left. Default
+ *   as in the scope around, else 4096, what the models of the field can at least.
+ * - `strict`: whether the prompt is held at `Tokens.bound`, which it cannot exceed. Default `false`; holds for the
+ *   scopes inside too.
  * - `unpriced`: what happens under a limit on dollars to an attempt whose price is not known: `"refuse"` (default), or
  *   `"allow"`, and then it is counted in {@link spent}.
  *
@@ -131,8 +132,8 @@ const settings = (limits: Limits, options: Options): Settings => ({
 // -----------------------------------------------------------------------------
 
 /**
- * A scope: its limits, and the account of what was spent and is held in it. `until` is when its time is up, in milliseconds
- * of the `Clock`. The account changes as attempts begin and end.
+ * A scope: its limits, and the account of what was spent and is held in it. `until` is when its time is up, in
+ * milliseconds of the `Clock`. The account changes as attempts begin and end.
  *
  * @since 0.2.0
  * @category models
@@ -194,8 +195,8 @@ export const open = (limits: Limits, options: Options = {}): Effect.Effect<Scope
 }
 
 /**
- * Runs an effect in a scope of its own, inside the one in force. When its time is up, the effect is interrupted and fails
- * with `Timeout` (`phase: "total"`), as under a deadline: a retry whose wait would outlive it is not begun.
+ * Runs an effect in a scope of its own, inside the one in force. When its time is up, the effect is interrupted and
+ * fails with `Timeout` (`phase: "total"`), as under a deadline: a retry whose wait would outlive it is not begun.
  *
  * Throws a `RangeError` that names the option, the value and what was expected.
  *
@@ -236,8 +237,8 @@ const timeUp = (
   })
 
 /**
- * A race, which costs what `Effect.timeout` costs, but once a scope and not once a call. Whoever is interrupted by it can
- * tell why. The sleep can be called off even where the effect cannot.
+ * A race, which costs what `Effect.timeout` costs, but once a scope and not once a call. Whoever is interrupted by it
+ * can tell why. The sleep can be called off even where the effect cannot.
  */
 const timed = <A, E, R>(
   self: Effect.Effect<A, E, R>,
@@ -309,8 +310,8 @@ const refusal = ({ model, provider }: Ask, refused: Account.Refused<Scope>): Llm
   })
 
 /**
- * Takes a hold on every scope in force, or says why not; `undefined` where none is in force, for the price of one lookup.
- * `now` is the time of the `Clock`, at whose prices the attempt is charged.
+ * Takes a hold on every scope in force, or says why not; `undefined` where none is in force, for the price of one
+ * lookup. `now` is the time of the `Clock`, at whose prices the attempt is charged.
  *
  * @since 0.2.0
  * @category holds
@@ -365,8 +366,8 @@ const endOf = <A>(exit: Exit.Exit<A, unknown>, usage: (value: A) => Usage | unde
 }
 
 /**
- * Runs one attempt of your own under a hold: `body` gets the `maxTokens` to send, and `usage` reads what the answer took.
- * A `ChatModel` does this by itself.
+ * Runs one attempt of your own under a hold: `body` gets the `maxTokens` to send, and `usage` reads what the answer
+ * took. A `ChatModel` does this by itself.
  *
  * @since 0.2.0
  * @category holds
@@ -391,8 +392,8 @@ export const attempt = <A, E, R>(
 // -----------------------------------------------------------------------------
 
 /**
- * What was spent: `usd` and `tokens` by attempts that are over, `attempts` in all, and `unpriced` of them whose price is
- * not known and is not in `usd`.
+ * What was spent: `usd` and `tokens` by attempts that are over, `attempts` in all, and `unpriced` of them whose price
+ * is not known and is not in `usd`.
  *
  * @since 0.2.0
  * @category models
@@ -413,8 +414,8 @@ export interface Spent {
 export const spent: Effect.Effect<Spent> = Effect.map(Spend, (scope) => Account.spent(scope?.account ?? Account.empty))
 
 /**
- * What an attempt may still take, by the tightest of the scopes in force; `Infinity` where there is no limit. What is held
- * for attempts that run is not left. `millis` is the time.
+ * What an attempt may still take, by the tightest of the scopes in force; `Infinity` where there is no limit. What is
+ * held for attempts that run is not left. `millis` is the time.
  *
  * @since 0.2.0
  * @category models

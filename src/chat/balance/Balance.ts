@@ -7,7 +7,7 @@
  * | `CircuitOpen` of the member's own breaker | the next is asked at once | the next is asked at once |
  * | `AuthError`, `QuotaExhausted`, `RateLimited` | the error | another key is asked at once, each at most once |
  * | any other error | the error | the error |
- * | everyone is out | waits for the first to come back, within the deadline and `maxWait`; else fails | the same, but not for dead keys |
+ * | everyone is out | waits for the first, within deadline and `maxWait`, or fails | the same, not for dead keys |
  *
  * What is left to the caller belongs outside: a `retry` around it chooses anew. What was sent, and is sent again with
  * another key, draws on the provider's `RetryBudget`, unless the key is dead. A stream goes over only until its first

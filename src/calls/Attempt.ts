@@ -25,8 +25,8 @@ import * as Call from "./Call.js"
 import { type AttemptRecord, targetName } from "./CallRecord.js"
 
 /**
- * Where an attempt is sent. `key` names the API key by a short hash; `group` says who shares a `RetryBudget`, by default
- * all that go to the provider.
+ * Where an attempt is sent. `key` names the API key by a short hash; `group` says who shares a `RetryBudget`, by
+ * default all that go to the provider.
  *
  * @since 0.1.0
  * @category models
@@ -72,8 +72,8 @@ export class Fallback extends Context.Tag("steadfast/Attempt/Fallback")<
 >() {}
 
 /**
- * Set around an attempt that a budget was asked for, though it is no retry: a hedge, another key, a fallback to the same
- * group.
+ * Set around an attempt that a budget was asked for, though it is no retry: a hedge, another key, a fallback to the
+ * same group.
  *
  * @since 0.2.0
  * @category context

@@ -183,8 +183,8 @@ export const under = <O extends Opened, A, E, R>(
   })
 
 /**
- * What was opened around an effect or a stream: run it under `context`, and close it once, with its exit. `close` answers
- * with what is left to do, if anything is.
+ * What was opened around an effect or a stream: run it under `context`, and close it once, with its exit. `close`
+ * answers with what is left to do, if anything is.
  *
  * @since 0.1.0
  * @category models

@@ -5,9 +5,9 @@
  * each decision is told to the open `Call`, and each respects the `Deadline` in force. `ChatModel` lifts the same
  * functions over models.
  *
- * Gotchas: a limited effect runs in a fiber of its own while it waits, so changes it makes to a `FiberRef` do not leave it
- * (as with `Effect.fork`). `orElse` asks `LlmError.isFallbackable` unless told otherwise; the caller's own mistake goes
- * to no second target.
+ * Gotchas: a limited effect runs in a fiber of its own while it waits, so changes it makes to a `FiberRef` do not leave
+ * it (as with `Effect.fork`). `orElse` asks `LlmError.isFallbackable` unless told otherwise; the caller's own mistake
+ * goes to no second target.
  *
  * @since 0.1.0
  */
@@ -121,8 +121,9 @@ const liveClock = Context.get(DefaultServices.liveServices, Clock.Clock)
 const maxTimeout = 2 ** 31 - 1
 
 /**
- * Calls `onFire` when the clock says so, and answers with the way to call it off. On the live clock it is a plain timer,
- * which costs 1 µs where a sleeping fiber costs 16 µs (effect 3.22, Node 20); any other clock is slept on in a fiber.
+ * Calls `onFire` when the clock says so, and answers with the way to call it off. On the live clock it is a plain
+ * timer, which costs 1 µs where a sleeping fiber costs 16 µs (effect 3.22, Node 20); any other clock is slept on in a
+ * fiber.
  *
  * @internal
  */
@@ -142,8 +143,8 @@ export const startTimer = (
 }
 
 /**
- * A limit to run something under: the {@link Deadline.Limit} that is in force below, how many milliseconds it has in all
- * (`whole`) and how many are left, and how its `Timeout` becomes the error.
+ * A limit to run something under: the {@link Deadline.Limit} that is in force below, how many milliseconds it has in
+ * all (`whole`) and how many are left, and how its `Timeout` becomes the error.
  *
  * @since 0.1.0
  * @category models
@@ -315,8 +316,8 @@ export const handingOver = <A, E, R, S, B, E2, R2>(
   Effect.catchAll(self, (error) => Effect.flatMap(decide(error), (services) => Effect.provide(that(error), services)))
 
 /**
- * Tells that the next target is tried after `error`, and why, and answers with what its attempts are to know; fails with
- * the error where no time is left. The reason is the tag of the error unless there is more to say.
+ * Tells that the next target is tried after `error`, and why, and answers with what its attempts are to know; fails
+ * with the error where no time is left. The reason is the tag of the error unless there is more to say.
  *
  * @since 0.1.0
  * @category combinators

@@ -1,12 +1,12 @@
 /**
  * What a target can do, what a request needs, and what of that is lacking. Nothing here needs a runtime.
  *
- * A leaf has the {@link Capabilities} that are {@link known} of its model, {@link merge}d with what its user says of it;
- * {@link needs} reads a request, and {@link lacking} compares the two. `Fallback` asks before a request goes to another
- * target. What is not known never excludes: a target is left out only if it surely cannot do what is asked.
+ * A leaf has the {@link Capabilities} that are {@link known} of its model, {@link merge}d with what its user says of
+ * it; {@link needs} reads a request, and {@link lacking} compares the two. `Fallback` asks before a request goes to
+ * another target. What is not known never excludes: a target is left out only if it surely cannot do what is asked.
  *
- * Gotchas: whoever serves open weights decides how large a window they have, so for those the table says none: a leaf on
- * Ollama, vLLM or a host should be told its `contextWindow`. Names that their maker moves from model to model
+ * Gotchas: whoever serves open weights decides how large a window they have, so for those the table says none: a leaf
+ * on Ollama, vLLM or a host should be told its `contextWindow`. Names that their maker moves from model to model
  * (`mistral-large-latest`, `grok-4`) are in no row either. A composition can do what one of its targets can do alone;
  * there are no capabilities of a whole, because one target with images and one with tools make none with both.
  *
@@ -62,12 +62,13 @@ const named = (family: string): RegExp => {
 const everything: Capabilities = { tools: true, images: true, structuredOutput: "json-schema" }
 
 /**
- * What is known, by the name of the provider and the model's in lower case. Every row that fits counts, a later one over
- * an earlier. The numbers are those of the makers' own pages; a row without a maker's endpoint says only what the
+ * What is known, by the name of the provider and the model's in lower case. Every row that fits counts, a later one
+ * over an earlier. The numbers are those of the makers' own pages; a row without a maker's endpoint says only what the
  * weights cannot do anywhere.
  */
 const facts: ReadonlyArray<readonly [provider: RegExp, model: RegExp, capabilities: Capabilities]> = [
-  // OpenAI: developers.openai.com/api/docs/models and the guide on structured outputs, which begin with gpt-4o-2024-08-06.
+  // OpenAI: developers.openai.com/api/docs/models and the guide on structured outputs, which begin with
+  // gpt-4o-2024-08-06.
   [/./, named("gpt-4o(?:-mini)?"), { ...everything, contextWindow: 128_000, maxOutputTokens: 16_384 }],
   [/./, /gpt-4o-2024-05-13/, { maxOutputTokens: 4096, structuredOutput: "json" }],
   [/./, named("gpt-4\\.1(?:-mini|-nano)?"), { ...everything, contextWindow: 1_047_576, maxOutputTokens: 32_768 }],
@@ -121,7 +122,8 @@ const facts: ReadonlyArray<readonly [provider: RegExp, model: RegExp, capabiliti
   [/^xai$/, named("grok-4\\.3"), { ...everything, contextWindow: 1_000_000 }],
   [/^xai$/, named("grok-4\\.5"), { ...everything, contextWindow: 500_000 }],
   // Weights that take text alone: Llama 3, 3.1 and 3.3 (github.com/meta-llama/llama-models), Qwen 2.5 and 3
-  // (huggingface.co/Qwen), gpt-oss (huggingface.co/openai). Their relatives with `vision`, `vl` and `omni` have other names.
+  // (huggingface.co/Qwen), gpt-oss (huggingface.co/openai). Their relatives with `vision`, `vl` and `omni` have other
+  // names.
   [/./, /(?:^|[/.:])(?:meta-)?llama-?v?3(?:[-.p][13])?(?:$|[-:](?:\d+b|latest))/, { images: false }],
   [/./, /(?:^|[/.:])qwen-?(?:2\.5|3)(?:-coder|-next)?[-:]\d+(?:\.\d+)?b/, { images: false }],
   [/./, /(?:^|[/.:])gpt-oss[-:](?:20|120)b/, { images: false }]
@@ -193,7 +195,9 @@ const charactersPerToken = { narrow: 6, wide: 4 }
 /** From here on UTF-16 units are those of Chinese, Japanese and Korean, and the halves of emoji. */
 const firstWide = 0x2e80
 
-/** The fewest tokens of texts. A repeated character counts once: an indent, or a line of dashes, is one token or two. */
+/**
+ * The fewest tokens of texts. A repeated character counts once: an indent, or a line of dashes, is one token or two.
+ */
 const fewestTokens = (texts: ReadonlyArray<string>): number => {
   let narrow = 0
   let wide = 0

@@ -5,8 +5,8 @@
  * translates it to its own wire format and back. Everything is plain data with a `Schema`, so a request can come from a
  * file or the network ({@link Request} decodes it) and an answer can be stored.
  *
- * Gotchas: `arguments` of a tool call are parsed, never text. What one provider alone can do goes into `providerOptions`
- * under its name, and is merged into that provider's body as it is; other providers never see it.
+ * Gotchas: `arguments` of a tool call are parsed, never text. What one provider alone can do goes into
+ * `providerOptions` under its name, and is merged into that provider's body as it is; other providers never see it.
  *
  * @example
  * import { Chat } from "effect-steadfast"
@@ -277,10 +277,10 @@ export type Response = typeof Response.Type
  * One event of a streamed answer. `Start` comes first, `Finish` last and only if the provider's own end was seen; a
  * `ToolCall` comes when it is whole and parsed.
  *
- * `Reset` (in `restart` mode) takes back everything before it: attempt number `attempt` of this stream begins, because the
- * one before failed with `cause`. `Seam` (in `continue` mode) marks where, after `offset` characters of text, the next
- * attempt goes on, by which method it was asked to, how many repeated characters were cut off there (`overlap`), and
- * whether it started over instead (`startedOver`).
+ * `Reset` (in `restart` mode) takes back everything before it: attempt number `attempt` of this stream begins, because
+ * the one before failed with `cause`. `Seam` (in `continue` mode) marks where, after `offset` characters of text, the
+ * next attempt goes on, by which method it was asked to, how many repeated characters were cut off there (`overlap`),
+ * and whether it started over instead (`startedOver`).
  *
  * @since 0.1.0
  * @category models

@@ -2,16 +2,16 @@
  * Models, and the algebra over them: a composition of models is a model.
  *
  * A leaf ({@link make}) is one target; every request to it is one attempt. {@link retry}, {@link timeout},
- * {@link deadline} and {@link orElse} take models and give models, so that a composition can be named, put into a layer,
- * served and streamed like a leaf. For `generate` each is the combinator of `Resilience`; for `stream` it is the same
- * with the rules of `Replay`, by default those of `strict` mode: once content was delivered nothing is replayed, and what
- * was delivered is a prefix of exactly one attempt.
+ * {@link deadline} and {@link orElse} take models and give models, so that a composition can be named, put into a
+ * layer, served and streamed like a leaf. For `generate` each is the combinator of `Resilience`; for `stream` it is the
+ * same with the rules of `Replay`, by default those of `strict` mode: once content was delivered nothing is replayed,
+ * and what was delivered is a prefix of exactly one attempt.
  *
- * Gotchas: the order is the order of the pipe, inside out. Put `timeout` before `retry` (one attempt each) and `deadline`
- * last (everything together).
+ * Gotchas: the order is the order of the pipe, inside out. Put `timeout` before `retry` (one attempt each) and
+ * `deadline` last (everything together).
  *
  * @example
- * import { type About, ChatModel, RetryPolicy } from "effect-steadfast"
+ * import { ChatModel, RetryPolicy } from "effect-steadfast"
  *
  * declare const gpt: ChatModel.ChatModel
  * declare const claude: ChatModel.ChatModel
@@ -198,8 +198,8 @@ export const deadline: {
 })
 
 /**
- * When another model is asked, and what happens to a stream then. `when` has a rule for a tag, or one for all errors; see
- * `Fallback` for what holds where it has none.
+ * When another model is asked, and what happens to a stream then. `when` has a rule for a tag, or one for all errors;
+ * see `Fallback` for what holds where it has none.
  *
  * @since 0.1.0
  * @category options
@@ -209,8 +209,8 @@ export interface FallbackOptions extends ReplayOptions {
 }
 
 /**
- * Asks another model when this one fails with an error that another target may mend, and the other can do what the request
- * needs (`Fallback`). A stream goes over only until its first content, unless `mode` says otherwise.
+ * Asks another model when this one fails with an error that another target may mend, and the other can do what the
+ * request needs (`Fallback`). A stream goes over only until its first content, unless `mode` says otherwise.
  *
  * A fallback to the same provider and key group draws on its `RetryBudget`, as a retry would, unless nothing was sent
  * before: where a breaker refused the first target, it is the first attempt of the call.

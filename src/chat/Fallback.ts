@@ -1,10 +1,10 @@
 /**
  * Whether another target is asked after an error, and why. Nothing here needs a runtime.
  *
- * {@link decide} asks four questions, in this order: may the request be run again at all; does a rule, or else the error
- * itself, or else its class, send it elsewhere; can a target do what the request needs; and, where a prompt was too
- * long, does it have a larger window. Rules are by tag ({@link Rules}); by default what `LlmError.isFallbackable` says
- * holds, `ContextLengthExceeded` goes only to a larger window, and `ContentFiltered` nowhere.
+ * {@link decide} asks four questions, in this order: may the request be run again at all; does a rule, or else the
+ * error itself, or else its class, send it elsewhere; can a target do what the request needs; and, where a prompt was
+ * too long, does it have a larger window. Rules are by tag ({@link Rules}); by default what `LlmError.isFallbackable`
+ * says holds, `ContextLengthExceeded` goes only to a larger window, and `ContentFiltered` nowhere.
  *
  * Gotchas: a rule has the last word over the error, but not over what a target cannot do. Of several targets behind one
  * composition one must be able to do everything; {@link cannot} is for whoever chooses among them.
@@ -71,8 +71,8 @@ export type Rules = {
 export type When = Rules | ((error: LlmError.LlmError) => boolean)
 
 /**
- * Whether another target is asked. The reason of `Take` begins with the tag of the error; `unable` says that it would have
- * been asked, but cannot do what the request needs.
+ * Whether another target is asked. The reason of `Take` begins with the tag of the error; `unable` says that it would
+ * have been asked, but cannot do what the request needs.
  *
  * @since 0.2.0
  * @category models
@@ -97,8 +97,8 @@ const ruleOf = (when: When, error: LlmError.LlmError): boolean | "larger-window"
 }
 
 /**
- * Whether the window is what was too small. A 413 or a 429 is a limit on the size of a body, or on the tokens of a minute,
- * and what was never sent was too large for our own limits.
+ * Whether the window is what was too small. A 413 or a 429 is a limit on the size of a body, or on the tokens of a
+ * minute, and what was never sent was too large for our own limits.
  */
 const isOfWindow = (error: LlmError.LlmError): boolean =>
   error.delivery !== "not-sent" && error.status !== 413 && error.status !== 429

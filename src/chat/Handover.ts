@@ -1,5 +1,6 @@
 /**
- * How a call goes over to another model after an error: whether it does, who pays for it, and what the evidence is told.
+ * How a call goes over to another model after an error: whether it does, who pays for it, and what the evidence is
+ * told.
  *
  * @since 0.2.0
  */

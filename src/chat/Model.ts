@@ -88,8 +88,8 @@ export const groupIn = ({ targets }: About, error: LlmError.LlmError): string =>
   )
 
 /**
- * What runs inside of a call that is open: `generate` and `open` are `generate` and `stream` without looking for one, or
- * opening it.
+ * What runs inside of a call that is open: `generate` and `open` are `generate` and `stream` without looking for one,
+ * or opening it.
  *
  * @since 0.2.0
  * @category models
@@ -183,10 +183,10 @@ export const compose = (parts: Parts, attributes: Record<string, unknown> = {}):
 // -----------------------------------------------------------------------------
 
 /**
- * How a leaf asks its target. `open` is the form that the providers of this library use for streams; `continuation` is how
- * the model is asked to go on after a cut, by default what `Continuation.methodOf` knows of it; `capabilities` is what its
- * user says of it, over what `Capabilities.known` does; `shown` scrubs what the provider says of itself before it gets into
- * spans and records.
+ * How a leaf asks its target. `open` is the form that the providers of this library use for streams; `continuation` is
+ * how the model is asked to go on after a cut, by default what `Continuation.methodOf` knows of it; `capabilities` is
+ * what its user says of it, over what `Capabilities.known` does; `shown` scrubs what the provider says of itself before
+ * it gets into spans and records.
  *
  * @since 0.1.0
  * @category models

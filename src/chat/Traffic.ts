@@ -1,6 +1,6 @@
 /**
- * The policies of traffic over models: a circuit breaker that hears every attempt, a pacer that lets them through as the
- * provider's limits allow, and a hedge that asks another where the first is late.
+ * The policies of traffic over models: a circuit breaker that hears every attempt, a pacer that lets them through as
+ * the provider's limits allow, and a hedge that asks another where the first is late.
  *
  * @since 0.2.0
  */
@@ -36,7 +36,8 @@ export interface KeyOptions {
 }
 
 /**
- * The key of a model's circuit and queue unless it is given another: provider and base URL, model, and API key by its hash.
+ * The key of a model's circuit and queue unless it is given another: provider and base URL, model, and API key by its
+ * hash.
  *
  * @since 0.2.0
  * @category getters
@@ -48,8 +49,8 @@ export const keyOf = (model: ChatModel): string => {
 }
 
 /**
- * Refuses attempts at a target that is known to fail, with `CircuitOpen`, and tells the breaker how each attempt ended. Put
- * it inside the retry and outside of the pacer and the timeout.
+ * Refuses attempts at a target that is known to fail, with `CircuitOpen`, and tells the breaker how each attempt ended.
+ * Put it inside the retry and outside of the pacer and the timeout.
  *
  * @since 0.2.0
  * @category combinators
@@ -145,7 +146,8 @@ const usageOf = (response: Chat.Response): Chat.Usage | undefined => response.us
 /**
  * Asks another model too where the first content of a stream is late, and reads on from whichever speaks first; see
  * `Hedging` and `Hedge`. A hedge draws on the retry budget of the other model's provider and key group. There is none
- * while either takes no traffic, where the other cannot do what the request needs, and for requests that may not run twice.
+ * while either takes no traffic, where the other cannot do what the request needs, and for requests that may not run
+ * twice.
  *
  * `generate` is that of the first model: a whole answer has no first token to wait for.
  *

@@ -3,8 +3,9 @@
  *
  * Providers call {@link response} for a failing status, {@link answer} and {@link unreadable} for a whole 200 body,
  * {@link event} for every event of a 200 stream and {@link transport} for what `fetch` threw. Signals are trusted in
- * this order: `x-should-retry` > codes > types > statuses > words of the error message field. The weighing is in `Verdict`,
- * the tables in `ProviderFacts`, the digging in `ErrorBody`, the waits in `RetryHint`, the thrown values in `Transport`.
+ * this order: `x-should-retry` > codes > types > statuses > words of the error message field. The weighing is in
+ * `Verdict`, the tables in `ProviderFacts`, the digging in `ErrorBody`, the waits in `RetryHint`, the thrown values in
+ * `Transport`.
  *
  * Gotchas: everything is pure, takes the time as an argument and never throws. {@link answer} and {@link event} cost a
  * few property reads on the happy path. A hint is set only on errors that waiting helps.

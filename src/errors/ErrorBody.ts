@@ -129,7 +129,9 @@ const parse = (text: string): unknown => {
 /** Where JSON or a Python repr may begin inside a text: a bracket and then a string, an object or nothing. */
 const OPENING = /[{[]\s{0,64}["'{]/
 
-/** The first balanced `{…}` or `[…]` of a text as JSON; a Python repr is rewritten on the way. One pass over the text. */
+/**
+ * The first balanced `{…}` or `[…]` of a text as JSON; a Python repr is rewritten on the way. One pass over the text.
+ */
 const embedded = (text: string): unknown => {
   const start = text.search(OPENING)
   if (start < 0) return undefined

@@ -1,12 +1,12 @@
 /**
- * What a thrown value of `fetch`, undici, Node, axios, node-fetch, Bun or Deno means: tables of codes, and the walk down
- * the causes that finds them.
+ * What a thrown value of `fetch`, undici, Node, axios, node-fetch, Bun or Deno means: tables of codes, and the walk
+ * down the causes that finds them.
  *
  * `Classify.transport` turns the result into an `LlmError`.
  *
  * Gotchas: `fetch failed` and `terminated` say nothing, their cause does; several addresses fail as one
- * `AggregateError` without a message; codes may be numbers (23 is a `TimeoutError`, 20 an `AbortError`); axios reports a
- * timeout as `ECONNABORTED`; some errors have no code at all and only their words are left.
+ * `AggregateError` without a message; codes may be numbers (23 is a `TimeoutError`, 20 an `AbortError`); axios reports
+ * a timeout as `ECONNABORTED`; some errors have no code at all and only their words are left.
  *
  * @example
  * import * as Transport from "./Transport.js"

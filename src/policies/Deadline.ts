@@ -9,7 +9,10 @@
  * import { Effect } from "effect"
  * import { Deadline, Resilience } from "effect-steadfast"
  *
- * const program = Deadline.remaining.pipe(Effect.map((millis) => `${millis} ms left`), Resilience.deadline("30 seconds"))
+ * const program = Deadline.remaining.pipe(
+ *   Effect.map((millis) => `${millis} ms left`),
+ *   Resilience.deadline("30 seconds")
+ * )
  *
  * @since 0.1.0
  */
@@ -20,8 +23,8 @@ import type { LlmError, TimeoutPhase } from "../errors/LlmError.js"
 
 /**
  * `at` is in milliseconds of the `Clock`, `Infinity` for none. `phase` says which kind of limit it is. When its time is
- * up, `expired` holds the error, so that whoever is interrupted can tell why. `outer` is the limit around it. `asked` is
- * the target that was asked last under it.
+ * up, `expired` holds the error, so that whoever is interrupted can tell why. `outer` is the limit around it. `asked`
+ * is the target that was asked last under it.
  *
  * @since 0.1.0
  * @category models

@@ -2,24 +2,27 @@
  * When a call that has no first token yet is worth asking a second target for: the policy of a hedge.
  *
  * It learns how long the first target takes to its first token, and says after how long a call belongs to the slowest
- * (`quantile`, by default the p95). {@link Hedge} keeps what is known for one pair of targets; `Hedging` races the streams.
+ * (`quantile`, by default the p95). {@link Hedge} keeps what is known for one pair of targets; `Hedging` races the
+ * streams.
  *
  * A hedge must be worth it, on four counts:
  *
  * - **Known**: there is none before the quantile was seen, which takes 1 / (1 − quantile) first tokens: 20 for the p95.
- * - **Sooner**: it must be expected to end the wait at least a third sooner, by the mean of what slower calls still took
- *   and the median of the second target. So where times hardly differ, or the second target is slow too, there is none.
- * - **Allowed**: each call earns `ratio` of a hedge. None is there at the start, so that there are never more than `ratio`
- *   of the calls; and at most 5 can be saved up, so that there are at most 5 more than `ratio` of any stretch of calls.
+ * - **Sooner**: it must be expected to end the wait at least a third sooner, by the mean of what slower calls still
+ *   took and the median of the second target. So where times hardly differ, or the second target is slow too, there is
+ *   none.
+ * - **Allowed**: each call earns `ratio` of a hedge. None is there at the start, so that there are never more than
+ *   `ratio` of the calls; and at most 5 can be saved up, so that there are at most 5 more than `ratio` of any stretch
+ *   of calls.
  * - **Winning**: a hedge counts as lost until it wins. Losing lowers the ratio by a fifth, down to a tenth of `ratio`;
  *   winning doubles it. Where hedges win one time in four the ratio holds.
  *
  * Times are kept in a histogram of 161 buckets, each 9 % wider than the one before, that halves its weights every 100
  * calls: memory is bounded, an update costs the same for ever, and a quantile is at most 9 % too long, never too short.
  *
- * What is cut short tells a lower bound, and that counts too: the call is spread over the slower ones in the proportions
- * in which they were seen (the redistribution to the right of the Kaplan–Meier estimate). Without it every call that a
- * hedge beats would vanish, the slow tail would seem to shrink and the delay would creep down to nothing.
+ * What is cut short tells a lower bound, and that counts too: the call is spread over the slower ones in the
+ * proportions in which they were seen (the redistribution to the right of the Kaplan–Meier estimate). Without it every
+ * call that a hedge beats would vanish, the slow tail would seem to shrink and the delay would creep down to nothing.
  *
  * Gotcha: a target that is slow as a whole is no case for hedging. Its own p95 is soon slow too, and hedging ends;
  * timeouts, a breaker and a fallback are for that.
@@ -145,8 +148,8 @@ const perDoubling = 8
 const buckets = 20 * perDoubling + 1
 
 /**
- * After so many calls a time counts half. In effect some 290 calls are remembered, so that the rank of the p95 is known to
- * 1.3 % of calls, and calls that are all slow of a sudden are the new p95 after eight.
+ * After so many calls a time counts half. In effect some 290 calls are remembered, so that the rank of the p95 is known
+ * to 1.3 % of calls, and calls that are all slow of a sudden are the new p95 after eight.
  */
 const halfLife = 100
 
@@ -181,7 +184,9 @@ const seenIn = (self: Histogram, calls: number, millis: number): Histogram => {
   return add(self, calls, bucket, (i) => (i === bucket ? 1 : 0))
 }
 
-/** Part of the whole weight: what is left of one time after some 1000 calls, and too little to conclude anything from. */
+/**
+ * Part of the whole weight: what is left of one time after some 1000 calls, and too little to conclude anything from.
+ */
 const negligible = 1e-5
 
 const massAbove = (self: Histogram, bucket: number): number => {
@@ -191,8 +196,8 @@ const massAbove = (self: Histogram, bucket: number): number => {
 }
 
 /**
- * One that took longer than this, who knows how much: as long as those did that took longer still, by the first of `like`
- * that knows any. If none does, this is the longest time that is known.
+ * One that took longer than this, who knows how much: as long as those did that took longer still, by the first of
+ * `like` that knows any. If none does, this is the longest time that is known.
  */
 const longerThan = (
   self: Histogram,
@@ -235,10 +240,10 @@ const excess = (self: Histogram, bucket: number): number | undefined => {
 // -----------------------------------------------------------------------------
 
 /**
- * So many hedges can be saved up, for calls that are slow by chance one soon after the other. Measured over 30 runs of the
- * scenario in the tests, a tail of 3 % (p99 with hedging as a part of that without, the worst run), and one stall of all
- * targets for ten minutes at one call a second (extra requests, the worst run): 3: 40 %, 0.5 %; 5: 22 %, 0.8 %; 8: 20 %,
- * 1.3 %.
+ * So many hedges can be saved up, for calls that are slow by chance one soon after the other. Measured over 30 runs of
+ * the scenario in the tests, a tail of 3 % (p99 with hedging as a part of that without, the worst run), and one stall
+ * of all targets for ten minutes at one call a second (extra requests, the worst run): 3: 40 %, 0.5 %; 5: 22 %, 0.8 %;
+ * 8: 20 %, 1.3 %.
  */
 const maxAvailable = 5
 

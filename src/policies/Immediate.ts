@@ -1,9 +1,10 @@
 /**
  * Steps of a policy around an effect, taken in one uninterruptible region.
  *
- * A policy acts before an effect and after its exit. With Effect's own operators each act is a step of the runtime, which
- * costs more than a policy whose state is in memory. Here an act that is over at once is a call of a function. The region
- * itself costs six steps, {@link under} none more; `Effect.acquireUseRelease` with `Effect.provide` cost 30 (effect 3.22).
+ * A policy acts before an effect and after its exit. With Effect's own operators each act is a step of the runtime,
+ * which costs more than a policy whose state is in memory. Here an act that is over at once is a call of a function.
+ * The region itself costs six steps, {@link under} none more; `Effect.acquireUseRelease` with `Effect.provide` cost 30
+ * (effect 3.22).
  *
  * This is the one module that writes a fiber's context in place.
  *

@@ -1,9 +1,9 @@
 /**
  * The options of all policies: one check, one wording, one schema.
  *
- * A policy lists its options once, in a {@link struct}: the values that each may have, its purpose and its default. From
- * that list come the check of the options that a program gives (`read`), the description of each option, and the schema
- * that decodes the same options from JSON or YAML (`schema`).
+ * A policy lists its options once, in a {@link struct}: the values that each may have, its purpose and its default.
+ * From that list come the check of the options that a program gives (`read`), the description of each option, and the
+ * schema that decodes the same options from JSON or YAML (`schema`).
  *
  * A value that cannot be is refused with a `RangeError` that names the policy, the option, what was found and what was
  * expected: `Pacer: maxWait: found "-5 seconds", expected a duration of 0 or more`. The schema says the same of JSON.
@@ -17,9 +17,11 @@
  * `duration({ above: 0 }).read(input, "ChatModel.timeout: attempt")`.
  *
  * @example
- * const limits = struct({
- *   ratio: optional(number({ min: 0, max: 1 }), "Retries for each first attempt", 0.1),
- *   reserve: optional(duration({ above: 0 }), "The time in which one more is earned", "10 seconds")
+ * import * as PolicyOptions from "./Options.js"
+ *
+ * const limits = PolicyOptions.struct({
+ *   ratio: PolicyOptions.optional(PolicyOptions.number({ min: 0, max: 1 }), "Retries for each first attempt", 0.1),
+ *   reserve: PolicyOptions.optional(PolicyOptions.duration({ above: 0 }), "The time to earn one more", "10 seconds")
  * })
  * limits.read({ reserve: "1 minute" }, "RetryBudget") // { ratio: 0.1, reserve: 60000 }
  *
@@ -46,8 +48,8 @@ export interface Rule<out Value, in Input, out S extends Schema.Struct.Field> {
   /** What the schema expects, in words; absent where each part says its own. */
   readonly expected?: string
   /**
-   * The value as the policy uses it, durations in milliseconds. Throws a `RangeError` that begins with `at`, the name of the
-   * policy and the option.
+   * The value as the policy uses it, durations in milliseconds. Throws a `RangeError` that begins with `at`, the name
+   * of the policy and the option.
    */
   readonly read: (input: Input, at: string) => Value
 }
@@ -265,8 +267,8 @@ const sentence = (
 })
 
 /**
- * An option that may be left out. `about` says what it is for, without a full stop; where there is no `initial` value it
- * says what happens without the option.
+ * An option that may be left out. `about` says what it is for, without a full stop; where there is no `initial` value
+ * it says what happens without the option.
  *
  * @since 0.2.0
  * @category fields

@@ -24,8 +24,8 @@ export interface Entry {
  * compare-and-swap. `undefined` stands for no state; `f` returns the state that it got where there is nothing to write.
  * The clocks of the processes must agree to within a fraction of a second.
  *
- * A store has no error channel. If it dies, the policy lets the call run, records nothing, and logs a warning. A policy does
- * not interrupt it, so a store must bound its own time.
+ * A store has no error channel. If it dies, the policy lets the call run, records nothing, and logs a warning. A policy
+ * does not interrupt it, so a store must bound its own time.
  *
  * @since 0.2.0
  * @category models
@@ -38,8 +38,8 @@ export interface KeyedStore {
 }
 
 /**
- * The store that `CircuitBreaker.make` and `KeyPool.make` use if it is in the context. Without it each keeps its states in
- * memory.
+ * The store that `CircuitBreaker.make` and `KeyPool.make` use if it is in the context. Without it each keeps its states
+ * in memory.
  *
  * @since 0.2.0
  * @category context
@@ -58,8 +58,8 @@ export interface Changed<S, A> {
 }
 
 /**
- * The states of one policy as this process knows them. `modify` succeeds with `undefined` if the store died; in memory it
- * is an exit already. `peek` and `keys` read the states that this process saw last.
+ * The states of one policy as this process knows them. `modify` succeeds with `undefined` if the store died; in memory
+ * it is an exit already. `peek` and `keys` read the states that this process saw last.
  *
  * @internal
  */

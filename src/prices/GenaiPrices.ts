@@ -1,13 +1,13 @@
 /**
- * List prices of about 1,200 models at 20 providers, from the package `@pydantic/genai-prices`, which you install beside
- * this one. Its data are bundled: nothing is fetched unless you ask that package to (`updatePrices`), and then the newer
- * data are used here too. Prices are as new as the version that you install.
+ * List prices of about 1,200 models at 20 providers, from the package `@pydantic/genai-prices`, which you install
+ * beside this one. Its data are bundled: nothing is fetched unless you ask that package to (`updatePrices`), and then
+ * the newer data are used here too. Prices are as new as the version that you install.
  *
  * Known are tiers by the length of the prompt, cache reads, prices by date and by hour. Which name means which model is
  * decided by that package's rules for each provider; a provider must be known by its exact name.
  *
- * Gotchas: a model whose price for input or output is missing from the data is unknown here, also where it is free: say so
- * in a `Prices.table` of your own and put that first.
+ * Gotchas: a model whose price for input or output is missing from the data is unknown here, also where it is free: say
+ * so in a `Prices.table` of your own and put that first.
  *
  * @example
  * import { Prices } from "effect-steadfast"
@@ -70,7 +70,9 @@ const toUsage = ({
   }
 }
 
-/** The dearest that a token in can be is one written to the cache for an hour; without such a price it is a plain one. */
+/**
+ * The dearest that a token in can be is one written to the cache for an hour; without such a price it is a plain one.
+ */
 const bound = ({ at, inputTokens, model, outputTokens, provider }: Prices.BoundAsk): number | undefined => {
   const plain = { input_tokens: inputTokens, output_tokens: outputTokens }
   const written = { ...plain, cache_write_tokens: inputTokens, cache_write_1h_tokens: inputTokens }

@@ -1,5 +1,6 @@
 /**
- * What the models of the field cost, as bundled data. Its own entry point, because the data are larger than the library.
+ * What the models of the field cost, as bundled data. Its own entry point, because the data are larger than the
+ * library.
  *
  * @since 0.2.0
  */

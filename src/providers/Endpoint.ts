@@ -43,7 +43,8 @@ import * as Json from "./Json.js"
 import type * as WireFormat from "./WireFormat.js"
 
 /**
- * Where and as whom: the target, and how it is reached. `url` may differ for streams; `secrets` are scrubbed from whatever the provider echoes.
+ * Where and as whom: the target, and how it is reached. `url` may differ for streams; `secrets` are scrubbed from
+ * whatever the provider echoes.
  *
  * @since 0.1.0
  * @category models
@@ -243,12 +244,15 @@ export const model = (
   return ChatModel.fromLeaf({ provider, model, key, group, capabilities, generate, open, shown })
 }
 
-/** How long the end of a body is waited for after the answer is whole. On a connection that works it is there already. */
+/**
+ * How long the end of a body is waited for after the answer is whole. On a connection that works it is there already.
+ */
 const drainMillis = 50
 
 /**
- * The bytes of a body. Closing the scope closes the socket, but for an answer that is whole: then what is left, the end as
- * a rule, is read in the background first, because a client keeps only connections whose bodies were read to their end.
+ * The bytes of a body. Closing the scope closes the socket, but for an answer that is whole: then what is left, the end
+ * as a rule, is read in the background first, because a client keeps only connections whose bodies were read to their
+ * end.
  */
 const body = <E>(
   bytes: Stream.Stream<Uint8Array, E>,
@@ -319,8 +323,8 @@ const traced = (
  * - `headers`: sent with every request.
  * - `traceHeaders`: whether the provider is sent the trace of the attempt. Default `false`.
  * - `capabilities`: what the model can do, over what is known of it: a fallback asks only who can do what is asked.
- * - `keyGroup`: whose key it is, where not all keys are one's own: each group has a `RetryBudget` of its own. Default: all
- *   models at the same base URL share one.
+ * - `keyGroup`: whose key it is, where not all keys are one's own: each group has a `RetryBudget` of its own. Default:
+ *   all models at the same base URL share one.
  *
  * @since 0.1.0
  * @category options

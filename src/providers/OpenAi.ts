@@ -6,9 +6,10 @@
  * table of facts ({@link dialects}), not code. With `api: "responses"` the same request goes to `/responses`.
  *
  * Gotchas: the base URLs of the known providers are built in, the keys are never guessed from the environment: say
- * where a key is with `Config.redacted`. A stream ends with a finish reason; `[DONE]` alone is no answer. `stop` and `seed`
- * have no counterpart in the Responses API and are left out there. Answers are not kept by the provider (`store`) unless
- * `providerOptions` says so; with `background: true` they are, and a stream that breaks is taken up where it broke.
+ * where a key is with `Config.redacted`. A stream ends with a finish reason; `[DONE]` alone is no answer. `stop` and
+ * `seed` have no counterpart in the Responses API and are left out there. Answers are not kept by the provider
+ * (`store`) unless `providerOptions` says so; with `background: true` they are, and a stream that breaks is taken up
+ * where it broke.
  *
  * @example
  * import { Config } from "effect"
@@ -67,7 +68,8 @@ declare module "../chat/Chat.js" {
  *
  * - `baseUrl`: where it is, if that is known.
  * - `maxTokens`, `seed`: what it calls these fields.
- * - `streamUsage`: whether it is asked for usage with `stream_options`; the others send usage unasked, or refuse the field.
+ * - `streamUsage`: whether it is asked for usage with `stream_options`; the others send usage unasked, or refuse the
+ *   field.
  * - `prefix`: whether a last message of the assistant is marked as the beginning of the answer.
  *
  * @since 0.1.0
@@ -382,7 +384,9 @@ const decoder = (context: WireFormat.Exchange): StreamDecoder.Decoder => {
 
 const minute = 60_000
 
-/** What the limits in the headers are per, where it is documented: all a minute, but Groq's requests, which are a day's. */
+/**
+ * What the limits in the headers are per, where it is documented: all a minute, but Groq's requests, which are a day's.
+ */
 const windows: Readonly<Record<string, { readonly requests: number; readonly tokens: number }>> = {
   openai: { requests: minute, tokens: minute },
   "azure-openai": { requests: minute, tokens: minute },
@@ -458,8 +462,8 @@ export const make = (
  *
  * - `endpoint`: e.g. `https://my-resource.openai.azure.com`.
  * - `deployment`: the name of the deployment.
- * - `apiVersion`: Default `2024-10-21`, the newest general release. The Responses API, which is not under the deployment but
- *   under `/openai/v1`, needs none.
+ * - `apiVersion`: Default `2024-10-21`, the newest general release. The Responses API, which is not under the
+ *   deployment but under `/openai/v1`, needs none.
  *
  * @since 0.1.0
  * @category constructors

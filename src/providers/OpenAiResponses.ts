@@ -5,8 +5,9 @@
  * number. Where the request was made with `background: true` the provider keeps the events, and a stream that broke is
  * taken up behind the last one that was delivered: nothing is generated, or paid, twice.
  *
- * Gotchas: `stop` and `seed` have no counterpart and are left out. `background` is for streams: a whole answer is waited
- * for, so `generate` does not send it. A kept stream is told by the `background: true` that the provider itself answers.
+ * Gotchas: `stop` and `seed` have no counterpart and are left out. `background` is for streams: a whole answer is
+ * waited for, so `generate` does not send it. A kept stream is told by the `background: true` that the provider itself
+ * answers.
  *
  * @since 0.1.0
  */

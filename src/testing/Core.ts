@@ -68,7 +68,8 @@ export interface Exchange {
  * What can be asked of a provider, whichever form it has.
  *
  * - `requests`: every request so far, in the order in which they came.
- * - `until`: waits until the requests fulfil a condition, without polling; for hang-ups, and calls made in the background.
+ * - `until`: waits until the requests fulfil a condition, without polling; for hang-ups, and calls made in the
+ *   background.
  * - `become`: behaves so from now on: another script, from its start. The record goes on.
  * - `reset`: forgets all requests, and starts the script and the limits anew.
  *

@@ -1,9 +1,9 @@
 /**
  * The ways a provider fails, each a {@link Step.Step} for a script.
  *
- * An HTTP error comes with the headers and the body that the provider of the request's wire format really sends, so that
- * what is tested is the whole way from bytes to a decision. Faults of transport (`hang`, `reset…`, `earlyEnd`, `stall`)
- * behave alike in process and on a socket.
+ * An HTTP error comes with the headers and the body that the provider of the request's wire format really sends, so
+ * that what is tested is the whole way from bytes to a decision. Faults of transport (`hang`, `reset…`, `earlyEnd`,
+ * `stall`) behave alike in process and on a socket.
  *
  * Gotchas: the same kind has another status at another provider (`overloaded` is 529 at Anthropic and 503 elsewhere,
  * a bad key is 400 at Gemini): `status` in the options fixes it. Faults inside a body need a body: it is
@@ -27,7 +27,8 @@ import type * as Step from "./Step.js"
  *
  * - `provider`: whose words to use. Default: that of the request's wire format.
  * - `status`, `message`: in place of the provider's own.
- * - `headers`: more headers; they win. `body`: the whole body, in place of the provider's own; not a string: sent as JSON.
+ * - `headers`: more headers; they win. `body`: the whole body, in place of the provider's own; not a string: sent as
+ *   JSON.
  * - `delay`: before the response. Default zero.
  *
  * @since 0.1.0
@@ -105,8 +106,8 @@ const kinds: Readonly<Record<number, Step.ErrorKind>> = {
 }
 
 /**
- * Any HTTP status, with the body that belongs to it: 520 to 527 are Cloudflare's HTML pages; a status with no body of its
- * own is a server error or a bad request.
+ * Any HTTP status, with the body that belongs to it: 520 to 527 are Cloudflare's HTML pages; a status with no body of
+ * its own is a server error or a bad request.
  *
  * @since 0.1.0
  * @category HTTP errors
@@ -126,7 +127,8 @@ export const status = (code: number, options: RateLimitOptions = {}): Step.HttpE
 export const rateLimited = (options: RateLimitOptions = {}): Step.HttpError => error("rate-limited", options)
 
 /**
- * No money: 429 `insufficient_quota` (OpenAI), 400 "credit balance is too low" (Anthropic), 429 with `limit: 0` (Gemini).
+ * No money: 429 `insufficient_quota` (OpenAI), 400 "credit balance is too low" (Anthropic), 429 with `limit: 0`
+ * (Gemini).
  *
  * @since 0.1.0
  * @category HTTP errors
@@ -182,7 +184,8 @@ export const badRequest = (options: ErrorOptions = {}): Step.HttpError => error(
 export const contextLength = (options: ErrorOptions = {}): Step.HttpError => error("context-length", options)
 
 /**
- * 400: moderation refused the request. For an answer that was cut by it: `Reply.text("", { finish: "content-filter" })`.
+ * 400: moderation refused the request. For an answer that was cut by it:
+ * `Reply.text("", { finish: "content-filter" })`.
  *
  * @since 0.1.0
  * @category HTTP errors
@@ -299,8 +302,8 @@ const cut = (
 export const resetInBody = (options: CutOptions = {}): Step.Cut => cut("reset", options)
 
 /**
- * Status 200, part of the body, and a clean end. `framing` says whether the client can see it; default `"chunked"` for a
- * stream of events, `"close"` for the rest: both invisible.
+ * Status 200, part of the body, and a clean end. `framing` says whether the client can see it; default `"chunked"` for
+ * a stream of events, `"close"` for the rest: both invisible.
  *
  * @since 0.1.0
  * @category transport faults

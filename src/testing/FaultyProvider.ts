@@ -1,18 +1,19 @@
 /**
- * A provider that fails on purpose: it follows a script of faults and replies, speaks the four wire formats, and records
- * every request. In process it is an `HttpClient`, so a test needs no port and runs under `TestClock`; on a socket, `serve`
- * does the same with real connections.
+ * A provider that fails on purpose: it follows a script of faults and replies, speaks the four wire formats, and
+ * records every request. In process it is an `HttpClient`, so a test needs no port and runs under `TestClock`; on a
+ * socket, `serve` does the same with real connections.
  *
- * It composes as any HTTP client does: give `client` to a model, or `layer` to a program. The path of a request decides the
- * format (`…/chat/completions`, `…/responses`, `…/messages`, `…:generateContent`, `…:streamGenerateContent`), whatever the
- * host, so one provider can stand for all of them, with `rules` to tell their models or keys apart.
+ * It composes as any HTTP client does: give `client` to a model, or `layer` to a program. The path of a request decides
+ * the format (`…/chat/completions`, `…/responses`, `…/messages`, `…:generateContent`, `…:streamGenerateContent`),
+ * whatever the host, so one provider can stand for all of them, with `rules` to tell their models or keys apart.
  *
  * A response that was streamed with `background: true` is kept, and `GET …/responses/{id}` gives the rest of it; such a
  * request takes a step too, which happens to that rest where it is a fault.
  *
  * Gotchas: delays run on the Clock, so under `TestClock` a slow reply needs `TestClock.adjust`, and `Fault.hang` needs
- * somebody who gives up. A client has hung up when it goes away while there is something left to send; a response that is
- * sent at once cannot be hung up on, and one that nobody reads is aborted when it is collected, as with `fetch`. Requests are recorded with their keys in clear.
+ * somebody who gives up. A client has hung up when it goes away while there is something left to send; a response that
+ * is sent at once cannot be hung up on, and one that nobody reads is aborted when it is collected, as with `fetch`.
+ * Requests are recorded with their keys in clear.
  *
  * @example
  * import { HttpClientRequest } from "@effect/platform"

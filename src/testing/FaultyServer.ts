@@ -2,12 +2,12 @@
  * The faulty provider on a real socket, for what only a socket shows: RST before and inside a body, a connection that
  * closes in the middle, a client that hangs up.
  *
- * It follows the same plans as the provider in process. Node only; Node's modules are loaded when {@link serve} runs, so
- * importing this file costs nothing elsewhere.
+ * It follows the same plans as the provider in process. Node only; Node's modules are loaded when {@link serve} runs,
+ * so importing this file costs nothing elsewhere.
  *
- * Gotchas: a reset that meets unread bytes can throw them away, or reach the reader as a plain end; so the server waits a few
- * milliseconds of real time between the last byte and the reset. Delays run on the Clock that {@link serve} found: use it where that is the real one
- * (`it.live`), for sockets do not wait for a `TestClock`.
+ * Gotchas: a reset that meets unread bytes can throw them away, or reach the reader as a plain end; so the server waits
+ * a few milliseconds of real time between the last byte and the reset. Delays run on the Clock that {@link serve}
+ * found: use it where that is the real one (`it.live`), for sockets do not wait for a `TestClock`.
  *
  * @example
  * import { Effect } from "effect"

@@ -1,8 +1,8 @@
 /**
  * The response of a provider in process: an `HttpClientResponse` whose body comes when its plan says, on the Clock.
  *
- * The body is produced by time and not by demand: pieces that are due while nobody reads wait for the reader, as they would
- * in the buffers of a connection. It can be read more than once, and every reading is timed from the headers.
+ * The body is produced by time and not by demand: pieces that are due while nobody reads wait for the reader, as they
+ * would in the buffers of a connection. It can be read more than once, and every reading is timed from the headers.
  *
  * @since 0.1.0
  */

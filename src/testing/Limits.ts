@@ -1,9 +1,9 @@
 /**
  * A provider's rate limits, kept for real: a token bucket for requests and one for tokens, per key. Pure.
  *
- * With limits, every response carries truthful rate limit headers (OpenAI's or Anthropic's; Gemini has none), and a request
- * that finds a bucket empty gets the 429 of its format with the exact time to wait. A refused request takes no step of the
- * script and costs nothing.
+ * With limits, every response carries truthful rate limit headers (OpenAI's or Anthropic's; Gemini has none), and a
+ * request that finds a bucket empty gets the 429 of its format with the exact time to wait. A refused request takes no
+ * step of the script and costs nothing.
  *
  * Gotcha: tokens are words here, as in the usage that replies report, unless a reply says its own `usage`.
  *

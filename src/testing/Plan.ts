@@ -3,8 +3,8 @@
  *
  * Both ways to run a faulty provider, in process and on a socket, follow the same plan; they differ only in who waits.
  *
- * Gotcha: `at` counts from the moment the headers were sent, not from the piece before, so a slow reader does not make the
- * provider slow.
+ * Gotcha: `at` counts from the moment the headers were sent, not from the piece before, so a slow reader does not make
+ * the provider slow.
  *
  * @since 0.1.0
  */
@@ -84,8 +84,8 @@ const headersOf = (context: Wire.Context): Record<string, string> => ({
 })
 
 /**
- * Gives each frame its time: the first token after `firstTokenDelay`, each further one `tokenDelay` later; what carries no
- * content comes with what is before it.
+ * Gives each frame its time: the first token after `firstTokenDelay`, each further one `tokenDelay` later; what carries
+ * no content comes with what is before it.
  */
 const schedule = (frames: ReadonlyArray<Wire.Frame>, timing: Step.Timing): Body["pieces"] => {
   let at = 0

@@ -25,9 +25,10 @@ import type * as Step from "./Step.js"
  * - `finish`: why the answer ended. Default: `"tool-calls"` when there is one, else `"stop"`.
  * - `usage`: token counts; what is not given is counted in words (prompt and answer).
  * - `model`: the model that says it answered. Default: the requested one.
- * - `chunks`: the deltas of a stream: their number, or the pieces themselves, which must join to the text. Default: by word.
- * - `delay`: before the response headers. `firstTokenDelay`: then before the first content. `tokenDelay`: between content
- *   chunks. All default to zero; an answer that is not streamed waits their sum before its headers.
+ * - `chunks`: the deltas of a stream: their number, or the pieces themselves, which must join to the text. Default: by
+ *   word.
+ * - `delay`: before the response headers. `firstTokenDelay`: then before the first content. `tokenDelay`: between
+ *   content chunks. All default to zero; an answer that is not streamed waits their sum before its headers.
  * - `fragment`: split the body into network pieces of this many bytes, across events and characters.
  * - `headers`: more response headers; they win over the provider's own.
  *
@@ -135,8 +136,8 @@ export const toolCall = (
 const isCalls = (call: ToolCall | ReadonlyArray<ToolCall>): call is ReadonlyArray<ToolCall> => Array.isArray(call)
 
 /**
- * An answer that thinks aloud before its text. In chat completions the thoughts are `reasoning_content`, as DeepSeek and
- * others send them: OpenAI itself keeps them.
+ * An answer that thinks aloud before its text. In chat completions the thoughts are `reasoning_content`, as DeepSeek
+ * and others send them: OpenAI itself keeps them.
  *
  * @since 0.1.0
  * @category constructors
@@ -159,7 +160,8 @@ export interface RawOptions extends Timing {
 }
 
 /**
- * Any JSON value as the body, whatever the request asked for: also an error with status 200, or JSON in place of a stream.
+ * Any JSON value as the body, whatever the request asked for: also an error with status 200, or JSON in place of a
+ * stream.
  *
  * @since 0.1.0
  * @category constructors

@@ -1,8 +1,8 @@
 /**
  * Which step a request gets: a script in order, seeded random rates, or either of them by key, model or format. Pure.
  *
- * The state is how many requests each behaviour has served, nothing else: the random fate of the i-th request is a function
- * of the seed and i, so a run can be repeated, and reordering what comes before does not change it.
+ * The state is how many requests each behaviour has served, nothing else: the random fate of the i-th request is a
+ * function of the seed and i, so a run can be repeated, and reordering what comes before does not change it.
  *
  * @since 0.1.0
  */
@@ -29,8 +29,8 @@ export interface Rates {
  * - `script`: the first steps, in order.
  * - `rates`: what comes after the script, for ever.
  * - `onExhausted`: what comes after the script when there are no rates. `"repeat"` (default): its last step again and
- *   again, so that `[Fault.status(503)]` is an outage and `[…, Reply.text("hi")]` a recovery; `"cycle"`: from the start;
- *   or a step. Without a script it is `Reply.text("ok")`.
+ *   again, so that `[Fault.status(503)]` is an outage and `[…, Reply.text("hi")]` a recovery; `"cycle"`: from the
+ *   start; or a step. Without a script it is `Reply.text("ok")`.
  *
  * @since 0.1.0
  * @category models
@@ -85,8 +85,8 @@ export interface Choice {
 }
 
 /**
- * A number in [0, 1) from a seed and a position: one round of the splitmix32 generator, whose state is a counter and can
- * therefore be jumped to.
+ * A number in [0, 1) from a seed and a position: one round of the splitmix32 generator, whose state is a counter and
+ * can therefore be jumped to.
  *
  * @since 0.1.0
  * @category random

@@ -25,8 +25,8 @@
 export type FinishReason = "stop" | "length" | "tool-calls" | "content-filter"
 
 /**
- * Token counts. `inputTokens` includes the cached ones and `outputTokens` the reasoning ones; where a format counts them
- * apart, they are taken off on the wire.
+ * Token counts. `inputTokens` includes the cached ones and `outputTokens` the reasoning ones; where a format counts
+ * them apart, they are taken off on the wire.
  *
  * @since 0.1.0
  * @category models

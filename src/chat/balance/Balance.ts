@@ -1,20 +1,22 @@
 /**
- * One model of several that can stand in for each other: {@link balance} over models, {@link pooled} over the keys of one
- * provider. Which of them an attempt goes to is chosen by a `Balancer`, anew for each attempt.
+ * One model of several that can stand in for each other: {@link balance} over models, {@link pooled} over the keys of
+ * one provider. Which of them an attempt goes to is chosen by a `Balancer`, anew for each attempt.
  *
  * | an attempt ends with | `balance` | `pooled` |
  * |---|---|---|
  * | `CircuitOpen` of the member's own breaker | the next is asked at once | the next is asked at once |
  * | `AuthError`, `QuotaExhausted`, `RateLimited` | the error | another key is asked at once, each at most once |
  * | any other error | the error | the error |
- * | everyone is out | waits for the first that comes back, if the deadline and `maxWait` allow it, or else fails | the same; nobody waits for dead keys |
+ * | everyone is out | waits for the first, within deadline and `maxWait`, or fails | the same, not for dead keys |
  *
  * What is left to the caller belongs outside: a `retry` around it chooses anew. What was sent, and is sent again with
- * another key, draws on the provider's `RetryBudget`, unless the key is dead. A stream goes over only until its first content.
+ * another key, draws on the provider's `RetryBudget`, unless the key is dead. A stream goes over only until its first
+ * content.
  *
- * Gotchas: `retry` and `deadline` belong outside. A `timeout` outside bounds the wait for a member too, and nobody waits who
- * would not be done before it; inside it bounds each member alone. In an answer that breaks in the middle only `restart`
- * and `continue` go on, as ever, and never by asking a provider for the rest of what it kept: another may be asked.
+ * Gotchas: `retry` and `deadline` belong outside. A `timeout` outside bounds the wait for a member too, and nobody
+ * waits who would not be done before it; inside it bounds each member alone. In an answer that breaks in the middle
+ * only `restart` and `continue` go on, as ever, and never by asking a provider for the rest of what it kept: another
+ * may be asked.
  *
  * @example
  * import { ChatModel, RetryPolicy } from "effect-steadfast"
@@ -58,7 +60,10 @@ export type BalanceMember =
       readonly model: ChatModel
       /** The share of the requests: above 0, at most 1,000,000. Default 1. */
       readonly weight?: number | undefined
-      /** The price in any unit that all members share, for `"cheapest"`. Default: not known, and the member is asked last. */
+      /**
+       * The price in any unit that all members share, for `"cheapest"`. Default: not known, and the member is asked
+       * last.
+       */
       readonly cost?: number | undefined
     }
 
@@ -80,13 +85,13 @@ export interface BalanceOptions {
   /** Which of the members that take traffic is asked. Default `"weighted"`. */
   readonly strategy?: Balancer.Strategy | undefined
   /**
-   * A key that requests for the same member share, such as the id of a conversation whose prompt the provider keeps in its
-   * cache. It comes before the strategy. Default: none.
+   * A key that requests for the same member share, such as the id of a conversation whose prompt the provider keeps in
+   * its cache. It comes before the strategy. Default: none.
    */
   readonly affinity?: ((request: Chat.Request) => string | undefined) | undefined
   /**
-   * How long an attempt waits if no member takes traffic and its deadline allows the wait. Default 60 seconds, the longest
-   * hint that `RetryPolicy` waits for. With a fallback outside, 0 sends it there at once.
+   * How long an attempt waits if no member takes traffic and its deadline allows the wait. Default 60 seconds, the
+   * longest hint that `RetryPolicy` waits for. With a fallback outside, 0 sends it there at once.
    */
   readonly maxWait?: Duration.DurationInput | undefined
 }
@@ -121,8 +126,9 @@ const readyAtOf = (models: ReadonlyArray<ChatModel>): ((index: number) => number
 }
 
 /**
- * One model of several. Each attempt goes to one that takes traffic and can do what the request needs (`Fallback`), by the
- * strategy; one whose breaker refuses is passed over in the same attempt. Other errors are those of the member that was asked: a `retry` outside chooses anew.
+ * One model of several. Each attempt goes to one that takes traffic and can do what the request needs (`Fallback`), by
+ * the strategy; one whose breaker refuses is passed over in the same attempt. Other errors are those of the member that
+ * was asked: a `retry` outside chooses anew.
  *
  * Throws a `RangeError` that names the option, what was found and what was expected.
  *

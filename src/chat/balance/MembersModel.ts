@@ -1,8 +1,9 @@
 /**
- * One model of a {@link Members.Members}, with everything that `ChatModel.balance` and `ChatModel.pooled` have in common.
+ * One model of a {@link Members.Members}, with everything that `ChatModel.balance` and `ChatModel.pooled` have in
+ * common.
  *
- * Gotchas: a stream takes its place with the first pull, and chooses again only until something was delivered; then it is
- * the stream of whoever was chosen, and costs nothing here.
+ * Gotchas: a stream takes its place with the first pull, and chooses again only until something was delivered; then it
+ * is the stream of whoever was chosen, and costs nothing here.
  *
  * @since 0.2.0
  */
@@ -50,8 +51,8 @@ const generateOf = (members: Members.Members) => {
 }
 
 /**
- * The progress of an attempt, as whoever replays the stream may see it: the rest of an answer is kept by the one who gave
- * its beginning, and another may be asked next.
+ * The progress of an attempt, as whoever replays the stream may see it: the rest of an answer is kept by the one who
+ * gave its beginning, and another may be asked next.
  */
 const withoutRest = (context: Context.Context<Scope.Scope>): Context.Context<Scope.Scope> => {
   const above = Option.getOrUndefined(Context.getOption(context as Context.Context<never>, Replay.Progress))
@@ -67,8 +68,8 @@ const withoutRest = (context: Context.Context<Scope.Scope>): Context.Context<Sco
 }
 
 /**
- * Chooses with the first pull, and again until something was delivered; then it is the stream of whoever was chosen. The
- * scope of a failed attempt is closed before the next one is opened.
+ * Chooses with the first pull, and again until something was delivered; then it is the stream of whoever was chosen.
+ * The scope of a failed attempt is closed before the next one is opened.
  */
 const sourceOf =
   (members: Members.Members) =>

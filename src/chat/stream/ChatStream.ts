@@ -200,9 +200,9 @@ export const provided = <I, S>(source: Source, tag: Context.Tag<I, S>, service: 
   Effect.mapInputContext(source, (context: Context.Context<Scope.Scope>) => Context.add(context, tag, service))
 
 /**
- * Opens something around a stream and closes it once with how the stream ended: with its `Finish`, with its error, or as
- * interrupted where its reader left before. The source is opened under its context, and what a pull runs it must run under
- * the context that it was opened with: providing one costs 5 µs a pull.
+ * Opens something around a stream and closes it once with how the stream ended: with its `Finish`, with its error, or
+ * as interrupted where its reader left before. The source is opened under its context, and what a pull runs it must run
+ * under the context that it was opened with: providing one costs 5 µs a pull.
  *
  * @since 0.1.0
  * @category combinators
@@ -261,9 +261,9 @@ export interface Ended {
 }
 
 /**
- * Lets a stream in with its first pull, and opens it only then: who waits, or is refused, has made no attempt. Its end is
- * told exactly once: `enter` answers with who is to be told. A reader that leaves before is an interruption; one that never
- * pulled never entered.
+ * Lets a stream in with its first pull, and opens it only then: who waits, or is refused, has made no attempt. Its end
+ * is told exactly once: `enter` answers with who is to be told. A reader that leaves before is an interruption; one
+ * that never pulled never entered.
  *
  * @since 0.2.0
  * @category combinators

@@ -1,10 +1,10 @@
 /**
  * How an answer that was cut is asked to go on, and how its two parts are joined. Nothing here needs a runtime.
  *
- * Only models that are known to go on are asked to ({@link methodOf}): by `prefill`, where the answer so far stands as the
- * beginning of the model's own message, or by `turn`, where a user message asks it to go on. What the model repeats of
- * the end of what was delivered is cut off at the seam, and only if it is exactly that and long enough to be no chance
- * ({@link minOverlap}).
+ * Only models that are known to go on are asked to ({@link methodOf}): by `prefill`, where the answer so far stands as
+ * the beginning of the model's own message, or by `turn`, where a user message asks it to go on. What the model repeats
+ * of the end of what was delivered is cut off at the seam, and only if it is exactly that and long enough to be no
+ * chance ({@link minOverlap}).
  *
  * @since 0.1.0
  */
@@ -21,8 +21,8 @@ export type Method = "prefill" | "turn"
 /**
  * Which models go on, and how; the first row that fits counts, and a model in no row is not asked.
  *
- * - Claude up to 4.5 takes a prefilled answer; from 4.6 on it is refused with a 400 (Anthropic's migration guide), and a
- *   user message is what that guide advises.
+ * - Claude up to 4.5 takes a prefilled answer; from 4.6 on it is refused with a 400 (Anthropic's migration guide), and
+ *   a user message is what that guide advises.
  * - Gemini goes on from a last turn of the role `model` (Gemini API, multi-turn conversations).
  * - Mistral goes on from an assistant message with `prefix: true` (Mistral, prefix completion).
  * - GPT-4o, GPT-4.1 and GPT-5, DeepSeek chat, Grok, Llama and Qwen chat models have no prefill at the providers' own
@@ -85,8 +85,8 @@ export interface Settled {
 }
 
 /**
- * A seam that is being looked at: `add` takes the new text piece by piece and answers once it can be settled; `end` settles
- * it with what there is.
+ * A seam that is being looked at: `add` takes the new text piece by piece and answers once it can be settled; `end`
+ * settles it with what there is.
  *
  * @since 0.1.0
  * @category models

@@ -14,11 +14,11 @@
  * | both fail | with the error of the first |
  * | the reader leaves | both end |
  *
- * A first that fails before it is late is not hedged: retry and fallback are for that. Nor is a request that may not run
- * twice, the rest of an answer that one target keeps, or a hedge itself.
+ * A first that fails before it is late is not hedged: retry and fallback are for that. Nor is a request that may not
+ * run twice, the rest of an answer that one target keeps, or a hedge itself.
  *
- * Both attempts are children of the same call. What the loser is known to have cost stands in its record, and is added to
- * the usage that the stream tells, as for every attempt that was lost.
+ * Both attempts are children of the same call. What the loser is known to have cost stands in its record, and is added
+ * to the usage that the stream tells, as for every attempt that was lost.
  *
  * Gotchas: only streams are hedged, because a whole answer has no first token to see; `generate` never sends two
  * requests. Between the delay and the end of the race a target may have been paid for an answer that nobody reads.
@@ -153,8 +153,8 @@ const openIn = (
 
 /**
  * A scope within another for what is opened by one fiber and closed by another, which it is in a fiber of its own: a
- * finalizer takes on the fiber refs under which it was added, and each time leaves some of them behind (effect 3.22), so
- * that a fiber which closes many of them becomes slow.
+ * finalizer takes on the fiber refs under which it was added, and each time leaves some of them behind (effect 3.22),
+ * so that a fiber which closes many of them becomes slow.
  */
 const scopeIn = (outer: Scope.Scope): Effect.Effect<Scope.CloseableScope> =>
   Effect.tap(Scope.make(), (scope) =>

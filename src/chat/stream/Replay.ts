@@ -7,13 +7,13 @@
  * | `restart` | `Reset` comes before anything of a new attempt |
  * | `continue` | the first part of one attempt, and then what another was asked to go on with; `Seam` marks the joint |
  *
- * {@link retry} and {@link orElse} say which source follows an error; everything else is the same for both. In all modes
- * there is one `Finish` or one error at the end, a tool call is delivered at most once, and the usage of lost attempts,
- * as far as they told it, is added to that of the last one.
+ * {@link retry} and {@link orElse} say which source follows an error; everything else is the same for both. In all
+ * modes there is one `Finish` or one error at the end, a tool call is delivered at most once, and the usage of lost
+ * attempts, as far as they told it, is added to that of the last one.
  *
  * Gotchas: in `restart` and `continue` tool calls are held back until the end, because one that was delivered may have
- * been carried out. `continue` goes on only in text: never inside a tool call, after reasoning or a finish reason, or in an
- * answer that must be JSON, and only with models that `Continuation` knows; elsewhere the error stands.
+ * been carried out. `continue` goes on only in text: never inside a tool call, after reasoning or a finish reason, or
+ * in an answer that must be JSON, and only with models that `Continuation` knows; elsewhere the error stands.
  *
  * @since 0.1.0
  */
@@ -257,8 +257,8 @@ const replaying = (options: Options): ChatStream.Source =>
       })
 
     /**
-     * Whoever replays us in turn sees our cursor, with what was lost here added to the cost. It does not ask for the rest
-     * of an answer: it could ask somebody else for it, and it does not know what is held back here.
+     * Whoever replays us in turn sees our cursor, with what was lost here added to the cost. It does not ask for the
+     * rest of an answer: it could ask somebody else for it, and it does not know what is held back here.
      */
     const report = (): void => {
       if (above === undefined) return

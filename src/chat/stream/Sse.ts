@@ -1,14 +1,14 @@
 /**
  * Server-sent events from bytes, however the network cut them.
  *
- * A {@link Parser} is fed pieces of any size and answers with the events that became whole. It follows the WHATWG rules:
- * lines end with LF, CRLF or CR, also where the pair is split between pieces; a byte order mark at the start, comments
- * and `retry:` are passed over; several `data:` lines are joined by LF. Two things go beyond the rules because providers
- * do: text that is no field at all (a bare JSON error in the middle of a stream) is kept and handed out as `stray`, and
- * what stands unterminated at the end of the input can be asked for with `end`.
+ * A {@link Parser} is fed pieces of any size and answers with the events that became whole. It follows the WHATWG
+ * rules: lines end with LF, CRLF or CR, also where the pair is split between pieces; a byte order mark at the start,
+ * comments and `retry:` are passed over; several `data:` lines are joined by LF. Two things go beyond the rules because
+ * providers do: text that is no field at all (a bare JSON error in the middle of a stream) is kept and handed out as
+ * `stray`, and what stands unterminated at the end of the input can be asked for with `end`.
  *
  * @example
- * import { Sse } from "effect-steadfast"
+ * import * as Sse from "./Sse.js"
  *
  * const parser = Sse.make()
  * parser.feed(new TextEncoder().encode("data: hel"))
@@ -30,8 +30,8 @@ export interface Event {
 }
 
 /**
- * `feed` answers with the events that the piece completed, `end` with what was left unterminated. `overflow` is true once
- * an event was larger than the bound; nothing is kept or parsed from then on.
+ * `feed` answers with the events that the piece completed, `end` with what was left unterminated. `overflow` is true
+ * once an event was larger than the bound; nothing is kept or parsed from then on.
  *
  * @since 0.1.0
  * @category models

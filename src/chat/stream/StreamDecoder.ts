@@ -44,8 +44,8 @@ export interface Decoder {
 }
 
 /**
- * Where a stream stands: inside what (`end` once a finish reason came), what it is known to have cost so far, and from where the provider can be asked for
- * the rest of this very answer, if it keeps it.
+ * Where a stream stands: inside what (`end` once a finish reason came), what it is known to have cost so far, and from
+ * where the provider can be asked for the rest of this very answer, if it keeps it.
  *
  * @since 0.1.0
  * @category models

@@ -1,26 +1,26 @@
 /**
  * Which of several members is asked next: keys of one provider, or models that can stand in for each other.
  *
- * {@link choose} is the whole decision, a pure function over plain data. Around it, {@link make} keeps what it decides by:
- * how many requests a member has in flight, how fast it was, how it failed of late.
+ * {@link choose} is the whole decision, a pure function over plain data. Around it, {@link make} keeps what it decides
+ * by: how many requests a member has in flight, how fast it was, how it failed of late.
  *
  * | strategy | who is asked |
  * |---|---|
- * | `weighted` | the least loaded for its weight; among those that are so to within one request, each in turn by its weight |
+ * | `weighted` | the least loaded for its weight; among equals, to within one request, each in turn by its weight |
  * | `least-busy` | the one with the fewest requests in flight, then each in turn |
  * | `fastest` | of two at random the one that is expected to answer sooner |
  * | `cheapest` | the one that costs least, and among equals as `weighted` |
  *
  * With a session's key (`affinity`) the strategy has no say: the session goes to the member that ranks first for it
- * (rendezvous hashing, by weight). When a member leaves, only its own sessions move, each to its second choice, and they
- * come back with it.
+ * (rendezvous hashing, by weight). When a member leaves, only its own sessions move, each to its second choice, and
+ * they come back with it.
  *
- * Gotchas: above {@link fewMembers} members `weighted`, `least-busy` and `fastest` look at a few at random instead of at
- * all, which costs the same for ten thousand and loads them almost as evenly (the power of two choices). `cheapest` and
- * `affinity` look at all.
+ * Gotchas: above {@link fewMembers} members `weighted`, `least-busy` and `fastest` look at a few at random instead of
+ * at all, which costs the same for ten thousand and loads them almost as evenly (the power of two choices). `cheapest`
+ * and `affinity` look at all.
  *
  * @example
- * import { Balancer } from "effect-steadfast"
+ * import * as Balancer from "./Balancer.js"
  *
  * const members = [
  *   { name: "a", weight: 2, inFlight: 3 },
@@ -42,8 +42,8 @@ export { choose, fewMembers, measure, roster } from "./Choice.js"
  *
  * - `choose` is {@link choose} with the strategy of this one.
  * - `begin` and `end` stand around each request, whatever its end.
- * - `failed` spares a member for some seconds: otherwise one that fails at once would have the fewest requests in flight,
- *   and get all the others.
+ * - `failed` spares a member for some seconds: otherwise one that fails at once would have the fewest requests in
+ *   flight, and get all the others.
  * - `measured` takes how long an answer took, in milliseconds.
  *
  * @since 0.2.0
@@ -116,7 +116,10 @@ export interface MemberOptions {
   readonly name: string
   /** The share of the requests, in proportion to the weights of the others: above 0, at most 1,000,000. Default 1. */
   readonly weight?: number | undefined
-  /** The price, 0 or more, in any unit that all members share. By default not known, and `cheapest` asks the member last. */
+  /**
+   * The price, 0 or more, in any unit that all members share. By default not known, and `cheapest` asks the member
+   * last.
+   */
   readonly cost?: number | undefined
 }
 

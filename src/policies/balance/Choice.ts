@@ -27,8 +27,8 @@ export interface Measured {
 }
 
 /**
- * What is measured of a member: the time to the first content of its streams, and to its whole answers. The two are kept
- * apart, because a long answer is not a slow one.
+ * What is measured of a member: the time to the first content of its streams, and to its whole answers. The two are
+ * kept apart, because a long answer is not a slow one.
  *
  * @since 0.2.0
  * @category models
@@ -79,8 +79,8 @@ export interface Roster {
  *
  * - `now`: in epoch milliseconds.
  * - `seed`: the chance in it, from 0 to below 1.
- * - `readyAt`: from when a member, given by its index, takes traffic, in epoch milliseconds; 0 for now. Who does not take
- *   any yet is not chosen.
+ * - `readyAt`: from when a member, given by its index, takes traffic, in epoch milliseconds; 0 for now. Who does not
+ *   take any yet is not chosen.
  * - `measure`: what `fastest` goes by. Default `"whole"`.
  * - `affinity`: the key of a session that stays with its member.
  *
@@ -108,8 +108,8 @@ export interface Ask {
 export const fewMembers = 32
 
 /**
- * How many of more than {@link fewMembers} are looked at. Two make the difference (Mitzenmacher 2001: the longest queue is
- * log log n); the third makes up for one that takes no traffic.
+ * How many of more than {@link fewMembers} are looked at. Two make the difference (Mitzenmacher 2001: the longest queue
+ * is log log n); the third makes up for one that takes no traffic.
  */
 const samples = 3
 
@@ -124,8 +124,8 @@ const maxRounds = 5
 export const strainHalfLife = 10_000
 
 /**
- * Without a new measurement the expected wait halves in this time, so that a member that was slow once is tried again, the
- * later the slower it was. As the half-life of the circuit breaker's failure ratio.
+ * Without a new measurement the expected wait halves in this time, so that a member that was slow once is tried again,
+ * the later the slower it was. As the half-life of the circuit breaker's failure ratio.
  */
 const latencyHalfLife = 60_000
 
@@ -215,8 +215,8 @@ const levelOf = (member: Member, more: number, now: number, weighted: boolean): 
   (loadOf(member, now) + more) / (weighted ? member.weight : 1)
 
 /**
- * The least loaded. Requests are whole, so that with weights of 3 and 1 loads of 1 and 0 are as near to the shares as can
- * be: whoever has less, for its weight, than the best would have with one more, is as good, and they take turns.
+ * The least loaded. Requests are whole, so that with weights of 3 and 1 loads of 1 and 0 are as near to the shares as
+ * can be: whoever has less, for its weight, than the best would have with one more, is as good, and they take turns.
  */
 const lightest = (
   among: ReadonlyArray<number>,

@@ -32,9 +32,9 @@ const notYet = Number.POSITIVE_INFINITY
 export const unasked: Health = { failures: 0, since: notYet, othersAt: notYet }
 
 /**
- * One failure more, and whether it is the key's fault: after the first another key answered, and then this attempt began.
- * So neither counts what breaks at the beginning of an outage of the provider, nor what hangs beyond its end. `othersAt` is
- * when another key answered last that still takes traffic.
+ * One failure more, and whether it is the key's fault: after the first another key answered, and then this attempt
+ * began. So neither counts what breaks at the beginning of an outage of the provider, nor what hangs beyond its end.
+ * `othersAt` is when another key answered last that still takes traffic.
  *
  * @internal
  */
@@ -69,7 +69,9 @@ export interface Pause {
  */
 export const running: Pause = { until: 0, unhinted: 0 }
 
-/** Limits are per minute as a rule, and refill all the time: a second is worth a try, a quarter of a minute is enough. */
+/**
+ * Limits are per minute as a rule, and refill all the time: a second is worth a try, a quarter of a minute is enough.
+ */
 const pauseMillis = (unhinted: number): number => Math.min(16_000, 1000 * 2 ** (unhinted - 1))
 
 /**

@@ -1,20 +1,20 @@
 /**
  * Several keys of one provider: which of them work, how busy each is, and whose turn it is.
  *
- * A pool is made once and shared by all models of the provider; `ChatModel.pooled` makes one model of a pool and a model
- * for each key. A key that is refused is out for all of them, and is asked again by single probes.
+ * A pool is made once and shared by all models of the provider; `ChatModel.pooled` makes one model of a pool and a
+ * model for each key. A key that is refused is out for all of them, and is asked again by single probes.
  *
  * | the key's attempt ends with | the key |
  * |---|---|
  * | `AuthError`, `QuotaExhausted` | is dead: one probe after 60 seconds, doubling to an hour |
- * | three failures or timeouts in a row, and other keys answer | is out for 15 seconds, doubling to 5 minutes, then one probe |
+ * | three failures or timeouts in a row, other keys answer | is out for 15 seconds, doubling to 5 minutes; one probe |
  * | `RateLimited` | waits, for this model only, as long as the hint says, or else 1 second, doubling to 16 |
  * | an answer | works |
  *
- * A probe is somebody's call, and what it risks is that call's time. A dead key says so at once, and the call goes on to
- * another. A key that let requests hang may take the time of an attempt: so its probe is a request that may be run again,
- * and one with time for another attempt of the same length after this one; where for {@link patience} none such came, any
- * that may be run again. While no other key takes traffic, anyone is the probe.
+ * A probe is somebody's call, and what it risks is that call's time. A dead key says so at once, and the call goes on
+ * to another. A key that let requests hang may take the time of an attempt: so its probe is a request that may be run
+ * again, and one with time for another attempt of the same length after this one; where for {@link patience} none such
+ * came, any that may be run again. While no other key takes traffic, anyone is the probe.
  *
  * Gotchas:
  * - Failures take a key out only if other keys answer: where all fail it is the provider that is down, which is for the
@@ -71,7 +71,9 @@ export type KeyOption =
   | {
       /** The key, or the `Config` that holds it. */
       readonly apiKey: Redacted.Redacted | Config.Config<Redacted.Redacted>
-      /** The share of the requests, in proportion to the weights of the others: above 0, at most 1,000,000. Default 1. */
+      /**
+       * The share of the requests, in proportion to the weights of the others: above 0, at most 1,000,000. Default 1.
+       */
       readonly weight?: number | undefined
     }
 
@@ -96,8 +98,8 @@ export interface Options {
   /** Which of the keys that take traffic is asked. Default `"weighted"`. */
   readonly strategy?: Balancer.Strategy | undefined
   /**
-   * How long a call waits for a key where all are out, if its deadline allows it. Default 60 seconds, the longest hint that
-   * `RetryPolicy` waits for.
+   * How long a call waits for a key where all are out, if its deadline allows it. Default 60 seconds, the longest hint
+   * that `RetryPolicy` waits for.
    */
   readonly maxWait?: Duration.DurationInput | undefined
 }
@@ -132,7 +134,8 @@ export interface KeyState {
  * - `readyAt`: from when a key takes traffic, in epoch milliseconds; 0 for now.
  * - `admit`: the right to make one attempt. Hand it back with `end`, exactly once, interruption included. Run both
  *   uninterruptibly.
- * - `outlook`: what is to be expected where none takes traffic; `notBefore` is from when a key is asked at the earliest.
+ * - `outlook`: what is to be expected where none takes traffic; `notBefore` is from when a key is asked at the
+ *   earliest.
  *
  * @since 0.2.0
  * @category models
@@ -178,7 +181,8 @@ export interface Outlook {
  * - `balancer`: who has how much in flight, over all models.
  * - `circuits`: the health of the keys, by their names; `open` takes one out by hand until `reset`.
  * - `for`: the keys as the model of that name uses them.
- * - `dueAt`: since when a key that let requests hang waits for a probe, in epoch milliseconds; `undefined` for all others.
+ * - `dueAt`: since when a key that let requests hang waits for a probe, in epoch milliseconds; `undefined` for all
+ *   others.
  *
  * @since 0.2.0
  * @category models
@@ -198,8 +202,8 @@ export interface KeyPool {
 // -----------------------------------------------------------------------------
 
 /**
- * How long a probe of a key that let requests hang waits for a caller who can afford it, in milliseconds: as long as the
- * key is left alone the first time.
+ * How long a probe of a key that let requests hang waits for a caller who can afford it, in milliseconds: as long as
+ * the key is left alone the first time.
  *
  * @since 0.2.0
  * @category constants
@@ -228,8 +232,8 @@ const errorOf = (end: End): LlmError.LlmError | undefined => {
 }
 
 /**
- * What an attempt says about its key. Time that is up for the whole call was spent on this key too, and where nothing else
- * limits an attempt it is all that ever tells.
+ * What an attempt says about its key. Time that is up for the whole call was spent on this key too, and where nothing
+ * else limits an attempt it is all that ever tells.
  */
 const outcomeOf = (end: End, error: LlmError.LlmError | undefined): CircuitBreaker.Outcome =>
   error?._tag === "Timeout" && error.phase === "total" && error.delivery !== "not-sent"
@@ -353,8 +357,8 @@ const viewOf = (pool: {
  * A pool of keys, none of which was asked yet. Their circuits are in the `KeyedStore` of the context, where there
  * is one.
  *
- * Fails with a `ConfigError` where a key is not configured, or is there twice. Throws a `RangeError` that names the option,
- * what was found and what was expected.
+ * Fails with a `ConfigError` where a key is not configured, or is there twice. Throws a `RangeError` that names the
+ * option, what was found and what was expected.
  *
  * @since 0.2.0
  * @category constructors

@@ -1,9 +1,9 @@
 /**
  * Rendezvous hashing: which member a session belongs to, by their names alone.
  *
- * Each member draws a number for each session, and the highest wins (highest random weight, Thaler and Ravishankar 1998;
- * by weight as Schindelhauer and Schomaker 2005). So nothing needs to be kept, every process ranks alike, and a member that
- * leaves moves its own sessions only.
+ * Each member draws a number for each session, and the highest wins (highest random weight, Thaler and Ravishankar
+ * 1998; by weight as Schindelhauer and Schomaker 2005). So nothing needs to be kept, every process ranks alike, and a
+ * member that leaves moves its own sessions only.
  *
  * @since 0.2.0
  */

@@ -77,8 +77,8 @@ export { consecutive, type RateOptions, rate, type StreakOptions, streak, type T
  */
 export interface ExecuteOptions<A, E> extends CircuitView.Ask {
   /**
-   * The outcome of an exit; `now` is in epoch milliseconds. It is not asked about an exit that is nothing but interruption.
-   * If it throws, the outcome is `Ignored` and the call dies. Default: `classify` of this module.
+   * The outcome of an exit; `now` is in epoch milliseconds. It is not asked about an exit that is nothing but
+   * interruption. If it throws, the outcome is `Ignored` and the call dies. Default: `classify` of this module.
    */
   readonly classify?: ((exit: Exit.Exit<A, E>, now: number) => CircuitOutcome.Outcome) | undefined
 }
@@ -99,8 +99,8 @@ export interface CircuitBreaker {
     <A, E, R>(self: Effect.Effect<A, E, R>, options: ExecuteOptions<A, E>): Effect.Effect<A, E | CircuitOpen, R>
   }
   /**
-   * The first half of `execute`, for an attempt that is no single effect, such as a stream. Pass every admission to `record`
-   * exactly once, interruption included; a probe without a record holds its place until its lease ends.
+   * The first half of `execute`, for an attempt that is no single effect, such as a stream. Pass every admission to
+   * `record` exactly once, interruption included; a probe without a record holds its place until its lease ends.
    */
   readonly admit: (ask: CircuitView.Ask) => Effect.Effect<CircuitState.Admission, CircuitOpen>
   /** The second half of `execute`. */
@@ -114,8 +114,8 @@ export interface CircuitBreaker {
   /** The states of all circuits that this process knows. A circuit is forgotten an hour after its last use. */
   readonly states: Effect.Effect<ReadonlyArray<CircuitView.State>>
   /**
-   * The time from which a circuit takes traffic: 0 for now, `Infinity` until a reset. It is the latest time while a probe is
-   * out, and it is from what this process saw last.
+   * The time from which a circuit takes traffic: 0 for now, `Infinity` until a reset. It is the latest time while a
+   * probe is out, and it is from what this process saw last.
    */
   readonly readyAt: (key: string) => number
   /** Opens a circuit by hand, until `reset`. */

@@ -88,19 +88,22 @@ export interface Options {
   /** What opens a closed circuit; of several, any. Default `streak()` and `rate()`. */
   readonly tripPolicy?: TripPolicy.TripPolicy | ReadonlyArray<TripPolicy.TripPolicy> | undefined
   /**
-   * How long a circuit stays open for an unhealthy target: above 0, finite. Default 1 second, doubling to 15: LLM outages
-   * are short and many, and a probe costs one call.
+   * How long a circuit stays open for an unhealthy target: above 0, finite. Default 1 second, doubling to 15: LLM
+   * outages are short and many, and a probe costs one call.
    */
   readonly openDuration?: OpenDuration | undefined
   /**
-   * The same for a key that is refused or has no credit. Default 60 seconds, doubling to an hour: a person has to mend it.
+   * The same for a key that is refused or has no credit. Default 60 seconds, doubling to an hour: a person has to mend
+   * it.
    */
   readonly deadDuration?: OpenDuration | undefined
-  /** How many attempts may be in flight in a half-open circuit, step by step: whole numbers, 1 or more. Default 1, 2, 4. */
+  /**
+   * How many attempts may be in flight in a half-open circuit, step by step: whole numbers, 1 or more. Default 1, 2, 4.
+   */
   readonly ramp?: ReadonlyArray<number> | undefined
   /**
-   * How long the place of a probe is kept that is not heard of again, as when its process died: above 0, finite. Default
-   * 2 minutes, longer than all but the longest answers take.
+   * How long the place of a probe is kept that is not heard of again, as when its process died: above 0, finite.
+   * Default 2 minutes, longer than all but the longest answers take.
    */
   readonly probeLease?: Duration.DurationInput | undefined
 }

@@ -131,8 +131,8 @@ export const classify = (
 }
 
 /**
- * The outcome of an exit under `context`, and the exit as it goes on: a `read` that throws makes the call die. One that is
- * nothing but interruption is not shown to it.
+ * The outcome of an exit under `context`, and the exit as it goes on: a `read` that throws makes the call die. One that
+ * is nothing but interruption is not shown to it.
  *
  * @internal
  */

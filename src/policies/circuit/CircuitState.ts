@@ -22,9 +22,9 @@ import * as TripPolicy from "./TripPolicy.js"
 // -----------------------------------------------------------------------------
 
 /**
- * The right to make one attempt, to be handed back with its outcome. Where nothing was known of the circuit, and so nothing
- * was kept of it, it says `since` when. In a half-open circuit it is a probe: with the number of its place, the step of the
- * ramp at which it began, and when that was. Times are in epoch milliseconds.
+ * The right to make one attempt, to be handed back with its outcome. Where nothing was known of the circuit, and so
+ * nothing was kept of it, it says `since` when. In a half-open circuit it is a probe: with the number of its place, the
+ * step of the ramp at which it began, and when that was. Times are in epoch milliseconds.
  *
  * @since 0.2.0
  * @category models
@@ -129,7 +129,10 @@ export interface Refusal {
  */
 const idleMillis = 3_600_000
 
-/** Where there is nothing else to write, that the circuit was used is written this seldom: so much earlier it may be dropped. */
+/**
+ * Where there is nothing else to write, that the circuit was used is written this seldom: so much earlier it may be
+ * dropped.
+ */
 const touchMillis = 60_000
 
 /** The generation of a circuit of which nothing is known; all others are times. */
@@ -183,7 +186,8 @@ const because = (error: Tag | undefined): { readonly error?: Tag } => (error ===
 
 /**
  * What a second that a probe hung is worth of the seconds to stay open: the target was asked for nothing else then, and
- * a caller has waited for it. A target that hangs is so asked as often as one that fails at once, and not half as often.
+ * a caller has waited for it. A target that hangs is so asked as often as one that fails at once, and not half as
+ * often.
  */
 const hungWeight = 2
 
@@ -247,8 +251,8 @@ const holding = (circuit: HalfOpen, places: ReadonlyArray<Place>, now: number): 
 }
 
 /**
- * When so many leases are over that one of the places of a half-open circuit is free, at the latest; a step back may have
- * left more of them taken than it has.
+ * When so many leases are over that one of the places of a half-open circuit is free, at the latest; a step back may
+ * have left more of them taken than it has.
  *
  * @internal
  */

@@ -1,6 +1,6 @@
 /**
- * How a circuit shows itself: its {@link State} for whoever looks, its refusals for whoever asks, its {@link Transition}s for
- * whoever listens.
+ * How a circuit shows itself: its {@link State} for whoever looks, its refusals for whoever asks, its
+ * {@link Transition}s for whoever listens.
  *
  * @since 0.2.0
  */

@@ -2,9 +2,9 @@
  * When a closed circuit opens: what {@link CircuitBreaker} counts, and when it is enough.
  *
  * Made for the rates at which LLMs are called. A breaker of the web waits for twenty calls in ten seconds, and at one
- * call a second or less it never opens. {@link consecutive} and {@link streak} need no rate at all. {@link rate} forgets
- * by time rather than by number, and asks what the ratio is *at least*: two failures in three calls may be chance,
- * fifteen in twenty are not.
+ * call a second or less it never opens. {@link consecutive} and {@link streak} need no rate at all. {@link rate}
+ * forgets by time rather than by number, and asks what the ratio is *at least*: two failures in three calls may be
+ * chance, fifteen in twenty are not.
  *
  * @since 0.2.0
  */
@@ -79,8 +79,8 @@ export interface StreakOptions {
   /** The least number of failures in a row that opens it, a whole number of 1 or more. Default 3. */
   readonly failures?: number | undefined
   /**
-   * How likely a streak by chance must be at most: above 0, below 1. Default 0.00001: at five calls a second a mistake in
-   * five hours.
+   * How likely a streak by chance must be at most: above 0, below 1. Default 0.00001: at five calls a second a mistake
+   * in five hours.
    */
   readonly chance?: number | undefined
   /** The time after which an outcome counts half: above 0, finite. Default 60 seconds. */
@@ -90,8 +90,8 @@ export interface StreakOptions {
 /**
  * Opens after so many failures in a row, or more where failures are common: as many as would come by chance less often
  * than `chance`, at the ratio that failed before. A target that fails one call in five has three in a row at every
- * hundredth, is asked five times a second, and would be shut out most of the time by {@link consecutive}: simulated, one
- * call in three succeeds, where retries alone answer all of them.
+ * hundredth, is asked five times a second, and would be shut out most of the time by {@link consecutive}: simulated,
+ * one call in three succeeds, where retries alone answer all of them.
  *
  * Throws a `RangeError` that names the option, what was found and what was expected.
  *
@@ -115,8 +115,8 @@ export interface RateOptions {
   /** With fewer outcomes it never opens; older ones count in part: 1 to 1,000,000. Default 5. */
   readonly minimum?: number | undefined
   /**
-   * The time after which an outcome counts half: above 0, finite. Default 60 seconds, so that five calls in two minutes are
-   * enough.
+   * The time after which an outcome counts half: above 0, finite. Default 60 seconds, so that five calls in two minutes
+   * are enough.
    */
   readonly halfLife?: Duration.DurationInput | undefined
 }
@@ -177,8 +177,9 @@ export const rule = {
 }
 
 /**
- * What a closed circuit has seen: failures in a row, and for each policy that counts, in their order, the outcomes and the
- * failures among them as they weighed at the time `at`. Those of a streak that is going on are not yet among its own.
+ * What a closed circuit has seen: failures in a row, and for each policy that counts, in their order, the outcomes and
+ * the failures among them as they weighed at the time `at`. Those of a streak that is going on are not yet among its
+ * own.
  *
  * @since 0.2.0
  * @category models
@@ -264,7 +265,9 @@ const wilsonLowerBound = ({ failures, total }: Tally): number => {
   return (ratio + spread / 2 - Math.sqrt(spread * ratio * (1 - ratio) + (spread * spread) / 4)) / (1 + spread)
 }
 
-/** So many failures in a row are less likely than that; one outcome more than there were keeps a few from being a ratio. */
+/**
+ * So many failures in a row are less likely than that; one outcome more than there were keeps a few from being a ratio.
+ */
 const byChance = (chance: number, { failures, total }: Tally): number =>
   failures === 0 ? 0 : Math.log(chance) / Math.log(failures / (total + 1))
 

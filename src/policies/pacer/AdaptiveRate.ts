@@ -1,13 +1,14 @@
 /**
- * What refusals teach: when to pause, how to start again, and how fast a provider takes requests that tells no limit. Pure.
+ * What refusals teach: when to pause, how to start again, and how fast a provider takes requests that tells no limit.
+ * Pure.
  *
  * - **Pause**: a refusal stops the whole key until its hint and some jitter, or without a hint for twice as long as the
  *   last time, as long as nothing gets through.
- * - **Slow start**: after a pause one goes, then two, then four; before the first refusal ten, then twice as many as were
- *   really used. The next round begins when the last one was answered, or when a refusal would have come by now.
- * - **Rate**: two refusals measure it, for a bucket that was empty twice let through in between what it refilled. A little
- *   less than that is sent, evenly; then it grows back, rests there, and probes beyond it ever faster, as CUBIC does, until
- *   the next refusal.
+ * - **Slow start**: after a pause one goes, then two, then four; before the first refusal ten, then twice as many as
+ *   were really used. The next round begins when the last one was answered, or when a refusal would have come by now.
+ * - **Rate**: two refusals measure it, for a bucket that was empty twice let through in between what it refilled. A
+ *   little less than that is sent, evenly; then it grows back, rests there, and probes beyond it ever faster, as CUBIC
+ *   does, until the next refusal.
  *
  * Gotcha: refusals that come back together are one event; what was sent before it has no say after it.
  *
@@ -101,7 +102,9 @@ const beta = 0.9
 /** A cut that no measurement supports is CUBIC's. */
 const blindBeta = 0.7
 
-/** Milliseconds from a cut back to the plateau, or for as long as so many requests take: a slow limit is probed seldom. */
+/**
+ * Milliseconds from a cut back to the plateau, or for as long as so many requests take: a slow limit is probed seldom.
+ */
 const recovery = { millis: 10_000, requests: 25 }
 
 /** Fewer are too rough a measurement, unless they took so long that waiting for more would only cost refusals. */
@@ -113,7 +116,10 @@ const slack = 20
 /** After so long without a refusal nothing that was learned is believed any more, in milliseconds. */
 const forgetAfter = 600_000
 
-/** Where limits are known, a refusal says little about them; so many, each soon after the other, say that they are wrong. */
+/**
+ * Where limits are known, a refusal says little about them; so many, each soon after the other, say that they are
+ * wrong.
+ */
 const wrong = { count: 10, within: 20_000 }
 
 // -----------------------------------------------------------------------------
@@ -194,8 +200,8 @@ const measure = (anchor: Moment, mark: Mark): readonly [low: number, high: numbe
 }
 
 /**
- * The measurement is right for a bucket that saves up what is not sent; for one that does not, the rate is the one that was
- * refused. The plateau is between the two.
+ * The measurement is right for a bucket that saves up what is not sent; for one that does not, the rate is the one that
+ * was refused. The plateau is between the two.
  */
 const slowed = (
   rate: Rate | undefined,
@@ -262,7 +268,8 @@ export const drainedAt = (self: AdaptiveRate, requests: number, now: number): nu
 const isQuiet = (self: AdaptiveRate, isKnown: boolean): boolean => isKnown && isFresh(self)
 
 /**
- * One is sent. `isKnown`: whether limits are known from elsewhere; `isWaited`: whether it, or another, had to wait for that.
+ * One is sent. `isKnown`: whether limits are known from elsewhere; `isWaited`: whether it, or another, had to wait for
+ * that.
  *
  * @since 0.2.0
  * @category combinators

@@ -1,9 +1,10 @@
 /**
- * What one key may still take, by the limits that are known: those of the configuration and those that headers tell. Pure.
+ * What one key may still take, by the limits that are known: those of the configuration and those that headers tell.
+ * Pure.
  *
  * Each {@link Cost.Dimension} has a `Gcra` bucket of its own, and a request is admitted by all of them together or not
- * at all. Where configuration and headers disagree, the smaller rate and the smaller burst win. What a request might cost
- * is taken when it goes, and put right when it is known; what responses prove beyond that stands in `Remaining`.
+ * at all. Where configuration and headers disagree, the smaller rate and the smaller burst win. What a request might
+ * cost is taken when it goes, and put right when it is known; what responses prove beyond that stands in `Remaining`.
  *
  * @since 0.2.0
  */

@@ -1,12 +1,12 @@
 /**
  * A rate limit as arithmetic: the token bucket, in the form that is also called GCRA. Pure.
  *
- * A bucket holds at most `burst`, refills evenly with `limit` in `windowMillis`, and gives what it holds. So whatever comes
- * when, no window sees more than `limit + burst` of it. {@link readyAt} is exact: at that millisecond a cost is admitted,
- * one before it is not.
+ * A bucket holds at most `burst`, refills evenly with `limit` in `windowMillis`, and gives what it holds. So whatever
+ * comes when, no window sees more than `limit + burst` of it. {@link readyAt} is exact: at that millisecond a cost is
+ * admitted, one before it is not.
  *
- * Gotchas: {@link take} asks nobody; a level below zero is a debt that later refills pay. Time that runs backwards stands
- * still here.
+ * Gotchas: {@link take} asks nobody; a level below zero is a debt that later refills pay. Time that runs backwards
+ * stands still here.
  *
  * @example
  * import * as Gcra from "./Gcra.js"

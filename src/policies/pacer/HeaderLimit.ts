@@ -1,11 +1,11 @@
 /**
- * One rate limit as a provider's headers tell it, response by response: what it is really per, and what its bucket holds.
- * Pure.
+ * One rate limit as a provider's headers tell it, response by response: what it is really per, and what its bucket
+ * holds. Pure.
  *
  * Headers name a number, what remains of it and when it is full again. What the number is per they do not say, and a
- * provider may enforce it in shorter windows than it tells. Both can be found out, for a bucket that refills evenly: what
- * remains and what refills until it is full make the same sum every time. {@link tell} tries two readings and believes one
- * only when several different responses agree on it:
+ * provider may enforce it in shorter windows than it tells. Both can be found out, for a bucket that refills evenly:
+ * what remains and what refills until it is full make the same sum every time. {@link tell} tries two readings and
+ * believes one only when several different responses agree on it:
  *
  * - the documented window is right (a minute, unless the wire format knows better), and the sum is the bucket's size;
  * - the bucket holds the whole limit, and the time until it is full says what the limit is per.
@@ -107,8 +107,8 @@ const read = (before: Reading | undefined, low: number, high: number, remaining:
 }
 
 /**
- * The bucket's size, at the documented rate. It counts when what remained, or the time, differed by more than what rounding
- * alone may hide: the sums of a fixed window would differ by as much.
+ * The bucket's size, at the documented rate. It counts when what remained, or the time, differed by more than what
+ * rounding alone may hide: the sums of a fixed window would differ by as much.
  */
 const foundSize = (told: HeaderLimit, reading: Reading, tolerance: number, now: number): Gcra.Limit | undefined => {
   const rate = told.limit / told.documented
@@ -150,8 +150,8 @@ const renumbered = (told: HeaderLimit, limit: number): HeaderLimit => ({
 })
 
 /**
- * What is known after one more response. `documented` is what the limit is per, in milliseconds, as far as anybody said.
- * A header without a usable limit tells nothing new.
+ * What is known after one more response. `documented` is what the limit is per, in milliseconds, as far as anybody
+ * said. A header without a usable limit tells nothing new.
  *
  * @since 0.2.0
  * @category combinators

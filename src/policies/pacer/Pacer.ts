@@ -1,17 +1,19 @@
 /**
  * A queue before a provider: calls wait, first in first out, for a place under its rate limits.
  *
- * A 429 is not a reason to sleep and hope, but the sign of a missing queue. A pacer has a lane for each key; a call goes
- * when requests, tokens, input and output tokens a minute all have room for it, and else it waits, behind those who came
- * before. What it will cost is reserved before, and put right with its usage after. The limits are the configured ones and
- * those that the headers of every response tell (the smaller of the two); where there are neither, they are found out.
+ * A 429 is not a reason to sleep and hope, but the sign of a missing queue. A pacer has a lane for each key; a call
+ * goes when requests, tokens, input and output tokens a minute all have room for it, and else it waits, behind those
+ * who came before. What it will cost is reserved before, and put right with its usage after. The limits are the
+ * configured ones and those that the headers of every response tell (the smaller of the two); where there are neither,
+ * they are found out.
  *
  * - A 429 pauses the whole key until the server's hint and some jitter; then one goes, then two, then four.
  * - A call that was turned away and comes back has its old place again.
- * - What can never fit is refused with `ContextLengthExceeded`, and a wait that cannot end in time with `RateLimited`, both
- *   before anything was sent.
+ * - What can never fit is refused with `ContextLengthExceeded`, and a wait that cannot end in time with `RateLimited`,
+ *   both before anything was sent.
  *
- * It stands inside the retry and the breaker and around the attempt's timeout, so that waiting is no part of the attempt.
+ * It stands inside the retry and the breaker and around the attempt's timeout, so that waiting is no part of the
+ * attempt.
  *
  * Gotchas: nobody overtakes, so a large request at the head holds up small ones behind it. A key says whose limits they
  * are; two pacers, or two processes, know of each other only by the headers.
@@ -138,8 +140,8 @@ export interface PaceOptions<in A> extends PacerRequest.Ask {
 
 /**
  * - `pace` lets an effect through; `usage` reads from its answer what it took.
- * - `acquire` is its first half, for what is no single effect: a permit that must be settled. `granted` hears of it at once,
- *   should the fiber be interrupted before it goes on.
+ * - `acquire` is its first half, for what is no single effect: a permit that must be settled. `granted` hears of it at
+ *   once, should the fiber be interrupted before it goes on.
  * - `gate` is the way to the places of one key, for who asks for many.
  * - `state` looks at a key.
  *

@@ -54,7 +54,8 @@ export interface LimitOptions {
   /** The time in which the whole limit comes back: above 0, finite. Default 1 minute. */
   readonly window?: Duration.DurationInput | undefined
   /**
-   * How much at once, 1 or more. Default `limit`, but at least 1: the token buckets that providers document hold one window.
+   * How much at once, 1 or more. Default `limit`, but at least 1: the token buckets that providers document hold one
+   * window.
    */
   readonly burst?: number | undefined
 }

@@ -1,9 +1,9 @@
 /**
  * The queue of one key of a pacer: who waits, who goes, and what their answers teach the lane.
  *
- * Everything that decides stands in {@link PacerState}; here it is done, synchronously, whenever something happens: one comes, one
- * leaves, one is answered, or it is time. While somebody waits there is one sleeping fiber, until the head may go; nothing
- * else waits for anything, and no place is reserved for later.
+ * Everything that decides stands in {@link PacerState}; here it is done, synchronously, whenever something happens: one
+ * comes, one leaves, one is answered, or it is time. While somebody waits there is one sleeping fiber, until the head
+ * may go; nothing else waits for anything, and no place is reserved for later.
  *
  * @since 0.2.0
  */
@@ -28,8 +28,8 @@ import * as TicketQueue from "./TicketQueue.js"
 
 /**
  * A place that was given. `observe` tells the limits that the headers of its response told, `settle` how it ended, the
- * first time only, and answers with how long the key is paused for now, in milliseconds; `now` is in epoch milliseconds,
- * `random` from 0 to 1.
+ * first time only, and answers with how long the key is paused for now, in milliseconds; `now` is in epoch
+ * milliseconds, `random` from 0 to 1.
  *
  * @since 0.2.0
  * @category models
@@ -110,7 +110,9 @@ const keptFor = 60_000
 /** What a timer of the platform can hold; after that it is looked again. */
 const longestSleep = 2 ** 31 - 1
 
-/** Calls `wake` when the clock says so, in whole milliseconds as timers count, and answers with the way to call it off. */
+/**
+ * Calls `wake` when the clock says so, in whole milliseconds as timers count, and answers with the way to call it off.
+ */
 const sleep = (clock: Clock.Clock, millis: number, wake: () => void): (() => void) => {
   const fiber = Effect.runFork(
     Effect.map(clock.sleep(Duration.millis(Math.min(Math.ceil(millis), longestSleep))), wake)

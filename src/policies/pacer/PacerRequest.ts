@@ -38,8 +38,8 @@ export interface Ask {
 }
 
 /**
- * How a call ended: with its usage, or an error; `interrupted` if nobody waited for its end; not `sent` if its place was
- * not used.
+ * How a call ended: with its usage, or an error; `interrupted` if nobody waited for its end; not `sent` if its place
+ * was not used.
  *
  * @since 0.2.0
  * @category models
@@ -105,8 +105,8 @@ export const outcomeOf = (end: End, random: number): PacerState.Outcome => {
 }
 
 /**
- * The error as it goes on: where the provider did not say when to come back, the pacer does, so that nobody comes before,
- * and the return is no retry that has to be afforded.
+ * The error as it goes on: where the provider did not say when to come back, the pacer does, so that nobody comes
+ * before, and the return is no retry that has to be afforded.
  *
  * @since 0.2.0
  * @category combinators

@@ -1,8 +1,8 @@
 /**
  * One key under the pacer, but for its queue: may a request go, when may it, and what did it teach. Pure.
  *
- * The limits that are known ({@link Buckets}) and what refusals teach ({@link AdaptiveRate}) hold together: the later of
- * the two times counts. Every request that is admitted is settled once, with what became of it.
+ * The limits that are known ({@link Buckets}) and what refusals teach ({@link AdaptiveRate}) hold together: the later
+ * of the two times counts. Every request that is admitted is settled once, with what became of it.
  *
  * @since 0.2.0
  */
@@ -240,8 +240,8 @@ export const settle = (self: PacerState, ticket: Ticket, outcome: Outcome, now: 
 // -----------------------------------------------------------------------------
 
 /**
- * A lane that is written in place. What a request leaves behind would be old, and in no cache, when the next one comes with
- * thousands of keys, and be copied twice by the collector before: so it is written where it is.
+ * A lane that is written in place. What a request leaves behind would be old, and in no cache, when the next one comes
+ * with thousands of keys, and be copied twice by the collector before: so it is written where it is.
  *
  * @internal
  */

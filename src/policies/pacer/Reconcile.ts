@@ -2,11 +2,12 @@
  * What responses prove about an {@link Buckets}: their headers, and their refusals. Pure.
  *
  * A level is ours alone until a response says what remained. What we took since its request was admitted is not in its
- * headers, so that is taken off first; and headers may be written when the request comes or when the answer leaves, so the
- * better of the two readings counts. So no stale header costs anything, and ten that tell of the same loss cost it once.
+ * headers, so that is taken off first; and headers may be written when the request comes or when the answer leaves, so
+ * the better of the two readings counts. So no stale header costs anything, and ten that tell of the same loss cost it
+ * once.
  *
- * Headers also show whether a provider gives back what was reserved and not used: OpenAI and Azure charge what a request
- * might use, others what it did use.
+ * Headers also show whether a provider gives back what was reserved and not used: OpenAI and Azure charge what a
+ * request might use, others what it did use.
  *
  * @since 0.2.0
  */
@@ -103,8 +104,8 @@ const raised = (before: Part | undefined, after: Part | undefined): number =>
   before === undefined || after === undefined ? 0 : before.withheld - after.withheld
 
 /**
- * What a response told of the limits, and of what remained of them when its request, of that mark and cost, was admitted
- * or refused.
+ * What a response told of the limits, and of what remained of them when its request, of that mark and cost, was
+ * admitted or refused.
  *
  * @since 0.2.0
  * @category combinators
@@ -199,8 +200,8 @@ const withhold = (self: Buckets.Buckets, cost: Cost.Cost): Buckets.Buckets => {
 
 /**
  * What a refusal teaches. Its tokens come back. Whether its place does is not known (OpenAI's does not), so that is
- * withheld until a header shows it; or the hint says it: when the request of that mark came, a bucket held less than its
- * cost, by what refills until the hint is over. `hint` is in milliseconds.
+ * withheld until a header shows it; or the hint says it: when the request of that mark came, a bucket held less than
+ * its cost, by what refills until the hint is over. `hint` is in milliseconds.
  *
  * @since 0.2.0
  * @category combinators

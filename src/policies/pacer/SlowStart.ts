@@ -1,8 +1,8 @@
 /**
  * How to start: a few, then twice as many, as long as nobody minds. Pure.
  *
- * A round lets so many go at a time. The next one begins when all of it were answered, or when a refusal would have come by
- * now; it is larger only if the last one was used.
+ * A round lets so many go at a time. The next one begins when all of it were answered, or when a refusal would have
+ * come by now; it is larger only if the last one was used.
  *
  * @since 0.2.0
  */
@@ -25,7 +25,10 @@ export interface Round {
   readonly until: number
 }
 
-/** So many at once before anything is known: as many as the smallest limits allow in a minute, and few programs need more. */
+/**
+ * So many at once before anything is known: as many as the smallest limits allow in a minute, and few programs need
+ * more.
+ */
 const firstSize = 10
 
 /**

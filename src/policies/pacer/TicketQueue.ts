@@ -1,14 +1,15 @@
 /**
  * A queue by ticket: whoever has the lowest one is first, however late it came back. Mutable; a binary heap.
  *
- * Tickets mostly rise, and to come last costs nothing then; to come back to one's place, and to leave from anywhere, costs
- * a dozen steps among ten thousand.
+ * Tickets mostly rise, and to come last costs nothing then; to come back to one's place, and to leave from anywhere,
+ * costs a dozen steps among ten thousand.
  *
  * @since 0.2.0
  */
 
 /**
- * What stands in a queue. `at` is where, -1 for nowhere; the queue keeps it. Of equal tickets the lower `order` is first.
+ * What stands in a queue. `at` is where, -1 for nowhere; the queue keeps it. Of equal tickets the lower `order` is
+ * first.
  *
  * @since 0.2.0
  * @category models

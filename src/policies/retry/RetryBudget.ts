@@ -1,18 +1,19 @@
 /**
  * How much may be sent again: what keeps retries from making an outage worse.
  *
- * Every first attempt deposits a tenth of a retry; every retry, hedge and fallback within the same provider draws one, and
- * gets it back if it is answered. So where everything fails, there is one retry for ten calls, and not three for each.
- * A `RateLimited` that says when to come back draws nothing: it is the pacer's business, and the server asked for it.
+ * Every first attempt deposits a tenth of a retry; every retry, hedge and fallback within the same provider draws one,
+ * and gets it back if it is answered. So where everything fails, there is one retry for ten calls, and not three for
+ * each. A `RateLimited` that says when to come back draws nothing: it is the pacer's business, and the server asked for
+ * it.
  *
  * There is one budget for each provider and key group: whatever goes there shares it, without being told to. `Attempt`
  * deposits, `ChatModel.retry` draws; {@link layer} makes all of them with other numbers, {@link layerUnlimited} none.
  *
- * The theorem, for every interleaving: attempts ≤ N · (1 + ratio) + cap + reserve · T, where N counts the first attempts
- * and those that drew and were answered, over a time T.
+ * The theorem, for every interleaving: attempts ≤ N · (1 + ratio) + cap + reserve · T, where N counts the first
+ * attempts and those that drew and were answered, over a time T.
  *
- * Gotcha: without budget left a retry is not made, and the call fails with its last error, so that a fallback to another
- * provider still happens.
+ * Gotcha: without budget left a retry is not made, and the call fails with its last error, so that a fallback to
+ * another provider still happens.
  *
  * @example
  * import { RetryBudget } from "effect-steadfast"

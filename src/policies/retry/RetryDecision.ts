@@ -3,7 +3,8 @@
  *
  * A {@link Verdict} is what one block of a policy says, a {@link Decision} what the whole policy decided about one
  * failure. {@link announced} wraps a schedule so that each decision, as it will really be carried out, reaches the
- * {@link Listener}: by default a WARN line for a retry and an ERROR line for giving up. Inside a `Call` the call listens.
+ * {@link Listener}: by default a WARN line for a retry and an ERROR line for giving up. Inside a `Call` the call
+ * listens.
  *
  * @since 0.1.0
  */

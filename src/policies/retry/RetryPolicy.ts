@@ -104,8 +104,8 @@ export interface Options {
   /** The first backoff, at most 1 week. Default 500 millis, the value that the official SDKs start with. */
   readonly initialDelay?: Duration.DurationInput | undefined
   /**
-   * The first backoff after `Overloaded`, never shorter than `initialDelay`. Default 1 second: capacity comes back slower
-   * than a socket.
+   * The first backoff after `Overloaded`, never shorter than `initialDelay`. Default 1 second: capacity comes back
+   * slower than a socket.
    */
   readonly overloadedDelay?: Duration.DurationInput | undefined
   /** How much longer each backoff is than the one before: 1 to 10. Default 2. */
@@ -113,8 +113,8 @@ export interface Options {
   /** The longest backoff, at most 1 week. Default 30 seconds. */
   readonly maxDelay?: Duration.DurationInput | undefined
   /**
-   * The longest hint of a server that is waited for, at most 1 week; a longer one ends retrying at once. Default 60 seconds,
-   * as in the openai SDK.
+   * The longest hint of a server that is waited for, at most 1 week; a longer one ends retrying at once. Default 60
+   * seconds, as in the openai SDK.
    */
   readonly maxHint?: Duration.DurationInput | undefined
   /**
@@ -260,8 +260,8 @@ export const make = (options: Options = {}): RetryPolicy => {
 }
 
 /**
- * For a caller who is waiting: 4 attempts, 500 ms doubling to 30 s with full jitter (1 s when `Overloaded`), hints up to
- * 60 s.
+ * For a caller who is waiting: 4 attempts, 500 ms doubling to 30 s with full jitter (1 s when `Overloaded`), hints up
+ * to 60 s.
  *
  * @since 0.1.0
  * @category policies

@@ -1,10 +1,10 @@
 /**
  * What tokens cost.
  *
- * A {@link PriceList} answers two questions: what an answer cost ({@link PriceList.price}), and what it can cost at most
- * before it is asked for ({@link PriceList.bound}). The one in force is a value in the context ({@link Prices}) and knows
- * nothing unless one is given: your own {@link table}, the bundled list of `effect-steadfast/prices`, or both, with
- * {@link orElse}. What is not known is `undefined`, never 0.
+ * A {@link PriceList} answers two questions: what an answer cost ({@link PriceList.price}), and what it can cost at
+ * most before it is asked for ({@link PriceList.bound}). The one in force is a value in the context ({@link Prices})
+ * and knows nothing unless one is given: your own {@link table}, the bundled list of `effect-steadfast/prices`, or
+ * both, with {@link orElse}. What is not known is `undefined`, never 0.
  *
  * Gotchas: a list knows list prices. A discount, a priority or flex tier, a regional surcharge or what a provider's own
  * tools cost is for your table to say.
@@ -141,8 +141,8 @@ export const Rates = Schema.Struct({
 export type Rates = typeof Rates.Type
 
 /**
- * A table of prices as it stands in JSON or YAML: {@link Rates} by `provider/model`. The provider is what stands before the
- * first slash; the name of a model may have more of them.
+ * A table of prices as it stands in JSON or YAML: {@link Rates} by `provider/model`. The provider is what stands before
+ * the first slash; the name of a model may have more of them.
  *
  * @since 0.2.0
  * @category models

@@ -1,19 +1,20 @@
 /**
  * What a scope, such as one step of an agent, may spend: US dollars, tokens, attempts, time.
  *
- * {@link within} puts a scope around an effect. Before each attempt in it a hold is taken for the most that the attempt can
- * cost; after it the hold is replaced by what it did cost. A hold that does not fit is refused with `BudgetExceeded`, so
- * that attempts which run at the same time cannot pass a limit together. A scope inside another is charged to both, and
- * narrows: it can spend no more than what is left outside.
+ * {@link within} puts a scope around an effect. Before each attempt in it a hold is taken for the most that the attempt
+ * can cost; after it the hold is replaced by what it did cost. A hold that does not fit is refused with
+ * `BudgetExceeded`, so that attempts which run at the same time cannot pass a limit together. A scope inside another is
+ * charged to both, and narrows: it can spend no more than what is left outside.
  *
- * What an attempt is charged: its usage where that is known; nothing where it was not sent, or refused without being run;
- * the whole hold where nobody can tell (a timeout, a cut stream, an interruption), because it may have been billed.
+ * What an attempt is charged: its usage where that is known; nothing where it was not sent, or refused without being
+ * run; the whole hold where nobody can tell (a timeout, a cut stream, an interruption), because it may have been
+ * billed.
  *
  * Gotchas:
- * - With a limit on dollars or tokens, a request without `maxTokens` is given one, so that the provider itself keeps the
- *   answer within the hold.
- * - The prompt is estimated (`Tokens.estimate`). One that has more tokens is charged what it had, which is the one way past
- *   a limit; `strict` closes it and holds three to five times as much while an attempt runs.
+ * - With a limit on dollars or tokens, a request without `maxTokens` is given one, so that the provider itself keeps
+ *   the answer within the hold.
+ * - The prompt is estimated (`Tokens.estimate`). One that has more tokens is charged what it had, which is the one way
+ *   past a limit; `strict` closes it and holds three to five times as much while an attempt runs.
  * - Dollars need `Prices`. What has no known price is refused under a limit on dollars, unless `unpriced` allows it.
  * - What asks a provider for more than the request shows, such as `n` in `providerOptions`, is not held.
  *
@@ -128,17 +129,18 @@ export interface Options {
   /** How errors call the scope. Default `"spend"`. */
   readonly name?: string | undefined
   /**
-   * The longest answer to a request that does not limit it, in tokens, 1 or more; shorter where less is left. Default as in
-   * the scope around, else 4096, what the models of the field can at least.
+   * The longest answer to a request that does not limit it, in tokens, 1 or more; shorter where less is left. Default
+   * as in the scope around, else 4096, what the models of the field can at least.
    */
   readonly maxTokens?: number | undefined
   /**
-   * Whether the prompt is held at `Tokens.bound`, which it cannot exceed. Default `false`; holds for the scopes inside too.
+   * Whether the prompt is held at `Tokens.bound`, which it cannot exceed. Default `false`; holds for the scopes inside
+   * too.
    */
   readonly strict?: boolean | undefined
   /**
-   * What happens under a limit on dollars to an attempt whose price is not known: `"refuse"`, or `"allow"`, and then it is
-   * counted in {@link spent}. Default `"refuse"`.
+   * What happens under a limit on dollars to an attempt whose price is not known: `"refuse"`, or `"allow"`, and then it
+   * is counted in {@link spent}. Default `"refuse"`.
    */
   readonly unpriced?: "refuse" | "allow" | undefined
 }
@@ -162,8 +164,8 @@ const settings = (max: Limits, input: Options): Settings => {
 // -----------------------------------------------------------------------------
 
 /**
- * A scope: its limits, and the account of what was spent and is held in it. `until` is when its time is up, in milliseconds
- * of the `Clock`. The account changes as attempts begin and end.
+ * A scope: its limits, and the account of what was spent and is held in it. `until` is when its time is up, in
+ * milliseconds of the `Clock`. The account changes as attempts begin and end.
  *
  * @since 0.2.0
  * @category models
@@ -225,8 +227,8 @@ export const open = (limits: Limits, options: Options = {}): Effect.Effect<Scope
 }
 
 /**
- * Runs an effect in a scope of its own, inside the one in force. When its time is up, the effect is interrupted and fails
- * with `Timeout` (`phase: "total"`), as under a deadline: a retry whose wait would outlive it is not begun.
+ * Runs an effect in a scope of its own, inside the one in force. When its time is up, the effect is interrupted and
+ * fails with `Timeout` (`phase: "total"`), as under a deadline: a retry whose wait would outlive it is not begun.
  *
  * Throws a `RangeError` that names the option, the value and what was expected.
  *
@@ -267,8 +269,8 @@ const timeUp = (
   })
 
 /**
- * A race, which costs what `Effect.timeout` costs, but once a scope and not once a call. Whoever is interrupted by it can
- * tell why. The sleep can be called off even where the effect cannot.
+ * A race, which costs what `Effect.timeout` costs, but once a scope and not once a call. Whoever is interrupted by it
+ * can tell why. The sleep can be called off even where the effect cannot.
  */
 const timed = <A, E, R>(
   self: Effect.Effect<A, E, R>,
@@ -340,8 +342,8 @@ const refusal = ({ model, provider }: Ask, refused: Account.Refused<Scope>): Llm
   })
 
 /**
- * Takes a hold on every scope in force, or says why not; `undefined` where none is in force, for the price of one lookup.
- * `now` is the time of the `Clock`, at whose prices the attempt is charged.
+ * Takes a hold on every scope in force, or says why not; `undefined` where none is in force, for the price of one
+ * lookup. `now` is the time of the `Clock`, at whose prices the attempt is charged.
  *
  * @since 0.2.0
  * @category holds
@@ -396,8 +398,8 @@ const endOf = <A>(exit: Exit.Exit<A, unknown>, usage: (value: A) => Usage | unde
 }
 
 /**
- * Runs one attempt of your own under a hold: `body` gets the `maxTokens` to send, and `usage` reads what the answer took.
- * A `ChatModel` does this by itself.
+ * Runs one attempt of your own under a hold: `body` gets the `maxTokens` to send, and `usage` reads what the answer
+ * took. A `ChatModel` does this by itself.
  *
  * @since 0.2.0
  * @category holds
@@ -425,8 +427,8 @@ export const attempt = <A, E, R>(
 // -----------------------------------------------------------------------------
 
 /**
- * What was spent: `usd` and `tokens` by attempts that are over, `attempts` in all, and `unpriced` of them whose price is
- * not known and is not in `usd`.
+ * What was spent: `usd` and `tokens` by attempts that are over, `attempts` in all, and `unpriced` of them whose price
+ * is not known and is not in `usd`.
  *
  * @since 0.2.0
  * @category models
@@ -447,8 +449,8 @@ export interface Spent {
 export const spent: Effect.Effect<Spent> = Effect.map(Spend, (scope) => Account.spent(scope?.account ?? Account.empty))
 
 /**
- * What an attempt may still take, by the tightest of the scopes in force; `Infinity` where there is no limit. What is held
- * for attempts that run is not left. `millis` is the time.
+ * What an attempt may still take, by the tightest of the scopes in force; `Infinity` where there is no limit. What is
+ * held for attempts that run is not left. `millis` is the time.
  *
  * @since 0.2.0
  * @category models

@@ -3,11 +3,11 @@
  * clock or knows a price list.
  *
  * An attempt is held by every account from the inside out, or by none ({@link admit}); when it is over, each hold is
- * replaced by what the attempt cost ({@link replace}). The promise: while no charge is above its hold, `spent + held` is
- * within every limit, whatever runs at the same time.
+ * replaced by what the attempt cost ({@link replace}). The promise: while no charge is above its hold, `spent + held`
+ * is within every limit, whatever runs at the same time.
  *
- * Gotchas: dollars are whole billionths, rounded up. Sums of them are exact, so that a thousand holds leave nothing behind
- * and three times $0.1 fit into $0.3; a limit of nine million dollars is the largest.
+ * Gotchas: dollars are whole billionths, rounded up. Sums of them are exact, so that a thousand holds leave nothing
+ * behind and three times $0.1 fit into $0.3; a limit of nine million dollars is the largest.
  *
  * @since 0.2.0
  */
@@ -65,8 +65,8 @@ export interface Ledger extends Bounds {
 }
 
 /**
- * An attempt that wants to begin: `assumed` is the `maxTokens` of one that has none, and `cost` the dollars that it costs
- * at most with an answer of that many tokens, `undefined` where no price is known.
+ * An attempt that wants to begin: `assumed` is the `maxTokens` of one that has none, and `cost` the dollars that it
+ * costs at most with an answer of that many tokens, `undefined` where no price is known.
  *
  * @since 0.2.0
  * @category models
@@ -121,7 +121,10 @@ export interface Charge {
 
 const billion = 1_000_000_000
 
-/** What a product of floats may be off by, in billionths: without it the cost of a token at $0.1 a million would be 101, not 100. */
+/**
+ * What a product of floats may be off by, in billionths: without it the cost of a token at $0.1 a million would be 101,
+ * not 100.
+ */
 const noise = 0.001
 
 const billionths = (usd: number): number => Math.ceil(usd * billion - noise)
@@ -244,8 +247,8 @@ export const replace = (account: Account, hold: Amount, charge: Charge | undefin
 })
 
 /**
- * What a hold becomes, by how its attempt ended: the usage where it is known; else nothing but the attempt where it cost
- * nothing for certain (`free`), and all of the hold where nobody can tell. `usd` prices the usage.
+ * What a hold becomes, by how its attempt ended: the usage where it is known; else nothing but the attempt where it
+ * cost nothing for certain (`free`), and all of the hold where nobody can tell. `usd` prices the usage.
  *
  * @since 0.2.0
  * @category decisions

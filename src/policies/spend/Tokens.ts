@@ -2,11 +2,11 @@
  * How many tokens a prompt will be, told before it is sent and without the provider's tokenizer.
  *
  * {@link estimate} is on the safe side of what text really is, for holds that are put right when the usage is known.
- * {@link glance} is the rule of thumb, for a pacer, which has no time to read. {@link bound} is what no text can exceed, at
- * three to five times the true count.
+ * {@link glance} is the rule of thumb, for a pacer, which has no time to read. {@link bound} is what no text can
+ * exceed, at three to five times the true count.
  *
- * Gotchas: what a provider adds by itself (search results, files behind a URL, the pages of a tool that runs at its side)
- * is in no prompt and in neither number.
+ * Gotchas: what a provider adds by itself (search results, files behind a URL, the pages of a tool that runs at its
+ * side) is in no prompt and in neither number.
  *
  * @example
  * import { Chat, Tokens } from "effect-steadfast"
@@ -33,15 +33,17 @@ export interface Prompt {
 }
 
 /**
- * What a character weighs, in tenths of a token. Measured with OpenAI's o200k and cl100k on 39 texts: prose, code, JSON,
- * base64, numbers, emoji, and the names of the world's regions in 22 languages. The sum was 1.0 to 2.1 times the true count
- * of Latin text, code and data, and mostly 1.3 to 3.7 times that of other scripts. Too low were base64 with cl100k (by 3 %)
- * and Amharic (8 %; with cl100k 29 %, Armenian 27 %, Georgian and Burmese 4 %). Characters divided by 3 were too low for
- * everything but prose and code in English, for some scripts six times.
+ * What a character weighs, in tenths of a token. Measured with OpenAI's o200k and cl100k on 39 texts: prose, code,
+ * JSON, base64, numbers, emoji, and the names of the world's regions in 22 languages. The sum was 1.0 to 2.1 times the
+ * true count of Latin text, code and data, and mostly 1.3 to 3.7 times that of other scripts. Too low were base64 with
+ * cl100k (by 3 %) and Amharic (8 %; with cl100k 29 %, Armenian 27 %, Georgian and Burmese 4 %). Characters divided by 3
+ * were too low for everything but prose and code in English, for some scripts six times.
  */
 const weight = { letter: 4, other: 8, twoBytes: 15, moreBytes: 20 }
 
-/** Letters beyond this many in a row are no word but base64, a key or a hash, where two characters hardly make a token. */
+/**
+ * Letters beyond this many in a row are no word but base64, a key or a hash, where two characters hardly make a token.
+ */
 const longestWord = 12
 
 const isLetter = (code: number): boolean => (code | 32) >= 97 && (code | 32) <= 122
@@ -87,8 +89,8 @@ const image = { glance: 1000, likely: 5000, most: 50_000 }
 const instructions = 600
 
 /**
- * The JSON of a message stands for what the chat template puts around it: `{"role":"user","content":""}` weighs 16 tokens,
- * and no template needs as many.
+ * The JSON of a message stands for what the chat template puts around it: `{"role":"user","content":""}` weighs 16
+ * tokens, and no template needs as many.
  */
 const weigh = (prompt: Prompt, text: (text: string) => number, perImage: number): number => {
   let images = 0
@@ -120,12 +122,14 @@ export const estimate = (prompt: Prompt): number => weigh(prompt, likely, image.
  */
 export const bound = (prompt: Prompt): number => weigh(prompt, bytes, image.most)
 
-/** Four characters a token is OpenAI's own rule of thumb for English; what is put around a message weighs as many more. */
+/**
+ * Four characters a token is OpenAI's own rule of thumb for English; what is put around a message weighs as many more.
+ */
 const thumb = { characters: 4, message: 4 }
 
 /**
- * The tokens of a prompt by the length of its text, in no time. Too low by half for Chinese and its like, and for what is
- * in no message; whoever reserves by it puts it right with the usage.
+ * The tokens of a prompt by the length of its text, in no time. Too low by half for Chinese and its like, and for what
+ * is in no message; whoever reserves by it puts it right with the usage.
  *
  * @since 0.2.0
  * @category getters

@@ -1,6 +1,6 @@
 /**
- * Anthropic messages: named events, content blocks that start and stop, a ping, `message_stop` last. A refusal is a stop
- * reason, not an error.
+ * Anthropic messages: named events, content blocks that start and stop, a ping, `message_stop` last. A refusal is a
+ * stop reason, not an error.
  *
  * @since 0.1.0
  */

@@ -2,9 +2,9 @@
  * The error responses of OpenAI, Anthropic and Gemini: status, headers and body for each kind of error, and the events
  * that say the same inside a stream. The words are in `ErrorDetails`.
  *
- * Gotchas, all true of the real ones: Gemini says 400 to a bad key and 429 to an empty purse; Anthropic says 400 when the
- * credit is used up; errors made at the edge (413, 502, 504) are flat JSON or HTML; only OpenAI and Anthropic have a
- * request id.
+ * Gotchas, all true of the real ones: Gemini says 400 to a bad key and 429 to an empty purse; Anthropic says 400 when
+ * the credit is used up; errors made at the edge (413, 502, 504) are flat JSON or HTML; only OpenAI and Anthropic have
+ * a request id.
  *
  * @since 0.1.0
  */

@@ -1,7 +1,8 @@
 /**
  * What OpenAI, Anthropic and Gemini say of each kind of error: status, type, code and words, one table a provider.
  *
- * The words are those that the servers send, with the ids taken out: a classifier that reads messages is tested by them.
+ * The words are those that the servers send, with the ids taken out: a classifier that reads messages is tested by
+ * them.
  *
  * @since 0.1.0
  */

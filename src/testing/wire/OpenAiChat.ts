@@ -1,6 +1,6 @@
 /**
- * OpenAI chat completions, and the many servers that speak it: data-only events, a role chunk first, the usage chunk only
- * when `stream_options.include_usage` asks for it, `[DONE]` last.
+ * OpenAI chat completions, and the many servers that speak it: data-only events, a role chunk first, the usage chunk
+ * only when `stream_options.include_usage` asks for it, `[DONE]` last.
  *
  * Thoughts are `reasoning_content`, the field that DeepSeek introduced: OpenAI itself sends none here.
  *

@@ -2,8 +2,8 @@
  * OpenAI responses: named events with a `sequence_number`, items nested in a response, `response.completed` or
  * `response.incomplete` last and no `[DONE]`.
  *
- * A stream that was asked for with `background: true` is kept: `GET …/responses/{id}?stream=true&starting_after=n` answers
- * with its events behind number n.
+ * A stream that was asked for with `background: true` is kept: `GET …/responses/{id}?stream=true&starting_after=n`
+ * answers with its events behind number n.
  *
  * @since 0.1.0
  */

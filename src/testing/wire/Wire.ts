@@ -1,8 +1,8 @@
 /**
  * What the four wire formats share: reading a request, counting words, and the shape of a rendered answer.
  *
- * A format is decided by the path alone, so one provider serves all four at once. The files beside this one each render a
- * `Step.Reply` into one format; `ErrorBodies` does the same for errors.
+ * A format is decided by the path alone, so one provider serves all four at once. The files beside this one each render
+ * a `Step.Reply` into one format; `ErrorBodies` does the same for errors.
  *
  * @since 0.1.0
  */
@@ -47,8 +47,8 @@ export interface WireRequest extends Incoming {
 }
 
 /**
- * What rendering needs beside the reply: the request, its number (ids are made of it) and the time in epoch milliseconds.
- * `kept` is set where a request asks for an answer that was given before, or its rest.
+ * What rendering needs beside the reply: the request, its number (ids are made of it) and the time in epoch
+ * milliseconds. `kept` is set where a request asks for an answer that was given before, or its rest.
  *
  * @since 0.1.0
  * @category models
@@ -61,7 +61,8 @@ export interface Context {
 }
 
 /**
- * An answer that a provider keeps, and the request that it answered; of its events, those numbered above `after` are wanted.
+ * An answer that a provider keeps, and the request that it answered; of its events, those numbered above `after` are
+ * wanted.
  *
  * @since 0.1.0
  * @category models
@@ -73,7 +74,8 @@ export interface Kept {
 }
 
 /**
- * One event of a stream, framed. `token` is true for those that carry content: they are what a token delay stands between.
+ * One event of a stream, framed. `token` is true for those that carry content: they are what a token delay stands
+ * between.
  *
  * @since 0.1.0
  * @category models

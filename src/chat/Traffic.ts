@@ -118,9 +118,8 @@ export const pace: {
     const about = self[TypeId]
     const { model, provider } = about.targets[0]
     const key = options?.key ?? keyOf(self)
-    const gate = pacer.gate(key)
     const { readyAt, run } = about
-    const ask = (request: Chat.Request, fiber: Fiber.RuntimeFiber<unknown, unknown>): Pacer.Ask => ({
+    const ask = (request: Chat.Request, fiber: Fiber.RuntimeFiber<unknown, unknown>): Pacer.AcquireOptions => ({
       key,
       provider,
       model,
@@ -135,7 +134,7 @@ export const pace: {
         const attempt = (permit: Pacer.Permit) =>
           run(request, { fiber, restore, heard: permit.observe }, (exit) => ended(permit, clock, exit, end))
         let late: Pacer.Permit | undefined
-        const entering = gate.enter(ask(request, fiber), fiber, (permit) => {
+        const entering = pacer.acquire(ask(request, fiber), (permit) => {
           late = permit
         })
         return Immediate.entered(Immediate.exitOf(entering) ?? restore(entering), attempt, (exit) => {
@@ -153,7 +152,7 @@ export const pace: {
           const leave =
             (permit: Pacer.Permit) =>
             ({ exit, usage }: ChatStream.Ended): Effect.Effect<void> => {
-              const end = PacerRequest.endOf(exit, () => usage)
+              const end = PacerRequest.endingOf(exit, () => usage)
               return Effect.map(settled(permit, clock, end), (millis) => {
                 paused = millis
               })
@@ -174,7 +173,7 @@ export const pace: {
           )
           return Effect.map(guarded, Effect.mapError(Option.map((error) => Pacer.hinted(error, paused))))
         }),
-      about: { ...about, readyAt: () => Math.max(readyAt(), gate.readyAt()) }
+      about: { ...about, readyAt: () => Math.max(readyAt(), pacer.readyAt(key)) }
     })
   }
 )
@@ -190,7 +189,7 @@ const unused = (permit: Pacer.Permit | undefined, clock: Clock.Clock): void => {
 }
 
 /** How long the key is paused for after that end, in milliseconds; chance has a say only in that. */
-const settled = (permit: Pacer.Permit, clock: Clock.Clock, end: Pacer.End): Effect.Effect<number> =>
+const settled = (permit: Pacer.Permit, clock: Clock.Clock, end: Pacer.Ending): Effect.Effect<number> =>
   end.error === undefined
     ? Effect.succeed(permit.settle(end, clock.unsafeCurrentTimeMillis(), 0))
     : Effect.map(Random.next, (random) => permit.settle(end, clock.unsafeCurrentTimeMillis(), random))
@@ -202,7 +201,7 @@ const ended = (
   exit: Exit.Exit<Chat.Response, LlmError>,
   end: End
 ): Effect.Effect<Chat.Response, LlmError> =>
-  Immediate.ended(settled(permit, clock, PacerRequest.endOf(exit, usageOf)), (settled) =>
+  Immediate.ended(settled(permit, clock, PacerRequest.endingOf(exit, usageOf)), (settled) =>
     Exit.isSuccess(exit) || Exit.isFailure(settled)
       ? end(exit)
       : end(Exit.mapError(exit, (error) => Pacer.hinted(error, settled.value)))

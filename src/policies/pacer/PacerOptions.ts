@@ -1,5 +1,7 @@
 /**
- * What a pacer is told of limits and patience, checked.
+ * The options of a pacer, checked.
+ *
+ * Without it a limit of zero or of `NaN` would hold up every call for ever.
  *
  * @since 0.2.0
  */
@@ -22,10 +24,10 @@ export interface LimitOptions {
 }
 
 /**
- * - `requests`, `tokens` (in and out together), `inputTokens`, `outputTokens`: limits for each key, of which headers may only
- *   tell smaller ones. What is left out is learned.
+ * - `requests`, `tokens` (in and out together), `inputTokens`, `outputTokens`: limits for each key; headers can only make
+ *   them smaller. The pacer learns a limit that is left out.
  * - `maxWait`: the longest that a call may wait for its place. Default: as long as its deadline allows.
- * - `maxQueue`: how many may wait for one key. Default 10,000.
+ * - `maxQueue`: how many calls may wait for one key. Default 10,000.
  *
  * @since 0.2.0
  * @category options
@@ -40,7 +42,7 @@ export interface Options {
 }
 
 /**
- * The options as they are used; durations in milliseconds.
+ * The checked options; durations in milliseconds.
  *
  * @since 0.2.0
  * @category models
@@ -65,7 +67,7 @@ const limitOf = (name: Cost.Dimension, options: LimitOptions | undefined): Gcra.
   if (options === undefined) return undefined
   const { limit } = options
   if (!(limit > 0 && Number.isFinite(limit))) return refuse(`${name}.limit`, limit, "a number above 0")
-  // A bucket that does not hold one is never full enough for anything.
+  // A bucket that does not hold one request never lets one go.
   const burst = options.burst ?? Math.max(1, limit)
   if (!(burst >= 1 && Number.isFinite(burst))) return refuse(`${name}.burst`, burst, "a number from 1")
   return { limit, windowMillis: millis(`${name}.window`, options.window ?? "1 minute"), burst }

@@ -1,6 +1,8 @@
 /**
  * A provider's rate limits, as the headers of its responses tell them.
  *
+ * Without it a wire format could not tell the pacer about limits, because it knows no pacer.
+ *
  * @since 0.1.0
  */
 import * as Context from "effect/Context"

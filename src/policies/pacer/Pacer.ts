@@ -214,7 +214,13 @@ const settled = <A, E>(
   usage: PaceOptions<A>["usage"],
   clock: Clock.Clock
 ): Effect.Effect<A, E> => {
-  const ending = PacerRequest.endingOf(exit, usage)
+  let ending: PacerRequest.Ending
+  try {
+    ending = PacerRequest.endingOf(exit, usage)
+  } catch (defect) {
+    permit.settle({}, clock.unsafeCurrentTimeMillis(), 0)
+    return Exit.die(defect)
+  }
   const settle = (random: number): number => permit.settle(ending, clock.unsafeCurrentTimeMillis(), random)
   if (ending.error === undefined) {
     settle(0)

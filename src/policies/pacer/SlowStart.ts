@@ -9,7 +9,11 @@
  * @since 0.2.0
  */
 
-/** No bound. JSON has no `Infinity`, and the state of a key must survive it. */
+/**
+ * No bound. JSON has no `Infinity`, and the state of a key must survive it.
+ *
+ * @internal
+ */
 export const unbounded = Number.MAX_VALUE
 
 /**

@@ -302,6 +302,39 @@ describe("pace", () => {
     })
   )
 
+  it.effect("settles where its usage cannot be read", () =>
+    Effect.gen(function* () {
+      const pacer = yield* Pacer.make({ tokens: { limit: 100 } })
+      const usage = () => {
+        throw new Error("bug")
+      }
+      const exit = yield* Effect.exit(pacer.pace(Effect.succeed(5), { ...ask, usage }))
+      assert.isTrue(Exit.isFailure(exit) && Cause.isDie(exit.cause))
+      assert.strictEqual((yield* pacer.state("k")).inFlight, 0)
+    })
+  )
+
+  it.effect("gives its place back when interrupted the moment it gets it, and never runs", () =>
+    Effect.gen(function* () {
+      const pacer = yield* Pacer.make({ requests: { limit: 1, window: "10 seconds" } })
+      const { come, end } = callers(pacer)
+      yield* come("a")
+      let runs = 0
+      const paced = pacer.pace(
+        Effect.sync(() => runs++),
+        ask
+      )
+      const waiting = yield* Effect.fork(paced)
+      yield* Effect.yieldNow()
+      yield* end("a", { sent: false })
+      assert.deepInclude(yield* pacer.state("k"), { waiting: 0, inFlight: 1 })
+      yield* Fiber.interrupt(waiting)
+      assert.deepInclude(yield* pacer.state("k"), { waiting: 0, inFlight: 0 })
+      assert.strictEqual((yield* pacer.state("k")).limits.requests?.left, 1)
+      assert.strictEqual(runs, 0)
+    })
+  )
+
   it.effect("settles when interrupted, and leaves the queue when interrupted there", () =>
     Effect.gen(function* () {
       const pacer = yield* Pacer.make({ requests: { limit: 1 } })

@@ -96,9 +96,9 @@ describe("a state that goes through JSON after each event", () => {
               PacerState.expectedAt(state, Cost.make(3, 30, 30), cost, now),
               PacerState.isIdle(state, now),
               PacerState.isIdle(state, now + 3_600_000),
-              Buckets.exceeded(state.buckets, cost)
+              Buckets.exceeded(state.buckets, cost)?.dimension
             ]
-            assert.deepStrictEqual(decisions(read), decisions(held))
+            assert.strictEqual(decisions(read).join(), decisions(held).join())
           }
           assert.deepStrictEqual(read, stored(held))
         }

@@ -191,8 +191,9 @@ export const rateLimited = (what: "requests" | "tokens", bucket: Bucket.Bucket, 
 }
 
 /**
- * OpenAI's headers about a limit. The limit is told for a minute, as OpenAI does whatever window it enforces; what remains
- * and the time until it is full again are those of the bucket. With `ownWindow` the limit is the bucket's own number.
+ * OpenAI's headers about a limit. The limit is told for a minute, as OpenAI does whatever window it enforces; what
+ * remains and the time until it is full again are those of the bucket. With `ownWindow` the limit is the bucket's own
+ * number.
  */
 export const limitHeaders = (
   what: "requests" | "tokens",

@@ -1,13 +1,13 @@
 /**
  * The rate that refusals teach where a provider tells no limit, and the pause after each refusal. Pure.
  *
- * - **Pause**: a refusal stops the whole key until its hint and some jitter. Without a hint the pause is twice as long as
- *   the last one, as long as no request gets through.
- * - **Slow start**: after a pause one request goes, then two, then four; before the first refusal ten, then twice as many
- *   as were really used; see `SlowStart`.
- * - **Rate**: two refusals measure it. The bucket was empty at both, so in between it let through as much as it refilled. A
- *   little less is sent then, evenly. The rate grows back, rests there, and probes beyond ever faster, as CUBIC does, until
- *   the next refusal.
+ * - **Pause**: a refusal stops the whole key until its hint and some jitter. Without a hint the pause is twice as long
+ *   as the last one, as long as no request gets through.
+ * - **Slow start**: after a pause one request goes, then two, then four; before the first refusal ten, then twice as
+ *   many as were really used; see `SlowStart`.
+ * - **Rate**: two refusals measure it. The bucket was empty at both, so in between it let through as much as it
+ *   refilled. A little less is sent then, evenly. The rate grows back, rests there, and probes beyond ever faster, as
+ *   CUBIC does, until the next refusal.
  *
  * Without it a key ignores the hint of a refusal, and an unknown limit is met again and again.
  *
@@ -36,7 +36,8 @@ interface Moment {
 /**
  * - `streak`: pauses in a row between which no request got through.
  * - `strikes`: events in a row, each soon after the other; 0 before the first event.
- * - `event`: the last event. `anchor`: the moment at which the provider had nothing left, from which the rate is measured.
+ * - `event`: the last event. `anchor`: the moment at which the provider had nothing left, from which the rate is
+ *   measured.
  * - `patience`: the milliseconds in which a refusal comes back.
  *
  * @since 0.2.0
@@ -187,7 +188,9 @@ const grow = (rate: Rate, isWaited: boolean, elapsed: number, now: number): Rate
   return { ...next, bucket: Gcra.take(limit, Gcra.change(limitOf(rate), limit, rate.bucket, now), 1, now) }
 }
 
-/** Requests in a millisecond since the anchor: `low` if refused ones do not count against the limit, `high` if they do. */
+/**
+ * Requests in a millisecond since the anchor: `low` if refused ones do not count against the limit, `high` if they do.
+ */
 const measure = (anchor: Moment, mark: Mark): readonly [low: number, high: number] | undefined => {
   const sent = mark.sent - anchor.sent - 1
   const passed = mark.sent - anchor.sent - anchor.lost
@@ -197,8 +200,8 @@ const measure = (anchor: Moment, mark: Mark): readonly [low: number, high: numbe
 }
 
 /**
- * The rate after a refusal. The measurement is right for a bucket that saves up unused capacity; for one that does not, the
- * refused rate is right. The plateau is between the two.
+ * The rate after a refusal. The measurement is right for a bucket that saves up unused capacity; for one that does not,
+ * the refused rate is right. The plateau is between the two.
  */
 const slowed = (
   rate: Rate | undefined,
@@ -265,7 +268,8 @@ export const drainedAt = (self: AdaptiveRate, requests: number, now: number): nu
 const isQuiet = (self: AdaptiveRate, isKnown: boolean): boolean => isKnown && isFresh(self)
 
 /**
- * One request goes. `isKnown`: whether configuration or headers tell limits; `isWaited`: whether any request had to wait.
+ * One request goes. `isKnown`: whether configuration or headers tell limits; `isWaited`: whether any request had to
+ * wait.
  *
  * @since 0.2.0
  * @category combinators

@@ -2,8 +2,9 @@
  * The buckets of one key: one for each limit that the configuration or the headers tell. Pure.
  *
  * Each {@link Cost.Dimension} has a `Gcra` bucket, and a request takes from all of them together or from none. Where
- * configuration and headers disagree, the smaller rate and the smaller burst win. A request takes its estimated cost when
- * it goes; {@link reconcile} puts that right when its usage is known. `Reconcile` learns from headers and refusals.
+ * configuration and headers disagree, the smaller rate and the smaller burst win. A request takes its estimated cost
+ * when it goes; {@link reconcile} puts that right when its usage is known. `Reconcile` learns from headers and
+ * refusals.
  *
  * Without it a known limit is found out again by refusals, and a token limit is broken by the first large prompts.
  *
@@ -277,8 +278,8 @@ const reconciled: Change = (part, unused, now) => {
 }
 
 /**
- * Puts a reservation right when its usage is known: the unused part is given back as far as this provider gives it back,
- * and what was used beyond it becomes a debt.
+ * Puts a reservation right when its usage is known: the unused part is given back as far as this provider gives it
+ * back, and what was used beyond it becomes a debt.
  *
  * @since 0.2.0
  * @category combinators

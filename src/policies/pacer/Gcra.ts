@@ -2,8 +2,8 @@
  * A rate limit as arithmetic: the token bucket, in the form that is also called GCRA. Pure.
  *
  * A bucket holds at most `burst` and refills evenly with `limit` in `windowMillis`. So no window lets through more than
- * `limit + burst`, whenever the requests come. {@link readyAt} is exact: the cost is admitted at that millisecond and not
- * one before it.
+ * `limit + burst`, whenever the requests come. {@link readyAt} is exact: the cost is admitted at that millisecond and
+ * not one before it.
  *
  * Without it a request cannot know when to go: it would wait too long, or be refused.
  *
@@ -105,8 +105,8 @@ export const readyAt = (limit: Limit, bucket: Bucket, cost: number, now: number)
 }
 
 /**
- * The time at which so much can have been taken, in small parts, each as soon as it can be. Unlike for {@link readyAt} the
- * sum may be more than the bucket holds at once.
+ * The time at which so much can have been taken, in small parts, each as soon as it can be. Unlike for {@link readyAt}
+ * the sum may be more than the bucket holds at once.
  *
  * @since 0.2.0
  * @category getters

@@ -2,10 +2,10 @@
  * One rate limit as a provider's headers tell it, response by response: the window that it is for, and the size of its
  * bucket. Pure.
  *
- * Headers tell a number, how much of it remains, and when it is full again. They do not tell the window, and a provider may
- * enforce the limit in shorter windows. Both can be found out for a bucket that refills evenly: the rest and the refill
- * until it is full make the same sum every time. {@link observe} tries two readings and believes one only when several
- * different responses agree on it:
+ * Headers tell a number, how much of it remains, and when it is full again. They do not tell the window, and a provider
+ * may enforce the limit in shorter windows. Both can be found out for a bucket that refills evenly: the rest and the
+ * refill until it is full make the same sum every time. {@link observe} tries two readings and believes one only when
+ * several different responses agree on it:
  *
  * - the documented window is right (a minute, unless the wire format knows better), and the sum is the bucket's size;
  * - the bucket holds the whole limit, and the time until it is full tells the window.
@@ -109,8 +109,8 @@ const read = (before: Reading | undefined, low: number, high: number, remaining:
 }
 
 /**
- * The bucket's size, at the documented rate. It counts when the rest, or the time, differed by more than rounding may hide:
- * the sums of a fixed window would differ by as much.
+ * The bucket's size, at the documented rate. It counts when the rest, or the time, differed by more than rounding may
+ * hide: the sums of a fixed window would differ by as much.
  */
 const foundSize = (self: HeaderLimit, reading: Reading, tolerance: number, now: number): Gcra.Limit | undefined => {
   const rate = self.limit / self.documented
@@ -152,8 +152,8 @@ const renumbered = (self: HeaderLimit, limit: number): HeaderLimit => ({
 })
 
 /**
- * The limit after one more response. `documented` is its documented window in milliseconds. A header without a usable limit
- * changes nothing.
+ * The limit after one more response. `documented` is its documented window in milliseconds. A header without a usable
+ * limit changes nothing.
  *
  * @since 0.2.0
  * @category combinators

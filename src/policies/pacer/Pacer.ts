@@ -1,21 +1,21 @@
 /**
  * A queue before a provider: calls wait, first in first out, for a place under its rate limits.
  *
- * A pacer has a queue for each key. A call goes when requests, tokens, input tokens and output tokens a minute all have room
- * for it; else it waits behind those that came before it. It reserves its estimated cost when it goes, and its usage puts
- * that right. The limits are the configured ones and those in the headers of every response, the smaller of the two; where
- * neither tells a limit, the pacer finds it out.
+ * A pacer has a queue for each key. A call goes when requests, tokens, input tokens and output tokens a minute all have
+ * room for it; else it waits behind those that came before it. It reserves its estimated cost when it goes, and its
+ * usage puts that right. The limits are the configured ones and those in the headers of every response, the smaller of
+ * the two; where neither tells a limit, the pacer finds it out.
  *
  * - A 429 pauses the whole key until the server's hint and some jitter; then one call goes, then two, then four.
  * - A call that the provider refused and that comes back has its old place again.
- * - A call that can never fit fails with `ContextLengthExceeded`, and a wait that cannot end in time with `RateLimited`,
- *   both before anything was sent.
+ * - A call that can never fit fails with `ContextLengthExceeded`, and a wait that cannot end in time with
+ *   `RateLimited`, both before anything was sent.
  *
- * A pacer stands inside the retry and the breaker and around the attempt's timeout, so that waiting is no part of the attempt.
- * Without it every client of a key finds out its limit by its own 429s, and retries meet them again.
+ * A pacer stands inside the retry and the breaker and around the attempt's timeout, so that waiting is no part of the
+ * attempt. Without it every client of a key finds out its limit by its own 429s, and retries meet them again.
  *
- * Gotchas: no call overtakes, so a large request at the head holds up small ones behind it. A key says whose limits they
- * are; two pacers, or two processes, know of each other only by the headers.
+ * Gotchas: no call overtakes, so a large request at the head holds up small ones behind it. A key says whose limits
+ * they are; two pacers, or two processes, know of each other only by the headers.
  *
  * @example
  * import { Effect } from "effect"
@@ -139,8 +139,8 @@ export interface PaceOptions<in A> extends PacerRequest.AcquireOptions {
  */
 export interface Pacer {
   /**
-   * Runs an effect when it has a place. Response headers, its usage and its error teach the pacer. A `RateLimited` without a
-   * hint gets the pause of the key as its hint.
+   * Runs an effect when it has a place. Response headers, its usage and its error teach the pacer. A `RateLimited`
+   * without a hint gets the pause of the key as its hint.
    */
   readonly pace: {
     <A = unknown>(
@@ -149,8 +149,8 @@ export interface Pacer {
     <A, E, R>(self: Effect.Effect<A, E, R>, options: PaceOptions<A>): Effect.Effect<A, E | PacerRequest.Refusal, R>
   }
   /**
-   * Waits for a place, for work that is no single effect. The permit must be settled. `granted` gets it at once, because the
-   * fiber may be interrupted before it goes on.
+   * Waits for a place, for work that is no single effect. The permit must be settled. `granted` gets it at once,
+   * because the fiber may be interrupted before it goes on.
    */
   readonly acquire: (
     options: PacerRequest.AcquireOptions,
@@ -160,7 +160,9 @@ export interface Pacer {
   readonly readyAt: (key: string) => number
   /** The state of one key. */
   readonly state: (key: string) => Effect.Effect<State>
-  /** The states of all known keys. A key without requests for a minute, whose buckets are full, is forgotten in time. */
+  /**
+   * The states of all known keys. A key without requests for a minute, whose buckets are full, is forgotten in time.
+   */
   readonly states: Effect.Effect<ReadonlyMap<string, State>>
 }
 

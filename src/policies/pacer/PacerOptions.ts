@@ -24,8 +24,8 @@ export interface LimitOptions {
 }
 
 /**
- * - `requests`, `tokens` (in and out together), `inputTokens`, `outputTokens`: limits for each key; headers can only make
- *   them smaller. The pacer learns a limit that is left out.
+ * - `requests`, `tokens` (in and out together), `inputTokens`, `outputTokens`: limits for each key; headers can only
+ *   make them smaller. The pacer learns a limit that is left out.
  * - `maxWait`: the longest that a call may wait for its place. Default: as long as its deadline allows.
  * - `maxQueue`: how many calls may wait for one key. Default 10,000.
  *

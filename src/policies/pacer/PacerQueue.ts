@@ -1,8 +1,8 @@
 /**
  * The queues of a pacer, one for each key: they give places, and hear what became of them.
  *
- * {@link PacerState} decides. A queue asks it whenever something happens: a request comes, leaves or ends, or it is time.
- * While requests wait, one fiber sleeps until the head may go; no place is reserved for later.
+ * {@link PacerState} decides. A queue asks it whenever something happens: a request comes, leaves or ends, or it is
+ * time. While requests wait, one fiber sleeps until the head may go; no place is reserved for later.
  *
  * Without it waiting requests would race for each free place, and each would wake by a timer of its own.
  *
@@ -70,8 +70,8 @@ interface Tickets {
 }
 
 /**
- * The queues of a pacer. `enter` is for a request that runs in that fiber: where there is a place at once, it answers with
- * an exit. `known` are the keys that were not forgotten.
+ * The queues of a pacer. `enter` is for a request that runs in that fiber: where there is a place at once, it answers
+ * with an exit. `known` are the keys that were not forgotten.
  *
  * @since 0.2.0
  * @category models

@@ -39,8 +39,8 @@ export interface AcquireOptions {
 }
 
 /**
- * The ending of a request: its usage, or its error. `interrupted`: the caller left before the answer. `sent` is `false` for
- * a place that was not used.
+ * The ending of a request: its usage, or its error. `interrupted`: the caller left before the answer. `sent` is `false`
+ * for a place that was not used.
  *
  * @since 0.2.0
  * @category models
@@ -106,8 +106,8 @@ export const outcomeOf = (ending: Ending, random: number): PacerState.Outcome =>
 }
 
 /**
- * Gives the pause of the pacer, in milliseconds, to a refusal without a hint of its provider. So a retry waits as long as
- * the key does, and costs nothing of the retry budget.
+ * Gives the pause of the pacer, in milliseconds, to a refusal without a hint of its provider. So a retry waits as long
+ * as the key does, and costs nothing of the retry budget.
  *
  * @since 0.2.0
  * @category combinators

@@ -2,8 +2,8 @@
  * The state of one key of a pacer, without its queue: may a request go, when may it, and what did it teach. Pure.
  *
  * Known limits ({@link Buckets}) and the lessons of refusals ({@link AdaptiveRate}) hold together: the later of the two
- * times counts. Every admitted request is settled once, with its {@link Outcome}. A state and an {@link Admission} are plain
- * JSON: written and read again, they decide the same.
+ * times counts. Every admitted request is settled once, with its {@link Outcome}. A state and an {@link Admission} are
+ * plain JSON: written and read again, they decide the same.
  *
  * Without it each part would decide alone, and no state could be kept outside of the process.
  *

@@ -10,8 +10,8 @@ import * as Schema from "effect/Schema"
 
 /**
  * One limit as the provider's headers told it: how much in all, how much is left, and in how many milliseconds it is
- * full again (which is not the time to wait). `windowMillis` is what `limit` is per, where the provider is known to mean
- * something: a minute for most, a day for Groq's requests.
+ * full again (which is not the time to wait). `windowMillis` is what `limit` is per, where the provider is known to
+ * mean something: a minute for most, a day for Groq's requests.
  *
  * @since 0.1.0
  * @category models
@@ -49,8 +49,8 @@ export const Limits = Schema.Struct({
 export type Limits = typeof Limits.Type
 
 /**
- * Hears the limits that the headers of a response tell, as soon as they are known; `now` is in epoch milliseconds. A pacer
- * sets it around the attempt that it lets through.
+ * Hears the limits that the headers of a response tell, as soon as they are known; `now` is in epoch milliseconds. A
+ * pacer sets it around the attempt that it lets through.
  *
  * @since 0.2.0
  * @category context

@@ -2,8 +2,9 @@
  * The corrections that responses make to {@link Buckets}: by their headers, and by refusals. Pure.
  *
  * A level counts our own requests alone until a header tells the rest. The header does not know the requests that went
- * after its own, so their cost is taken off first. A provider may write headers when the request comes or when the answer
- * leaves, so the larger of both readings counts. So a late header costs nothing, and ten that tell of one loss cost it once.
+ * after its own, so their cost is taken off first. A provider may write headers when the request comes or when the
+ * answer leaves, so the larger of both readings counts. So a late header costs nothing, and ten that tell of one loss
+ * cost it once.
  *
  * Headers also show whether a provider gives unused reservations back: OpenAI and Azure charge the most that a request
  * might use, others its real usage.
@@ -135,8 +136,8 @@ export const observe = (
 // -----------------------------------------------------------------------------
 
 /**
- * The share of the cost of a refused request that is kept free where tokens are counted. Estimates are about as wrong, and a
- * level that is a little too low costs a little of the burst once, but nothing of the rate.
+ * The share of the cost of a refused request that is kept free where tokens are counted. Estimates are about as wrong,
+ * and a level that is a little too low costs a little of the burst once, but nothing of the rate.
  */
 const margin = 0.5
 
@@ -167,9 +168,9 @@ const withhold = (self: Buckets.Buckets, cost: Cost.Cost): Buckets.Buckets => {
 }
 
 /**
- * The buckets after a refusal. The tokens of the request come back. Its place may not (with OpenAI it does not), so that is
- * withheld until a header shows it, or the hint: when the request came, the bucket was short of its cost by the refill of
- * the hint's time. `hint` is in milliseconds.
+ * The buckets after a refusal. The tokens of the request come back. Its place may not (with OpenAI it does not), so
+ * that is withheld until a header shows it, or the hint: when the request came, the bucket was short of its cost by the
+ * refill of the hint's time. `hint` is in milliseconds.
  *
  * @since 0.2.0
  * @category combinators

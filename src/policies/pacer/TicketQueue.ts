@@ -1,10 +1,11 @@
 /**
  * A queue by ticket: the lowest ticket is first, however late its entry came back. Mutable; a binary heap.
  *
- * Tickets mostly rise, and then adding an entry costs nothing. Coming back to an old place, or leaving from anywhere, takes
- * a dozen steps among ten thousand.
+ * Tickets mostly rise, and then adding an entry costs nothing. Coming back to an old place, or leaving from anywhere,
+ * takes a dozen steps among ten thousand.
  *
- * Without it a call that was refused and retried goes to the end of the queue, or leaving a long queue takes a long search.
+ * Without it a call that was refused and retried goes to the end of the queue, or leaving a long queue takes a long
+ * search.
  *
  * @since 0.2.0
  */

@@ -14,7 +14,7 @@ const day = 86_400_000
 
 type Response = readonly [at: number, remaining: number, resetMillis: number]
 
-/** What is believed after those responses, of which each says what remains and when it is full again. */
+/** The limit after those responses, of which each tells the rest and the time until it is full again. */
 const believed = (limit: number, documented: number, responses: ReadonlyArray<Response>) =>
   responses.reduce<HeaderLimit.HeaderLimit | undefined>(
     (known, [at, remaining, resetMillis]) =>
@@ -22,7 +22,7 @@ const believed = (limit: number, documented: number, responses: ReadonlyArray<Re
     undefined
   )?.bound
 
-/** A bucket that requests are taken from at those times, and what its responses say. */
+/** The responses of a bucket that requests are taken from at those times. */
 const continuous = (limit: Gcra.Limit, times: ReadonlyArray<number>): ReadonlyArray<Response> => {
   let bucket = Gcra.full(limit, 0)
   return times.map((at) => {

@@ -6,7 +6,7 @@ import { hinted } from "../../support/errors.js"
 
 const runs = { numRuns: 10_000 }
 
-/** A clock that goes when it is told to, and wakes whoever sleeps on the way. */
+/** A clock that moves only when adjusted, and wakes the sleepers on the way. */
 const manualClock = () => {
   let now = 0
   let sleepers: Array<{ readonly at: number; readonly wake: () => void }> = []
@@ -84,7 +84,7 @@ const play = async (events: ReadonlyArray<Event>) => {
   const callers: Array<Caller> = []
   const admissions: Array<{ readonly id: number; readonly at: number; readonly tokens: number }> = []
   const refunds: Array<{ readonly at: number; readonly requests: number; readonly tokens: number }> = []
-  /** Who stood there when somebody was let through. */
+  /** Each call that got a place before an earlier one, with that one. */
   const overtaken: Array<readonly [number, number]> = []
   const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 

@@ -1,6 +1,6 @@
 /**
- * A state against a fake provider, in virtual time and without a runtime: workers that each do one job after the other, a
- * queue by ticket, and everything that a provider may do to them.
+ * A state against a fake provider, in virtual time and without a runtime: workers that each do one job after the other,
+ * a queue by ticket, and everything that a provider may do to them.
  */
 import * as Cost from "../../../src/policies/pacer/Cost.js"
 import type * as Gcra from "../../../src/policies/pacer/Gcra.js"
@@ -117,7 +117,7 @@ const refill = (bucket: Bucket, now: number, fixed: boolean): void => {
   bucket.at = now
 }
 
-/** What became of it: calls for each answer, how much of the limit was used, and from first asking to the answer. */
+/** Runs a world: calls for each answer, the share of the limit that was used, and waits from first asking to answer. */
 export const simulate = (world: World, seed: number) => {
   const { config = {}, fixed = false, headers = "none", hints, requests, tokens } = world
   const random = seeded(seed)
@@ -140,7 +140,7 @@ export const simulate = (world: World, seed: number) => {
   const limitsOf = (): Limits | undefined =>
     headers === "none" ? undefined : { requests: told(buckets.requests), tokens: told(buckets.tokens) }
 
-  /** Whether it is admitted; else what is told, with the hint. */
+  /** Nothing for an admitted request; else the scope and the hint of its refusal. */
   const arrive = (cost: number): { readonly scope: "requests" | "tokens"; readonly hint: number } | undefined => {
     for (const bucket of [buckets.requests, buckets.tokens]) if (bucket) refill(bucket, now(), fixed)
     const short = (["requests", "tokens"] as const).find((name) => {

@@ -103,7 +103,7 @@ describe("a limit", () => {
     })
   )
 
-  it.effect("that headers tell smaller while somebody waits refuses who does not fit any more", () =>
+  it.effect("that headers make smaller while calls wait refuses those that do not fit any more", () =>
     Effect.gen(function* () {
       const pacer = yield* Pacer.make({ tokens: { limit: 1000 } })
       const { come, names, observe } = callers(pacer)
@@ -189,10 +189,10 @@ describe("what was reserved", () => {
   )
 })
 
-describe("who waits", () => {
+describe("a call that waits", () => {
   const one = { requests: { limit: 1, window: "10 seconds" } } as const
 
-  it.effect("leaves at once when interrupted, and whoever is behind moves up", () =>
+  it.effect("leaves at once when interrupted, and those behind it move up", () =>
     Effect.gen(function* () {
       const pacer = yield* Pacer.make({ tokens: { limit: 100, window: "100 seconds" } })
       const { come, times } = callers(pacer)
@@ -447,7 +447,7 @@ describe("pace", () => {
 })
 
 describe("readyAt", () => {
-  it.effect("is from when on a small request would have its place, the queue before it counted", () =>
+  it.effect("is the time from which a small request would have its place, behind the queue", () =>
     Effect.gen(function* () {
       const pacer = yield* Pacer.make(twoASecond)
       const { come, end } = callers(pacer)

@@ -99,7 +99,8 @@ export const outcomeOf = (ending: Ending, random: number): PacerState.Outcome =>
   if (ending.sent === false || error?.delivery === "not-sent") return { _tag: "NotSent" }
   if (error === undefined) return { _tag: ending.interrupted === true ? "Unclear" : "Answered", usage }
   if (error._tag === "RateLimited") {
-    const hint = error.hint === undefined ? undefined : Duration.toMillis(error.hint)
+    // An endless hint must stay a number that JSON has.
+    const hint = error.hint === undefined ? undefined : Math.min(Number.MAX_SAFE_INTEGER, Duration.toMillis(error.hint))
     return { _tag: "Refused", hint, scope: error.scope === "day" ? undefined : error.scope, random }
   }
   return error.delivery === "rejected" ? { _tag: "Rejected" } : { _tag: "Unclear", usage }

@@ -9,9 +9,9 @@ import * as Context from "effect/Context"
 import * as Schema from "effect/Schema"
 
 /**
- * One limit as the provider's headers told it: how much in all, how much is left, and in how many milliseconds it is
- * full again (which is not the time to wait). `windowMillis` is what `limit` is per, where the provider is known to
- * mean something: a minute for most, a day for Groq's requests.
+ * One limit as headers tell it: `limit` in all, `remaining` of it, and full again in `resetMillis`, which is not the
+ * time to wait. `windowMillis` is the documented window of the limit: a minute for most providers, a day for Groq's
+ * requests.
  *
  * @since 0.1.0
  * @category models

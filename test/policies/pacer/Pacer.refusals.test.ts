@@ -24,6 +24,16 @@ describe("a refusal by the provider", () => {
     })
   )
 
+  it.effect("with an endless hint pauses for longer than anybody waits, by a number that JSON has", () =>
+    Effect.gen(function* () {
+      const pacer = yield* Pacer.make()
+      const { come, end } = callers(pacer)
+      yield* come("a")
+      yield* end("a", { error: hinted(Duration.infinity) })
+      assert.strictEqual(yield* pausedUntil(pacer), Number.MAX_SAFE_INTEGER)
+    })
+  )
+
   it.effect("with a longer hint extends the pause, and with a shorter one does not shorten it", () =>
     Effect.gen(function* () {
       const pacer = yield* Pacer.make()
@@ -89,7 +99,7 @@ describe("a refusal by the provider", () => {
     })
   )
 
-  it.effect("gives who comes back its place before those who came later", () =>
+  it.effect("gives a call that comes back its place before those that came later", () =>
     Effect.gen(function* () {
       const { come, end, names } = callers(yield* Pacer.make(twoASecond))
       const [first, second] = [{}, {}]

@@ -1,6 +1,6 @@
 /**
- * A state against a fake provider, in virtual time and without a runtime: workers that each do one job after the other,
- * a queue by ticket, and everything that a provider may do to them.
+ * The state of a key against a fake provider, in virtual time and without a runtime: workers that each do one job after
+ * the other, a queue by ticket, and everything that a provider may do to them.
  */
 import * as Cost from "../../../src/policies/pacer/Cost.js"
 import type * as Gcra from "../../../src/policies/pacer/Gcra.js"

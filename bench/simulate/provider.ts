@@ -55,6 +55,8 @@ export interface LimitOptions {
   readonly countRefused: boolean
   /** Whether headers and errors tell of the limits. */
   readonly hints: boolean
+  /** Whether headers tell the limit of its own window, not the one of a minute. */
+  readonly ownWindow?: boolean
 }
 
 export interface TargetOptions {
@@ -290,8 +292,8 @@ const target = (clock: VirtualClock, options: TargetOptions, index: number, seed
     limits?.hints !== true
       ? {}
       : {
-          ...(requests && Wire.limitHeaders("requests", requests)),
-          ...(tokens && Wire.limitHeaders("tokens", tokens))
+          ...(requests && Wire.limitHeaders("requests", requests, limits.ownWindow)),
+          ...(tokens && Wire.limitHeaders("tokens", tokens, limits.ownWindow))
         }
 
   const work = (exchange: Exchange, release: () => void): ReadonlyArray<Event> => {

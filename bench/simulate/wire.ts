@@ -191,11 +191,16 @@ export const rateLimited = (what: "requests" | "tokens", bucket: Bucket.Bucket, 
 }
 
 /**
- * OpenAI's headers about a limit. The limit is told for a minute, as OpenAI does whatever window it enforces; what remains
- * and the time until it is full again are those of the bucket.
+ * OpenAI's headers about a limit. The limit is told for a minute, as OpenAI does whatever window it enforces; what
+ * remains and the time until it is full again are those of the bucket. With `ownWindow` the limit is the bucket's own
+ * number.
  */
-export const limitHeaders = (what: "requests" | "tokens", bucket: Bucket.Bucket): Record<string, string> => ({
-  [`x-ratelimit-limit-${what}`]: String(Bucket.perMinute(bucket.options)),
+export const limitHeaders = (
+  what: "requests" | "tokens",
+  bucket: Bucket.Bucket,
+  ownWindow = false
+): Record<string, string> => ({
+  [`x-ratelimit-limit-${what}`]: String(ownWindow ? bucket.options.limit : Bucket.perMinute(bucket.options)),
   [`x-ratelimit-remaining-${what}`]: String(Math.max(0, Math.floor(bucket.level + 1e-9))),
   [`x-ratelimit-reset-${what}`]: `${Math.ceil(Bucket.millisUntilFull(bucket))}ms`
 })

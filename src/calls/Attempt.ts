@@ -18,9 +18,10 @@ import * as LogLevel from "effect/LogLevel"
 import * as Tracer from "effect/Tracer"
 import type * as Types from "effect/Types"
 import * as Deadline from "../policies/Deadline.js"
-import { LimitsListener } from "../policies/pacer/RateLimits.js"
+import { CurrentPlace } from "../policies/pacer/RateLimits.js"
 import { RetryBudgets } from "../policies/retry/RetryBudget.js"
 import * as RetryDecision from "../policies/retry/RetryDecision.js"
+import { Prices } from "../policies/spend/Prices.js"
 import * as Call from "./Call.js"
 import { type AttemptRecord, targetName } from "./CallRecord.js"
 
@@ -109,12 +110,13 @@ export const open = (fiber: Fiber.RuntimeFiber<unknown, unknown>, target: Target
   const outer = fiber.currentContext
   const clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
   const call = Call.peek(outer, Call.CurrentCall)
-  const heard = Call.peek(outer, LimitsListener)
+  const place = Call.peek(outer, CurrentPlace)
   const draft = begin(outer, call, target, clock.unsafeCurrentTimeMillis())
+  if (place !== undefined && place.queuedMillis > 0) draft.queuedMillis = place.queuedMillis
   if (call !== undefined) call.attempts.push(draft)
   Deadline.asking(Deadline.of(outer), target)
   if (draft.retry === undefined && Call.peek(outer, Extra) === undefined) {
-    Context.get(outer, RetryBudgets)(groupOf(target), clock).deposit(draft.startedAt)
+    Context.get(outer, RetryBudgets).of(groupOf(target), clock).deposit(draft.startedAt)
   }
   const attempt: Attempt = {
     index: draft.index,
@@ -128,7 +130,7 @@ export const open = (fiber: Fiber.RuntimeFiber<unknown, unknown>, target: Target
       if (facts.usage !== undefined) draft.usage = facts.usage
       if (facts.limits === undefined) return
       draft.limits = facts.limits
-      heard?.(facts.limits, clock.unsafeCurrentTimeMillis())
+      place?.observe(facts.limits, clock.unsafeCurrentTimeMillis())
     }
   }
   const span = Call.openSpan(fiber, "attempt", () => spanAttributes(draft))
@@ -211,6 +213,16 @@ const spanAttributes = (draft: Draft): Record<string, unknown> => {
   return attributes
 }
 
+/** The cost by the price list in force. A list that throws leaves it unknown: evidence fails no call. */
+const costOf = ({ model, provider, startedAt, usage }: Draft, context: Context.Context<never>): number | undefined => {
+  if (usage === undefined) return undefined
+  try {
+    return Context.get(context, Prices).price({ provider, model, usage, at: startedAt })
+  } catch {
+    return undefined
+  }
+}
+
 const end = (
   draft: Draft,
   context: Context.Context<never>,
@@ -220,6 +232,8 @@ const end = (
 ): void => {
   const [outcome, error] = Call.outcomeWithin(exit, context)
   draft.outcome = outcome
+  const usd = costOf(draft, context)
+  if (usd !== undefined) draft.usd = usd
   draft.durationMillis = clock.unsafeCurrentTimeMillis() - draft.startedAt
   if (error !== undefined) {
     draft.error = error

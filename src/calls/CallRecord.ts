@@ -31,7 +31,8 @@ export type Outcome = typeof Outcome.Type
 /**
  * One request to one target. Times are in milliseconds; `index` counts from 1 over the whole call; `retry` is there if
  * it is a retry, with the wait before it; `fallback` is there if another target failed first; `hedge` if another target
- * was still being asked. `key` names the API key by a short hash.
+ * was still being asked. `key` names the API key by a short hash. `usd` is the cost in US dollars, if usage and price are
+ * known. `queuedMillis` is the wait in a pacer's queue, if there was one.
  *
  * @since 0.1.0
  * @category models
@@ -50,6 +51,8 @@ export const AttemptRecord = Schema.Struct({
   responseId: Schema.optional(Schema.String),
   responseModel: Schema.optional(Schema.String),
   usage: Schema.optional(Usage),
+  usd: Schema.optional(Schema.Number),
+  queuedMillis: Schema.optional(Schema.Number),
   limits: Schema.optional(Limits),
   retry: Schema.optional(Schema.Struct({ delayMillis: Schema.Number, reason: Schema.String })),
   fallback: Schema.optional(Schema.Struct({ from: Schema.String, reason: Schema.String })),

@@ -17,7 +17,7 @@ import * as Deadline from "../policies/Deadline.js"
 import * as Hedge from "../policies/Hedge.js"
 import * as Pacer from "../policies/pacer/Pacer.js"
 import * as PacerRequest from "../policies/pacer/PacerRequest.js"
-import { type Limits, LimitsListener } from "../policies/pacer/RateLimits.js"
+import { CurrentPlace, type Place } from "../policies/pacer/RateLimits.js"
 import * as Tokens from "../policies/spend/Tokens.js"
 import type * as Chat from "./Chat.js"
 import * as Fallback from "./Fallback.js"
@@ -116,12 +116,23 @@ export const pace: {
         Effect.withFiberRuntime((fiber) => {
           let permit: Pacer.Permit | undefined
           let paused = 0
-          const observe = (limits: Limits, now: number): void => permit?.observe(limits, now)
-          const source = ChatStream.provided(about.open(request), LimitsListener, observe)
-          const settle = (end: Pacer.End): Effect.Effect<void> =>
-            Effect.zipWith(Random.next, Clock.currentTimeMillis, (random, now) => {
-              paused = permit?.settle(end, now, random) ?? 0
-            })
+          // The stream is opened when it has its place.
+          const place: Place = {
+            get queuedMillis() {
+              return permit?.queuedMillis ?? 0
+            },
+            observe: (headers, now) => permit?.observe(headers, now)
+          }
+          const source = ChatStream.provided(about.open(request), CurrentPlace, place)
+          /** Only the pause after an error is jittered, so only an error draws a number. */
+          const settle = (ending: Pacer.Ending): Effect.Effect<void> =>
+            Effect.zipWith(
+              ending.error === undefined ? Effect.succeed(0) : Random.next,
+              Clock.currentTimeMillis,
+              (random, now) => {
+                paused = permit?.settle(ending, now, random) ?? 0
+              }
+            )
           const guarded = ChatStream.guarded(source, (entered) =>
             Effect.uninterruptibleMask((restore) => {
               const acquired = pacer.acquire(ask(request, fiber), (given) => {
@@ -130,7 +141,7 @@ export const pace: {
               return Effect.matchCauseEffect(restore(acquired), {
                 onFailure: (cause) => Effect.zipRight(settle({ sent: false }), Effect.failCause(cause)),
                 onSuccess: () =>
-                  Effect.sync(() => entered(({ exit, usage }) => settle(PacerRequest.endOf(exit, () => usage))))
+                  Effect.sync(() => entered(({ exit, usage }) => settle(PacerRequest.endingOf(exit, () => usage))))
               })
             })
           )

@@ -42,7 +42,7 @@ const surrounded = (
           open: circuit._tag === "HalfOpen" ? circuit.probes : 0,
           inFlight,
           waiting,
-          keys: only(yield* pool.state).inFlight
+          keys: only([...(yield* pool.states).values()]).inFlight
         }
       })
     }

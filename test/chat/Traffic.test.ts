@@ -75,7 +75,7 @@ describe.each(ways)("a breaker, %s", (_, ask) => {
       yield* breaker.open(ChatModel.keyOf(model))
       const clock = yield* Effect.clock
       const [target] = model[ChatModel.TypeId].targets
-      const budget = (yield* RetryBudget.RetryBudgets)(target.group ?? target.provider, clock)
+      const budget = (yield* RetryBudget.RetryBudgets).of(target.group ?? target.provider, clock)
       for (let i = 0; i < 10; i++) budget.draw(0)
       const { layer, records } = collectRecords()
       yield* elapse(Effect.replicateEffect(tagOf(ask(guarded)), 10), "0 millis").pipe(Effect.provide(layer))

@@ -28,6 +28,8 @@ interface Variant {
   readonly countRefused: boolean
   readonly known: boolean
   readonly binding: "requests" | "tokens"
+  /** Whether headers tell five, the number of a second, and not the three hundred of a minute. */
+  readonly ownWindow?: boolean
 }
 
 /** What was let through, over what could have been: the burst, and what the limit refills until then. */
@@ -38,11 +40,11 @@ const used = ({ log }: Run, { binding }: Variant, until: number): number => {
   return Metrics.percent(spent, burst + (limit * until) / windowMillis)
 }
 
-const plan = ({ binding, countRefused, hints, known }: Variant): Plan => {
+const plan = ({ binding, countRefused, hints, known, ownWindow = false }: Variant): Plan => {
   const limits: Pick<LimitOptions, "requests" | "tokens"> =
     binding === "requests" ? { requests } : { requests: { ...requests, limit: 50, burst: 50 }, tokens }
   return {
-    targets: [target("a", { service: answering(800), limits: { ...limits, countRefused, hints } })],
+    targets: [target("a", { service: answering(800), limits: { ...limits, countRefused, hints, ownWindow } })],
     setup: { attemptTimeoutMillis: minutes(1), patient: true, limits: known ? limits : undefined },
     workload: { kind: "closed", workers, jobs },
     horizonMillis
@@ -75,10 +77,12 @@ const run =
     }
   }
 
-const goals = ({ known }: Variant): ReadonlyArray<Goal> => [
+const goals = ({ known, ownWindow }: Variant): ReadonlyArray<Goal> => [
   { metric: "done", is: ">=", value: 100, each: true },
   { metric: "calls per answer", is: "<=", value: known ? 1.02 : 1.25 },
   ...(known ? [{ metric: "used while fed", is: ">=", value: 97 } as const] : []),
+  // Five a second that are taken for five a minute would be 2 %.
+  ...(ownWindow ? [{ metric: "used while fed", is: ">=", value: 90 } as const] : []),
   // A fair queue makes everybody wait alike.
   { metric: "longest over median", is: "<=", value: 1.5 }
 ]
@@ -88,12 +92,13 @@ const scenario = (variant: Variant): Scenario => ({
     variant.known ? "known" : "unknown",
     variant.hints ? "hints" : "no hints",
     variant.countRefused ? "refused count" : "refused free",
-    ...(variant.binding === "tokens" ? ["tokens bind"] : [])
+    ...(variant.binding === "tokens" ? ["tokens bind"] : []),
+    ...(variant.ownWindow ? ["told by the second"] : [])
   ].join(" · ")}`,
   metrics,
   goals: goals(variant),
-  // The others take no limits from their caller: what they do, they do where it is unknown.
-  takesPart: variant.known ? onlyOurs : everybody,
+  // The others take no limits from their caller or from headers: they run where the limit is unknown.
+  takesPart: variant.known || variant.ownWindow ? onlyOurs : everybody,
   peerSeeds: 2,
   run: run(variant)
 })
@@ -108,7 +113,8 @@ export const limits: Group = {
     "answers take 0.8 s. The client may know the limit or not (only ours can be told it); the server gives hints (`retry-after-ms`,",
     "`retry-after`, `x-ratelimit-*`, the time in the message) or none; what it refuses counts against the limit or not. OpenAI says that",
     "it counts, *so continuously resending a request won't work*. Where tokens bind, the limit is 20,000 tokens a minute, and a job",
-    "sets aside 155 on average.",
+    "sets aside 155 on average. Headers tell the limit of a minute, as OpenAI's do; *told by the second*: they tell 5, the limit of a",
+    "second, and the client must find out that it is not 5 a minute.",
     "",
     "*done*: jobs with an answer. *calls per answer*: requests that arrived, over answers delivered. *limit used*: what was let",
     "through until the last job was (or until the last was over, where some failed), against the burst and what the limit refills in",
@@ -121,6 +127,7 @@ export const limits: Group = {
         yesAndNo.map((countRefused) => scenario({ known, hints, countRefused, binding: "requests" }))
       )
     ),
-    ...yesAndNo.map((known) => scenario({ known, hints: true, countRefused: true, binding: "tokens" }))
+    ...yesAndNo.map((known) => scenario({ known, hints: true, countRefused: true, binding: "tokens" })),
+    scenario({ known: false, hints: true, countRefused: true, binding: "requests", ownWindow: true })
   ]
 }

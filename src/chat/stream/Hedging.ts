@@ -336,7 +336,7 @@ const racing = (
       })
       const launch = (): Second | undefined => {
         const now = clock.unsafeCurrentTimeMillis()
-        const budget = Context.get(context, RetryBudgets)(group, clock)
+        const budget = Context.get(context, RetryBudgets).of(group, clock)
         if (!healthy(now) || !hedge.launch(() => budget.draw(now))) return undefined
         const progress = { cursor: begun }
         const inside = Context.add(context, Attempt.Extra, { reason: "hedge" })

@@ -194,7 +194,7 @@ export interface KeyPool {
   readonly maxWait: number
   readonly for: (model: string) => View
   readonly dueAt: (index: number) => number | undefined
-  readonly state: Effect.Effect<ReadonlyArray<KeyState>>
+  readonly states: Effect.Effect<ReadonlyMap<string, KeyState>>
 }
 
 // -----------------------------------------------------------------------------
@@ -405,12 +405,14 @@ export const make = (input: Options): Effect.Effect<KeyPool, ConfigError.ConfigE
         const at = circuits.readyAt((keys[index] as Key).name)
         return at === 0 || isDead(reasons[index]) ? undefined : at
       },
-      state: Effect.forEach(keys, ({ name }, index) =>
-        Effect.map(circuits.state(name), (circuit) => ({
-          name,
-          inFlight: balancer.members[index]?.inFlight ?? 0,
-          circuit
-        }))
+      states: Effect.map(
+        Effect.forEach(keys, ({ name }, index) =>
+          Effect.map(
+            circuits.state(name),
+            (circuit) => [name, { name, inFlight: balancer.members[index]?.inFlight ?? 0, circuit }] as const
+          )
+        ),
+        (states) => new Map(states)
       )
     }
   })

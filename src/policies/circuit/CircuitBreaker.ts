@@ -111,8 +111,8 @@ export interface CircuitBreaker {
   ) => Effect.Effect<void>
   /** The state of a circuit. */
   readonly state: (key: string) => Effect.Effect<CircuitView.State>
-  /** The states of all circuits that this process knows. A circuit is forgotten an hour after its last use. */
-  readonly states: Effect.Effect<ReadonlyArray<CircuitView.State>>
+  /** The states of all circuits that this process knows, by key. A circuit is forgotten an hour after its last use. */
+  readonly states: Effect.Effect<ReadonlyMap<string, CircuitView.State>>
   /**
    * The time from which a circuit takes traffic: 0 for now, `Infinity` until a reset. It is the latest time while a
    * probe is out, and it is from what this process saw last.
@@ -223,7 +223,12 @@ const fromCircuits = (
     admit: (ask) => atNow((now) => admit(ask, now)),
     record: (key, admission, outcome) => atNow((now) => record(key, admission, outcome, now)),
     state,
-    states: Effect.suspend(() => Effect.forEach([...circuits.keys()], state)),
+    states: Effect.suspend(() =>
+      Effect.map(
+        Effect.forEach([...circuits.keys()], (key) => Effect.map(state(key), (state) => [key, state] as const)),
+        (states) => new Map(states)
+      )
+    ),
     readyAt: (key) => CircuitView.readyAt(circuits.peek(key)),
     open: (key) => byHand(key, CircuitState.open),
     reset: (key) => byHand(key, CircuitState.reset),

@@ -1,23 +1,24 @@
 /**
- * What refusals teach: when to pause, how to start again, and how fast a provider takes requests that tells no limit.
- * Pure.
+ * The rate that refusals teach where a provider tells no limit, and the pause after each refusal. Pure.
  *
- * - **Pause**: a refusal stops the whole key until its hint and some jitter, or without a hint for twice as long as the
- *   last time, as long as nothing gets through.
- * - **Slow start**: after a pause one goes, then two, then four; before the first refusal ten, then twice as many as
- *   were really used. The next round begins when the last one was answered, or when a refusal would have come by now.
- * - **Rate**: two refusals measure it, for a bucket that was empty twice let through in between what it refilled. A
- *   little less than that is sent, evenly; then it grows back, rests there, and probes beyond it ever faster, as CUBIC
- *   does, until the next refusal.
+ * - **Pause**: a refusal stops the whole key until its hint and some jitter. Without a hint the pause is twice as long
+ *   as the last one, as long as no request gets through.
+ * - **Slow start**: after a pause one request goes, then two, then four; before the first refusal ten, then twice as
+ *   many as were really used; see `SlowStart`.
+ * - **Rate**: two refusals measure it. The bucket was empty at both, so in between it let through as much as it
+ *   refilled. A little less is sent then, evenly. The rate grows back, rests there, and probes beyond ever faster, as
+ *   CUBIC does, until the next refusal.
  *
- * Gotcha: refusals that come back together are one event; what was sent before it has no say after it.
+ * Without it a key ignores the hint of a refusal, and an unknown limit is met again and again.
+ *
+ * Gotcha: refusals that come back together are one event; requests that were sent before it have no say after it.
  *
  * @since 0.2.0
  */
 import * as Gcra from "./Gcra.js"
 import * as SlowStart from "./SlowStart.js"
 
-/** Requests each millisecond: from `low` to the `plateau` and beyond it, after growing for so many milliseconds. */
+/** Requests in a millisecond: from `low` to the `plateau` and beyond it; it has `grown` for so many milliseconds. */
 interface Rate {
   readonly low: number
   readonly plateau: number
@@ -25,7 +26,7 @@ interface Rate {
   readonly bucket: Gcra.Bucket
 }
 
-/** A moment: how many were sent until then, and how many of those sent after it did not get through. */
+/** A moment: how many requests were `sent` until then, and how many of those after it were `lost` to refusals. */
 interface Moment {
   readonly at: number
   readonly sent: number
@@ -33,8 +34,10 @@ interface Moment {
 }
 
 /**
- * - `streak`: pauses in a row between which nothing got through; `strikes`: events in a row, each soon after the other.
- * - `event`: the last one. `anchor`: when the provider is known to have had nothing left, and from when it is measured.
+ * - `streak`: pauses in a row between which no request got through.
+ * - `strikes`: events in a row, each soon after the other; 0 before the first event.
+ * - `event`: the last event. `anchor`: the moment at which the provider had nothing left, from which the rate is
+ *   measured.
  * - `patience`: the milliseconds in which a refusal comes back.
  *
  * @since 0.2.0
@@ -54,7 +57,7 @@ export interface AdaptiveRate {
 }
 
 /**
- * What was known when a request was sent.
+ * The time at which a request was sent, how many were sent until then, and its round.
  *
  * @since 0.2.0
  * @category models
@@ -66,17 +69,17 @@ export interface Mark {
 }
 
 /**
- * A refusal.
+ * The answer of a provider that refused a request.
  *
  * - `hint`: the milliseconds that the provider asked to wait.
- * - `inFlight`: how many others are on their way.
- * - `isKnown`: whether limits are known from elsewhere.
+ * - `inFlight`: how many other requests have no answer yet.
+ * - `isKnown`: whether configuration or headers tell limits.
  * - `random`: from 0 to 1.
  *
  * @since 0.2.0
  * @category models
  */
-export interface Refusal {
+export interface Refused {
   readonly hint: number | undefined
   readonly inFlight: number
   readonly isKnown: boolean
@@ -87,39 +90,34 @@ export interface Refusal {
 // constants
 // -----------------------------------------------------------------------------
 
-/** How long a refusal takes to come back, in milliseconds, before the first one was seen; and its bounds after that. */
+/** The milliseconds in which a refusal comes back: before the first one was seen, and the bounds after that. */
 const patience = { start: 1000, least: 200, most: 5000 }
 
-/** Without a hint: from what the official SDKs start with to the longest window that is usual. */
+/** The pause without a hint, in milliseconds: the official SDKs start with the first, a minute is the usual window. */
 const pause = { first: 500, most: 60_000 }
 
-/** Clients that were told the same second must not come back in the same second: as `RetryPolicy` spreads hints. */
+/** Jitter, as `RetryPolicy` spreads hints: clients with the same hint must not come back at the same time. */
 const spread = (wait: number): number => Math.max(200, wait * 0.25)
 
-/** CUBIC sends 0.7 of what failed; the rate here is measured and not guessed, so less has to be given up. */
+/** CUBIC sends 0.7 of the rate that failed; this rate is measured, so less has to be given up. */
 const beta = 0.9
 
-/** A cut that no measurement supports is CUBIC's. */
+/** The cut without a measurement is CUBIC's. */
 const blindBeta = 0.7
 
-/**
- * Milliseconds from a cut back to the plateau, or for as long as so many requests take: a slow limit is probed seldom.
- */
+/** The time from a cut back to the plateau: so many milliseconds, or so many requests where those take longer. */
 const recovery = { millis: 10_000, requests: 25 }
 
-/** Fewer are too rough a measurement, unless they took so long that waiting for more would only cost refusals. */
+/** The requests that a measurement needs; `slowly` many are enough once they took so many milliseconds. */
 const enough = { passed: 8, slowly: 2, millis: 5000 }
 
-/** What the learned rate may catch up with when a timer came late, in milliseconds. */
+/** The learned rate may catch up with a timer that came so many milliseconds late. */
 const slack = 20
 
-/** After so long without a refusal nothing that was learned is believed any more, in milliseconds. */
+/** After so many milliseconds without a refusal everything learned is forgotten. */
 const forgetAfter = 600_000
 
-/**
- * Where limits are known, a refusal says little about them; so many, each soon after the other, say that they are
- * wrong.
- */
+/** Known limits are believed until there were so many refusals, each within so many milliseconds of the last. */
 const wrong = { count: 10, within: 20_000 }
 
 // -----------------------------------------------------------------------------
@@ -127,7 +125,7 @@ const wrong = { count: 10, within: 20_000 }
 // -----------------------------------------------------------------------------
 
 /**
- * Nothing learned yet. One for all, so that keys which never hear a refusal share it.
+ * Nothing learned yet. Keys that never hear a refusal share this value.
  *
  * @since 0.2.0
  * @category constructors
@@ -136,9 +134,9 @@ export const fresh: AdaptiveRate = {
   pausedUntil: 0,
   streak: 0,
   strikes: 0,
-  event: { at: Number.NEGATIVE_INFINITY, sent: 0, lost: 1 },
+  event: { at: 0, sent: 0, lost: 1 },
   anchor: undefined,
-  // As if one had been sent, and lost: where nothing is counted until the first refusal, all are that one.
+  // One counts as sent and lost: while nothing is counted before the first refusal, every request is that one.
   sent: 1,
   sentAt: 0,
   round: SlowStart.first,
@@ -147,15 +145,15 @@ export const fresh: AdaptiveRate = {
 }
 
 /**
- * Whether nothing is known that would be lost.
+ * Whether there was no refusal, so that forgetting the value loses nothing.
  *
  * @since 0.2.0
  * @category predicates
  */
-export const isFresh = (self: AdaptiveRate): boolean => self.event.at === Number.NEGATIVE_INFINITY
+export const isFresh = (self: AdaptiveRate): boolean => self.strikes === 0
 
 /**
- * The same without what is too old to be believed.
+ * The same value, or a fresh one where the last refusal is too old to be believed.
  *
  * @since 0.2.0
  * @category combinators
@@ -171,7 +169,7 @@ export const current = (self: AdaptiveRate, now: number): AdaptiveRate =>
 
 const recoveryOf = (rate: Rate): number => Math.max(recovery.millis, recovery.requests / rate.plateau)
 
-/** Fast at first, at the plateau after the recovery, and then beyond it, slowly at first. */
+/** The rate rises fast at first, rests at the plateau after the recovery, and then rises beyond it, slowly at first. */
 const perMilliOf = (rate: Rate): number => {
   const x = rate.grown / recoveryOf(rate) - 1
   return rate.plateau + (x < 0 ? rate.plateau - rate.low : rate.plateau * (1 - beta)) * x ** 3
@@ -182,7 +180,7 @@ const limitOf = (rate: Rate): Gcra.Limit => {
   return { limit: perMilli * 1000, windowMillis: 1000, burst: 1 + perMilli * slack }
 }
 
-/** Beyond the plateau only what is used grows. */
+/** Beyond the plateau the rate grows only while requests wait for it. */
 const grow = (rate: Rate, isWaited: boolean, elapsed: number, now: number): Rate => {
   const grown = rate.grown + Math.max(0, elapsed)
   const next = { ...rate, grown: isWaited ? grown : Math.min(grown, Math.max(rate.grown, recoveryOf(rate))) }
@@ -190,7 +188,9 @@ const grow = (rate: Rate, isWaited: boolean, elapsed: number, now: number): Rate
   return { ...next, bucket: Gcra.take(limit, Gcra.change(limitOf(rate), limit, rate.bucket, now), 1, now) }
 }
 
-/** Requests each millisecond since the anchor: if refused ones do not count against the limit, and if they do. */
+/**
+ * Requests in a millisecond since the anchor: `low` if refused ones do not count against the limit, `high` if they do.
+ */
 const measure = (anchor: Moment, mark: Mark): readonly [low: number, high: number] | undefined => {
   const sent = mark.sent - anchor.sent - 1
   const passed = mark.sent - anchor.sent - anchor.lost
@@ -200,8 +200,8 @@ const measure = (anchor: Moment, mark: Mark): readonly [low: number, high: numbe
 }
 
 /**
- * The measurement is right for a bucket that saves up what is not sent; for one that does not, the rate is the one that
- * was refused. The plateau is between the two.
+ * The rate after a refusal. The measurement is right for a bucket that saves up unused capacity; for one that does not,
+ * the refused rate is right. The plateau is between the two.
  */
 const slowed = (
   rate: Rate | undefined,
@@ -238,7 +238,7 @@ const roundReadyAt = ({ patience, round }: AdaptiveRate, isKnown: boolean, now: 
   round === undefined || (isKnown && SlowStart.isOpenEnded(round)) ? now : SlowStart.readyAt(round, patience, now)
 
 /**
- * The first millisecond at which one more may be sent. `isKnown`: whether limits are known from elsewhere.
+ * The first millisecond at which one more request may go. `isKnown`: whether configuration or headers tell limits.
  *
  * @since 0.2.0
  * @category getters
@@ -249,7 +249,7 @@ export const readyAt = (self: AdaptiveRate, isKnown: boolean, now: number): numb
 }
 
 /**
- * When so many can have been sent, at the earliest.
+ * The earliest time at which so many requests can have been sent.
  *
  * @since 0.2.0
  * @category getters
@@ -264,12 +264,12 @@ export const drainedAt = (self: AdaptiveRate, requests: number, now: number): nu
 // what happens
 // -----------------------------------------------------------------------------
 
-/** Where limits are known, there is nothing to count before the first refusal. */
+/** Where limits are known, nothing is counted before the first refusal. */
 const isQuiet = (self: AdaptiveRate, isKnown: boolean): boolean => isKnown && isFresh(self)
 
 /**
- * One is sent. `isKnown`: whether limits are known from elsewhere; `isWaited`: whether it, or another, had to wait for
- * that.
+ * One request goes. `isKnown`: whether configuration or headers tell limits; `isWaited`: whether any request had to
+ * wait.
  *
  * @since 0.2.0
  * @category combinators
@@ -282,7 +282,7 @@ const counting = (self: AdaptiveRate, isWaited: boolean, now: number): AdaptiveR
   streak: self.streak,
   strikes: self.strikes,
   event: self.event,
-  // What nobody waits for does not show how much there would have been.
+  // While no request waits, the rate sent does not show how much the provider would take.
   anchor: isWaited ? self.anchor : undefined,
   sent: self.sent + 1,
   sentAt: now,
@@ -292,6 +292,8 @@ const counting = (self: AdaptiveRate, isWaited: boolean, now: number): AdaptiveR
 })
 
 /**
+ * The mark of the request that was sent last.
+ *
  * @since 0.2.0
  * @category getters
  */
@@ -302,7 +304,7 @@ export const mark = (self: AdaptiveRate, now: number): Mark => ({
 })
 
 /**
- * One was answered, with anything but a refusal.
+ * One request was answered, with anything but a refusal.
  *
  * @since 0.2.0
  * @category combinators
@@ -313,7 +315,7 @@ export const answer = (self: AdaptiveRate, isKnown: boolean, mark: Mark, now: nu
   return { ...self, round: SlowStart.answer(round, now) }
 }
 
-/** Of those sent after a moment, one more did not get through. */
+/** One more of the requests sent after a moment did not get through. */
 const lose = (moment: Moment, mark: Mark): Moment =>
   mark.sent > moment.sent ? { ...moment, lost: moment.lost + 1 } : moment
 
@@ -324,7 +326,7 @@ const lost = (self: AdaptiveRate, mark: Mark): AdaptiveRate => ({
 })
 
 /**
- * One was not sent after all: its place is free again.
+ * One request was not sent after all: its place is free again.
  *
  * @since 0.2.0
  * @category combinators
@@ -337,47 +339,47 @@ export const withdraw = (self: AdaptiveRate, isKnown: boolean, mark: Mark, now: 
 }
 
 /**
- * One was refused.
+ * One request was refused.
  *
  * @since 0.2.0
  * @category combinators
  */
-export const refuse = (self: AdaptiveRate, mark: Mark, refusal: Refusal, now: number): AdaptiveRate => {
+export const refuse = (self: AdaptiveRate, mark: Mark, refusal: Refused, now: number): AdaptiveRate => {
   const least = isFresh(self) ? patience.least : Math.max(patience.least, self.patience * 0.8)
   const waited = { ...self, patience: Math.min(patience.most, Math.max(least, (now - mark.at) * 2)) }
   const next = lost(waited, mark)
   return mark.sent > self.event.sent ? happen(next, mark, refusal, now) : paused(next, refusal, now)
 }
 
-const paused = (self: AdaptiveRate, refusal: Refusal, now: number): AdaptiveRate => {
+const paused = (self: AdaptiveRate, refusal: Refused, now: number): AdaptiveRate => {
   const { hint } = refusal
   // Without hints the refusals of one event are one pause.
   if (hint === undefined && self.pausedUntil > now) return self
   const first = self.rate === undefined ? pause.first : Math.max(pause.first, 1 / perMilliOf(self.rate))
   const backoff = Math.min(pause.most, first * 2 ** self.streak)
-  // A hint that was kept, and was not enough, is not the whole truth.
+  // A hint that was kept and was too short is not believed alone.
   const wait = hint === undefined ? backoff : self.streak > 0 ? Math.max(hint, backoff) : hint
   return { ...self, pausedUntil: Math.max(self.pausedUntil, Math.ceil(now + wait + refusal.random * spread(wait))) }
 }
 
-/** A new event: it ends what was tried, and measures what the provider lets through. */
-const happen = (self: AdaptiveRate, mark: Mark, refusal: Refusal, now: number): AdaptiveRate => {
+/** A new event: the rate that was tried ends, and the requests since the anchor measure a new one. */
+const happen = (self: AdaptiveRate, mark: Mark, refusal: Refused, now: number): AdaptiveRate => {
   const through = mark.sent - self.event.sent - self.event.lost
   const isThrough = through > 0
   const strikes = now - self.event.at <= wrong.within ? self.strikes + 1 : 1
   const next = {
     ...self,
     strikes,
-    // What took several pauses to end is likely to take as many again.
+    // A shortage that took several pauses to end is likely to take as many again.
     streak: isThrough || isFresh(self) ? Math.floor(self.streak / 2) : self.streak + 1,
     event: { at: now, sent: self.sent, lost: 0 }
   }
   const taught = isThrough ? learn(next, mark, refusal.isKnown && strikes < wrong.count, now) : next
-  // Where nothing else holds it back, a slow start must not run far beyond what there was room for.
+  // Where nothing else holds it back, a slow start must not run far beyond the number that got through.
   const bounds =
     refusal.isKnown || taught.rate !== undefined
-      ? { doubleUntil: Number.POSITIVE_INFINITY, until: Math.max(2, refusal.inFlight) }
-      : { doubleUntil: Math.max(2, through / 2), until: Number.POSITIVE_INFINITY }
+      ? { doubleUntil: SlowStart.unbounded, until: Math.max(2, refusal.inFlight) }
+      : { doubleUntil: Math.max(2, through / 2), until: SlowStart.unbounded }
   return paused({ ...taught, round: SlowStart.again(self.round, bounds, now) }, refusal, now)
 }
 

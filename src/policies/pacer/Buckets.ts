@@ -1,21 +1,26 @@
 /**
- * What one key may still take, by the limits that are known: those of the configuration and those that headers tell.
- * Pure.
+ * The buckets of one key: one for each limit that the configuration or the headers tell. Pure.
  *
- * Each {@link Cost.Dimension} has a `Gcra` bucket of its own, and a request is admitted by all of them together or not
- * at all. Where configuration and headers disagree, the smaller rate and the smaller burst win. What a request might
- * cost is taken when it goes, and put right when it is known; what responses prove beyond that stands in `Remaining`.
+ * Each {@link Cost.Dimension} has a `Gcra` bucket, and a request takes from all of them together or from none. Where
+ * configuration and headers disagree, the smaller rate and the smaller burst win. A request takes its estimated cost
+ * when it goes; {@link reconcile} puts that right when its usage is known. `Reconcile` learns from headers and
+ * refusals.
+ *
+ * Without it a known limit is found out again by refusals, and a token limit is broken by the first large prompts.
  *
  * @since 0.2.0
  */
-import type * as Types from "effect/Types"
 import * as Cost from "./Cost.js"
 import * as Gcra from "./Gcra.js"
-import * as HeaderLimit from "./HeaderLimit.js"
+import type * as HeaderLimit from "./HeaderLimit.js"
 
 /**
- * The bucket of one limit in force. `returned` is the share of an unused reservation that the provider proved to give
- * back; `inDoubt` is what was given back since the level was last found right, `withheld` what was not.
+ * The bucket of one limit in force.
+ *
+ * - `fromHeaders`: what headers told of the limit.
+ * - `returned`: the share of an unused reservation that the provider was seen to give back, from 0 to 1.
+ * - `inDoubt`: how much was given back here since the level was last found right.
+ * - `withheld`: how much of unused reservations was not given back here.
  *
  * @since 0.2.0
  * @category models
@@ -23,7 +28,7 @@ import * as HeaderLimit from "./HeaderLimit.js"
 export interface Part extends Gcra.Bucket {
   readonly limit: Gcra.Limit
   readonly source: "config" | "headers"
-  readonly told: HeaderLimit.HeaderLimit | undefined
+  readonly fromHeaders: HeaderLimit.HeaderLimit | undefined
   readonly returned: number
   readonly inDoubt: number
   readonly withheld: number
@@ -38,15 +43,7 @@ export interface Part extends Gcra.Bucket {
 export type Config = { readonly [K in Cost.Dimension]?: Gcra.Limit | undefined }
 
 /**
- * What is known of each dimension; every one has its place, so that all are of one shape for the engine.
- *
- * @since 0.2.0
- * @category models
- */
-export type Parts = { readonly [K in Cost.Dimension]: Part | undefined }
-
-/**
- * What is known of one key. `spent` counts everything that was ever taken, less what was given back.
+ * The buckets of one key. `spent` counts all that was ever taken, less what was given back.
  *
  * @since 0.2.0
  * @category models
@@ -54,11 +51,11 @@ export type Parts = { readonly [K in Cost.Dimension]: Part | undefined }
 export interface Buckets {
   readonly config: Config
   readonly spent: Cost.Cost
-  readonly parts: Parts
+  readonly parts: { readonly [K in Cost.Dimension]?: Part | undefined }
 }
 
 /**
- * What was known when a request was admitted.
+ * The time at which a request was admitted, and what was spent until then, its own cost included.
  *
  * @since 0.2.0
  * @category models
@@ -73,29 +70,26 @@ export interface Mark {
 // -----------------------------------------------------------------------------
 
 /**
- * A limit that nothing was taken from.
+ * A full bucket.
  *
  * @internal
  */
 export const fresh = (limit: Gcra.Limit, source: Part["source"], now: number): Part => {
   const { at, level } = Gcra.full(limit, now)
-  return { limit, source, told: undefined, level, at, returned: 1, inDoubt: 0, withheld: 0 }
+  return { limit, source, fromHeaders: undefined, level, at, returned: 1, inDoubt: 0, withheld: 0 }
 }
 
 /**
- * Nothing taken yet.
+ * Full buckets for the configured limits.
  *
  * @since 0.2.0
  * @category constructors
  */
 export const make = (config: Config, now: number): Buckets => {
-  const part = (limit: Gcra.Limit | undefined) => (limit === undefined ? undefined : fresh(limit, "config", now))
-  const parts = {
-    requests: part(config.requests),
-    tokens: part(config.tokens),
-    inputTokens: part(config.inputTokens),
-    outputTokens: part(config.outputTokens)
-  }
+  const parts = Cost.each((name) => {
+    const limit = config[name]
+    return limit === undefined ? undefined : fresh(limit, "config", now)
+  })
   return { config, spent: Cost.none, parts }
 }
 
@@ -106,12 +100,12 @@ export const make = (config: Config, now: number): Buckets => {
  */
 export const smaller = (
   config: Gcra.Limit | undefined,
-  told: Gcra.Limit
+  found: Gcra.Limit
 ): { readonly limit: Gcra.Limit; readonly source: Part["source"] } => {
-  if (config === undefined) return { limit: told, source: "headers" }
-  const source = Gcra.perMilli(told) < Gcra.perMilli(config) ? "headers" : "config"
-  const slower = source === "headers" ? told : config
-  const burst = Math.min(told.burst, config.burst)
+  if (config === undefined) return { limit: found, source: "headers" }
+  const source = Gcra.perMilli(found) < Gcra.perMilli(config) ? "headers" : "config"
+  const slower = source === "headers" ? found : config
+  const burst = Math.min(found.burst, config.burst)
   return { limit: burst === slower.burst ? slower : { ...slower, burst }, source }
 }
 
@@ -125,11 +119,7 @@ export const smaller = (
  * @since 0.2.0
  * @category predicates
  */
-export const isKnown = ({ parts }: Buckets): boolean =>
-  parts.requests !== undefined ||
-  parts.tokens !== undefined ||
-  parts.inputTokens !== undefined ||
-  parts.outputTokens !== undefined
+export const isKnown = ({ parts }: Buckets): boolean => Cost.dimensions.some((name) => parts[name] !== undefined)
 
 /**
  * Whether every bucket holds its part of the cost now.
@@ -138,16 +128,13 @@ export const isKnown = ({ parts }: Buckets): boolean =>
  * @category predicates
  */
 export const admits = ({ parts }: Buckets, cost: Cost.Cost, now: number): boolean =>
-  holds(parts.requests, cost.requests, now) &&
-  holds(parts.tokens, cost.tokens, now) &&
-  holds(parts.inputTokens, cost.inputTokens, now) &&
-  holds(parts.outputTokens, cost.outputTokens, now)
-
-const holds = (part: Part | undefined, cost: number, now: number): boolean =>
-  part === undefined || Gcra.admits(part.limit, part, cost, now)
+  Cost.dimensions.every((name) => {
+    const part = parts[name]
+    return part === undefined || Gcra.admits(part.limit, part, cost[name], now)
+  })
 
 /**
- * The first millisecond at which every bucket does; `Infinity` if one never will.
+ * The first millisecond at which every bucket holds its part of the cost; `Infinity` if one never will.
  *
  * @since 0.2.0
  * @category getters
@@ -155,7 +142,7 @@ const holds = (part: Part | undefined, cost: number, now: number): boolean =>
 export const readyAt = (self: Buckets, cost: Cost.Cost, now: number): number => latest(self, cost, now, Gcra.readyAt)
 
 /**
- * When so much can have been taken, one request after the other.
+ * The time at which so much can have been taken, one request after the other.
  *
  * @since 0.2.0
  * @category getters
@@ -164,15 +151,10 @@ export const drainedAt = (self: Buckets, cost: Cost.Cost, now: number): number =
   latest(self, cost, now, Gcra.drainedAt)
 
 const latest = ({ parts }: Buckets, cost: Cost.Cost, now: number, when: typeof Gcra.readyAt): number =>
-  Math.max(
-    at(parts.requests, cost.requests, now, when),
-    at(parts.tokens, cost.tokens, now, when),
-    at(parts.inputTokens, cost.inputTokens, now, when),
-    at(parts.outputTokens, cost.outputTokens, now, when)
-  )
-
-const at = (part: Part | undefined, cost: number, now: number, when: typeof Gcra.readyAt): number =>
-  part === undefined ? now : when(part.limit, part, cost, now)
+  Cost.dimensions.reduce((at, name) => {
+    const part = parts[name]
+    return part === undefined ? at : Math.max(at, when(part.limit, part, cost[name], now))
+  }, now)
 
 /**
  * A cost that a bucket can never hold.
@@ -187,19 +169,19 @@ export interface Exceeded {
 }
 
 /**
- * The limit that such a cost can never meet, if there is one.
+ * The first limit that can never hold the cost, if there is one.
  *
  * @since 0.2.0
  * @category getters
  */
-export const exceeded = ({ parts }: Buckets, cost: Cost.Cost): Exceeded | undefined =>
-  exceeding("requests", parts.requests, cost.requests) ??
-  exceeding("tokens", parts.tokens, cost.tokens) ??
-  exceeding("inputTokens", parts.inputTokens, cost.inputTokens) ??
-  exceeding("outputTokens", parts.outputTokens, cost.outputTokens)
-
-const exceeding = (dimension: Cost.Dimension, part: Part | undefined, found: number): Exceeded | undefined =>
-  part === undefined || Gcra.fits(part.limit, found) ? undefined : { dimension, found, limit: part.limit }
+export const exceeded = ({ parts }: Buckets, cost: Cost.Cost): Exceeded | undefined => {
+  for (const dimension of Cost.dimensions) {
+    const limit = parts[dimension]?.limit
+    const found = cost[dimension]
+    if (limit !== undefined && !Gcra.fits(limit, found)) return { dimension, found, limit }
+  }
+  return undefined
+}
 
 /**
  * Whether every bucket is full, so that forgetting them changes nothing.
@@ -207,9 +189,9 @@ const exceeding = (dimension: Cost.Dimension, part: Part | undefined, found: num
  * @since 0.2.0
  * @category predicates
  */
-export const isFull = (self: Buckets, now: number): boolean =>
+export const isFull = ({ parts }: Buckets, now: number): boolean =>
   Cost.dimensions.every((name) => {
-    const part = self.parts[name]
+    const part = parts[name]
     return part === undefined || Gcra.levelAt(part.limit, part, now) >= part.limit.burst
   })
 
@@ -219,25 +201,22 @@ export const isFull = (self: Buckets, now: number): boolean =>
 
 type Change = (part: Part, cost: number, now: number) => Part
 
-const changed = (part: Part | undefined, cost: number, now: number, f: Change): Part | undefined =>
-  part === undefined ? undefined : f(part, cost, now)
-
-const each = ({ parts }: Buckets, cost: Cost.Cost, now: number, f: Change): Parts => ({
-  requests: changed(parts.requests, cost.requests, now, f),
-  tokens: changed(parts.tokens, cost.tokens, now, f),
-  inputTokens: changed(parts.inputTokens, cost.inputTokens, now, f),
-  outputTokens: changed(parts.outputTokens, cost.outputTokens, now, f)
-})
+const changed = ({ parts }: Buckets, cost: Cost.Cost, now: number, f: Change): Buckets["parts"] =>
+  Cost.each((name) => {
+    const part = parts[name]
+    return part === undefined ? undefined : f(part, cost[name], now)
+  })
 
 /**
- * The same with so much in the bucket.
+ * The same bucket at another level.
  *
  * @internal
  */
 export const withLevel = (part: Part, { at, level }: Gcra.Bucket): Part => ({
+  // Written out: an object of a spread with more behind it gets a hidden class of its own each time (Node 20).
   limit: part.limit,
   source: part.source,
-  told: part.told,
+  fromHeaders: part.fromHeaders,
   level,
   at,
   returned: part.returned,
@@ -246,7 +225,7 @@ export const withLevel = (part: Part, { at, level }: Gcra.Bucket): Part => ({
 })
 
 /**
- * Takes the cost of a request, whether it is there or not.
+ * Takes the cost of a request, whether the buckets hold it or not.
  *
  * @since 0.2.0
  * @category combinators
@@ -254,13 +233,13 @@ export const withLevel = (part: Part, { at, level }: Gcra.Bucket): Part => ({
 export const take = (self: Buckets, cost: Cost.Cost, now: number): Buckets => ({
   config: self.config,
   spent: Cost.plus(self.spent, cost),
-  parts: each(self, cost, now, taken)
+  parts: changed(self, cost, now, taken)
 })
 
 const taken: Change = (part, cost, now) => withLevel(part, Gcra.take(part.limit, part, cost, now))
 
 /**
- * Gives back what a request that did not run was to cost.
+ * Gives back the cost of a request that did not run.
  *
  * @since 0.2.0
  * @category combinators
@@ -268,28 +247,28 @@ const taken: Change = (part, cost, now) => withLevel(part, Gcra.take(part.limit,
 export const giveBack = (self: Buckets, cost: Cost.Cost, now: number): Buckets => ({
   config: self.config,
   spent: Cost.plus(self.spent, cost, -1),
-  parts: each(self, cost, now, givenBack)
+  parts: changed(self, cost, now, givenBack)
 })
 
 const givenBack: Change = (part, cost, now) =>
   cost === 0 ? part : withLevel(part, Gcra.giveBack(part.limit, part, cost, now))
 
-/** A share as small as this is what rounding makes of none. */
+/** Rounding turns a share of nothing into one as small as this. */
 const negligible = 0.1
 
-/** How much of what was reserved comes back: below zero, what was used beyond it. */
+/** How much of an unused reservation comes back. Below zero: how much was used beyond the reservation. */
 const backOf = (part: Part | undefined, unused: number): number =>
   unused > 0 && part !== undefined ? unused * (part.returned < negligible ? 0 : part.returned) : unused
 
 const reconciled: Change = (part, unused, now) => {
   if (unused === 0) return part
-  const back = backOf(part, unused)
   if (unused < 0) return taken(part, -unused, now)
+  const back = backOf(part, unused)
   const { at, level } = Gcra.giveBack(part.limit, part, back, now)
   return {
     limit: part.limit,
     source: part.source,
-    told: part.told,
+    fromHeaders: part.fromHeaders,
     level,
     at,
     returned: part.returned,
@@ -299,89 +278,14 @@ const reconciled: Change = (part, unused, now) => {
 }
 
 /**
- * Puts right what was reserved when it is known what was used: what was not used is given back as far as this provider
- * gives it back, and what was used beyond it becomes a debt.
+ * Puts a reservation right when its usage is known: the unused part is given back as far as this provider gives it
+ * back, and what was used beyond it becomes a debt.
  *
  * @since 0.2.0
  * @category combinators
  */
 export const reconcile = (self: Buckets, reserved: Cost.Cost, used: Cost.Cost, now: number): Buckets => {
-  const { config, parts, spent } = self
   const unused = Cost.plus(reserved, used, -1)
-  const back = {
-    requests: backOf(parts.requests, unused.requests),
-    tokens: backOf(parts.tokens, unused.tokens),
-    inputTokens: backOf(parts.inputTokens, unused.inputTokens),
-    outputTokens: backOf(parts.outputTokens, unused.outputTokens)
-  }
-  return { config, spent: Cost.plus(spent, back, -1), parts: each(self, unused, now, reconciled) }
-}
-
-// -----------------------------------------------------------------------------
-// what is kept
-// -----------------------------------------------------------------------------
-
-/**
- * One that is written in place: see `PacerState.Kept`.
- *
- * @internal
- */
-export interface Kept extends Buckets {
-  readonly spent: Types.Mutable<Cost.Cost>
-  readonly parts: { [K in Cost.Dimension]: KeptPart | undefined }
-}
-
-interface KeptPart extends Types.Mutable<Part> {
-  told: HeaderLimit.Kept | undefined
-}
-
-/**
- * A copy to be written in place.
- *
- * @internal
- */
-export const kept = ({ config, parts, spent }: Buckets): Kept => ({
-  config,
-  spent: Cost.plus(spent, Cost.none),
-  parts: {
-    requests: overPart(undefined, parts.requests),
-    tokens: overPart(undefined, parts.tokens),
-    inputTokens: overPart(undefined, parts.inputTokens),
-    outputTokens: overPart(undefined, parts.outputTokens)
-  }
-})
-
-/**
- * Writes what is known now over what was known before.
- *
- * @internal
- */
-export const overwrite = ({ parts, spent }: Kept, next: Buckets): void => {
-  // Written out: to store by a name in a variable is slow (Node 20).
-  spent.requests = next.spent.requests
-  spent.tokens = next.spent.tokens
-  spent.inputTokens = next.spent.inputTokens
-  spent.outputTokens = next.spent.outputTokens
-  parts.requests = overPart(parts.requests, next.parts.requests)
-  parts.tokens = overPart(parts.tokens, next.parts.tokens)
-  parts.inputTokens = overPart(parts.inputTokens, next.parts.inputTokens)
-  parts.outputTokens = overPart(parts.outputTokens, next.parts.outputTokens)
-}
-
-const overPart = (kept: KeptPart | undefined, next: Part | undefined): KeptPart | undefined => {
-  if (kept === next || next === undefined) return next === undefined ? undefined : kept
-  if (kept === undefined) {
-    const { at, inDoubt, level, limit, returned, source, withheld } = next
-    // Written out, as in `HeaderLimit`: to write over numbers that a spread copied is slow (Node 20).
-    return { limit, source, told: HeaderLimit.overwrite(undefined, next.told), level, at, returned, inDoubt, withheld }
-  }
-  kept.limit = Gcra.shared(kept.limit, next.limit)
-  kept.source = next.source
-  kept.told = HeaderLimit.overwrite(kept.told, next.told)
-  kept.level = next.level
-  kept.at = next.at
-  kept.returned = next.returned
-  kept.inDoubt = next.inDoubt
-  kept.withheld = next.withheld
-  return kept
+  const back = Cost.each((name) => backOf(self.parts[name], unused[name]))
+  return { config: self.config, spent: Cost.plus(self.spent, back, -1), parts: changed(self, unused, now, reconciled) }
 }

@@ -1,11 +1,13 @@
 /**
- * What requests cost, in everything that providers count. Pure.
+ * The cost of requests, in every dimension that providers count. Pure.
+ *
+ * Without it a request could have room in one limit and break another: each dimension is paid at once or not at all.
  *
  * @since 0.2.0
  */
 
 /**
- * What is counted: `tokens` are input and output together, as OpenAI, Azure and Groq count; `inputTokens` and
+ * What providers count. `tokens` are input and output together, as OpenAI, Azure and Groq count; `inputTokens` and
  * `outputTokens` are counted by themselves, as Anthropic does.
  *
  * @since 0.2.0
@@ -14,7 +16,7 @@
 export type Dimension = "requests" | "tokens" | "inputTokens" | "outputTokens"
 
 /**
- * All of them.
+ * All dimensions.
  *
  * @since 0.2.0
  * @category facts
@@ -22,7 +24,7 @@ export type Dimension = "requests" | "tokens" | "inputTokens" | "outputTokens"
 export const dimensions: ReadonlyArray<Dimension> = ["requests", "tokens", "inputTokens", "outputTokens"]
 
 /**
- * So much of each.
+ * A number for each dimension.
  *
  * @since 0.2.0
  * @category models
@@ -30,7 +32,19 @@ export const dimensions: ReadonlyArray<Dimension> = ["requests", "tokens", "inpu
 export type Cost = { readonly [K in Dimension]: number }
 
 /**
- * What so many requests take with so many tokens.
+ * Asks a function for each dimension. All results have one shape for the engine.
+ *
+ * @internal
+ */
+export const each = <A>(f: (name: Dimension) => A): { readonly [K in Dimension]: A } => ({
+  requests: f("requests"),
+  tokens: f("tokens"),
+  inputTokens: f("inputTokens"),
+  outputTokens: f("outputTokens")
+})
+
+/**
+ * The cost of so many requests with so many tokens together.
  *
  * @since 0.2.0
  * @category constructors
@@ -43,7 +57,7 @@ export const make = (requests: number, inputTokens: number, outputTokens: number
 })
 
 /**
- * Nothing.
+ * No cost.
  *
  * @since 0.2.0
  * @category constructors
@@ -51,7 +65,7 @@ export const make = (requests: number, inputTokens: number, outputTokens: number
 export const none: Cost = make(0, 0, 0)
 
 /**
- * The sum of the one and `times` the other.
+ * The first cost and `times` the second one.
  *
  * @since 0.2.0
  * @category combinators
@@ -64,7 +78,7 @@ export const plus = (self: Cost, that: Cost, times = 1): Cost => ({
 })
 
 /**
- * The same without its requests.
+ * The same cost without its requests.
  *
  * @since 0.2.0
  * @category combinators
@@ -72,7 +86,7 @@ export const plus = (self: Cost, that: Cost, times = 1): Cost => ({
 export const tokensOnly = (self: Cost): Cost => ({ ...self, requests: 0 })
 
 /**
- * The same with a share of its tokens.
+ * The same cost with a share of its tokens.
  *
  * @since 0.2.0
  * @category combinators

@@ -1,12 +1,14 @@
 /**
  * A rate limit as arithmetic: the token bucket, in the form that is also called GCRA. Pure.
  *
- * A bucket holds at most `burst`, refills evenly with `limit` in `windowMillis`, and gives what it holds. So whatever
- * comes when, no window sees more than `limit + burst` of it. {@link readyAt} is exact: at that millisecond a cost is
- * admitted, one before it is not.
+ * A bucket holds at most `burst` and refills evenly with `limit` in `windowMillis`. So no window lets through more than
+ * `limit + burst`, whenever the requests come. {@link readyAt} is exact: the cost is admitted at that millisecond and
+ * not one before it.
  *
- * Gotchas: {@link take} asks nobody; a level below zero is a debt that later refills pay. Time that runs backwards
- * stands still here.
+ * Without it a request cannot know when to go: it would wait too long, or be refused.
+ *
+ * Gotchas: {@link take} does not look at the level; a level below zero is a debt that later refills pay. Time that runs
+ * backwards stands still here.
  *
  * @example
  * import * as Gcra from "./Gcra.js"
@@ -31,7 +33,7 @@ export interface Limit {
 }
 
 /**
- * What a bucket held at a time, in epoch milliseconds.
+ * The level of a bucket at a time in epoch milliseconds.
  *
  * @since 0.2.0
  * @category models
@@ -41,11 +43,11 @@ export interface Bucket {
   readonly at: number
 }
 
-/** Levels are sums of fractions; nothing is refused for the rounding of one. */
+/** Levels are sums of fractions. Nothing is refused for a rounding error as small as this. */
 const epsilon = 1e-6
 
 /**
- * What comes back each millisecond.
+ * The refill of one millisecond.
  *
  * @since 0.2.0
  * @category getters
@@ -53,17 +55,7 @@ const epsilon = 1e-6
 export const perMilli = (limit: Limit): number => limit.limit / limit.windowMillis
 
 /**
- * Of two limits the one that is there already, if they are equal.
- *
- * @internal
- */
-export const shared = (before: Limit, limit: Limit): Limit =>
-  before.limit === limit.limit && before.windowMillis === limit.windowMillis && before.burst === limit.burst
-    ? before
-    : limit
-
-/**
- * A bucket that nobody took from yet.
+ * A full bucket.
  *
  * @since 0.2.0
  * @category constructors
@@ -71,7 +63,7 @@ export const shared = (before: Limit, limit: Limit): Limit =>
 export const full = (limit: Limit, now: number): Bucket => ({ level: limit.burst, at: now })
 
 /**
- * What a bucket holds now; below zero it is a debt.
+ * The level now; below zero it is a debt.
  *
  * @since 0.2.0
  * @category getters
@@ -88,7 +80,7 @@ export const levelAt = (limit: Limit, bucket: Bucket, now: number): number =>
 export const fits = (limit: Limit, cost: number): boolean => cost <= limit.burst + epsilon
 
 /**
- * Whether the bucket holds that much now. What costs nothing waits for nothing, not even for a debt to be paid.
+ * Whether the bucket holds that much now. A cost of zero is always admitted, even while there is a debt.
  *
  * @since 0.2.0
  * @category predicates
@@ -106,15 +98,15 @@ export const readyAt = (limit: Limit, bucket: Bucket, cost: number, now: number)
   if (admits(limit, bucket, cost, now)) return now
   if (!fits(limit, cost)) return Number.POSITIVE_INFINITY
   let at = drainedAt(limit, bucket, cost, now)
-  // The division may be a rounding away from what `admits` says at that very time.
+  // The division may be a rounding error away from the answer of `admits`.
   while (!admits(limit, bucket, cost, at)) at++
   while (at - 1 > now && admits(limit, bucket, cost, at - 1)) at--
   return at
 }
 
 /**
- * When so much can have been taken one after the other, each part as soon as it can be: unlike {@link readyAt}, the sum
- * may be more than the bucket holds at once.
+ * The time at which so much can have been taken, in small parts, each as soon as it can be. Unlike for {@link readyAt}
+ * the sum may be more than the bucket holds at once.
  *
  * @since 0.2.0
  * @category getters
@@ -125,7 +117,7 @@ export const drainedAt = (limit: Limit, bucket: Bucket, cost: number, now: numbe
 }
 
 /**
- * Takes that much, whether it is there or not.
+ * Takes that much, whether the bucket holds it or not.
  *
  * @since 0.2.0
  * @category combinators
@@ -136,7 +128,7 @@ export const take = (limit: Limit, bucket: Bucket, cost: number, now: number): B
 })
 
 /**
- * Gives back what was taken too much; a bucket that is full holds no more.
+ * Gives that much back; a bucket never holds more than its burst.
  *
  * @since 0.2.0
  * @category combinators
@@ -147,7 +139,7 @@ export const giveBack = (limit: Limit, bucket: Bucket, cost: number, now: number
 })
 
 /**
- * The same bucket with no more than that in it.
+ * The same bucket at no more than that level.
  *
  * @since 0.2.0
  * @category combinators
@@ -158,7 +150,7 @@ export const atMost = (limit: Limit, bucket: Bucket, level: number, now: number)
 })
 
 /**
- * The same bucket under another limit, from now on: it holds what it held, as far as that still fits.
+ * The same bucket under another limit from now on: it keeps its level, as far as that still fits.
  *
  * @since 0.2.0
  * @category combinators

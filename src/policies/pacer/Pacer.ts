@@ -1,22 +1,21 @@
 /**
  * A queue before a provider: calls wait, first in first out, for a place under its rate limits.
  *
- * A 429 is not a reason to sleep and hope, but the sign of a missing queue. A pacer has a lane for each key; a call
- * goes when requests, tokens, input and output tokens a minute all have room for it, and else it waits, behind those
- * who came before. What it will cost is reserved before, and put right with its usage after. The limits are the
- * configured ones and those that the headers of every response tell (the smaller of the two); where there are neither,
- * they are found out.
+ * A pacer has a queue for each key. A call goes when requests, tokens, input tokens and output tokens a minute all have
+ * room for it; else it waits behind those that came before it. It reserves its estimated cost when it goes, and its
+ * usage puts that right. The limits are the configured ones and those in the headers of every response, the smaller of
+ * the two; where neither tells a limit, the pacer finds it out.
  *
- * - A 429 pauses the whole key until the server's hint and some jitter; then one goes, then two, then four.
- * - A call that was turned away and comes back has its old place again.
- * - What can never fit is refused with `ContextLengthExceeded`, and a wait that cannot end in time with `RateLimited`,
- *   both before anything was sent.
+ * - A 429 pauses the whole key until the server's hint and some jitter; then one call goes, then two, then four.
+ * - A call that the provider refused and that comes back has its old place again.
+ * - A call that can never fit fails with `ContextLengthExceeded`, and a wait that cannot end in time with
+ *   `RateLimited`, both before anything was sent.
  *
- * It stands inside the retry and the breaker and around the attempt's timeout, so that waiting is no part of the
- * attempt.
+ * A pacer stands inside the retry and the breaker and around the attempt's timeout, so that waiting is no part of the
+ * attempt. Without it every client of a key finds out its limit by its own 429s, and retries meet them again.
  *
- * Gotchas: nobody overtakes, so a large request at the head holds up small ones behind it. A key says whose limits they
- * are; two pacers, or two processes, know of each other only by the headers.
+ * Gotchas: no call overtakes, so a large request at the head holds up small ones behind it. A key says whose limits
+ * they are; two pacers, or two processes, know of each other only by the headers.
  *
  * @example
  * import { Effect } from "effect"
@@ -48,61 +47,18 @@ import { type Options, type Settings, settings } from "./PacerOptions.js"
 import * as PacerQueue from "./PacerQueue.js"
 import * as PacerRequest from "./PacerRequest.js"
 import * as PacerState from "./PacerState.js"
-import { LimitsListener } from "./RateLimits.js"
+import { CurrentPlace } from "./RateLimits.js"
 
-export {
-  /**
-   * @since 0.2.0
-   * @category options
-   */
-  LimitOptions,
-  /**
-   * @since 0.2.0
-   * @category options
-   */
-  Options
-} from "./PacerOptions.js"
-export type {
-  /**
-   * @since 0.2.0
-   * @category models
-   */
-  Gate,
-  /**
-   * @since 0.2.0
-   * @category models
-   */
-  Permit
-} from "./PacerQueue.js"
-export {
-  /**
-   * @since 0.2.0
-   * @category models
-   */
-  type Ask,
-  /**
-   * @since 0.2.0
-   * @category models
-   */
-  type End,
-  /**
-   * @since 0.2.0
-   * @category combinators
-   */
-  hinted,
-  /**
-   * @since 0.2.0
-   * @category models
-   */
-  type Refusal
-} from "./PacerRequest.js"
+export { LimitOptions, Options } from "./PacerOptions.js"
+export type { Permit } from "./PacerQueue.js"
+export { type AcquireOptions, type Ending, hinted, type Refusal } from "./PacerRequest.js"
 
 // -----------------------------------------------------------------------------
 // models
 // -----------------------------------------------------------------------------
 
 /**
- * A limit in force, what is left of it, and where it comes from.
+ * A limit in force: how much of it is left, and its source.
  *
  * @since 0.2.0
  * @category models
@@ -115,7 +71,7 @@ export interface LimitInForce {
 }
 
 /**
- * How it stands with one key.
+ * One key: how many requests wait, how many have no answer yet, its pause in epoch milliseconds, and its limits.
  *
  * @since 0.2.0
  * @category models
@@ -128,39 +84,48 @@ export interface State {
 }
 
 /**
- * What an effect asks for, and how its answer tells what it took.
+ * The options of a paced effect. `usage` reads the tokens from its answer.
  *
  * @since 0.2.0
  * @category options
  */
-export interface PaceOptions<in A> extends PacerRequest.Ask {
-  /** The tokens that an answer took. Default: unknown, and the estimate stands. */
+export interface PaceOptions<in A> extends PacerRequest.AcquireOptions {
   readonly usage?: ((value: A) => Usage | undefined) | undefined
 }
 
 /**
- * - `pace` lets an effect through; `usage` reads from its answer what it took.
- * - `acquire` is its first half, for what is no single effect: a permit that must be settled. `granted` hears of it at
- *   once, should the fiber be interrupted before it goes on.
- * - `gate` is the way to the places of one key, for who asks for many.
- * - `state` looks at a key.
+ * The queues of an application.
  *
  * @since 0.2.0
  * @category models
  */
 export interface Pacer {
+  /**
+   * Runs an effect when it has a place. Response headers, its usage and its error teach the pacer. A `RateLimited`
+   * without a hint gets the pause of the key as its hint.
+   */
   readonly pace: {
     <A = unknown>(
       options: PaceOptions<A>
     ): <B extends A, E, R>(self: Effect.Effect<B, E, R>) => Effect.Effect<B, E | PacerRequest.Refusal, R>
     <A, E, R>(self: Effect.Effect<A, E, R>, options: PaceOptions<A>): Effect.Effect<A, E | PacerRequest.Refusal, R>
   }
+  /**
+   * Waits for a place, for work that is no single effect. The permit must be settled. `granted` gets it at once,
+   * because the fiber may be interrupted before it goes on.
+   */
   readonly acquire: (
-    ask: PacerRequest.Ask,
+    options: PacerRequest.AcquireOptions,
     granted?: (permit: PacerQueue.Permit) => void
   ) => Effect.Effect<PacerQueue.Permit, PacerRequest.Refusal>
+  /** The time from which a small request of the key would have a place, in epoch milliseconds; 0 for now. */
   readonly readyAt: (key: string) => number
+  /** The state of one key. */
   readonly state: (key: string) => Effect.Effect<State>
+  /**
+   * The states of all known keys. A key without requests for a minute, whose buckets are full, is forgotten in time.
+   */
+  readonly states: Effect.Effect<ReadonlyMap<string, State>>
 }
 
 /**
@@ -187,76 +152,92 @@ const inForce = (
   source
 })
 
-const stateOf = (lane: PacerState.PacerState, waiting: number, now: number): State => {
+const stateOf = (state: PacerState.PacerState, waiting: number, now: number): State => {
   const limits: { [K in Cost.Dimension]?: LimitInForce } = {}
   for (const name of Cost.dimensions) {
-    const part = lane.allowance.parts[name]
+    const part = state.buckets.parts[name]
     if (part !== undefined) limits[name] = inForce(part.limit, part, part.source, now)
   }
-  const learned = AdaptiveRate.learned(lane.rate)
-  const known = lane.allowance.parts.requests
+  const learned = AdaptiveRate.learned(state.rate)
+  const known = state.buckets.parts.requests
   if (learned !== undefined && (known === undefined || Gcra.perMilli(learned.limit) < Gcra.perMilli(known.limit))) {
     limits.requests = inForce(learned.limit, learned.bucket, "learned", now)
   }
-  const { pausedUntil } = lane.rate
-  return { waiting, inFlight: lane.inFlight, pausedUntil: pausedUntil > now ? pausedUntil : undefined, limits }
+  const { pausedUntil } = state.rate
+  return { waiting, inFlight: state.inFlight, pausedUntil: pausedUntil > now ? pausedUntil : undefined, limits }
 }
 
 // -----------------------------------------------------------------------------
 // constructors
 // -----------------------------------------------------------------------------
 
+/** Settles a permit with the exit of its effect. Chance has a say only in a pause, so only an error draws a number. */
+const settled = <A, E>(
+  permit: PacerQueue.Permit,
+  exit: Exit.Exit<A, E>,
+  usage: PaceOptions<A>["usage"],
+  clock: Clock.Clock
+): Effect.Effect<A, E> => {
+  let ending: PacerRequest.Ending
+  try {
+    ending = PacerRequest.endingOf(exit, usage)
+  } catch (defect) {
+    permit.settle({}, clock.unsafeCurrentTimeMillis(), 0)
+    return Exit.die(defect)
+  }
+  const settle = (random: number): number => permit.settle(ending, clock.unsafeCurrentTimeMillis(), random)
+  if (ending.error === undefined) {
+    settle(0)
+    return exit
+  }
+  return Effect.flatMap(Random.next, (random) => {
+    const paused = settle(random)
+    return Exit.mapError(exit, (error) => PacerRequest.hinted(error, paused))
+  })
+}
+
 const fromSettings = (chosen: Settings): Pacer => {
-  const queues = PacerQueue.make(chosen)
-  const acquire: Pacer["acquire"] = (ask, granted) =>
-    Effect.withFiberRuntime((fiber) => queues.of(ask.key).enter(ask, fiber, granted))
+  const { enter, known } = PacerQueue.make(chosen)
 
   const pace = <A, E, R>(
     self: Effect.Effect<A, E, R>,
     options: PaceOptions<A>
   ): Effect.Effect<A, E | PacerRequest.Refusal, R> =>
-    Immediate.masked<A, E | PacerRequest.Refusal, R>((region) => {
+    Immediate.masked((region) => {
       const { fiber, restore } = region
-      let permit: PacerQueue.Permit | undefined
-      const acquired = queues.of(options.key).enter(options, fiber, (given) => {
-        permit = given
-      })
       const clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
-      const settle = (end: PacerRequest.End, random: number): number =>
-        permit?.settle(end, clock.unsafeCurrentTimeMillis(), random) ?? 0
-      const waited = Immediate.exitOf(acquired) ?? restore(acquired)
+      let late: PacerQueue.Permit | undefined
+      const entering = enter(options, fiber, (permit) => {
+        late = permit
+      })
       return Immediate.ended<PacerQueue.Permit, PacerRequest.Refusal, never, A, E | PacerRequest.Refusal, R>(
-        waited,
-        (acquired) => {
-          if (Exit.isFailure(acquired)) {
-            settle({ sent: false }, 0)
-            return Exit.failCause(acquired.cause)
+        Immediate.exitOf(entering) ?? restore(entering),
+        (entered) => {
+          if (entered._tag === "Failure") {
+            // The place may have come in the moment of the interruption.
+            late?.settle({ sent: false }, clock.unsafeCurrentTimeMillis(), 0)
+            return Exit.failCause(entered.cause)
           }
-          const context = Context.add(fiber.currentContext, LimitsListener, acquired.value.observe)
-          return Immediate.under(region, context, self, (exit) => {
-            const end = PacerRequest.endOf(exit, options.usage)
-            if (end.error === undefined) {
-              settle(end, 0)
-              return exit
-            }
-            return Effect.flatMap(Random.next, (random) => {
-              const paused = settle(end, random)
-              return Exit.mapError(exit, (error) => PacerRequest.hinted(error, paused))
-            })
-          })
+          const permit = entered.value
+          const context = Context.add(fiber.currentContext, CurrentPlace, permit)
+          return Immediate.under(region, context, self, (exit) => settled(permit, exit, options.usage, clock))
         }
       )
     })
 
   return {
     pace: dual((args) => Effect.isEffect(args[0]), pace),
-    acquire,
-    readyAt: (key) => queues.peek(key)?.readyAt() ?? 0,
+    acquire: (options, granted) => Effect.withFiberRuntime((fiber) => enter(options, fiber, granted)),
+    readyAt: (key) => known.get(key)?.readyAt() ?? 0,
     state: (key) =>
       Effect.map(Clock.currentTimeMillis, (now) => {
-        const queue = queues.peek(key)
-        return stateOf(queue?.lane() ?? PacerState.make(chosen.config, now), queue?.waiting() ?? 0, now)
-      })
+        const queue = known.get(key)
+        return stateOf(queue?.state() ?? PacerState.make(chosen.config, now), queue?.waiting() ?? 0, now)
+      }),
+    states: Effect.map(
+      Clock.currentTimeMillis,
+      (now) => new Map(Array.from(known, ([key, queue]) => [key, stateOf(queue.state(), queue.waiting(), now)]))
+    )
   }
 }
 

@@ -1,9 +1,10 @@
 /**
- * The queue of one key of a pacer: who waits, who goes, and what their answers teach the lane.
+ * The queues of a pacer, one for each key: they give places, and hear what became of them.
  *
- * Everything that decides stands in {@link PacerState}; here it is done, synchronously, whenever something happens: one
- * comes, one leaves, one is answered, or it is time. While somebody waits there is one sleeping fiber, until the head
- * may go; nothing else waits for anything, and no place is reserved for later.
+ * {@link PacerState} decides. A queue asks it whenever something happens: a request comes, leaves or ends, or it is
+ * time. While requests wait, one fiber sleeps until the head may go; no place is reserved for later.
+ *
+ * Without it waiting requests would race for each free place, and each would wake by a timer of its own.
  *
  * @since 0.2.0
  */
@@ -19,7 +20,7 @@ import * as Cost from "./Cost.js"
 import type { Settings } from "./PacerOptions.js"
 import * as PacerRequest from "./PacerRequest.js"
 import * as PacerState from "./PacerState.js"
-import type { Limits } from "./RateLimits.js"
+import type * as RateLimits from "./RateLimits.js"
 import * as TicketQueue from "./TicketQueue.js"
 
 // -----------------------------------------------------------------------------
@@ -27,92 +28,74 @@ import * as TicketQueue from "./TicketQueue.js"
 // -----------------------------------------------------------------------------
 
 /**
- * A place that was given. `observe` tells the limits that the headers of its response told, `settle` how it ended, the
- * first time only, and answers with how long the key is paused for now, in milliseconds; `now` is in epoch
- * milliseconds, `random` from 0 to 1.
+ * A place for one request. `now` is in epoch milliseconds, `random` from 0 to 1.
+ *
+ * - `settle` takes the ending, the first time only, and answers how long the key is paused for now, in milliseconds.
  *
  * @since 0.2.0
  * @category models
  */
-export interface Permit {
-  readonly observe: (limits: Limits, now: number) => void
-  readonly settle: (end: PacerRequest.End, now: number, random: number) => number
+export interface Permit extends RateLimits.Place {
+  readonly settle: (ending: PacerRequest.Ending, now: number, random: number) => number
 }
 
-/** Somebody who came: `ticket` says when first, `until` when it is too late, in epoch milliseconds. */
-interface Visitor {
-  readonly ask: PacerRequest.Ask
+type Granted = ((permit: Permit) => void) | undefined
+
+type Answer = Effect.Effect<Permit, PacerRequest.Refusal>
+
+/** A request that came. The lowest `ticket` goes first. */
+interface Request {
+  readonly options: PacerRequest.AcquireOptions
   readonly cost: Cost.Cost
   readonly ticket: number
   readonly clock: Clock.Clock
-  readonly granted: ((permit: Permit) => void) | undefined
+  readonly granted: Granted
+  /** In epoch milliseconds. */
+  readonly arrivedAt: number
 }
 
-interface Waiter extends Visitor, TicketQueue.Entry {
+/** A request that waits, until `until` in epoch milliseconds at most. */
+interface Waiter extends Request, TicketQueue.Entry {
   readonly until: number
   readonly deadline: Deadline.Limit
   permit: Permit | undefined
-  answer: Effect.Effect<Permit, PacerRequest.Refusal> | undefined
-  resume: ((answer: Effect.Effect<Permit, PacerRequest.Refusal>) => void) | undefined
+  answer: Answer | undefined
+  resume: ((answer: Answer) => void) | undefined
 }
 
-/** The tickets of all keys of a pacer: a new one for who comes, the old one for who was turned away and comes back. */
+/** The tickets of all keys: a new request takes a new one, a request that comes back takes its old one. */
 interface Tickets {
   readonly take: (place: object | undefined) => number
   readonly keep: (place: object | undefined, ticket: number) => void
 }
 
 /**
- * The way to the places of one key, for who asks for many.
- *
- * - `enter` is `Pacer.acquire` for who runs in that fiber: where there is a place at once, the permit is there at once.
- * - `readyAt` is from when on a small request would have a place, in epoch milliseconds.
- *
- * @since 0.2.0
- * @category models
- */
-export interface Gate {
-  readonly enter: (
-    ask: PacerRequest.Ask,
-    fiber: Fiber.RuntimeFiber<unknown, unknown>,
-    granted?: (permit: Permit) => void
-  ) => Effect.Effect<Permit, PacerRequest.Refusal>
-  readonly readyAt: () => number
-}
-
-/**
- * @since 0.2.0
- * @category models
- */
-export interface PacerQueue extends Gate {
-  readonly lane: () => PacerState.PacerState
-  readonly waiting: () => number
-}
-
-/**
- * The queues of a pacer. Whoever holds one may come back to it when it was forgotten.
+ * The queues of a pacer. `enter` is for a request that runs in that fiber: where there is a place at once, it answers
+ * with an exit. `known` are the keys that were not forgotten.
  *
  * @since 0.2.0
  * @category models
  */
 export interface Queues {
-  readonly of: (key: string) => PacerQueue
-  readonly peek: (key: string) => PacerQueue | undefined
+  readonly enter: (
+    options: PacerRequest.AcquireOptions,
+    fiber: Fiber.RuntimeFiber<unknown, unknown>,
+    granted: Granted
+  ) => Answer
+  readonly known: ReadonlyMap<string, Queue>
 }
 
 // -----------------------------------------------------------------------------
 // constructors
 // -----------------------------------------------------------------------------
 
-/** Who comes more often than this, in milliseconds, is no visitor to be forgotten. */
+/** A queue is not forgotten in the first milliseconds after a request. */
 const keptFor = 60_000
 
-/** What a timer of the platform can hold; after that it is looked again. */
+/** The longest timer of the platform, in milliseconds; a longer sleep takes several. */
 const longestSleep = 2 ** 31 - 1
 
-/**
- * Calls `wake` when the clock says so, in whole milliseconds as timers count, and answers with the way to call it off.
- */
+/** Calls `wake` after so many milliseconds of the clock, rounded up as timers count; the answer calls it off. */
 const sleep = (clock: Clock.Clock, millis: number, wake: () => void): (() => void) => {
   const fiber = Effect.runFork(
     Effect.map(clock.sleep(Duration.millis(Math.min(Math.ceil(millis), longestSleep))), wake)
@@ -129,7 +112,7 @@ const makeTickets = (): Tickets => {
       // A look at a weak map gives every object a hash, which most would never need.
       const ticket = place === undefined || !isAnyKept ? undefined : kept.get(place)
       if (place === undefined || ticket === undefined) return ++last
-      // It is good for one return: the next request of the same call comes when it comes.
+      // It is good for one return: the next request of the same call takes a new ticket.
       kept.delete(place)
       return ticket
     },
@@ -141,144 +124,105 @@ const makeTickets = (): Tickets => {
   }
 }
 
-/** What the queues of a pacer share. */
-interface Common {
-  readonly settings: Settings
-  readonly tickets: Tickets
-  /** The queue that counts for its key: this one, unless it was forgotten and there is another by now. */
-  readonly counting: (queue: Queue, now: number) => Queue
-  readonly peek: (key: string) => Queue | undefined
-}
-
 /** The smallest request. */
 const smallest = Cost.make(1, 1, 1)
 
-/** One for each key, of which there may be thousands: what it can do is not made anew for each. */
-class Queue implements PacerQueue {
+/** A class, because there may be thousands: its methods are not made anew for each. */
+class Queue {
   private readonly waiters = TicketQueue.make<Waiter>()
-  private readonly kept: PacerState.Kept
-  /** What those who wait will cost together. */
+  /** The cost of all waiters together. */
   private ahead = Cost.none
   private arrivals = 0
   private alarm: { readonly at: number; readonly off: () => void } | undefined = undefined
-  private lastAt = Number.NEGATIVE_INFINITY
-  /** Whether it is the one that counts for its key. */
-  isKnown = false
+  private lastAt = 0
+  private current: PacerState.PacerState
 
   constructor(
-    readonly key: string,
-    private readonly common: Common
+    private readonly settings: Settings,
+    private readonly tickets: Tickets
   ) {
     // Full from the beginning of time.
-    this.kept = PacerState.kept(common.settings.config, 0)
+    this.current = PacerState.make(settings.config, 0)
   }
 
-  lane(): PacerState.PacerState {
-    return this.kept
+  state(): PacerState.PacerState {
+    return this.current
   }
 
   waiting(): number {
     return this.waiters.size()
   }
 
+  /** The time from which a small request would have a place, in epoch milliseconds. */
   readyAt(): number {
-    // At the beginning of time: what is ready now has been so since then.
-    const queue = this.isKnown ? this : this.common.peek(this.key)
-    return queue?.expectedAt(smallest, 0) ?? 0
+    // Asked at the beginning of time: a place that is free now has been free since then.
+    return PacerState.expectedAt(this.current, this.ahead, smallest, 0)
   }
 
-  /** Whether nobody came for a while, and it is as if nobody ever had. */
+  /** Whether no request came for a while, and forgetting the state changes nothing. */
   isIdle(now: number): boolean {
-    return now - this.lastAt >= keptFor && this.waiting() === 0 && PacerState.isIdle(this.kept, now)
+    return now - this.lastAt >= keptFor && this.waiting() === 0 && PacerState.isIdle(this.current, now)
   }
 
   enter(
-    ask: PacerRequest.Ask,
-    fiber: Fiber.RuntimeFiber<unknown, unknown>,
-    granted?: (permit: Permit) => void
-  ): Effect.Effect<Permit, PacerRequest.Refusal> {
-    const clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
-    const deadline = Deadline.of(fiber.currentContext)
-    const now = clock.unsafeCurrentTimeMillis()
-    const queue = this.isKnown ? this : this.common.counting(this, now)
-    return queue.come(ask, deadline, clock, now, granted)
-  }
-
-  private expectedAt(cost: Cost.Cost, now: number): number {
-    return PacerState.expectedAt(this.kept, this.ahead, cost, now)
-  }
-
-  private come(
-    ask: PacerRequest.Ask,
+    options: PacerRequest.AcquireOptions,
     deadline: Deadline.Limit,
     clock: Clock.Clock,
     now: number,
-    granted: ((permit: Permit) => void) | undefined
-  ): Effect.Effect<Permit, PacerRequest.Refusal> {
-    const { kept, waiters } = this
-    const { settings, tickets } = this.common
+    granted: Granted
+  ): Answer {
+    const { current, settings, tickets, waiters } = this
     this.lastAt = now
-    const cost = Cost.make(1, ask.inputTokens ?? 0, ask.outputTokens ?? Math.ceil(kept.output))
-    const exceeded = Buckets.exceeded(kept.allowance, cost)
-    if (exceeded !== undefined) return Effect.fail(PacerRequest.tooLarge(ask, exceeded))
-    const visitor = { ask, cost, ticket: tickets.take(ask.place), clock, granted }
-    if (waiters.size() === 0 && PacerState.admits(kept, cost, now))
-      return Effect.succeed(this.permit(visitor, false, now))
-    const refuse = (why: string, at: number) => {
-      tickets.keep(ask.place, visitor.ticket)
-      return Effect.fail(PacerRequest.turnedAway(ask, why, at - now))
+    const cost = Cost.make(1, options.inputTokens ?? 0, options.outputTokens ?? Math.ceil(current.output))
+    const exceeded = Buckets.exceeded(current.buckets, cost)
+    if (exceeded !== undefined) return Effect.fail(PacerRequest.tooLarge(options, exceeded))
+    const request = { options, cost, ticket: tickets.take(options.place), clock, granted, arrivedAt: now }
+    if (waiters.size() === 0 && PacerState.admits(current, cost, now))
+      return Effect.succeed(this.admit(request, false, now))
+    const refuse = (why: string) => {
+      tickets.keep(options.place, request.ticket)
+      return Effect.fail(PacerRequest.turnedAway(options, why, at - now))
     }
-    const isFirst = visitor.ticket < (waiters.head()?.ticket ?? Number.POSITIVE_INFINITY)
-    const at = isFirst ? PacerState.expectedAt(kept, Cost.none, cost, now) : this.expectedAt(cost, now)
-    if (at >= deadline.at) return refuse("no place before the deadline", at)
-    if (at - now > settings.maxWait) return refuse("no place within maxWait", at)
-    if (waiters.size() >= settings.maxQueue) return refuse(`the queue is full: ${waiters.size()} wait`, at)
-    return this.wait(visitor, now + settings.maxWait, deadline)
+    const isFirst = request.ticket < (waiters.head()?.ticket ?? Number.POSITIVE_INFINITY)
+    const at = PacerState.expectedAt(current, isFirst ? Cost.none : this.ahead, cost, now)
+    if (at >= deadline.at) return refuse("no place before the deadline")
+    if (at - now > settings.maxWait) return refuse("no place within maxWait")
+    if (waiters.size() >= settings.maxQueue) return refuse(`the queue is full: ${waiters.size()} wait`)
+    return this.wait(request, now + settings.maxWait, deadline)
   }
 
-  private permit({ ask, cost, granted, ticket }: Visitor, isWaited: boolean, now: number): Permit {
-    const { kept } = this
-    const { tickets } = this.common
-    const [admission, admitted] = PacerState.admit(kept, cost, isWaited, now)
-    PacerState.overwrite(kept, admitted)
+  private admit({ arrivedAt, cost, granted, options, ticket }: Request, isWaited: boolean, now: number): Permit {
+    const [admission, admitted] = PacerState.admit(this.current, cost, isWaited, now)
+    this.current = admitted
     let isSettled = false
     const permit: Permit = {
-      observe: (limits, now) => {
+      queuedMillis: now - arrivedAt,
+      observe: (headers, now) => {
         if (isSettled) return
-        PacerState.overwrite(kept, PacerState.told(kept, admission, limits, now))
+        this.current = PacerState.observe(this.current, admission, headers, now)
         this.drain()
       },
-      settle: (end, now, random) => {
+      settle: (ending, now, random) => {
         if (!isSettled) {
           isSettled = true
-          PacerState.overwrite(kept, PacerState.settle(kept, admission, PacerRequest.outcomeOf(end, random), now))
-          if (end.error !== undefined) tickets.keep(ask.place, ticket)
+          const outcome = PacerRequest.outcomeOf(ending, random)
+          this.current = PacerState.settle(this.current, admission, outcome, now)
+          if (ending.error !== undefined) this.tickets.keep(options.place, ticket)
           this.drain()
         }
-        return Math.max(0, kept.rate.pausedUntil - now)
+        return Math.max(0, this.current.rate.pausedUntil - now)
       }
     }
     granted?.(permit)
     return permit
   }
 
-  private wait(visitor: Visitor, until: number, deadline: Deadline.Limit): Effect.Effect<Permit, PacerRequest.Refusal> {
-    // Nobody stands in the queue who could not leave it: it is entered where interruption comes later.
+  private wait(request: Request, until: number, deadline: Deadline.Limit): Answer {
+    // A waiter must be able to leave: it enters the queue inside of the region that ends with `leave`.
     return Effect.uninterruptibleMask((restore) => {
-      const waiter: Waiter = {
-        ask: visitor.ask,
-        cost: visitor.cost,
-        ticket: visitor.ticket,
-        clock: visitor.clock,
-        granted: visitor.granted,
-        until,
-        deadline,
-        order: ++this.arrivals,
-        at: -1,
-        permit: undefined,
-        answer: undefined,
-        resume: undefined
-      }
+      const order = ++this.arrivals
+      const rest = { order, at: -1, permit: undefined, answer: undefined, resume: undefined }
+      const waiter: Waiter = { ...request, until, deadline, ...rest }
       this.waiters.add(waiter)
       this.ahead = Cost.plus(this.ahead, waiter.cost)
       this.drain()
@@ -305,30 +249,30 @@ class Queue implements PacerQueue {
     this.ahead = this.waiters.size() === 0 ? Cost.none : Cost.plus(this.ahead, waiter.cost, -1)
   }
 
-  private answer(waiter: Waiter, effect: Effect.Effect<Permit, PacerRequest.Refusal>): void {
+  private answer(waiter: Waiter, answer: Answer): void {
     this.remove(waiter)
-    waiter.answer = effect
-    waiter.resume?.(effect)
+    waiter.answer = answer
+    waiter.resume?.(answer)
   }
 
   private turnAway(waiter: Waiter, why: string, wait: number): void {
-    this.common.tickets.keep(waiter.ask.place, waiter.ticket)
-    this.answer(waiter, Effect.fail(PacerRequest.turnedAway(waiter.ask, why, wait)))
+    this.tickets.keep(waiter.options.place, waiter.ticket)
+    this.answer(waiter, Effect.fail(PacerRequest.turnedAway(waiter.options, why, wait)))
   }
 
-  /** Everybody at the head whose time has come, either way. */
+  /** Answers each head whose time has come, and sets the alarm for the next one. */
   private drain(): void {
-    const { kept, waiters } = this
+    const { waiters } = this
     for (let head = waiters.head(); head !== undefined; head = waiters.head()) {
       const now = head.clock.unsafeCurrentTimeMillis()
-      const exceeded = Buckets.exceeded(kept.allowance, head.cost)
+      const exceeded = Buckets.exceeded(this.current.buckets, head.cost)
       if (exceeded !== undefined) {
-        this.answer(head, Effect.fail(PacerRequest.tooLarge(head.ask, exceeded)))
+        this.answer(head, Effect.fail(PacerRequest.tooLarge(head.options, exceeded)))
         continue
       }
-      const at = PacerState.readyAt(kept, head.cost, now)
+      const at = PacerState.readyAt(this.current, head.cost, now)
       if (at <= now) {
-        head.permit = this.permit(head, true, now)
+        head.permit = this.admit(head, true, now)
         this.answer(head, Effect.succeed(head.permit))
       } else if (at >= head.deadline.at) {
         this.turnAway(head, "no place before the deadline", at - now)
@@ -357,40 +301,39 @@ class Queue implements PacerQueue {
 }
 
 /**
+ * The queues of a pacer with those settings.
+ *
  * @since 0.2.0
  * @category constructors
  */
 export const make = (settings: Settings): Queues => {
   const known = new Map<string, Queue>()
+  const tickets = makeTickets()
   let sweep = known.entries()
 
-  /** Whenever a key is new, two others are looked at: what is idle, and as good as new, is forgotten in time. */
-  const forget = (now: number): void => {
+  /** A new key looks at two others, and forgets those that are idle: so all are forgotten in time. */
+  const open = (key: string, now: number): Queue => {
     for (let looks = 0; looks < 2; looks++) {
       const next = sweep.next()
       if (next.done === true) {
         sweep = known.entries()
-        return
+        break
       }
-      const [key, queue] = next.value
-      if (!queue.isIdle(now)) continue
-      known.delete(key)
-      queue.isKnown = false
+      const [other, queue] = next.value
+      if (queue.isIdle(now)) known.delete(other)
     }
+    const queue = new Queue(settings, tickets)
+    known.set(key, queue)
+    return queue
   }
 
-  const common: Common = {
-    settings,
-    tickets: makeTickets(),
-    counting: (queue, now) => {
-      const other = known.get(queue.key)
-      if (other !== undefined) return other
-      forget(now)
-      known.set(queue.key, queue)
-      queue.isKnown = true
-      return queue
-    },
-    peek: (key) => known.get(key)
+  return {
+    known,
+    enter: (options, fiber, granted) => {
+      const clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
+      const now = clock.unsafeCurrentTimeMillis()
+      const queue = known.get(options.key) ?? open(options.key, now)
+      return queue.enter(options, Deadline.of(fiber.currentContext), clock, now, granted)
+    }
   }
-  return { of: (key) => known.get(key) ?? new Queue(key, common), peek: common.peek }
 }

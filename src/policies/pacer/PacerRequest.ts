@@ -1,5 +1,7 @@
 /**
- * One call under a pacer, without its place: what it asks for, how it is refused, and what its end teaches. Pure.
+ * One request under a pacer: its options, the errors that turn it away, and the lesson of its ending. Pure.
+ *
+ * Without it an error that never reached the provider would count as its refusal, and pause the key.
  *
  * @since 0.2.0
  */
@@ -17,34 +19,33 @@ import type * as PacerState from "./PacerState.js"
 // -----------------------------------------------------------------------------
 
 /**
- * A call that asks for a place.
+ * The options of a request.
+ *
+ * - `key`: requests with one key share its limits and its queue.
+ * - `provider`, `model`: the names in a {@link Refusal}. Default of `provider`: the key.
+ * - `inputTokens`, `outputTokens`: estimates. Defaults: 0, and the average of the last answers (300 before the first).
+ * - `place`: an object that stands for the call. A request that failed and comes back with it gets its old place.
  *
  * @since 0.2.0
- * @category models
+ * @category options
  */
-export interface Ask {
-  /** The key whose limits count. */
+export interface AcquireOptions {
   readonly key: string
-  /** The provider that a refusal names. Default: the key. */
   readonly provider?: string | undefined
-  /** The model that a refusal names. Default: none. */
   readonly model?: string | undefined
-  /** An estimate of the tokens in. Default 0. */
   readonly inputTokens?: number | undefined
-  /** An estimate of the tokens out. Default: what answers took lately. */
   readonly outputTokens?: number | undefined
-  /** An object that stands for the call, so that it gets its old place when it comes back. Default: none. */
   readonly place?: object | undefined
 }
 
 /**
- * How a call ended: with its usage, or an error; `interrupted` if nobody waited for its end; not `sent` if its place
- * was not used.
+ * The ending of a request: its usage, or its error. `interrupted`: the caller left before the answer. `sent` is `false`
+ * for a place that was not used.
  *
  * @since 0.2.0
  * @category models
  */
-export interface End {
+export interface Ending {
   readonly usage?: Usage | undefined
   readonly error?: LlmError.LlmError | undefined
   readonly interrupted?: boolean | undefined
@@ -52,7 +53,7 @@ export interface End {
 }
 
 /**
- * What a pacer fails with, both before anything was sent.
+ * The errors of a pacer; both come before anything was sent.
  *
  * @since 0.2.0
  * @category models
@@ -60,16 +61,16 @@ export interface End {
 export type Refusal = LlmError.RateLimited | LlmError.ContextLengthExceeded
 
 // -----------------------------------------------------------------------------
-// refusals and ends
+// errors and endings
 // -----------------------------------------------------------------------------
 
 /**
  * @internal
  */
-export const tooLarge = (ask: Ask, { dimension, found, limit }: Buckets.Exceeded): Refusal =>
+export const tooLarge = (options: AcquireOptions, { dimension, found, limit }: Buckets.Exceeded): Refusal =>
   new LlmError.ContextLengthExceeded({
-    provider: ask.provider ?? ask.key,
-    model: ask.model,
+    provider: options.provider ?? options.key,
+    model: options.model,
     message: `${dimension}: found ${Math.ceil(found)}, expected at most the ${Math.floor(limit.burst)} that the limit allows at once`,
     code: "pacer-too-large",
     delivery: "not-sent"
@@ -78,10 +79,10 @@ export const tooLarge = (ask: Ask, { dimension, found, limit }: Buckets.Exceeded
 /**
  * @internal
  */
-export const turnedAway = (ask: Ask, why: string, wait: number): Refusal =>
+export const turnedAway = (options: AcquireOptions, why: string, wait: number): Refusal =>
   new LlmError.RateLimited({
-    provider: ask.provider ?? ask.key,
-    model: ask.model,
+    provider: options.provider ?? options.key,
+    model: options.model,
     message: `${why}; the wait would be ${Duration.format(Duration.millis(Math.ceil(wait)))}`,
     code: "pacer-queue",
     hint: Duration.millis(Math.ceil(wait)),
@@ -89,24 +90,25 @@ export const turnedAway = (ask: Ask, why: string, wait: number): Refusal =>
   })
 
 /**
- * What an end teaches the lane. Our own refusals, of this pacer or of one inside, were not sent and teach nothing.
+ * The outcome of an ending. A `Refusal`, of this pacer or of another inside, was not sent and teaches nothing.
  *
  * @internal
  */
-export const outcomeOf = (end: End, random: number): PacerState.Outcome => {
-  const { error, usage } = end
-  if (end.sent === false || error?.delivery === "not-sent") return { _tag: "NotSent" }
-  if (error === undefined) return { _tag: end.interrupted === true ? "Unclear" : "Answered", usage }
+export const outcomeOf = (ending: Ending, random: number): PacerState.Outcome => {
+  const { error, usage } = ending
+  if (ending.sent === false || error?.delivery === "not-sent") return { _tag: "NotSent" }
+  if (error === undefined) return { _tag: ending.interrupted === true ? "Unclear" : "Answered", usage }
   if (error._tag === "RateLimited") {
-    const hint = error.hint === undefined ? undefined : Duration.toMillis(error.hint)
+    // An endless hint must stay a number that JSON has.
+    const hint = error.hint === undefined ? undefined : Math.min(Number.MAX_SAFE_INTEGER, Duration.toMillis(error.hint))
     return { _tag: "Refused", hint, scope: error.scope === "day" ? undefined : error.scope, random }
   }
   return error.delivery === "rejected" ? { _tag: "Rejected" } : { _tag: "Unclear", usage }
 }
 
 /**
- * The error as it goes on: where the provider did not say when to come back, the pacer does, so that nobody comes
- * before, and the return is no retry that has to be afforded.
+ * Gives the pause of the pacer, in milliseconds, to a refusal without a hint of its provider. So a retry waits as long
+ * as the key does, and costs nothing of the retry budget.
  *
  * @since 0.2.0
  * @category combinators
@@ -117,11 +119,14 @@ export const hinted = <E>(error: E, paused: number): E =>
     : error
 
 /**
- * The end of an effect, as a permit is told it.
+ * The ending of an effect.
  *
  * @internal
  */
-export const endOf = <A>(exit: Exit.Exit<A, unknown>, usage: ((value: A) => Usage | undefined) | undefined): End => {
+export const endingOf = <A>(
+  exit: Exit.Exit<A, unknown>,
+  usage: ((value: A) => Usage | undefined) | undefined
+): Ending => {
   if (Exit.isSuccess(exit)) return { usage: usage?.(exit.value) }
   const failure = Option.getOrUndefined(Cause.failureOption(exit.cause))
   return LlmError.isLlmError(failure) ? { error: failure } : { interrupted: true }

@@ -1,28 +1,31 @@
 /**
- * One key under the pacer, but for its queue: may a request go, when may it, and what did it teach. Pure.
+ * The state of one key of a pacer, without its queue: may a request go, when may it, and what did it teach. Pure.
  *
- * The limits that are known ({@link Buckets}) and what refusals teach ({@link AdaptiveRate}) hold together: the later
- * of the two times counts. Every request that is admitted is settled once, with what became of it.
+ * Known limits ({@link Buckets}) and the lessons of refusals ({@link AdaptiveRate}) hold together: the later of the two
+ * times counts. Every admitted request is settled once, with its {@link Outcome}. A state and an {@link Admission} are
+ * plain JSON: written and read again, they decide the same.
+ *
+ * Without it each part would decide alone, and no state could be kept outside of the process.
  *
  * @since 0.2.0
  */
-
 import type { Usage } from "../Usage.js"
 import * as AdaptiveRate from "./AdaptiveRate.js"
 import * as Buckets from "./Buckets.js"
 import * as Cost from "./Cost.js"
-import type { Limits } from "./RateLimits.js"
+import type * as RateLimits from "./RateLimits.js"
 import * as Reconcile from "./Reconcile.js"
 
 /**
- * - `output`: the tokens of an answer, by the last answers.
- * - `used`: the share of a reservation that is not given back, by the last answers.
+ * - `inFlight`: requests that were admitted and not settled.
+ * - `output`: the tokens of an answer, averaged over the last answers.
+ * - `used`: the share of a reservation that is not given back, averaged over the last answers.
  *
  * @since 0.2.0
  * @category models
  */
 export interface PacerState {
-  readonly allowance: Buckets.Buckets
+  readonly buckets: Buckets.Buckets
   readonly rate: AdaptiveRate.AdaptiveRate
   readonly inFlight: number
   readonly output: number
@@ -30,24 +33,24 @@ export interface PacerState {
 }
 
 /**
- * A request that was admitted: what it was thought to cost, and what was known then.
+ * A request that was admitted: its estimated cost, and the marks of that moment.
  *
  * @since 0.2.0
  * @category models
  */
-export interface Ticket {
+export interface Admission {
   readonly cost: Cost.Cost
-  readonly allowance: Buckets.Mark
+  readonly buckets: Buckets.Mark
   readonly rate: AdaptiveRate.Mark
 }
 
 /**
- * What became of a request.
+ * The outcome of a request.
  *
- * - `Answered`: with anything but a refusal.
+ * - `Answered`: the provider answered with anything but a refusal.
  * - `Unclear`: it was sent, and may have run.
  * - `Rejected`: it did not run, for a reason that has nothing to do with limits.
- * - `Refused`: by a rate limit; `hint` in milliseconds, `random` from 0 to 1.
+ * - `Refused`: a rate limit refused it; `hint` in milliseconds, `random` from 0 to 1.
  * - `NotSent`: it never left.
  *
  * @since 0.2.0
@@ -67,17 +70,17 @@ export type Outcome =
 /** The tokens of an answer of two hundred words. Only the first few requests depend on it. */
 const firstOutput = 300
 
-/** The share of the newest answer in what is learned from answers: about the last twenty count. */
+/** The share of the newest answer in the averages: about the last twenty answers count. */
 const newest = 0.1
 
 /**
- * Nothing sent yet.
+ * The state before the first request.
  *
  * @since 0.2.0
  * @category constructors
  */
 export const make = (config: Buckets.Config, now: number): PacerState => ({
-  allowance: Buckets.make(config, now),
+  buckets: Buckets.make(config, now),
   rate: AdaptiveRate.fresh,
   inFlight: 0,
   output: firstOutput,
@@ -95,46 +98,43 @@ export const make = (config: Buckets.Config, now: number): PacerState => ({
  * @category predicates
  */
 export const admits = (self: PacerState, cost: Cost.Cost, now: number): boolean =>
-  Buckets.admits(self.allowance, cost, now) &&
-  AdaptiveRate.readyAt(self.rate, Buckets.isKnown(self.allowance), now) <= now
+  Buckets.admits(self.buckets, cost, now) && AdaptiveRate.readyAt(self.rate, Buckets.isKnown(self.buckets), now) <= now
 
 /**
- * The first millisecond at which it may; `Infinity` if it never may.
+ * The first millisecond at which a request of that cost may go; `Infinity` if it never may.
  *
  * @since 0.2.0
  * @category getters
  */
 export const readyAt = (self: PacerState, cost: Cost.Cost, now: number): number =>
-  Buckets.readyAt(self.allowance, cost, AdaptiveRate.readyAt(self.rate, Buckets.isKnown(self.allowance), now))
+  Buckets.readyAt(self.buckets, cost, AdaptiveRate.readyAt(self.rate, Buckets.isKnown(self.buckets), now))
 
 /**
- * When a request may be expected to go that has so much before it.
+ * The time at which a request may be expected to go, behind others that cost `ahead` together.
  *
  * @since 0.2.0
  * @category getters
  */
 export const expectedAt = (self: PacerState, ahead: Cost.Cost, cost: Cost.Cost, now: number): number => {
   const all = ahead === Cost.none ? cost : Cost.plus(Cost.scaleTokens(ahead, self.used), cost)
-  return Math.max(AdaptiveRate.drainedAt(self.rate, all.requests, now), Buckets.drainedAt(self.allowance, all, now))
+  return Math.max(AdaptiveRate.drainedAt(self.rate, all.requests, now), Buckets.drainedAt(self.buckets, all, now))
 }
 
 /**
- * Whether it is as if nothing had ever been sent.
+ * Whether forgetting the state changes nothing.
  *
  * @since 0.2.0
  * @category predicates
  */
 export const isIdle = (self: PacerState, now: number): boolean =>
-  self.inFlight === 0 &&
-  Buckets.isFull(self.allowance, now) &&
-  AdaptiveRate.isFresh(AdaptiveRate.current(self.rate, now))
+  self.inFlight === 0 && Buckets.isFull(self.buckets, now) && AdaptiveRate.isFresh(AdaptiveRate.current(self.rate, now))
 
 // -----------------------------------------------------------------------------
 // what happens
 // -----------------------------------------------------------------------------
 
 /**
- * A request goes. `isWaited`: whether it, or another, had to wait for that.
+ * A request goes. `isWaited`: whether it, or another, had to wait for its place.
  *
  * @since 0.2.0
  * @category combinators
@@ -144,27 +144,32 @@ export const admit = (
   cost: Cost.Cost,
   isWaited: boolean,
   now: number
-): readonly [Ticket, PacerState] => {
-  const allowance = Buckets.take(self.allowance, cost, now)
+): readonly [Admission, PacerState] => {
+  const buckets = Buckets.take(self.buckets, cost, now)
   const before = AdaptiveRate.current(self.rate, now)
-  const rate = AdaptiveRate.send(before, Buckets.isKnown(self.allowance), isWaited, now)
-  const ticket = { cost, allowance: { at: now, spent: allowance.spent }, rate: AdaptiveRate.mark(rate, now) }
-  return [ticket, { allowance, rate, inFlight: self.inFlight + 1, output: self.output, used: self.used }]
+  const rate = AdaptiveRate.send(before, Buckets.isKnown(self.buckets), isWaited, now)
+  const admission = { cost, buckets: { at: now, spent: buckets.spent }, rate: AdaptiveRate.mark(rate, now) }
+  return [admission, { buckets, rate, inFlight: self.inFlight + 1, output: self.output, used: self.used }]
 }
 
 /**
- * The headers of a response told limits.
+ * The state after the headers of a response.
  *
  * @since 0.2.0
  * @category combinators
  */
-export const told = (self: PacerState, ticket: Ticket, limits: Limits, now: number): PacerState => {
-  const allowance = Reconcile.told(self.allowance, ticket.allowance, ticket.cost, limits, now)
-  return allowance === self.allowance ? self : { ...self, allowance }
+export const observe = (
+  self: PacerState,
+  admission: Admission,
+  headers: RateLimits.Limits,
+  now: number
+): PacerState => {
+  const buckets = Reconcile.observe(self.buckets, admission.buckets, admission.cost, headers, now)
+  return buckets === self.buckets ? self : { ...self, buckets }
 }
 
-/** Anthropic does not count what it read from its cache, and is the only one that counts input by itself. */
-const amountOf = (usage: Usage): Cost.Cost => ({
+/** Only Anthropic counts input by itself, and it does not count tokens read from its cache. */
+const costOf = (usage: Usage): Cost.Cost => ({
   requests: 1,
   tokens: usage.inputTokens + usage.outputTokens,
   inputTokens: Math.max(0, usage.inputTokens - (usage.cachedInputTokens ?? 0)),
@@ -173,107 +178,64 @@ const amountOf = (usage: Usage): Cost.Cost => ({
 
 const towards = (before: number, now: number): number => before + newest * (now - before)
 
-/** The lane after an answer or something like it, with what was used if that is known. */
+/** The state after a request that ran, or may have run; with its usage if that is known. */
 const reconciled = (
   self: PacerState,
   rate: AdaptiveRate.AdaptiveRate,
-  { cost }: Ticket,
+  { cost }: Admission,
   usage: Usage | undefined,
   now: number
 ): PacerState => {
   const inFlight = self.inFlight - 1
   const { output, used } = self
-  if (usage === undefined) return { allowance: self.allowance, rate, inFlight, output, used }
-  const allowance = Buckets.reconcile(self.allowance, cost, amountOf(usage), now)
-  const kept = cost.tokens + allowance.spent.tokens - self.allowance.spent.tokens
+  if (usage === undefined) return { buckets: self.buckets, rate, inFlight, output, used }
+  const buckets = Buckets.reconcile(self.buckets, cost, costOf(usage), now)
+  const charged = cost.tokens + buckets.spent.tokens - self.buckets.spent.tokens
   return {
-    allowance,
+    buckets,
     rate,
     inFlight,
     output: towards(output, usage.outputTokens),
-    used: cost.tokens > 0 ? towards(used, Math.min(1, kept / cost.tokens)) : used
+    used: cost.tokens > 0 ? towards(used, Math.min(1, charged / cost.tokens)) : used
   }
 }
 
 /**
- * A request is over.
+ * The state after a request is over.
  *
  * @since 0.2.0
  * @category combinators
  */
-export const settle = (self: PacerState, ticket: Ticket, outcome: Outcome, now: number): PacerState => {
-  const { allowance, rate } = self
-  const { cost } = ticket
-  const isKnown = Buckets.isKnown(allowance)
+export const settle = (self: PacerState, admission: Admission, outcome: Outcome, now: number): PacerState => {
+  const { buckets, rate } = self
+  const { cost } = admission
+  const isKnown = Buckets.isKnown(buckets)
   const inFlight = self.inFlight - 1
   switch (outcome._tag) {
     case "Answered":
-      return reconciled(self, AdaptiveRate.answer(rate, isKnown, ticket.rate, now), ticket, outcome.usage, now)
+      return reconciled(self, AdaptiveRate.answer(rate, isKnown, admission.rate, now), admission, outcome.usage, now)
     case "Unclear":
-      return reconciled(self, rate, ticket, outcome.usage, now)
+      return reconciled(self, rate, admission, outcome.usage, now)
     case "Rejected":
       return {
         ...self,
         inFlight,
-        allowance: Buckets.giveBack(allowance, Cost.tokensOnly(cost), now),
-        rate: AdaptiveRate.answer(rate, isKnown, ticket.rate, now)
+        buckets: Buckets.giveBack(buckets, Cost.tokensOnly(cost), now),
+        rate: AdaptiveRate.answer(rate, isKnown, admission.rate, now)
       }
     case "NotSent":
       return {
         ...self,
         inFlight,
-        allowance: Buckets.giveBack(allowance, cost, now),
-        rate: AdaptiveRate.withdraw(rate, isKnown, ticket.rate, now)
+        buckets: Buckets.giveBack(buckets, cost, now),
+        rate: AdaptiveRate.withdraw(rate, isKnown, admission.rate, now)
       }
     case "Refused":
       return {
         ...self,
         inFlight,
-        allowance: Reconcile.refused(allowance, ticket.allowance, cost, outcome, now),
-        rate: AdaptiveRate.refuse(rate, ticket.rate, { ...outcome, inFlight, isKnown }, now)
+        buckets: Reconcile.refused(buckets, admission.buckets, cost, outcome, now),
+        rate: AdaptiveRate.refuse(rate, admission.rate, { ...outcome, inFlight, isKnown }, now)
       }
   }
-}
-
-// -----------------------------------------------------------------------------
-// what is kept
-// -----------------------------------------------------------------------------
-
-/**
- * A lane that is written in place. What a request leaves behind would be old, and in no cache, when the next one comes
- * with thousands of keys, and be copied twice by the collector before: so it is written where it is.
- *
- * @internal
- */
-export interface Kept extends PacerState {
-  readonly allowance: Buckets.Kept
-  rate: AdaptiveRate.AdaptiveRate
-  inFlight: number
-  output: number
-  used: number
-}
-
-/**
- * A lane without requests, to be written in place.
- *
- * @internal
- */
-export const kept = (config: Buckets.Config, now: number): Kept => {
-  const { allowance, inFlight, output, rate, used } = make(config, now)
-  return { allowance: Buckets.kept(allowance), rate, inFlight, output, used }
-}
-
-/**
- * Writes how it stands now over how it stood before.
- *
- * @internal
- */
-export const overwrite = (kept: Kept, next: PacerState): void => {
-  // The same: nothing happened.
-  if (kept === next) return
-  Buckets.overwrite(kept.allowance, next.allowance)
-  kept.rate = next.rate
-  kept.inFlight = next.inFlight
-  kept.output = next.output
-  kept.used = next.used
 }

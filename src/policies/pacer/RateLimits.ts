@@ -1,15 +1,17 @@
 /**
  * A provider's rate limits, as the headers of its responses tell them.
  *
+ * Without it a wire format could not tell the pacer about limits, because it knows no pacer.
+ *
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
 import * as Schema from "effect/Schema"
 
 /**
- * One limit as the provider's headers told it: how much in all, how much is left, and in how many milliseconds it is
- * full again (which is not the time to wait). `windowMillis` is what `limit` is per, where the provider is known to
- * mean something: a minute for most, a day for Groq's requests.
+ * One limit as headers tell it: `limit` in all, `remaining` of it, and full again in `resetMillis`, which is not the
+ * time to wait. `windowMillis` is the documented window of the limit: a minute for most providers, a day for Groq's
+ * requests.
  *
  * @since 0.1.0
  * @category models
@@ -47,13 +49,22 @@ export const Limits = Schema.Struct({
 export type Limits = typeof Limits.Type
 
 /**
- * Hears the limits that the headers of a response tell, as soon as they are known; `now` is in epoch milliseconds. A
- * pacer sets it around the attempt that it lets through.
+ * The place that a pacer gave to an attempt. `now` is in epoch milliseconds.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Place {
+  /** The time that the request waited for its place, in milliseconds. */
+  readonly queuedMillis: number
+  /** Takes the limits in the headers of the response. */
+  readonly observe: (headers: Limits, now: number) => void
+}
+
+/**
+ * The place of the attempt that runs. A pacer sets it around each attempt that it lets through.
  *
  * @since 0.2.0
  * @category context
  */
-export class LimitsListener extends Context.Tag("steadfast/Attempt/LimitsListener")<
-  LimitsListener,
-  (limits: Limits, now: number) => void
->() {}
+export class CurrentPlace extends Context.Tag("steadfast/Pacer/CurrentPlace")<CurrentPlace, Place>() {}

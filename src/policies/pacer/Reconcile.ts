@@ -1,13 +1,15 @@
 /**
- * What responses prove about an {@link Buckets}: their headers, and their refusals. Pure.
+ * The corrections that responses make to {@link Buckets}: by their headers, and by refusals. Pure.
  *
- * A level is ours alone until a response says what remained. What we took since its request was admitted is not in its
- * headers, so that is taken off first; and headers may be written when the request comes or when the answer leaves, so
- * the better of the two readings counts. So no stale header costs anything, and ten that tell of the same loss cost it
- * once.
+ * A level counts our own requests alone until a header tells the rest. The header does not know the requests that went
+ * after its own, so their cost is taken off first. A provider may write headers when the request comes or when the
+ * answer leaves, so the larger of both readings counts. So a late header costs nothing, and ten that tell of one loss
+ * cost it once.
  *
- * Headers also show whether a provider gives back what was reserved and not used: OpenAI and Azure charge what a
- * request might use, others what it did use.
+ * Headers also show whether a provider gives unused reservations back: OpenAI and Azure charge the most that a request
+ * might use, others its real usage.
+ *
+ * Without it the pacer does not notice other processes under the same key, nor a provider that charges reservations.
  *
  * @since 0.2.0
  */
@@ -15,22 +17,19 @@ import * as Buckets from "./Buckets.js"
 import * as Cost from "./Cost.js"
 import * as Gcra from "./Gcra.js"
 import * as HeaderLimit from "./HeaderLimit.js"
-import type { Limit, Limits } from "./RateLimits.js"
-
-type Part = Buckets.Part
+import type * as RateLimits from "./RateLimits.js"
 
 // -----------------------------------------------------------------------------
 // headers
 // -----------------------------------------------------------------------------
 
-/** Below this there is nothing to learn from a difference: what remains is rounded. */
+/** A smaller difference teaches nothing, because headers are rounded. */
 const noise = 1
 
 /**
- * Where less is left than was thought, what was given back in the meantime may have been the reason: half of that is
- * believed.
+ * Less is left than the level says. The reason may be that too much was given back here: half of that is believed.
  */
-const lower = (part: Part, most: number, now: number): Part => {
+const lower = (part: Buckets.Part, most: number, now: number): Buckets.Part => {
   const surplus = Gcra.levelAt(part.limit, part, now) - most
   if (surplus <= 0) return part
   const lowered = Buckets.withLevel(part, Gcra.atMost(part.limit, part, most, now))
@@ -39,127 +38,97 @@ const lower = (part: Part, most: number, now: number): Part => {
   return { ...lowered, returned: part.returned * (1 - wrong / 2), inDoubt: 0 }
 }
 
-/** Where more is left than we think, it is what was withheld: that much was given back after all. */
-const raise = (part: Part, missing: number, now: number): Part => ({
+/** More is left than the level says: the provider gave back some of what is withheld here. */
+const raise = (part: Buckets.Part, missing: number, now: number): Buckets.Part => ({
   ...part,
   ...Gcra.giveBack(part.limit, part, missing, now),
   returned: part.returned + ((1 - part.returned) * missing) / part.withheld / 2,
   withheld: part.withheld - missing
 })
 
-/** A limit becomes known, or known better. */
-const underTold = (
-  part: Part | undefined,
+/** The bucket under the limit that headers tell. */
+const limited = (
+  part: Buckets.Part | undefined,
   config: Gcra.Limit | undefined,
-  known: HeaderLimit.HeaderLimit,
+  fromHeaders: HeaderLimit.HeaderLimit,
   now: number
-): Part => {
-  const { limit, source } = Buckets.smaller(config, known.bound)
+): Buckets.Part => {
+  const { limit, source } = Buckets.smaller(config, fromHeaders.bound)
   const before = part ?? Buckets.fresh(limit, source, now)
   const { at, level } = Gcra.change(before.limit, limit, before, now)
   return {
     limit,
     source,
-    told: known,
+    fromHeaders,
     level,
     at,
-    // From here on headers prove what is given back; until they do, nothing is.
-    returned: before.told === undefined ? 0 : before.returned,
+    // From here on headers show how much is given back; until they do, nothing is.
+    returned: before.fromHeaders === undefined ? 0 : before.returned,
     inDoubt: before.inDoubt,
     withheld: before.withheld
   }
 }
 
-/** A header with the configured number speaks of the configured limit, whatever its window is documented to be. */
-const documentedOf = (config: Gcra.Limit | undefined, header: Limit): number =>
+/** The documented window; a header with the configured number means the configured limit. */
+const documentedOf = (config: Gcra.Limit | undefined, header: RateLimits.Limit): number =>
   config !== undefined && config.limit === header.limit
     ? config.windowMillis
     : (header.windowMillis ?? HeaderLimit.minute)
 
-/** One limit after a response; `since` is what was spent after its request, of that cost, was admitted `millis` ago. */
-const heard = (
-  before: Part | undefined,
+/** A request was admitted `millis` ago for `cost`; `since` was spent after it. */
+interface Sent {
+  readonly cost: number
+  readonly since: number
+  readonly millis: number
+}
+
+/** One bucket after the header of a response. */
+const corrected = (
+  before: Buckets.Part | undefined,
   config: Gcra.Limit | undefined,
-  header: Limit | undefined,
-  cost: number,
-  since: number,
-  millis: number,
+  header: RateLimits.Limit | undefined,
+  { cost, millis, since }: Sent,
   now: number
-): Part | undefined => {
+): Buckets.Part | undefined => {
   if (header === undefined) return before
-  const known = HeaderLimit.tell(before?.told, header, documentedOf(config, header), now)
-  const part = known === undefined || known === before?.told ? before : underTold(before, config, known, now)
+  const known = HeaderLimit.observe(before?.fromHeaders, header, documentedOf(config, header), now)
+  const part = known === undefined || known === before?.fromHeaders ? before : limited(before, config, known, now)
   const remaining = HeaderLimit.remainingOf(header)
   if (part === undefined || remaining === undefined) return part
   const refilled = Math.min(part.limit.burst, remaining + Math.max(0, millis) * Gcra.perMilli(part.limit))
   const then = refilled - since
-  // A refused request is not in its headers either, and whether it was refused is not known yet.
+  // The headers of a refused request do not count it, and whether it was refused is not known yet.
   const least = Math.min(then, remaining) - cost
   const missing = Math.min(part.withheld, least - Gcra.levelAt(part.limit, part, now))
   return missing > noise ? raise(part, missing, now) : lower(part, Math.max(then, remaining), now)
 }
 
-/** What a header gave back is not spent after all. */
-const raised = (before: Part | undefined, after: Part | undefined): number =>
-  before === undefined || after === undefined ? 0 : before.withheld - after.withheld
-
 /**
- * What a response told of the limits, and of what remained of them when its request, of that mark and cost, was
- * admitted or refused.
+ * The buckets after the headers of a response, whose request was admitted with that mark and cost.
  *
  * @since 0.2.0
  * @category combinators
  */
-export const told = (
+export const observe = (
   self: Buckets.Buckets,
   mark: Buckets.Mark,
   cost: Cost.Cost,
-  limits: Limits,
+  headers: RateLimits.Limits,
   now: number
 ): Buckets.Buckets => {
-  const { config, parts, spent } = self
-  const since = Cost.plus(spent, mark.spent, -1)
+  const { config, spent } = self
   const millis = now - mark.at
-  const { inputTokens, outputTokens, requests } = limits
-  // Anthropic's sum of both is what its separate limits leave, and counts what was read from the cache unlike they do.
-  const tokens = inputTokens === undefined && outputTokens === undefined ? limits.tokens : undefined
-  const next = {
-    requests: heard(parts.requests, config.requests, requests, cost.requests, since.requests, millis, now),
-    tokens: heard(parts.tokens, config.tokens, tokens, cost.tokens, since.tokens, millis, now),
-    inputTokens: heard(
-      parts.inputTokens,
-      config.inputTokens,
-      inputTokens,
-      cost.inputTokens,
-      since.inputTokens,
-      millis,
-      now
-    ),
-    outputTokens: heard(
-      parts.outputTokens,
-      config.outputTokens,
-      outputTokens,
-      cost.outputTokens,
-      since.outputTokens,
-      millis,
-      now
-    )
-  }
-  if (
-    next.requests === parts.requests &&
-    next.tokens === parts.tokens &&
-    next.inputTokens === parts.inputTokens &&
-    next.outputTokens === parts.outputTokens
-  ) {
-    return self
-  }
-  const back = {
-    requests: raised(parts.requests, next.requests),
-    tokens: raised(parts.tokens, next.tokens),
-    inputTokens: raised(parts.inputTokens, next.inputTokens),
-    outputTokens: raised(parts.outputTokens, next.outputTokens)
-  }
-  return { config, spent: Cost.plus(spent, back, -1), parts: next }
+  // Anthropic's sum of both is the rest of its separate limits, and unlike them it counts tokens read from the cache.
+  const isSplit = headers.inputTokens !== undefined || headers.outputTokens !== undefined
+  const parts = Cost.each((name) => {
+    const header = isSplit && name === "tokens" ? undefined : headers[name]
+    const sent = { cost: cost[name], since: spent[name] - mark.spent[name], millis }
+    return corrected(self.parts[name], config[name], header, sent, now)
+  })
+  if (Cost.dimensions.every((name) => parts[name] === self.parts[name])) return self
+  // A raised bucket gave back some of its reservations, so they are not spent after all.
+  const back = Cost.each((name) => (self.parts[name]?.withheld ?? 0) - (parts[name]?.withheld ?? 0))
+  return { config, spent: Cost.plus(spent, back, -1), parts }
 }
 
 // -----------------------------------------------------------------------------
@@ -167,12 +136,12 @@ export const told = (
 // -----------------------------------------------------------------------------
 
 /**
- * So much of the cost of a refused request is kept free from then on where tokens are counted: estimates are off by
- * something like it, and a level that is a little too low costs a little of the burst once, but nothing of the rate.
+ * The share of the cost of a refused request that is kept free where tokens are counted. Estimates are about as wrong,
+ * and a level that is a little too low costs a little of the burst once, but nothing of the rate.
  */
 const margin = 0.5
 
-/** The dimension that a refusal speaks of; where it names none, the one that is nearest to empty. */
+/** The dimension that a refusal names; where it names none, the one that is nearest to empty. */
 const refusing = (
   self: Buckets.Buckets,
   scope: "requests" | "tokens" | undefined,
@@ -199,9 +168,9 @@ const withhold = (self: Buckets.Buckets, cost: Cost.Cost): Buckets.Buckets => {
 }
 
 /**
- * What a refusal teaches. Its tokens come back. Whether its place does is not known (OpenAI's does not), so that is
- * withheld until a header shows it; or the hint says it: when the request of that mark came, a bucket held less than
- * its cost, by what refills until the hint is over. `hint` is in milliseconds.
+ * The buckets after a refusal. The tokens of the request come back. Its place may not (with OpenAI it does not), so
+ * that is withheld until a header shows it, or the hint: when the request came, the bucket was short of its cost by the
+ * refill of the hint's time. `hint` is in milliseconds.
  *
  * @since 0.2.0
  * @category combinators
@@ -222,9 +191,9 @@ export const refused = (
   const part = name === undefined ? undefined : next.parts[name]
   if (name === undefined || part === undefined) return next
   const millis = Math.max(0, now - mark.at) - (hint ?? 0)
-  // A pause stands for a hint that is longer than the bucket takes to fill.
+  // A hint longer than the bucket takes to fill is left to the pause.
   const refilled = Math.max(-part.limit.burst, millis * Gcra.perMilli(part.limit))
-  // What was sent after it may have been refused as well, and then it took nothing.
+  // Requests after it may have been refused as well, and then took nothing.
   const empty = Math.max(refilled - (self.spent[name] - mark.spent[name]), Math.min(refilled, 0))
   const most = name !== "requests" ? empty + cost[name] * (1 - margin) : isPlaceKnown ? empty + cost[name] : empty
   const bucket = Gcra.atMost(part.limit, part, most, now)

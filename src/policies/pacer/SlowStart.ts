@@ -1,15 +1,24 @@
 /**
- * How to start: a few, then twice as many, as long as nobody minds. Pure.
+ * The first requests to a provider whose limit is not known, and those after a pause: a few, then twice as many. Pure.
  *
- * A round lets so many go at a time. The next one begins when all of it were answered, or when a refusal would have
- * come by now; it is larger only if the last one was used.
+ * A round lets so many requests go. The next round begins when all requests of the last one were answered, or when a
+ * refusal would have come back by now; it is larger only if the last one was used.
+ *
+ * Without it all waiting requests go at once when a pause ends, and most of them are refused again.
  *
  * @since 0.2.0
  */
 
 /**
- * - `size`: so many at a time; `sent` of them went, and `answered` came back.
- * - `doubleUntil`: from this size on rounds grow by one: about so many is what there was room for.
+ * No bound. JSON has no `Infinity`, and the state of a key must survive it.
+ *
+ * @internal
+ */
+export const unbounded = Number.MAX_VALUE
+
+/**
+ * - `size`: how many requests may go; `sent` of them went, and `answered` came back.
+ * - `doubleUntil`: from this size on rounds grow by one, because there was room for about so many.
  * - `until`: from this size on there is no slow start any more.
  *
  * @since 0.2.0
@@ -25,14 +34,11 @@ export interface Round {
   readonly until: number
 }
 
-/**
- * So many at once before anything is known: as many as the smallest limits allow in a minute, and few programs need
- * more.
- */
+/** The first round: the smallest limits allow as many in a minute, and few programs need more at once. */
 const firstSize = 10
 
 /**
- * The round before the first refusal. As any round, it starts with the first that is sent in it.
+ * The round before the first refusal. Like every round it starts with its first request.
  *
  * @since 0.2.0
  * @category constructors
@@ -43,8 +49,8 @@ export const first: Round = {
   sent: 0,
   answered: 0,
   startedAt: 0,
-  doubleUntil: Number.POSITIVE_INFINITY,
-  until: Number.POSITIVE_INFINITY
+  doubleUntil: unbounded,
+  until: unbounded
 }
 
 const resized = (round: Round, size: number, now: number): Round => ({
@@ -57,7 +63,7 @@ const resized = (round: Round, size: number, now: number): Round => ({
 })
 
 /**
- * One at a time again, after a round or none.
+ * A round of one, after another round or none.
  *
  * @since 0.2.0
  * @category constructors
@@ -69,15 +75,15 @@ export const again = (
 ): Round => ({ ...resized(round ?? first, 1, now), ...bounds })
 
 /**
- * Whether it is the slow start before the first refusal, which is for those who know no limit.
+ * Whether the slow start has no end: it is the one for a key whose limits are not known.
  *
  * @since 0.2.0
  * @category predicates
  */
-export const isOpenEnded = (round: Round): boolean => round.until === Number.POSITIVE_INFINITY
+export const isOpenEnded = (round: Round): boolean => round.until === unbounded
 
 /**
- * From when on one more may go; `patience` is how long a refusal takes, in milliseconds.
+ * The time from which one more request may go; `patience` is how long a refusal takes to come back, in milliseconds.
  *
  * @since 0.2.0
  * @category getters
@@ -90,13 +96,13 @@ const larger = (round: Round): number => (round.size < round.doubleUntil ? round
 const next = (round: Round, patience: number, now: number): Round => {
   if (round.sent === 0) return { ...round, startedAt: now }
   if (now < round.startedAt + patience) return round
-  // Only what was used has shown that nobody minds it.
+  // A round that was not used does not show that the provider takes so many.
   const isUsed = round.sent >= round.size / 2
   return resized(round, isUsed ? larger(round) : Math.min(round.size, Math.max(round.sent * 2, firstSize)), now)
 }
 
 /**
- * One more goes; `undefined` when that was the last round.
+ * One more request goes; `undefined` after the last round.
  *
  * @since 0.2.0
  * @category combinators
@@ -107,7 +113,7 @@ export const send = (round: Round, patience: number, now: number): Round | undef
 }
 
 /**
- * One of this round came back.
+ * One request of this round was answered.
  *
  * @since 0.2.0
  * @category combinators

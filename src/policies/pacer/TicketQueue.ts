@@ -1,15 +1,17 @@
 /**
- * A queue by ticket: whoever has the lowest one is first, however late it came back. Mutable; a binary heap.
+ * A queue by ticket: the lowest ticket is first, however late its entry came back. Mutable; a binary heap.
  *
- * Tickets mostly rise, and to come last costs nothing then; to come back to one's place, and to leave from anywhere,
- * costs a dozen steps among ten thousand.
+ * Tickets mostly rise, and then adding an entry costs nothing. Coming back to an old place, or leaving from anywhere,
+ * takes a dozen steps among ten thousand.
+ *
+ * Without it a call that was refused and retried goes to the end of the queue, or leaving a long queue takes a long
+ * search.
  *
  * @since 0.2.0
  */
 
 /**
- * What stands in a queue. `at` is where, -1 for nowhere; the queue keeps it. Of equal tickets the lower `order` is
- * first.
+ * An entry of a queue. The queue keeps its place in `at`, -1 for none. Of equal tickets the lower `order` is first.
  *
  * @since 0.2.0
  * @category models
@@ -28,7 +30,7 @@ export interface TicketQueue<E extends Entry> {
   readonly size: () => number
   readonly head: () => E | undefined
   readonly add: (entry: E) => void
-  /** Whether it was there. */
+  /** Answers whether the entry was there. */
   readonly remove: (entry: E) => boolean
 }
 

@@ -166,19 +166,24 @@ export const isCharged = (error: LlmError.LlmError): boolean =>
 // -----------------------------------------------------------------------------
 
 /**
- * The budget of a group, as time passes on that clock.
+ * The budgets of all groups. A budget follows one clock: under another clock, such as each test's, a group has another
+ * budget.
  *
  * @since 0.2.0
  * @category models
  */
-export type Budgets = (group: string, clock: Clock.Clock) => RetryBudget
+export interface Budgets {
+  /** The budget of a group. */
+  readonly of: (group: string, clock: Clock.Clock) => RetryBudget
+  /** The budgets that exist, by group. */
+  readonly known: (clock: Clock.Clock) => ReadonlyMap<string, RetryBudget>
+}
 
 /** So many groups may be remembered before those that have all they can save are forgotten, which changes nothing. */
 const maxGroups = 1000
 
 const budgets = (options: Options): Budgets => {
   const full = settings(options).cap
-  // A budget is a matter of time: under another clock, as every test has one, it is another budget.
   const byClock = new WeakMap<Clock.Clock, Map<string, RetryBudget>>()
   const groupsOf = (clock: Clock.Clock): Map<string, RetryBudget> => {
     const known = byClock.get(clock)
@@ -187,7 +192,7 @@ const budgets = (options: Options): Budgets => {
     byClock.set(clock, groups)
     return groups
   }
-  return (group, clock) => {
+  const of = (group: string, clock: Clock.Clock): RetryBudget => {
     const groups = groupsOf(clock)
     const known = groups.get(group)
     if (known !== undefined) return known
@@ -199,6 +204,7 @@ const budgets = (options: Options): Budgets => {
     groups.set(group, budget)
     return budget
   }
+  return { of, known: groupsOf }
 }
 
 /**
@@ -226,7 +232,23 @@ export const layer = (options: Options = {}): Layer.Layer<never> =>
  * @since 0.2.0
  * @category layers
  */
-export const layerUnlimited: Layer.Layer<never> = Layer.succeed(RetryBudgets, () => unlimited) as Layer.Layer<never>
+export const layerUnlimited: Layer.Layer<never> = Layer.succeed(RetryBudgets, {
+  of: () => unlimited,
+  known: () => new Map()
+}) as Layer.Layer<never>
+
+/**
+ * The retries that each group has now, by group: provider, base URL and key group.
+ *
+ * @since 0.2.0
+ * @category getters
+ */
+export const states: Effect.Effect<ReadonlyMap<string, number>> = Effect.withFiberRuntime((fiber) => {
+  const clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
+  const now = clock.unsafeCurrentTimeMillis()
+  const budgets = Context.get(fiber.currentContext, RetryBudgets).known(clock)
+  return Effect.succeed(new Map(Array.from(budgets, ([group, budget]) => [group, budget.available(now)])))
+})
 
 /**
  * What one call takes from budgets: `take` asks for one more attempt after an error, `answered` gives back what was
@@ -255,7 +277,7 @@ export const draw = (groupOf?: (error: LlmError.LlmError) => string | undefined)
         const group = groupOf?.(error)
         if (group === undefined || !isCharged(error)) return Effect.succeed(true)
         const clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
-        const budget = Context.get(fiber.currentContext, RetryBudgets)(group, clock)
+        const budget = Context.get(fiber.currentContext, RetryBudgets).of(group, clock)
         if (!budget.draw(clock.unsafeCurrentTimeMillis())) return Effect.succeed(false)
         drawn = budget
         return Effect.succeed(true)

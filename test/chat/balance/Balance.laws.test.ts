@@ -109,7 +109,7 @@ describe("for any interleaving of calls that begin, end, fail, and are given up"
               assert.strictEqual(new Set(asked).size, asked.length)
               if (asked.length > 1) seen.again += 1
             }
-            const states = yield* pool.state
+            const states = [...(yield* pool.states).values()]
             for (const { circuit } of states) if (circuit._tag === "HalfOpen") assert.strictEqual(circuit.probes, 0)
             return exits
           }).pipe(Effect.withRandom(Random.make(seed)), quiet, simulate)

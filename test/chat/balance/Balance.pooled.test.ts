@@ -135,7 +135,7 @@ for (const [name, ask] of Object.entries(ways)) {
         Effect.gen(function* () {
           const clock = yield* Effect.clock
           const left = Effect.map(Effect.zip(RetryBudget.RetryBudgets, Clock.currentTimeMillis), ([budgets, at]) =>
-            budgets("openai", clock).available(at)
+            budgets.of("openai", clock).available(at)
           )
           const { all, model } = yield* pooledOf(keys, () => ({ error: errorOf("RateLimited") }))
           yield* under(ask(model, prompt), "0 millis")
@@ -312,7 +312,7 @@ describe("a key that lets requests hang", () => {
       const { all, pool } = yield* hanging
       // Whoever hangs is busy: least loaded, it was asked again only when the one before had timed out.
       assert.strictEqual(all.count("a"), 3)
-      assert.strictEqual((yield* pool.state)[0]?.circuit._tag, "Open")
+      assert.strictEqual([...(yield* pool.states).values()][0]?.circuit._tag, "Open")
     })
   )
 
@@ -401,7 +401,7 @@ describe("a key that lets requests hang", () => {
         yield* Effect.fork(Effect.exit(ways.generate(timed, prompt)))
         yield* TestClock.adjust("500 millis")
       }
-      assert.isTrue((yield* pool.state).every(({ circuit }) => circuit._tag === "Closed"))
+      assert.isTrue([...(yield* pool.states).values()].every(({ circuit }) => circuit._tag === "Closed"))
       assert.isAbove(all.names().length, 90)
     })
   )

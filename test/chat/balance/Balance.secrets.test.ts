@@ -33,7 +33,7 @@ const asked = (step: Step.Step, ask: (model: ChatModel.ChatModel) => Effect.Effe
       const exit = yield* Effect.exit(ask(model))
       if (exit._tag === "Failure") yield* Effect.logError("a call failed", exit.cause)
     }
-    yield* Effect.logInfo("the pool", pool, yield* pool.state)
+    yield* Effect.logInfo("the pool", pool, [...(yield* pool.states).values()])
     return yield* Effect.flip(pool.circuits.admit({ key: pool.keys[0]?.name ?? "" })).pipe(Effect.ignore)
   })
 

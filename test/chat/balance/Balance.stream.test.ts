@@ -115,7 +115,7 @@ describe("a stream of several", () => {
         pool.balancer.members.map((member) => member.inFlight),
         [0, 0]
       )
-      assert.isTrue((yield* pool.state).every(({ circuit }) => circuit._tag === "Closed"))
+      assert.isTrue([...(yield* pool.states).values()].every(({ circuit }) => circuit._tag === "Closed"))
     })
   )
 
@@ -142,7 +142,7 @@ describe("a stream of several", () => {
         yield* Effect.fork(Effect.exit(Stream.runDrain(timed.stream(prompt))))
         yield* TestClock.adjust("500 millis")
       }
-      const [a, b] = yield* pool.state
+      const [a, b] = [...(yield* pool.states).values()]
       assert.strictEqual(a?.circuit._tag, "Open")
       assert.strictEqual(b?.circuit._tag, "Closed")
     })

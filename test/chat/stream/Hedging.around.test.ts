@@ -169,19 +169,22 @@ describe("the retry budget", () => {
   it.effect("is that of the second target, and hears of no first attempt where a hedge is sent", () =>
     Effect.gen(function* () {
       const deposits: Array<string> = []
-      const budgets = Layer.succeed(RetryBudget.RetryBudgets, (group) => ({
-        deposit: () => {
-          deposits.push(`deposit ${group}`)
-        },
-        draw: () => {
-          deposits.push(`draw ${group}`)
-          return true
-        },
-        refund: () => {
-          deposits.push(`refund ${group}`)
-        },
-        available: () => 1
-      })) as Layer.Layer<never>
+      const budgets = Layer.succeed(RetryBudget.RetryBudgets, {
+        known: () => new Map(),
+        of: (group) => ({
+          deposit: () => {
+            deposits.push(`deposit ${group}`)
+          },
+          draw: () => {
+            deposits.push(`draw ${group}`)
+            return true
+          },
+          refund: () => {
+            deposits.push(`refund ${group}`)
+          },
+          available: () => 1
+        })
+      }) as Layer.Layer<never>
       yield* Effect.provide(race(late, soon), budgets)
       assert.deepStrictEqual(deposits, ["deposit first", "draw second", "refund second"])
     })

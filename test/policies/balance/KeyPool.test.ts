@@ -95,7 +95,7 @@ describe("keys", () => {
       const view = pool.for("gpt")
       for (const index of [0, 1, 2]) yield* attempt(view, index, failing("AuthError"))
       const refusal = yield* Effect.flip(admit(view, 0))
-      const shown = [pool, yield* pool.state, refusal, view.outlook(yield* now, () => 0)].map(
+      const shown = [pool, yield* pool.states, refusal, view.outlook(yield* now, () => 0)].map(
         (one) => `${inspect(one, { depth: 9, showHidden: true })} ${JSON.stringify(one)}`
       )
       for (const secret of secrets) assert.notInclude(shown.join(), secret)
@@ -121,7 +121,7 @@ describe("a dead key", () => {
         assert.approximately(yield* wait(pool.for("gpt"), 0), 54_000, 6000)
         assert.approximately(yield* wait(pool.for("gpt-mini"), 0), 54_000, 6000)
         assert.strictEqual(yield* wait(pool.for("gpt"), 1), 0)
-        assert.strictEqual((yield* pool.state)[0]?.circuit._tag, "Open")
+        assert.strictEqual([...(yield* pool.states).values()][0]?.circuit._tag, "Open")
       })
     )
   }
@@ -174,7 +174,7 @@ describe("a rate limit", () => {
       assert.strictEqual(yield* wait(pool.for("gpt"), 0), 7000)
       assert.strictEqual(yield* wait(pool.for("gpt"), 1), 0)
       assert.strictEqual(yield* wait(pool.for("gpt-mini"), 0), 0)
-      assert.strictEqual((yield* pool.state)[0]?.circuit._tag, "Closed")
+      assert.strictEqual([...(yield* pool.states).values()][0]?.circuit._tag, "Closed")
     })
   )
 
@@ -269,7 +269,7 @@ describe("failures", () => {
       for (const index of [0, 1, 2]) yield* attempt(view, index, ok, { millis: 100 })
       for (let i = 0; i < 60; i++) yield* attempt(view, i % 3, failing("ServerError"), { millis: 100 })
       assert.deepStrictEqual(
-        (yield* pool.state).map(({ circuit }) => circuit._tag),
+        [...(yield* pool.states).values()].map(({ circuit }) => circuit._tag),
         ["Closed", "Closed", "Closed"]
       )
     })

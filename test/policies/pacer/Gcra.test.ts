@@ -104,7 +104,10 @@ describe("laws", () => {
     { minLength: 1, maxLength: 20 }
   )
 
-  /** Whoever comes is admitted as early as can be, one after the other; estimates are put right when the answer is there. */
+  /**
+   * Whoever comes is admitted as early as can be, one after the other; estimates are put right when the answer is
+   * there.
+   */
   const run = (
     limit: Gcra.Limit,
     visits: ReadonlyArray<{ after: number; cost: number; used: number; takes: number }>

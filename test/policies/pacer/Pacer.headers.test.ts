@@ -7,21 +7,22 @@ import * as Gcra from "../../../src/policies/pacer/Gcra.js"
 import * as HeaderLimit from "../../../src/policies/pacer/HeaderLimit.js"
 import type { Limit } from "../../../src/policies/pacer/RateLimits.js"
 import * as Reconcile from "../../../src/policies/pacer/Reconcile.js"
-import { visitors } from "./Pacer.requests.js"
+import { callers } from "./Pacer.requests.js"
 
 const minute = 60_000
 const day = 86_400_000
 
 type Response = readonly [at: number, remaining: number, resetMillis: number]
 
-/** What is believed after those responses, of which each says what remains and when it is full again. */
+/** The limit after those responses, of which each tells the rest and the time until it is full again. */
 const believed = (limit: number, documented: number, responses: ReadonlyArray<Response>) =>
   responses.reduce<HeaderLimit.HeaderLimit | undefined>(
-    (told, [at, remaining, resetMillis]) => HeaderLimit.tell(told, { limit, remaining, resetMillis }, documented, at),
+    (known, [at, remaining, resetMillis]) =>
+      HeaderLimit.observe(known, { limit, remaining, resetMillis }, documented, at),
     undefined
   )?.bound
 
-/** A bucket that requests are taken from at those times, and what its responses say. */
+/** The responses of a bucket that requests are taken from at those times. */
 const continuous = (limit: Gcra.Limit, times: ReadonlyArray<number>): ReadonlyArray<Response> => {
   let bucket = Gcra.full(limit, 0)
   return times.map((at) => {
@@ -83,15 +84,15 @@ describe("what a limit is per", () => {
   it("is found anew when the number changes", () => {
     const before = believed(200, minute, continuous({ limit: 200, windowMillis: 1000, burst: 200 }, every(3, 12)))
     assert.strictEqual(before?.windowMillis, 1000)
-    let told: HeaderLimit.HeaderLimit | undefined
+    let known: HeaderLimit.HeaderLimit | undefined
     for (const [at, remaining, resetMillis] of continuous(
       { limit: 200, windowMillis: 1000, burst: 200 },
       every(3, 12)
     )) {
-      told = HeaderLimit.tell(told, { limit: 200, remaining, resetMillis }, minute, at)
+      known = HeaderLimit.observe(known, { limit: 200, remaining, resetMillis }, minute, at)
     }
-    told = HeaderLimit.tell(told, { limit: 400, remaining: 399, resetMillis: 3 }, minute, 100)
-    assert.deepStrictEqual(told?.bound, { limit: 400, windowMillis: 1000, burst: 400 })
+    known = HeaderLimit.observe(known, { limit: 400, remaining: 399, resetMillis: 3 }, minute, 100)
+    assert.deepStrictEqual(known?.bound, { limit: 400, windowMillis: 1000, burst: 400 })
   })
 
   it("law: no fixed window is ever taken for a faster one", () => {
@@ -121,44 +122,44 @@ describe("what remains", () => {
   const header = (remaining: number): { readonly tokens: Limit } => ({
     tokens: { limit: 1000, remaining, resetMillis: 1, windowMillis: minute }
   })
-  const take = (allowance: Buckets.Buckets, tokens: number, at: number) => {
+  const take = (buckets: Buckets.Buckets, tokens: number, at: number) => {
     const cost = Cost.make(1, tokens, 0)
-    const next = Buckets.take(allowance, cost, at)
+    const next = Buckets.take(buckets, cost, at)
     return { next, cost, mark: { at, spent: next.spent } }
   }
-  const left = (allowance: Buckets.Buckets, at: number): number => {
-    const part = allowance.parts.tokens
+  const left = (buckets: Buckets.Buckets, at: number): number => {
+    const part = buckets.parts.tokens
     return part === undefined ? Number.NaN : Gcra.levelAt(part.limit, part, at)
   }
 
   it("is believed where it is less than was thought, and not where it is more", () => {
     const { cost, mark, next } = take(Buckets.make({ tokens: limit }, 0), 100, 0)
-    assert.strictEqual(left(Reconcile.told(next, mark, cost, header(700), 0), 0), 700)
-    assert.strictEqual(left(Reconcile.told(next, mark, cost, header(1000), 0), 0), 900)
+    assert.strictEqual(left(Reconcile.observe(next, mark, cost, header(700), 0), 0), 700)
+    assert.strictEqual(left(Reconcile.observe(next, mark, cost, header(1000), 0), 0), 900)
   })
 
   it("shows what a provider gives back: nothing, where it charges the most that an answer might be", () => {
-    let allowance = Buckets.make({ tokens: limit }, 0)
+    let buckets = Buckets.make({ tokens: limit }, 0)
     let provider = 1000
     for (let index = 0; index < 5; index++) {
-      const { cost, mark, next } = take(allowance, 100, 0)
+      const { cost, mark, next } = take(buckets, 100, 0)
       provider -= 100
-      allowance = Reconcile.told(next, mark, cost, header(provider), 0)
-      allowance = Buckets.reconcile(allowance, cost, Cost.make(1, 40, 0), 0)
-      assert.strictEqual(left(allowance, 0), provider)
+      buckets = Reconcile.observe(next, mark, cost, header(provider), 0)
+      buckets = Buckets.reconcile(buckets, cost, Cost.make(1, 40, 0), 0)
+      assert.strictEqual(left(buckets, 0), provider)
     }
   })
 
   it("shows what a provider gives back: all of it, where it charges what was used", () => {
-    let allowance = Buckets.make({ tokens: limit }, 0)
+    let buckets = Buckets.make({ tokens: limit }, 0)
     let provider = 1000
     const behind: Array<number> = []
     for (let index = 0; index < 10; index++) {
-      const { cost, mark, next } = take(allowance, 100, 0)
+      const { cost, mark, next } = take(buckets, 100, 0)
       provider -= 40
-      allowance = Reconcile.told(next, mark, cost, header(provider), 0)
-      allowance = Buckets.reconcile(allowance, cost, Cost.make(1, 40, 0), 0)
-      behind.push(provider - left(allowance, 0))
+      buckets = Reconcile.observe(next, mark, cost, header(provider), 0)
+      buckets = Buckets.reconcile(buckets, cost, Cost.make(1, 40, 0), 0)
+      behind.push(provider - left(buckets, 0))
     }
     // Never ahead of the provider, and never further behind than two estimates.
     assert.isAtLeast(Math.min(...behind), 0)
@@ -184,7 +185,7 @@ describe("what remains", () => {
 })
 
 describe("headers", () => {
-  const told = (limit: number, remaining: number, resetMillis: number): CallRecord.Limit => ({
+  const header = (limit: number, remaining: number, resetMillis: number): CallRecord.Limit => ({
     limit,
     remaining,
     resetMillis,
@@ -194,9 +195,9 @@ describe("headers", () => {
   it.effect("tell limits that nobody configured", () =>
     Effect.gen(function* () {
       const pacer = yield* Pacer.make()
-      const all = visitors(pacer)
+      const all = callers(pacer)
       yield* all.come("a")
-      yield* all.told("a", { requests: told(60, 59, 1000), tokens: told(6000, 5980, 200) })
+      yield* all.observe("a", { requests: header(60, 59, 1000), tokens: header(6000, 5980, 200) })
       const { limits } = yield* pacer.state("k")
       assert.deepStrictEqual(limits, {
         requests: { limit: 60, windowMillis: 60_000, left: 59, source: "headers" },
@@ -208,9 +209,9 @@ describe("headers", () => {
   it.effect("never raise what is configured, and lower it where they tell less", () =>
     Effect.gen(function* () {
       const pacer = yield* Pacer.make({ requests: { limit: 60 }, tokens: { limit: 6000 } })
-      const all = visitors(pacer)
+      const all = callers(pacer)
       yield* all.come("a")
-      yield* all.told("a", { requests: told(600, 599, 100), tokens: told(600, 580, 2000) })
+      yield* all.observe("a", { requests: header(600, 599, 100), tokens: header(600, 580, 2000) })
       const { limits } = yield* pacer.state("k")
       assert.deepInclude(limits.requests, { limit: 60, source: "config" })
       assert.deepInclude(limits.tokens, { limit: 600, source: "headers" })
@@ -220,11 +221,11 @@ describe("headers", () => {
   it.effect("take off what others used, once, however many responses tell it", () =>
     Effect.gen(function* () {
       const pacer = yield* Pacer.make({ requests: { limit: 100 } })
-      const all = visitors(pacer)
+      const all = callers(pacer)
       for (let index = 0; index < 10; index++) yield* all.come(`${index}`)
       // Others took 40: the first of ours left 59, and the tenth 50.
       for (let index = 0; index < 10; index++) {
-        yield* all.told(`${index}`, { requests: told(100, 59 - index, 0) })
+        yield* all.observe(`${index}`, { requests: header(100, 59 - index, 0) })
       }
       assert.strictEqual((yield* pacer.state("k")).limits.requests?.left, 50)
     })
@@ -233,10 +234,10 @@ describe("headers", () => {
   it.effect("that are stale cost nothing: what was sent and refilled since is known", () =>
     Effect.gen(function* () {
       const pacer = yield* Pacer.make({ requests: { limit: 60 } })
-      const all = visitors(pacer)
+      const all = callers(pacer)
       for (let index = 0; index < 60; index++) yield* all.come(`${index}`)
       yield* TestClock.adjust("30 seconds")
-      yield* all.told("59", { requests: told(60, 0, 60_000) })
+      yield* all.observe("59", { requests: header(60, 0, 60_000) })
       assert.strictEqual((yield* pacer.state("k")).limits.requests?.left, 30)
     })
   )
@@ -252,9 +253,9 @@ describe("headers", () => {
         {}
       ]) {
         const pacer = yield* Pacer.make()
-        const all = visitors(pacer)
+        const all = callers(pacer)
         yield* all.come("a")
-        yield* all.told("a", { requests: nonsense, tokens: nonsense })
+        yield* all.observe("a", { requests: nonsense, tokens: nonsense })
         assert.deepStrictEqual((yield* pacer.state("k")).limits, {})
       }
     })
@@ -263,12 +264,12 @@ describe("headers", () => {
   it.effect("may change: after an upgrade more goes at once", () =>
     Effect.gen(function* () {
       const pacer = yield* Pacer.make()
-      const all = visitors(pacer)
+      const all = callers(pacer)
       yield* all.come("a")
-      yield* all.told("a", { requests: told(60, 59, 1000) })
+      yield* all.observe("a", { requests: header(60, 59, 1000) })
       yield* TestClock.adjust("2 minutes")
       yield* all.come("b")
-      yield* all.told("b", { requests: told(600, 599, 100) })
+      yield* all.observe("b", { requests: header(600, 599, 100) })
       yield* TestClock.adjust("2 minutes")
       assert.deepInclude((yield* pacer.state("k")).limits.requests, { limit: 600, left: 600 })
     })
@@ -277,10 +278,10 @@ describe("headers", () => {
   it.effect("of Anthropic's sum count for nothing beside its separate limits", () =>
     Effect.gen(function* () {
       const pacer = yield* Pacer.make()
-      const all = visitors(pacer)
+      const all = callers(pacer)
       yield* all.come("a")
-      const limit = told(1000, 900, 6000)
-      yield* all.told("a", { tokens: limit, inputTokens: limit, outputTokens: limit })
+      const limit = header(1000, 900, 6000)
+      yield* all.observe("a", { tokens: limit, inputTokens: limit, outputTokens: limit })
       assert.deepStrictEqual(Object.keys((yield* pacer.state("k")).limits), ["inputTokens", "outputTokens"])
     })
   )

@@ -6,7 +6,7 @@ import { hinted } from "../../support/errors.js"
 
 const runs = { numRuns: 10_000 }
 
-/** A clock that goes when it is told to, and wakes whoever sleeps on the way. */
+/** A clock that moves only when adjusted, and wakes the sleepers on the way. */
 const manualClock = () => {
   let now = 0
   let sleepers: Array<{ readonly at: number; readonly wake: () => void }> = []
@@ -61,7 +61,7 @@ const stormy = fc.oneof(
   { arbitrary: fc.record({ _tag: fc.constantFrom("Refuse" as const, "Return" as const), ...who }), weight: 1 }
 )
 
-interface Visitor {
+interface Caller {
   readonly id: number
   readonly place: object
   readonly tokens: number
@@ -81,26 +81,26 @@ const options = {
 const play = async (events: ReadonlyArray<Event>) => {
   const { adjust, clock, now } = manualClock()
   const pacer = Effect.runSync(Pacer.make(options))
-  const visitors: Array<Visitor> = []
+  const callers: Array<Caller> = []
   const admissions: Array<{ readonly id: number; readonly at: number; readonly tokens: number }> = []
   const refunds: Array<{ readonly at: number; readonly requests: number; readonly tokens: number }> = []
-  /** Who stood there when somebody was let through. */
+  /** Each call that got a place before an earlier one, with that one. */
   const overtaken: Array<readonly [number, number]> = []
   const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
-  const enter = (visitor: Omit<Visitor, "fiber">): Visitor => {
+  const enter = (caller: Omit<Caller, "fiber">): Caller => {
     const granted = (permit: Pacer.Permit): void => {
-      const one = visitors[visitor.id] as Visitor
+      const one = callers[caller.id] as Caller
       one.permit = permit
       one.admittedAt = now()
       one.state = "admitted"
       admissions.push({ id: one.id, at: now(), tokens: one.tokens })
-      for (const other of visitors)
+      for (const other of callers)
         if (other.state === "waiting" && other.id < one.id) overtaken.push([one.id, other.id])
     }
-    const asked = { key: "k", inputTokens: visitor.tokens, outputTokens: 0, place: visitor.place }
-    const one: Visitor = Object.assign(visitor, { fiber: undefined as unknown as Visitor["fiber"] })
-    visitors[visitor.id] = one
+    const asked = { key: "k", inputTokens: caller.tokens, outputTokens: 0, place: caller.place }
+    const one: Caller = Object.assign(caller, { fiber: undefined as unknown as Caller["fiber"] })
+    callers[caller.id] = one
     one.fiber = Effect.runFork(Effect.withClock(pacer.acquire(asked, granted), clock))
     return one
   }
@@ -110,7 +110,7 @@ const play = async (events: ReadonlyArray<Event>) => {
       await adjust(event.millis)
     } else if (event._tag === "Come") {
       enter({
-        id: visitors.length,
+        id: callers.length,
         place: {},
         tokens: event.tokens,
         arrivedAt: now(),
@@ -120,7 +120,7 @@ const play = async (events: ReadonlyArray<Event>) => {
       })
     } else {
       const wanted = { Leave: "waiting", Answer: "admitted", Refuse: "admitted", Return: "refused" }[event._tag]
-      const among = visitors.filter(({ state }) => state === wanted)
+      const among = callers.filter(({ state }) => state === wanted)
       const one = among[event.who % Math.max(1, among.length)]
       if (one === undefined) continue
       if (event._tag === "Leave") {
@@ -143,11 +143,11 @@ const play = async (events: ReadonlyArray<Event>) => {
     }
     await turn()
   }
-  return { pacer, clock, adjust, now, visitors, admissions, refunds, overtaken }
+  return { pacer, clock, adjust, now, callers, admissions, refunds, overtaken }
 }
 
-const leaveAll = async ({ adjust, now, visitors }: Awaited<ReturnType<typeof play>>) => {
-  for (const one of visitors.toReversed()) {
+const leaveAll = async ({ adjust, now, callers }: Awaited<ReturnType<typeof play>>) => {
+  for (const one of callers.toReversed()) {
     if (one.state === "waiting") await Effect.runPromise(Fiber.interrupt(one.fiber))
     else if (one.state === "admitted") one.permit?.settle({ interrupted: true }, now(), 0)
   }
@@ -162,10 +162,10 @@ const reference = (events: ReadonlyArray<Event>): ReadonlyArray<readonly [id: nu
   const admitted: Array<readonly [number, number]> = []
   const full = { requests: options.requests.burst * 1000, tokens: options.tokens.burst * 1000 }
   const level = { ...full }
-  const visitors: Array<{ id: number; tokens: number; state: string }> = []
+  const callers: Array<{ id: number; tokens: number; state: string }> = []
   let now = 0
   const go = (): void => {
-    for (const one of visitors.filter(({ state }) => state === "waiting")) {
+    for (const one of callers.filter(({ state }) => state === "waiting")) {
       if (level.requests < 1000 || level.tokens < one.tokens * 1000) return
       level.requests -= 1000
       level.tokens -= one.tokens * 1000
@@ -174,7 +174,7 @@ const reference = (events: ReadonlyArray<Event>): ReadonlyArray<readonly [id: nu
     }
   }
   for (const event of events) {
-    if (event._tag === "Come") visitors.push({ id: visitors.length, tokens: event.tokens, state: "waiting" })
+    if (event._tag === "Come") callers.push({ id: callers.length, tokens: event.tokens, state: "waiting" })
     else if (event._tag === "Time") {
       for (const end = now + event.millis; now < end; go()) {
         now += 1
@@ -182,7 +182,7 @@ const reference = (events: ReadonlyArray<Event>): ReadonlyArray<readonly [id: nu
         level.tokens = Math.min(full.tokens, level.tokens + options.tokens.limit)
       }
     } else {
-      const among = visitors.filter(({ state }) => state === (event._tag === "Leave" ? "waiting" : "admitted"))
+      const among = callers.filter(({ state }) => state === (event._tag === "Leave" ? "waiting" : "admitted"))
       const one = among[event.who % Math.max(1, among.length)]
       if (one === undefined) continue
       one.state = event._tag
@@ -239,14 +239,14 @@ describe("for every interleaving with refusals and returns as well", () => {
         await leaveAll(played)
         const state = () => Effect.runSync(Effect.withClock(pacer.state("k"), played.clock))
         assert.deepInclude(state(), { waiting: 0, inFlight: 0 })
-        for (const { fiber, state } of played.visitors) {
+        for (const { fiber, state } of played.callers) {
           const exit = fiber.unsafePoll()
           assert.isTrue(exit !== null && (state !== "left" || Exit.isInterrupted(exit)))
         }
         await played.adjust(3_600_000)
         const fresh = Effect.runSync(Effect.flatMap(Pacer.make(options), (pacer) => pacer.state("k")))
         assert.deepStrictEqual(state(), fresh)
-        assert.isAtMost(pacer.gate("k").readyAt(), played.now())
+        assert.isAtMost(pacer.readyAt("k"), played.now())
       }),
       runs
     )

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, TestClock } from "effect"
 import { LlmError, Pacer } from "effect-steadfast"
 import { errorOf, hinted } from "../../support/errors.js"
-import { twoASecond, visitors } from "./Pacer.requests.js"
+import { callers, twoASecond } from "./Pacer.requests.js"
 
 describe("a refusal by the provider", () => {
   const pausedUntil = (pacer: Pacer.Pacer) => Effect.map(pacer.state("k"), ({ pausedUntil }) => pausedUntil)
@@ -16,7 +16,7 @@ describe("a refusal by the provider", () => {
         [100, 0.5, 200]
       ] as const) {
         const pacer = yield* Pacer.make()
-        const { come, end } = visitors(pacer)
+        const { come, end } = callers(pacer)
         yield* come("a")
         yield* end("a", { error: hinted(Duration.millis(hint)) }, random)
         assert.strictEqual(yield* pausedUntil(pacer), expected)
@@ -24,10 +24,20 @@ describe("a refusal by the provider", () => {
     })
   )
 
+  it.effect("with an endless hint pauses for longer than anybody waits, by a number that JSON has", () =>
+    Effect.gen(function* () {
+      const pacer = yield* Pacer.make()
+      const { come, end } = callers(pacer)
+      yield* come("a")
+      yield* end("a", { error: hinted(Duration.infinity) })
+      assert.strictEqual(yield* pausedUntil(pacer), Number.MAX_SAFE_INTEGER)
+    })
+  )
+
   it.effect("with a longer hint extends the pause, and with a shorter one does not shorten it", () =>
     Effect.gen(function* () {
       const pacer = yield* Pacer.make()
-      const { come, end } = visitors(pacer)
+      const { come, end } = callers(pacer)
       for (const name of ["a", "b", "c"]) yield* come(name)
       yield* end("a", { error: hinted("4 seconds") })
       yield* end("b", { error: hinted("1 second") })
@@ -40,7 +50,7 @@ describe("a refusal by the provider", () => {
   it.effect("without a hint pauses twice as long each time nothing got through, and once for many at a time", () =>
     Effect.gen(function* () {
       const pacer = yield* Pacer.make()
-      const { come, end } = visitors(pacer)
+      const { come, end } = callers(pacer)
       for (const name of ["a", "b"]) yield* come(name)
       yield* end("a", { error: errorOf("RateLimited") })
       yield* end("b", { error: errorOf("RateLimited") })
@@ -59,7 +69,7 @@ describe("a refusal by the provider", () => {
 
   it.effect("is followed by one, then two, then four: those who waited do not burst", () =>
     Effect.gen(function* () {
-      const { come, end, names } = visitors(yield* Pacer.make({ requests: { limit: 1000 } }))
+      const { come, end, names } = callers(yield* Pacer.make({ requests: { limit: 1000 } }))
       const flying = Array.from({ length: 20 }, (_, index) => `flying ${index}`)
       for (const name of flying) yield* come(name)
       yield* end("flying 0", {
@@ -89,9 +99,9 @@ describe("a refusal by the provider", () => {
     })
   )
 
-  it.effect("gives who comes back its place before those who came later", () =>
+  it.effect("gives a call that comes back its place before those that came later", () =>
     Effect.gen(function* () {
-      const { come, end, names } = visitors(yield* Pacer.make(twoASecond))
+      const { come, end, names } = callers(yield* Pacer.make(twoASecond))
       const [first, second] = [{}, {}]
       yield* come("first", { place: first })
       yield* come("second", { place: second })
@@ -114,7 +124,7 @@ describe("a refusal by the provider", () => {
         errorOf("Overloaded", { hint: Duration.seconds(5) })
       ]) {
         const pacer = yield* Pacer.make()
-        const { come, end, names } = visitors(pacer)
+        const { come, end, names } = callers(pacer)
         yield* come("a")
         yield* end("a", { error })
         yield* come("b")
@@ -128,7 +138,7 @@ describe("a refusal by the provider", () => {
 describe("without any limit", () => {
   it.effect("a program with few calls never waits", () =>
     Effect.gen(function* () {
-      const { come, names } = visitors(yield* Pacer.make())
+      const { come, names } = callers(yield* Pacer.make())
       for (let index = 0; index < 10; index++) yield* come(`${index}`)
       assert.strictEqual(names().length, 10)
     })
@@ -137,7 +147,7 @@ describe("without any limit", () => {
   it.effect("as many go as were seen to be taken, twice as many each time, and none of it is a rate", () =>
     Effect.gen(function* () {
       const pacer = yield* Pacer.make()
-      const { come, names } = visitors(pacer)
+      const { come, names } = callers(pacer)
       for (let index = 0; index < 100; index++) yield* come(`${index}`)
       const counts: Array<number> = []
       for (let second = 0; second < 4; second++) {
@@ -152,7 +162,7 @@ describe("without any limit", () => {
   it.effect("two refusals tell the rate, which is then sent evenly, and forgotten after ten quiet minutes", () =>
     Effect.gen(function* () {
       const pacer = yield* Pacer.make()
-      const { come, end } = visitors(pacer)
+      const { come, end } = callers(pacer)
       for (let index = 0; index < 200; index++) yield* come(`${index}`)
       // What a bucket of one a second lets through.
       yield* end("9", { error: errorOf("RateLimited") })

@@ -1,6 +1,6 @@
 /**
- * A lane against a fake provider, in virtual time and without a runtime: workers that each do one job after the other, a
- * queue by ticket, and everything that a provider may do to them.
+ * The state of a key against a fake provider, in virtual time and without a runtime: workers that each do one job after
+ * the other, a queue by ticket, and everything that a provider may do to them.
  */
 import * as Cost from "../../../src/policies/pacer/Cost.js"
 import type * as Gcra from "../../../src/policies/pacer/Gcra.js"
@@ -117,7 +117,7 @@ const refill = (bucket: Bucket, now: number, fixed: boolean): void => {
   bucket.at = now
 }
 
-/** What became of it: calls for each answer, how much of the limit was used, and from first asking to the answer. */
+/** Runs a world: calls for each answer, the share of the limit that was used, and waits from first asking to answer. */
 export const simulate = (world: World, seed: number) => {
   const { config = {}, fixed = false, headers = "none", hints, requests, tokens } = world
   const random = seeded(seed)
@@ -140,7 +140,7 @@ export const simulate = (world: World, seed: number) => {
   const limitsOf = (): Limits | undefined =>
     headers === "none" ? undefined : { requests: told(buckets.requests), tokens: told(buckets.tokens) }
 
-  /** Whether it is admitted; else what is told, with the hint. */
+  /** Nothing for an admitted request; else the scope and the hint of its refusal. */
   const arrive = (cost: number): { readonly scope: "requests" | "tokens"; readonly hint: number } | undefined => {
     for (const bucket of [buckets.requests, buckets.tokens]) if (bucket) refill(bucket, now(), fixed)
     const short = (["requests", "tokens"] as const).find((name) => {
@@ -162,7 +162,7 @@ export const simulate = (world: World, seed: number) => {
     return { scope: short, hint: Math.ceil(untilFull(bucket, short === "requests" ? 1 : cost)) }
   }
 
-  let lane = PacerState.make(config, 0)
+  let state = PacerState.make(config, 0)
   const queue: Array<Job & { readonly cost: Cost.Cost }> = []
   const waits: Array<number> = []
   let issued = 0
@@ -170,7 +170,7 @@ export const simulate = (world: World, seed: number) => {
 
   const drain = (): void => {
     for (let head = queue[0]; head !== undefined; head = queue[0]) {
-      const at = PacerState.readyAt(lane, head.cost, now())
+      const at = PacerState.readyAt(state, head.cost, now())
       if (at > now()) {
         if (at < alarm) {
           alarm = at
@@ -182,33 +182,38 @@ export const simulate = (world: World, seed: number) => {
         return
       }
       queue.shift()
-      const [ticket, admitted] = PacerState.admit(lane, head.cost, true, now())
-      lane = admitted
+      const [ticket, admitted] = PacerState.admit(state, head.cost, true, now())
+      state = admitted
       send(head, ticket)
     }
   }
 
   const enter = (job: Job): void => {
-    const cost = Cost.make(1, job.tokens.input, job.tokens.maxTokens ?? Math.ceil(lane.output))
+    const cost = Cost.make(1, job.tokens.input, job.tokens.maxTokens ?? Math.ceil(state.output))
     const behind = queue.findIndex(({ ticket }) => ticket > job.ticket)
     queue.splice(behind < 0 ? queue.length : behind, 0, { ...job, cost })
     drain()
   }
 
-  const send = (job: Job, ticket: PacerState.Ticket): void => {
+  const send = (job: Job, ticket: PacerState.Admission): void => {
     const { input, maxTokens, output } = job.tokens
     const refused = arrive(input + (world.chargesMost === true ? (maxTokens ?? output) : output))
     const limits = limitsOf()
     schedule(refused === undefined ? world.service(random) : (world.refusalMillis ?? 30), () => {
-      if (limits !== undefined) lane = PacerState.told(lane, ticket, limits, now())
+      if (limits !== undefined) state = PacerState.observe(state, ticket, limits, now())
       if (refused === undefined) {
         const usage = { inputTokens: input, outputTokens: output }
-        lane = PacerState.settle(lane, ticket, { _tag: "Answered", usage }, now())
+        state = PacerState.settle(state, ticket, { _tag: "Answered", usage }, now())
         waits.push(now() - job.startedAt)
         work()
       } else {
         const hint = hints ? refused.hint : undefined
-        lane = PacerState.settle(lane, ticket, { _tag: "Refused", hint, scope: refused.scope, random: random() }, now())
+        state = PacerState.settle(
+          state,
+          ticket,
+          { _tag: "Refused", hint, scope: refused.scope, random: random() },
+          now()
+        )
         enter(job)
       }
       drain()

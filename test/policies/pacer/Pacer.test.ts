@@ -1,14 +1,30 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Clock, Context, Deferred, Duration, Effect, Exit, Fiber, Layer, TestClock } from "effect"
-import { type LlmError, Pacer, Resilience } from "effect-steadfast"
+import {
+  Cause,
+  Clock,
+  Context,
+  Deferred,
+  Duration,
+  Effect,
+  Exit,
+  Fiber,
+  Layer,
+  Option,
+  Random,
+  type Scheduler,
+  Stream,
+  TestClock
+} from "effect"
+import { Chat, ChatModel, type LlmError, Pacer, Resilience } from "effect-steadfast"
+import { CurrentPlace } from "../../../src/policies/pacer/RateLimits.js"
 import { errorOf, hinted } from "../../support/errors.js"
 import { drawing } from "../../support/time.js"
-import { ask, refusedBy, twoASecond, visitors } from "./Pacer.requests.js"
+import { ask, callers, refusedBy, twoASecond } from "./Pacer.requests.js"
 
 describe("a limit", () => {
   it.effect("lets through what it allows at once, and then each as soon as it can be, in order", () =>
     Effect.gen(function* () {
-      const { come, times } = visitors(yield* Pacer.make(twoASecond))
+      const { come, times } = callers(yield* Pacer.make(twoASecond))
       for (const name of ["a", "b", "c", "d", "e"]) yield* come(name)
       yield* TestClock.adjust("5 seconds")
       assert.deepStrictEqual(times, [
@@ -24,7 +40,7 @@ describe("a limit", () => {
   it.effect("may hold less at once", () =>
     Effect.gen(function* () {
       const pacer = yield* Pacer.make({ requests: { limit: 60, burst: 1 } })
-      const { come, times } = visitors(pacer)
+      const { come, times } = callers(pacer)
       for (const name of ["a", "b", "c"]) yield* come(name)
       yield* TestClock.adjust("5 seconds")
       assert.deepStrictEqual(
@@ -36,7 +52,7 @@ describe("a limit", () => {
 
   it.effect("counts for its key alone", () =>
     Effect.gen(function* () {
-      const { come, names } = visitors(yield* Pacer.make({ requests: { limit: 1 } }))
+      const { come, names } = callers(yield* Pacer.make({ requests: { limit: 1 } }))
       yield* come("a")
       yield* come("b")
       yield* come("other", { key: "other" })
@@ -50,7 +66,7 @@ describe("a limit", () => {
         requests: { limit: 10, window: "1 second" },
         tokens: { limit: 100, window: "1 second" }
       })
-      const { come, times } = visitors(pacer)
+      const { come, times } = callers(pacer)
       yield* come("most", { inputTokens: 60, outputTokens: 20 })
       yield* come("large", { inputTokens: 40, outputTokens: 20 })
       // There would be room for it, but nobody overtakes.
@@ -68,7 +84,7 @@ describe("a limit", () => {
   it.effect("on input and output counts each by itself, and no token that was read from a cache", () =>
     Effect.gen(function* () {
       const pacer = yield* Pacer.make({ inputTokens: { limit: 1000 }, outputTokens: { limit: 100 } })
-      const { come, end } = visitors(pacer)
+      const { come, end } = callers(pacer)
       yield* come("a", { inputTokens: 500, outputTokens: 50 })
       yield* end("a", { usage: { inputTokens: 500, outputTokens: 30, cachedInputTokens: 400 } })
       const { limits } = yield* pacer.state("k")
@@ -87,14 +103,14 @@ describe("a limit", () => {
     })
   )
 
-  it.effect("that headers tell smaller while somebody waits refuses who does not fit any more", () =>
+  it.effect("that headers make smaller while calls wait refuses those that do not fit any more", () =>
     Effect.gen(function* () {
       const pacer = yield* Pacer.make({ tokens: { limit: 1000 } })
-      const { come, names, told } = visitors(pacer)
+      const { come, names, observe } = callers(pacer)
       yield* come("a", { inputTokens: 900, outputTokens: 0 })
       const large = yield* come("large", { inputTokens: 600, outputTokens: 0 })
       yield* come("small", { inputTokens: 50, outputTokens: 0 })
-      yield* told("a", { tokens: { limit: 500, remaining: 0, resetMillis: 60_000, windowMillis: 60_000 } })
+      yield* observe("a", { tokens: { limit: 500, remaining: 0, resetMillis: 60_000, windowMillis: 60_000 } })
       assert.strictEqual((yield* refusedBy(large))?._tag, "ContextLengthExceeded")
       yield* TestClock.adjust("10 seconds")
       assert.deepStrictEqual(names(), ["a", "small"])
@@ -105,7 +121,7 @@ describe("a limit", () => {
 describe("what was reserved", () => {
   const hundred = { tokens: { limit: 100, window: "1 second" } } as const
   const left = (pacer: Pacer.Pacer) => Effect.map(pacer.state("k"), ({ limits }) => limits.tokens?.left)
-  const cases: ReadonlyArray<readonly [string, Pacer.End, number]> = [
+  const cases: ReadonlyArray<readonly [string, Pacer.Ending, number]> = [
     ["and not used comes back", { usage: { inputTokens: 20, outputTokens: 10 } }, 70],
     ["too low becomes a debt", { usage: { inputTokens: 100, outputTokens: 50 } }, -50],
     ["stays taken where no usage is told", {}, 20],
@@ -120,7 +136,7 @@ describe("what was reserved", () => {
     it.effect(what, () =>
       Effect.gen(function* () {
         const pacer = yield* Pacer.make(hundred)
-        const all = visitors(pacer)
+        const all = callers(pacer)
         yield* all.come("a", { inputTokens: 40, outputTokens: 40 })
         assert.strictEqual(yield* left(pacer), 20)
         yield* all.end("a", end)
@@ -134,7 +150,7 @@ describe("what was reserved", () => {
 
   it.effect("lets those who wait go earlier when it comes back", () =>
     Effect.gen(function* () {
-      const { come, end, times } = visitors(yield* Pacer.make({ tokens: { limit: 100 } }))
+      const { come, end, times } = callers(yield* Pacer.make({ tokens: { limit: 100 } }))
       yield* come("a", { inputTokens: 10, outputTokens: 90 })
       yield* come("b", { inputTokens: 10, outputTokens: 50 })
       yield* TestClock.adjust("1 second")
@@ -150,7 +166,7 @@ describe("what was reserved", () => {
   it.effect("for an answer is what answers took lately, 300 before there was any", () =>
     Effect.gen(function* () {
       const pacer = yield* Pacer.make({ outputTokens: { limit: 10_000 } })
-      const { come, end } = visitors(pacer)
+      const { come, end } = callers(pacer)
       const spent = Effect.map(pacer.state("k"), ({ limits }) => 10_000 - (limits.outputTokens?.left ?? 0))
       yield* come("a", { outputTokens: undefined })
       assert.strictEqual(yield* spent, 300)
@@ -164,7 +180,7 @@ describe("what was reserved", () => {
   it.effect("of requests is not given back to one that was refused", () =>
     Effect.gen(function* () {
       const pacer = yield* Pacer.make({ requests: { limit: 10 } })
-      const { come, end } = visitors(pacer)
+      const { come, end } = callers(pacer)
       for (const name of ["a", "b"]) yield* come(name)
       yield* end("a", { error: errorOf("InvalidRequest") })
       yield* end("b", { sent: false })
@@ -173,13 +189,13 @@ describe("what was reserved", () => {
   )
 })
 
-describe("who waits", () => {
+describe("a call that waits", () => {
   const one = { requests: { limit: 1, window: "10 seconds" } } as const
 
-  it.effect("leaves at once when interrupted, and whoever is behind moves up", () =>
+  it.effect("leaves at once when interrupted, and those behind it move up", () =>
     Effect.gen(function* () {
       const pacer = yield* Pacer.make({ tokens: { limit: 100, window: "100 seconds" } })
-      const { come, times } = visitors(pacer)
+      const { come, times } = callers(pacer)
       yield* come("a", { inputTokens: 90, outputTokens: 0 })
       const large = yield* come("large", { inputTokens: 100, outputTokens: 0 })
       const middle = yield* come("middle", { inputTokens: 5, outputTokens: 0 })
@@ -199,7 +215,7 @@ describe("who waits", () => {
   it.effect("gives its place back when interrupted the moment it gets it", () =>
     Effect.gen(function* () {
       const pacer = yield* Pacer.make(one)
-      const { come, end } = visitors(pacer)
+      const { come, end } = callers(pacer)
       yield* come("a")
       const waiting = yield* come("b")
       yield* end("a", { sent: false })
@@ -214,7 +230,7 @@ describe("who waits", () => {
   it.effect("is refused at once where the wait would be longer than maxWait, and told how long", () =>
     Effect.gen(function* () {
       const pacer = yield* Pacer.make({ ...one, maxWait: "15 seconds" })
-      const { come, names } = visitors(pacer)
+      const { come, names } = callers(pacer)
       for (const name of ["a", "b"]) yield* come(name)
       const error = yield* Effect.flip(pacer.acquire(ask))
       assert.deepInclude(error, { _tag: "RateLimited", delivery: "not-sent", code: "pacer-queue" })
@@ -228,7 +244,7 @@ describe("who waits", () => {
   it.effect("is refused at once where the wait cannot end before the deadline, or turns out not to", () =>
     Effect.gen(function* () {
       const pacer = yield* Pacer.make(one)
-      const { come, end } = visitors(pacer)
+      const { come, end } = callers(pacer)
       yield* come("a")
       const inTime = yield* Effect.fork(Resilience.deadline(pacer.acquire(ask), "11 seconds"))
       yield* Effect.yieldNow()
@@ -243,7 +259,7 @@ describe("who waits", () => {
   it.effect("is refused where the queue is full", () =>
     Effect.gen(function* () {
       const pacer = yield* Pacer.make({ ...one, maxQueue: 2 })
-      const { come } = visitors(pacer)
+      const { come } = callers(pacer)
       for (const name of ["a", "b", "c"]) yield* come(name)
       const error = yield* Effect.flip(pacer.acquire(ask))
       assert.strictEqual(error.message, "the queue is full: 2 wait; the wait would be 30s")
@@ -286,6 +302,39 @@ describe("pace", () => {
     })
   )
 
+  it.effect("settles where its usage cannot be read", () =>
+    Effect.gen(function* () {
+      const pacer = yield* Pacer.make({ tokens: { limit: 100 } })
+      const usage = () => {
+        throw new Error("bug")
+      }
+      const exit = yield* Effect.exit(pacer.pace(Effect.succeed(5), { ...ask, usage }))
+      assert.isTrue(Exit.isFailure(exit) && Cause.isDie(exit.cause))
+      assert.strictEqual((yield* pacer.state("k")).inFlight, 0)
+    })
+  )
+
+  it.effect("gives its place back when interrupted the moment it gets it, and never runs", () =>
+    Effect.gen(function* () {
+      const pacer = yield* Pacer.make({ requests: { limit: 1, window: "10 seconds" } })
+      const { come, end } = callers(pacer)
+      yield* come("a")
+      let runs = 0
+      const paced = pacer.pace(
+        Effect.sync(() => runs++),
+        ask
+      )
+      const waiting = yield* Effect.fork(paced)
+      yield* Effect.yieldNow()
+      yield* end("a", { sent: false })
+      assert.deepInclude(yield* pacer.state("k"), { waiting: 0, inFlight: 1 })
+      yield* Fiber.interrupt(waiting)
+      assert.deepInclude(yield* pacer.state("k"), { waiting: 0, inFlight: 0 })
+      assert.strictEqual((yield* pacer.state("k")).limits.requests?.left, 1)
+      assert.strictEqual(runs, 0)
+    })
+  )
+
   it.effect("settles when interrupted, and leaves the queue when interrupted there", () =>
     Effect.gen(function* () {
       const pacer = yield* Pacer.make({ requests: { limit: 1 } })
@@ -299,6 +348,82 @@ describe("pace", () => {
       yield* Fiber.interrupt(waiting)
       yield* Fiber.interrupt(running)
       assert.deepInclude(yield* pacer.state("k"), { waiting: 0, inFlight: 0 })
+    })
+  )
+
+  const limits = { requests: { limit: 60, remaining: 29, resetMillis: 30_000, windowMillis: 60_000 } }
+  const heard = Effect.flatMap(Effect.serviceOption(CurrentPlace), (listener) =>
+    Effect.map(Clock.currentTimeMillis, (now) => Option.map(listener, ({ observe }) => observe(limits, now)))
+  )
+
+  it.effect("hears the limits in the headers of a response, also of one that fails", () =>
+    Effect.gen(function* () {
+      for (const call of [heard, Effect.zipRight(heard, Effect.fail(errorOf("ServerError")))]) {
+        const pacer = yield* Pacer.make()
+        yield* Effect.exit(pacer.pace(call, ask))
+        assert.deepInclude((yield* pacer.state("k")).limits.requests, { limit: 60, left: 29, source: "headers" })
+      }
+    })
+  )
+
+  it.effect("hears them for the nearest pacer alone, and no more after its effect", () =>
+    Effect.gen(function* () {
+      const [inner, outer] = [yield* Pacer.make(), yield* Pacer.make()]
+      yield* heard.pipe(inner.pace(ask), outer.pace(ask))
+      assert.deepStrictEqual((yield* outer.state("k")).limits, {})
+      assert.strictEqual((yield* inner.state("k")).limits.requests?.left, 29)
+      assert.isTrue(Option.isNone(yield* Effect.serviceOption(CurrentPlace)))
+    })
+  )
+
+  it.effect("hears what an attempt of a model tells, without a policy on the model", () =>
+    Effect.gen(function* () {
+      const pacer = yield* Pacer.make()
+      const model = ChatModel.make({
+        provider: "memory",
+        model: "m",
+        generate: (_, attempt) => {
+          attempt.note({ limits })
+          return Effect.succeed({
+            provider: "memory",
+            model: "m",
+            text: "",
+            toolCalls: [],
+            finishReason: "stop" as const
+          })
+        },
+        stream: () => Stream.empty
+      })
+      yield* model.generate(Chat.prompt("Hello")).pipe(pacer.pace(ask))
+      assert.deepInclude((yield* pacer.state("k")).limits.requests, { limit: 60, left: 29, source: "headers" })
+    })
+  )
+
+  it("adds no more than eight steps of the runtime", async () => {
+    const pacer = Effect.runSync(Pacer.make({ requests: { limit: 1e9 } }))
+    const stepsOf = async (effect: Effect.Effect<unknown, unknown>): Promise<number> => {
+      let steps = 0
+      const counting: Scheduler.Scheduler = {
+        shouldYield: () => {
+          steps++
+          return false
+        },
+        scheduleTask: (task) => queueMicrotask(task)
+      }
+      await Effect.runPromise(Effect.withScheduler(effect, counting))
+      return steps
+    }
+    const call = Effect.sync(() => 1)
+    assert.isAtMost((await stepsOf(pacer.pace(call, ask))) - (await stepsOf(call)), 8)
+  })
+
+  it.effect("draws a number only for an error", () =>
+    Effect.gen(function* () {
+      const pacer = yield* Pacer.make()
+      const none = { ...Random.make(1), next: Effect.die("drawn") }
+      assert.strictEqual(yield* pacer.pace(Effect.succeed(5), ask).pipe(Effect.withRandom(none)), 5)
+      const exit = yield* Effect.exit(pacer.pace(Effect.fail(hinted("1 second")), ask).pipe(Effect.withRandom(none)))
+      assert.isTrue(Exit.isFailure(exit) && Cause.isDie(exit.cause))
     })
   )
 
@@ -322,19 +447,19 @@ describe("pace", () => {
 })
 
 describe("readyAt", () => {
-  it.effect("is from when on a small request would have its place, the queue before it counted", () =>
+  it.effect("is the time from which a small request would have its place, behind the queue", () =>
     Effect.gen(function* () {
       const pacer = yield* Pacer.make(twoASecond)
-      const { come, end } = visitors(pacer)
-      assert.strictEqual(pacer.gate("k").readyAt(), 0)
+      const { come, end } = callers(pacer)
+      assert.strictEqual(pacer.readyAt("k"), 0)
       yield* TestClock.setTime(1_000_000)
       yield* come("a")
-      assert.isAtMost(pacer.gate("k").readyAt(), 1_000_000)
+      assert.isAtMost(pacer.readyAt("k"), 1_000_000)
       for (const name of ["b", "c", "d"]) yield* come(name)
-      assert.strictEqual(pacer.gate("k").readyAt(), 1_001_500)
+      assert.strictEqual(pacer.readyAt("k"), 1_001_500)
       yield* end("a", { error: hinted("1 minute") })
-      assert.strictEqual(pacer.gate("k").readyAt(), 1_060_000)
-      assert.strictEqual(pacer.gate("other").readyAt(), 0)
+      assert.strictEqual(pacer.readyAt("k"), 1_060_000)
+      assert.strictEqual(pacer.readyAt("other"), 0)
     })
   )
 })
@@ -343,13 +468,13 @@ describe("keys", () => {
   it.effect("that are idle and as good as new are forgotten when others come", () =>
     Effect.gen(function* () {
       const pacer = yield* Pacer.make()
-      const { come, end, told } = visitors(pacer)
+      const { come, end, observe } = callers(pacer)
       const limit = { limit: 60, remaining: 59, windowMillis: 60_000 }
       yield* come("idle", { key: "idle" })
-      yield* told("idle", { requests: limit })
+      yield* observe("idle", { requests: limit })
       yield* end("idle", {})
       yield* come("busy", { key: "busy" })
-      yield* told("busy", { requests: limit })
+      yield* observe("busy", { requests: limit })
       yield* TestClock.adjust("2 minutes")
       for (let index = 0; index < 10; index++) yield* come(`${index}`, { key: `${index}` })
       assert.deepStrictEqual((yield* pacer.state("idle")).limits, {})
@@ -358,58 +483,45 @@ describe("keys", () => {
   )
 })
 
-describe("gates", () => {
-  const enter = (gate: Pacer.Gate) =>
-    Effect.withFiberRuntime<Pacer.Permit, Pacer.Refusal>((fiber) => gate.enter(ask, fiber))
-  const begin = <A, E>(effect: Effect.Effect<A, E>) => Effect.tap(Effect.fork(effect), () => Effect.yieldNow())
+describe("a key that was forgotten", () => {
   const oneAMinute = { requests: { limit: 1 } }
+  const begin = <A, E>(effect: Effect.Effect<A, E>) => Effect.tap(Effect.fork(effect), () => Effect.yieldNow())
 
-  it.effect("of one key lead to one queue, whichever was made or used first", () =>
+  it.effect("is ready at once, and has one queue again when calls come back", () =>
     Effect.gen(function* () {
       const pacer = yield* Pacer.make(oneAMinute)
-      const [one, other] = [pacer.gate("k"), pacer.gate("k")]
-      assert.deepStrictEqual([one.readyAt(), other.readyAt()], [0, 0])
-      yield* enter(other)
-      for (const gate of [one, pacer.gate("k")]) yield* begin(enter(gate))
-      yield* begin(pacer.acquire(ask))
-      assert.deepInclude(yield* pacer.state("k"), { waiting: 3, inFlight: 1 })
-      assert.deepStrictEqual([one.readyAt(), other.readyAt(), pacer.gate("k").readyAt()], [240_000, 240_000, 240_000])
-    })
-  )
-
-  /** A gate whose queue was forgotten. */
-  const forgotten = (pacer: Pacer.Pacer) =>
-    Effect.gen(function* () {
-      const gate = pacer.gate("k")
-      const permit = yield* enter(gate)
+      const permit = yield* pacer.acquire(ask)
       permit.settle({}, 0, 0)
-      assert.strictEqual(pacer.gate("k"), gate)
+      assert.strictEqual(pacer.readyAt("k"), 60_000)
       yield* TestClock.adjust("2 minutes")
       for (const key of ["a", "b", "c"]) yield* pacer.acquire({ ...ask, key })
-      assert.notStrictEqual(pacer.gate("k"), gate)
-      assert.strictEqual(gate.readyAt(), 0)
-      return gate
-    })
-
-  it.effect("come back to a queue that was forgotten, and others find it there", () =>
-    Effect.gen(function* () {
-      const pacer = yield* Pacer.make(oneAMinute)
-      const gate = yield* forgotten(pacer)
-      yield* enter(gate)
-      yield* begin(pacer.acquire(ask))
-      assert.deepInclude(yield* pacer.state("k"), { waiting: 1, inFlight: 1 })
-      assert.strictEqual(gate.readyAt(), 240_000)
+      assert.strictEqual(pacer.readyAt("k"), 0)
+      assert.deepStrictEqual([...(yield* pacer.states).keys()], ["a", "b", "c"])
+      yield* pacer.acquire(ask)
+      assert.strictEqual(pacer.readyAt("k"), 180_000)
+      for (let index = 0; index < 2; index++) yield* begin(pacer.acquire(ask))
+      assert.deepInclude(yield* pacer.state("k"), { waiting: 2, inFlight: 1 })
+      assert.strictEqual(pacer.readyAt("k"), 300_000)
     })
   )
+})
 
-  it.effect("lead to the queue that came in its place", () =>
+describe("states", () => {
+  it.effect("are the states of all known keys", () =>
     Effect.gen(function* () {
-      const pacer = yield* Pacer.make(oneAMinute)
-      const gate = yield* forgotten(pacer)
-      yield* pacer.acquire(ask)
-      assert.strictEqual(gate.readyAt(), 180_000)
-      yield* begin(enter(gate))
-      assert.deepInclude(yield* pacer.state("k"), { waiting: 1, inFlight: 1 })
+      const pacer = yield* Pacer.make({ requests: { limit: 1 } })
+      assert.strictEqual((yield* pacer.states).size, 0)
+      const { come } = callers(pacer)
+      for (const [name, key] of [
+        ["1", "a"],
+        ["2", "a"],
+        ["3", "b"]
+      ] as const)
+        yield* come(name, { key })
+      const states = yield* pacer.states
+      assert.deepStrictEqual([...states.keys()], ["a", "b"])
+      for (const [key, state] of states) assert.deepStrictEqual(state, yield* pacer.state(key))
+      assert.deepInclude(states.get("a"), { waiting: 1, inFlight: 1 })
     })
   )
 })

@@ -263,7 +263,7 @@ describe("ChatModel.retry", () => {
       yield* TestClock.adjust("1 second")
       yield* fiber.interruptAsFork(fiber.id())
       yield* TestClock.adjust("0 millis")
-      const left = (yield* RetryBudget.RetryBudgets)("openai", clock).available(yield* Clock.currentTimeMillis)
+      const left = (yield* RetryBudget.RetryBudgets).of("openai", clock).available(yield* Clock.currentTimeMillis)
       assert.isBelow(left, 9.5)
     })
   )

@@ -4,6 +4,7 @@ import * as FastCheck from "effect/FastCheck"
 import * as Schema from "effect/Schema"
 import * as Classify from "../../src/errors/Classify.js"
 import * as LlmError from "../../src/errors/LlmError.js"
+import { cases } from "../support/cases.js"
 
 const meta: Classify.Meta = { provider: "openai", model: "m", status: 400, headers: {}, now: 0 }
 
@@ -369,11 +370,11 @@ describe("no input throws or hangs", () => {
   }
 
   it("arbitrary text", () => {
-    FastCheck.assert(FastCheck.property(FastCheck.string({ unit: "binary" }), everything), { numRuns: 300 })
+    FastCheck.assert(FastCheck.property(FastCheck.string({ unit: "binary" }), everything), { numRuns: cases(300) })
   })
 
   it("arbitrary JSON", () => {
-    FastCheck.assert(FastCheck.property(FastCheck.jsonValue(), everything), { numRuns: 300 })
+    FastCheck.assert(FastCheck.property(FastCheck.jsonValue(), everything), { numRuns: cases(300) })
   })
 
   it("arbitrary values where errors have their fields", () => {
@@ -402,7 +403,7 @@ describe("no input throws or hangs", () => {
         FastCheck.dictionary(key, tie("node"), { maxKeys: 5, noNullPrototype: true })
       )
     }))
-    FastCheck.assert(FastCheck.property(node, everything), { numRuns: 1000 })
+    FastCheck.assert(FastCheck.property(node, everything), { numRuns: cases(1000) })
   })
 
   it("hostile values", () => {

@@ -16,6 +16,7 @@ import {
 } from "effect"
 import { Chat, ChatModel, ChatStream, LlmError, OpenAi, type Replay, RetryPolicy } from "effect-steadfast"
 import { Fault, FaultyProvider, Reply, type Step } from "effect-steadfast/testing"
+import { cases } from "../support/cases.js"
 
 const prompt = Chat.prompt("four words of prompt")
 const kept = Chat.prompt("four words of prompt", { providerOptions: { openai: { background: true } } })
@@ -695,7 +696,7 @@ describe("whatever comes", () => {
             }).pipe(quietly)
           )
         ),
-        { numRuns: 500 }
+        { numRuns: cases(500) }
       )
     )
   )
@@ -719,7 +720,7 @@ describe("whatever comes", () => {
             }).pipe(quietly)
           )
         ),
-        { numRuns: 500 }
+        { numRuns: cases(500) }
       )
     )
   )

@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Logger, LogLevel, Schedule } from "effect"
 import { ChatModel, type Replay } from "effect-steadfast"
+import { exhaustive } from "../support/cases.js"
 import {
   answers,
   bytesOf,
@@ -8,7 +9,6 @@ import {
   closed,
   concat,
   continuing,
-  exhaustive,
   type Format,
   find,
   idleClock,
@@ -208,7 +208,7 @@ const check = (format: Format, shape: Shape, kind: Kind, total: ReturnType<typeo
     }
   })
 
-/** Cuts everything that is said in some formats. A test is a part that takes less than a minute on a slow machine. */
+/** Cuts everything that is said in some formats. */
 export const cuts = (formats: ReadonlyArray<Format>): void => {
   // Tens of thousands of errors, of whose stacks nobody reads one.
   Error.stackTraceLimit = 0
@@ -217,20 +217,17 @@ export const cuts = (formats: ReadonlyArray<Format>): void => {
   )
   describe("a stream that is cut at any byte", () => {
     for (const [format, shape, kind] of parts) {
-      it.effect(
-        `keeps the promise of every mode: ${format}, ${shape}, ${kind}`,
-        () =>
-          Effect.gen(function* () {
-            const total = tally()
-            yield* check(format, shape, kind, total).pipe(Effect.withClock(idleClock()))
-            const violations = [...total.violations.values()].reduce((sum, count) => sum + count, 0)
-            console.log(
-              `cuts ${format}, ${shape}, ${kind}: ${total.cases} cases, ${total.finished} finished, ${violations} violations`
-            )
-            assert.deepStrictEqual([...total.examples], [])
-            assert.deepStrictEqual([...total.violations], [])
-          }),
-        exhaustive ? 600_000 : 60_000
+      it.effect(`keeps the promise of every mode: ${format}, ${shape}, ${kind}`, () =>
+        Effect.gen(function* () {
+          const total = tally()
+          yield* check(format, shape, kind, total).pipe(Effect.withClock(idleClock()))
+          const violations = [...total.violations.values()].reduce((sum, count) => sum + count, 0)
+          console.log(
+            `cuts ${format}, ${shape}, ${kind}: ${total.cases} cases, ${total.finished} finished, ${violations} violations`
+          )
+          assert.deepStrictEqual([...total.examples], [])
+          assert.deepStrictEqual([...total.violations], [])
+        })
       )
     }
   })

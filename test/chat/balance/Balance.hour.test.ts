@@ -43,12 +43,12 @@ describe("an hour at 5 requests a second", () => {
     assert.isAtMost(share, 0.0005)
     assert.isAtMost(back, 3_600_000)
     assert.strictEqual(failed, 0)
-  }, 60_000)
+  })
 
   it("a key of five that lets requests hang is asked by 1 in 500 at most, and serves again within 5 minutes", () => {
     const { back, failed, share } = hour({ hangs: true })
     assert.isAtMost(share, 0.002)
     assert.isAtMost(back, 301_000)
     assert.strictEqual(failed, 0)
-  }, 60_000)
+  })
 })

@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { FastCheck as fc } from "effect"
 import { Sse } from "effect-steadfast"
+import { cases } from "../../support/cases.js"
 
 const encoder = new TextEncoder()
 const bytes = (text: string): Uint8Array => encoder.encode(text)
@@ -152,7 +153,7 @@ describe("however the network cut it", () => {
         assert.deepStrictEqual(parse(within(whole, places)).events, events)
         assert.deepStrictEqual(parse(singles(whole)).events, events)
       }),
-      { numRuns: 5000 }
+      { numRuns: cases(5000) }
     )
   })
 
@@ -161,7 +162,7 @@ describe("however the network cut it", () => {
       fc.property(fc.uint8Array({ maxLength: 60 }), cuts, (whole, places) => {
         assert.deepStrictEqual(parse(within(whole, places)).events, parse([whole]).events)
       }),
-      { numRuns: 3000 }
+      { numRuns: cases(3000) }
     )
   })
 
@@ -170,7 +171,7 @@ describe("however the network cut it", () => {
       fc.property(texts, (text) => {
         assert.deepStrictEqual(parse([bytes(text)]).events, byTheBook(text))
       }),
-      { numRuns: 5000 }
+      { numRuns: cases(5000) }
     )
   })
 })
@@ -290,7 +291,7 @@ describe("the bound", () => {
         const cuts = places.map((place) => place % (whole.length + 1))
         assert.deepStrictEqual(parse(cutAt(whole, cuts), bound), parse([whole], bound))
       }),
-      { numRuns: 3000 }
+      { numRuns: cases(3000) }
     )
   })
 })

@@ -3,11 +3,12 @@ import { Duration, Effect, Exit, Fiber, FastCheck as fc, Random, Runtime, type S
 import { CircuitBreaker, type LlmError } from "effect-steadfast"
 import { settings } from "../../../src/policies/circuit/CircuitOptions.js"
 import { isRefusal } from "../../../src/policies/circuit/CircuitState.js"
+import { cases, exhaustive } from "../../support/cases.js"
 import { errorOf } from "../../support/errors.js"
 import { instantClock } from "../../support/time.js"
 import { isRefused, machine, remoteStore } from "./CircuitBreaker.support.js"
 
-const runs = { numRuns: 10_000 }
+const runs = { numRuns: cases(10_000) }
 
 // No two times are a whole number of half-lives apart, where rounding would decide.
 const halfLife = 60_000 * Math.SQRT1_2
@@ -438,14 +439,14 @@ describe("the machine", () => {
       }
     }
     fc.assert(fc.property(history(10, 30), draw, compare), runs)
-    assert.sameMembers([...seen], ["Closed ", "Open ", "HalfOpen 1", "HalfOpen 2", "HalfOpen 4"])
+    if (exhaustive) assert.sameMembers([...seen], ["Closed ", "Open ", "HalfOpen 1", "HalfOpen 2", "HalfOpen 4"])
   })
 })
 
 describe.each([
   ["in memory", false, 10_000],
   ["in a store that takes its time and swaps what it compared", true, 1000]
-] as const)("a breaker %s", (_, remote, numRuns) => {
+] as const)("a breaker %s", (_, remote, all) => {
   const { store } = remoteStore()
   const { breaker, told } = listening(
     now(remote ? Effect.provideService(make, CircuitBreaker.CircuitBreakerStore, store) : make)
@@ -477,9 +478,9 @@ describe.each([
       assert.strictEqual(follow(told(), true), view.state)
       outlive(real)
     }
-    fc.assert(fc.property(short, draw, compare), { numRuns })
-    assert.sameMembers([...seen], ["Closed ", "Open ", "HalfOpen 1", "HalfOpen 2", "HalfOpen 4"])
-  }, 60_000)
+    fc.assert(fc.property(short, draw, compare), { numRuns: cases(all) })
+    if (exhaustive) assert.sameMembers([...seen], ["Closed ", "Open ", "HalfOpen 1", "HalfOpen 2", "HalfOpen 4"])
+  })
 })
 
 describe("breakers that share a store", () => {
@@ -516,8 +517,9 @@ describe("breakers that share a store", () => {
       turn()
       heal(real)
     }
-    fc.assert(fc.property(short, draw, fc.nat(5), interleave), { numRuns: 3000 })
+    fc.assert(fc.property(short, draw, fc.nat(5), interleave), { numRuns: cases(3000) })
+    if (!exhaustive) return
     assert.includeMembers([...seen], [...legal, "0 probes", "1 probes", "2 probes", "3 probes", "4 probes"])
     assert.isAbove(conflicts(), 1000)
-  }, 60_000)
+  })
 })

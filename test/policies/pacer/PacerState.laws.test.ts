@@ -4,6 +4,7 @@ import type * as Buckets from "../../../src/policies/pacer/Buckets.js"
 import * as Cost from "../../../src/policies/pacer/Cost.js"
 import * as PacerState from "../../../src/policies/pacer/PacerState.js"
 import type { Limits } from "../../../src/policies/pacer/RateLimits.js"
+import { cases } from "../../support/cases.js"
 
 const limit = fc.record({ limit: fc.integer({ min: 1, max: 1000 }), windowMillis: fc.constantFrom(1000, 60_000) })
 const configured = fc.option(
@@ -84,7 +85,7 @@ describe("a lane that is written in place", () => {
           assert.deepStrictEqual(Cost.none, Cost.make(0, 0, 0))
         }
       ),
-      { numRuns: 10_000 }
+      { numRuns: cases(10_000) }
     )
-  }, 60_000)
+  })
 })

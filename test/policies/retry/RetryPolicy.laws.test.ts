@@ -1,10 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, FastCheck as fc, Random, Schedule } from "effect"
 import { LlmError, Resilience, RetryPolicy } from "effect-steadfast"
+import { cases } from "../../support/cases.js"
 import { arbitraryError, errorOf, tags } from "../../support/errors.js"
 import { drawing, failing, instantClock, waits } from "../../support/time.js"
 
-const runs = { numRuns: 1000 }
+const runs = { numRuns: cases(1000) }
 
 const retryable = tags.filter((tag) => LlmError.isRetryable(errorOf(tag)))
 

@@ -9,7 +9,9 @@ export default defineConfig({
     hookTimeout: 900_000,
     // Loading Effect costs a test file a second: files that share a worker load it once.
     isolate: false,
-    maxWorkers: "100%"
+    maxWorkers: "100%",
+    // The examples, each of which mostly waits.
+    maxConcurrency: 16
   },
   resolve: {
     alias: [

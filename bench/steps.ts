@@ -2,8 +2,7 @@
  * What one call of each documented composition costs, counted instead of timed: steps of Effect's run loop, which are the
  * same on every machine, and bytes allocated, which are nearly so. All of it is answered at once and without spans.
  */
-import { setFlagsFromString } from "node:v8"
-import { runInNewContext } from "node:vm"
+import { GCProfiler } from "node:v8"
 import { HttpClient, HttpClientResponse } from "@effect/platform"
 import { Effect, Redacted, type Scheduler, Stream } from "effect"
 import {
@@ -20,7 +19,7 @@ import {
   Spend
 } from "effect-steadfast"
 import { anthropicBody, model, openAiBody, request, resilient, responseHeaders } from "./fixtures.js"
-import { printTable } from "./support.js"
+import { effectCase, printTable } from "./support.js"
 
 // -----------------------------------------------------------------------------
 // the compositions
@@ -193,49 +192,53 @@ export const stepsOf = async ({ base, effect }: Row): Promise<number> => {
 // bytes
 // -----------------------------------------------------------------------------
 
-/** Milliseconds of calls before the first measurement, so that the compiler has done what it will do to most of the code. */
+/** Milliseconds of the processor before the first measurement, so that the compiler has done most of what it will do. */
 const warmup = 400
-/** Bytes that are allocated in one measurement: less than what V8 lets pass before it collects by itself. */
-const batchBytes = 2 * 1024 * 1024
 const rounds = 9
 
-/** Bytes allocated by one run of an effect inside a fiber: the median of some rounds in which nothing was collected. */
-const bytesOf = async (effect: Effect.Effect<unknown, unknown>, collect: () => void): Promise<number> => {
-  const batch = (times: number) =>
-    Effect.suspend(() => {
-      let left = times
-      const before = process.memoryUsage().heapUsed
-      const body = () => Effect.withTracerEnabled(effect, false)
-      return Effect.map(
-        Effect.whileLoop({ while: () => left-- > 0, body, step: () => {} }),
-        () => (process.memoryUsage().heapUsed - before) / times
-      )
-    }).pipe(Effect.orDie, Effect.runPromise)
-  const start = performance.now()
-  while (performance.now() - start < warmup) await batch(20)
-  collect()
-  const times = Math.min(1000, Math.ceil(batchBytes / Math.max(1, await batch(20))))
-  const samples: Array<number> = []
-  for (let round = 0; round < rounds; round++) {
-    collect()
-    samples.push(await batch(times))
+/** Bytes that a run allocates on the heap: what is there after it, and what was collected meanwhile. */
+const allocated = async (run: () => Promise<unknown>): Promise<number> => {
+  const profiler = new GCProfiler()
+  profiler.start()
+  const before = process.memoryUsage().heapUsed
+  await run()
+  const after = process.memoryUsage().heapUsed
+  const collected = profiler
+    .stop()
+    .statistics.reduce(
+      (sum, { afterGC, beforeGC }) => sum + beforeGC.heapStatistics.usedHeapSize - afterGC.heapStatistics.usedHeapSize,
+      0
+    )
+  return after - before + collected
+}
+
+/** Bytes allocated by one run of an effect inside a fiber: the median of some rounds. */
+const bytesOf = async (effect: Effect.Effect<unknown, unknown>): Promise<number> => {
+  const { batch } = effectCase("", Effect.withTracerEnabled(effect, false))
+  const spent = () => process.cpuUsage().user / 1000
+  const start = spent()
+  let times = 0
+  while (times < 50 || spent() - start < warmup) {
+    await batch(10)
+    times += 10
   }
+  const samples: Array<number> = []
+  const some = Math.ceil(times / 10)
+  for (let round = 0; round < rounds; round++) samples.push((await allocated(() => batch(some))) / some)
   samples.sort((a, b) => a - b)
   return samples[Math.floor(rounds / 2)] ?? Number.NaN
 }
 
 export const run = async (): Promise<void> => {
-  setFlagsFromString("--expose-gc")
-  const collect: () => void = runInNewContext("gc")
   const table: Array<ReadonlyArray<string>> = [["", "steps", "bytes"]]
   for (const row of await Effect.runPromise(rows)) {
-    const base = row.base === undefined ? 0 : await bytesOf(row.base.effect, collect)
-    const bytes = ((await bytesOf(row.effect, collect)) - base) / (row.base?.units ?? 1)
+    const base = row.base === undefined ? 0 : await bytesOf(row.base.effect)
+    const bytes = ((await bytesOf(row.effect)) - base) / (row.base?.units ?? 1)
     table.push([row.name, String(await stepsOf(row)), Math.round(bytes).toLocaleString("en")])
   }
   printTable("answered at once, no spans: per call", table)
   console.log(
-    "Steps are exact. Bytes are what the heap grew by while nothing was collected: they move by some per cent from run to run," +
-      " and with the version of Node, and leave out what lies outside the heap of JavaScript."
+    "Steps are exact. Bytes are medians of what the heap grew by and what was collected from it: they move by some per cent" +
+      " from run to run and from one version of Node to the next, and leave out buffers, which are not on the heap."
   )
 }

@@ -193,8 +193,8 @@ export const stepsOf = async ({ base, effect }: Row): Promise<number> => {
 // -----------------------------------------------------------------------------
 
 /** Milliseconds of the processor before the first measurement, so that the compiler has done most of what it will do. */
-const warmup = 400
-const rounds = 9
+const warmup = 200
+const rounds = 5
 
 /** Bytes that a run allocates on the heap: what is there after it, and what was collected meanwhile. */
 const allocated = async (run: () => Promise<unknown>): Promise<number> => {

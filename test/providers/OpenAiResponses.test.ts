@@ -696,7 +696,7 @@ describe("whatever comes", () => {
             }).pipe(quietly)
           )
         ),
-        { numRuns: cases(500) }
+        { numRuns: cases(500, 30) }
       )
     )
   )
@@ -720,7 +720,7 @@ describe("whatever comes", () => {
             }).pipe(quietly)
           )
         ),
-        { numRuns: cases(500) }
+        { numRuns: cases(500, 30) }
       )
     )
   )

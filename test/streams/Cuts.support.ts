@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Logger, LogLevel, Schedule } from "effect"
 import { ChatModel, type Replay } from "effect-steadfast"
-import { exhaustive } from "../support/cases.js"
+import { exhaustive, share } from "../support/cases.js"
 import {
   answers,
   bytesOf,
@@ -141,13 +141,22 @@ const judge = (one: Case, { error, events }: Seen, attempts: number, { high, low
   return found
 }
 
-/** The cuts of a kind, all or those around the events and a few between: an error event comes between events, a stall at every seventh byte, the others anywhere. */
+/** The cuts of a kind, all, or a share of those around the events and a few between: an error event comes between events, a stall at every seventh byte, the others anywhere. */
 const cutsOf = (kind: Kind, marks: ReadonlyArray<Mark>, bytes: Uint8Array): ReadonlyArray<number> => {
-  if (kind === "error") return marks.filter((mark) => !mark.ended).map((mark) => mark.at)
+  if (kind === "error")
+    return share(
+      marks.filter((mark) => !mark.ended),
+      4
+    ).map((mark) => mark.at)
   const all = Array.from({ length: bytes.length + 1 }, (_, cut) => cut)
-  if (kind === "stall") return all.filter((cut) => cut % (exhaustive ? 7 : 61) === 0 || cut === bytes.length)
+  if (kind === "stall") return all.filter((cut) => cut % (exhaustive ? 7 : 251) === 0 || cut === bytes.length)
   const near = (cut: number) => marks.some((mark) => cut >= mark.whole - 1 && cut <= mark.at + 1)
-  return exhaustive ? all : all.filter((cut) => cut % 31 === 0 || near(cut))
+  return exhaustive
+    ? all
+    : share(
+        all.filter((cut) => cut % 31 === 0 || near(cut)),
+        7
+      )
 }
 
 const replyOf = ({ cut, format, kind }: Case, bytes: Uint8Array): Reply => {

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Exit, Fiber, FastCheck as fc, Logger, LogLevel, Random } from "effect"
 import { Chat, ChatModel, type LlmError } from "effect-steadfast"
 import * as Balance from "../../../src/chat/balance/Balance.js"
-import { cases, exhaustive } from "../../support/cases.js"
+import { breathe, cases, exhaustive } from "../../support/cases.js"
 import { errorOf, hinted } from "../../support/errors.js"
 import { type Answer, errorTag, ledger, memberOf, pooledOf, simulate, ways } from "./Balance.support.js"
 
@@ -77,74 +77,78 @@ const runAll = (model: ChatModel.ChatModel, calls: ReadonlyArray<Call>) =>
   )
 
 describe("for any interleaving of calls that begin, end, fail, and are given up", () => {
-  it("pooled: nothing stays in flight, no key is asked twice in an attempt, and every call ends", () => {
+  it("pooled: nothing stays in flight, no key is asked twice in an attempt, and every call ends", async () => {
     const seen = { answered: 0, interrupted: 0, refused: 0, again: 0 }
-    fc.assert(
-      fc.property(history, ({ answers, calls, keys, seed }) => {
-        const outcome = Effect.gen(function* () {
-          let nth = 0
-          const names = Array.from({ length: keys }, (_, index) => `key ${index}`)
-          /** By request, whom it was really sent to. */
-          const sent = new Map<Chat.Request, Array<string>>()
-          const { all, inFlight, model, pool } = yield* pooledOf(
-            names,
-            (key, _, request) => {
-              const answer = answers[nth++ % answers.length]
-              if (answer?.error?._tag !== "CircuitOpen") sent.set(request, [...(sent.get(request) ?? []), key])
-              return answer
-            },
-            { maxWait: "4 seconds" }
-          )
-          const exits = yield* runAll(model, calls)
-          assert.deepStrictEqual(
-            inFlight(),
-            names.map(() => 0)
-          )
-          for (const name of names) assert.strictEqual(all.openAt(name), 0)
-          for (const asked of sent.values()) {
-            assert.strictEqual(new Set(asked).size, asked.length)
-            if (asked.length > 1) seen.again += 1
+    await fc.assert(
+      fc
+        .asyncProperty(history, async ({ answers, calls, keys, seed }) => {
+          const outcome = Effect.gen(function* () {
+            let nth = 0
+            const names = Array.from({ length: keys }, (_, index) => `key ${index}`)
+            /** By request, whom it was really sent to. */
+            const sent = new Map<Chat.Request, Array<string>>()
+            const { all, inFlight, model, pool } = yield* pooledOf(
+              names,
+              (key, _, request) => {
+                const answer = answers[nth++ % answers.length]
+                if (answer?.error?._tag !== "CircuitOpen") sent.set(request, [...(sent.get(request) ?? []), key])
+                return answer
+              },
+              { maxWait: "4 seconds" }
+            )
+            const exits = yield* runAll(model, calls)
+            assert.deepStrictEqual(
+              inFlight(),
+              names.map(() => 0)
+            )
+            for (const name of names) assert.strictEqual(all.openAt(name), 0)
+            for (const asked of sent.values()) {
+              assert.strictEqual(new Set(asked).size, asked.length)
+              if (asked.length > 1) seen.again += 1
+            }
+            const states = yield* pool.state
+            for (const { circuit } of states) if (circuit._tag === "HalfOpen") assert.strictEqual(circuit.probes, 0)
+            return exits
+          }).pipe(Effect.withRandom(Random.make(seed)), quiet, simulate)
+          for (const exit of outcome) {
+            const tag = errorTag(exit)
+            if (tag === "answered") seen.answered += 1
+            else if (tag === "CircuitOpen") seen.refused += 1
+            else if (Exit.isInterrupted(exit)) seen.interrupted += 1
+            assert.notInclude(["Die", "Empty"], tag)
           }
-          const states = yield* pool.state
-          for (const { circuit } of states) if (circuit._tag === "HalfOpen") assert.strictEqual(circuit.probes, 0)
-          return exits
-        }).pipe(Effect.withRandom(Random.make(seed)), quiet, simulate)
-        for (const exit of outcome) {
-          const tag = errorTag(exit)
-          if (tag === "answered") seen.answered += 1
-          else if (tag === "CircuitOpen") seen.refused += 1
-          else if (Exit.isInterrupted(exit)) seen.interrupted += 1
-          assert.notInclude(["Die", "Empty"], tag)
-        }
-      }),
+        })
+        .beforeEach(breathe),
       runs
     )
     if (exhaustive) for (const count of Object.values(seen)) assert.isAbove(count, 500)
   })
 
-  it("balance: nothing stays in flight, and every call ends", () => {
-    fc.assert(
-      fc.property(history, ({ answers, calls, keys, seed }) => {
-        Effect.gen(function* () {
-          let nth = 0
-          let calm = false
-          const all = ledger()
-          const names = Array.from({ length: keys }, (_, index) => `member ${index}`)
-          const answer = () => (calm ? undefined : answers[nth++ % answers.length])
-          const model = Balance.balance(
-            names.map((name) => memberOf(all, name, answer)),
-            { maxWait: "4 seconds" }
-          )
-          yield* runAll(model, calls)
-          for (const name of names) assert.strictEqual(all.openAt(name), 0)
-          calm = true
-          yield* Effect.sleep("10 minutes")
-          const before = names.map(all.count)
-          for (let i = 0; i < 3 * keys; i++) yield* ways.generate(model, Chat.prompt("Hello"))
-          // Whoever has a place too many in flight is never the least loaded.
-          for (const [index, name] of names.entries()) assert.isAbove(all.count(name), before[index] ?? Number.NaN)
-        }).pipe(Effect.withRandom(Random.make(seed)), quiet, simulate)
-      }),
+  it("balance: nothing stays in flight, and every call ends", async () => {
+    await fc.assert(
+      fc
+        .asyncProperty(history, async ({ answers, calls, keys, seed }) => {
+          Effect.gen(function* () {
+            let nth = 0
+            let calm = false
+            const all = ledger()
+            const names = Array.from({ length: keys }, (_, index) => `member ${index}`)
+            const answer = () => (calm ? undefined : answers[nth++ % answers.length])
+            const model = Balance.balance(
+              names.map((name) => memberOf(all, name, answer)),
+              { maxWait: "4 seconds" }
+            )
+            yield* runAll(model, calls)
+            for (const name of names) assert.strictEqual(all.openAt(name), 0)
+            calm = true
+            yield* Effect.sleep("10 minutes")
+            const before = names.map(all.count)
+            for (let i = 0; i < 3 * keys; i++) yield* ways.generate(model, Chat.prompt("Hello"))
+            // Whoever has a place too many in flight is never the least loaded.
+            for (const [index, name] of names.entries()) assert.isAbove(all.count(name), before[index] ?? Number.NaN)
+          }).pipe(Effect.withRandom(Random.make(seed)), quiet, simulate)
+        })
+        .beforeEach(breathe),
       runs
     )
   })

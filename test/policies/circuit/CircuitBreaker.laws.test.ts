@@ -3,7 +3,7 @@ import { Duration, Effect, Exit, Fiber, FastCheck as fc, Random, Runtime, type S
 import { CircuitBreaker, type LlmError } from "effect-steadfast"
 import { settings } from "../../../src/policies/circuit/CircuitOptions.js"
 import { isRefusal } from "../../../src/policies/circuit/CircuitState.js"
-import { cases, exhaustive } from "../../support/cases.js"
+import { breathe, cases, exhaustive } from "../../support/cases.js"
 import { errorOf } from "../../support/errors.js"
 import { instantClock } from "../../support/time.js"
 import { isRefused, machine, remoteStore } from "./CircuitBreaker.support.js"
@@ -452,9 +452,9 @@ describe.each([
     now(remote ? Effect.provideService(make, CircuitBreaker.CircuitBreakerStore, store) : make)
   )
 
-  it("does what its documentation says, whatever fibers begin, end and are interrupted", () => {
+  it("does what its documentation says, whatever fibers begin, end and are interrupted", async () => {
     const seen = new Set<string>()
-    const compare = (history: ReadonlyArray<Step>, draw: number) => {
+    const compare = async (history: ReadonlyArray<Step>, draw: number) => {
       told()
       const real = world(breaker, draw)
       const model = reference(draw)
@@ -478,17 +478,17 @@ describe.each([
       assert.strictEqual(follow(told(), true), view.state)
       outlive(real)
     }
-    fc.assert(fc.property(short, draw, compare), { numRuns: cases(all) })
+    await fc.assert(fc.asyncProperty(short, draw, compare).beforeEach(breathe), { numRuns: cases(all) })
     if (exhaustive) assert.sameMembers([...seen], ["Closed ", "Open ", "HalfOpen 1", "HalfOpen 2", "HalfOpen 4"])
   })
 })
 
 describe("breakers that share a store", () => {
-  it("keep their promises while attempts begin and end at any moment, and recover", () => {
+  it("keep their promises while attempts begin and end at any moment, and recover", async () => {
     const { conflicts, store } = remoteStore()
     const { breaker, told } = listening(now(Effect.provideService(make, CircuitBreaker.CircuitBreakerStore, store)))
     const seen = new Set<string>()
-    const interleave = (history: ReadonlyArray<Step>, draw: number, late: number) => {
+    const interleave = async (history: ReadonlyArray<Step>, draw: number, late: number) => {
       told()
       const real = world(breaker, draw)
       const attempts: Array<Attempt> = []
@@ -517,7 +517,9 @@ describe("breakers that share a store", () => {
       turn()
       heal(real)
     }
-    fc.assert(fc.property(short, draw, fc.nat(5), interleave), { numRuns: cases(3000) })
+    await fc.assert(fc.asyncProperty(short, draw, fc.nat(5), interleave).beforeEach(breathe), {
+      numRuns: cases(3000)
+    })
     if (!exhaustive) return
     assert.includeMembers([...seen], [...legal, "0 probes", "1 probes", "2 probes", "3 probes", "4 probes"])
     assert.isAbove(conflicts(), 1000)

@@ -2,8 +2,17 @@ import { fileURLToPath } from "node:url"
 import { defineConfig } from "vitest/config"
 
 export default defineConfig({
-  // Loading Effect costs a test file a second: files that share a worker load it once.
-  test: { include: ["test/**/*.test.ts"], testTimeout: 20_000, isolate: false, maxWorkers: "100%" },
+  test: {
+    include: ["test/**/*.test.ts"],
+    // Against what hangs, not against what is slow: a busy machine fails no law.
+    testTimeout: 900_000,
+    hookTimeout: 900_000,
+    // Loading Effect costs a test file a second: files that share a worker load it once.
+    isolate: false,
+    maxWorkers: "100%",
+    // The examples, each of which mostly waits.
+    maxConcurrency: 16
+  },
   resolve: {
     alias: [
       {

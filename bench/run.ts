@@ -6,10 +6,11 @@ import { cpus } from "node:os"
 import * as call from "./call.js"
 import * as composition from "./composition.js"
 import * as retry from "./retry.js"
+import * as steps from "./steps.js"
 import * as streams from "./streams.js"
 import * as traffic from "./traffic.js"
 
-const all = { retry, composition, traffic, call, streams }
+const all = { steps, retry, composition, traffic, call, streams }
 const asked = process.argv.slice(2)
 
 console.log(`Node ${process.version}, ${cpus()[0]?.model ?? "unknown processor"}; lower deciles of interleaved rounds`)

@@ -1,12 +1,13 @@
-import { execFile } from "node:child_process"
-import { readdirSync, readFileSync } from "node:fs"
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { text } from "node:stream/consumers"
 import { fileURLToPath } from "node:url"
-import { promisify } from "node:util"
-import { assert, describe, it } from "vitest"
+import { Worker } from "node:worker_threads"
+import { build } from "esbuild"
+import { afterAll, assert, beforeAll, describe, it } from "vitest"
 
 const root = fileURLToPath(new URL("..", import.meta.url))
-const tsx = fileURLToPath(new URL("../node_modules/tsx/dist/cli.mjs", import.meta.url))
-const run = promisify(execFile)
 
 /** What each example is there to show. */
 const shows: Record<string, ReadonlyArray<string>> = {
@@ -23,6 +24,42 @@ const shows: Record<string, ReadonlyArray<string>> = {
 
 const examples = readdirSync(`${root}/examples`).filter((name) => name.endsWith(".ts"))
 
+/** Where the examples are bundled: read as sources, each would compile all of Effect for itself. */
+let bundles = ""
+
+beforeAll(async () => {
+  bundles = mkdtempSync(join(tmpdir(), "steadfast-examples-"))
+  await build({
+    entryPoints: examples.map((name) => join(root, "examples", name)),
+    outdir: bundles,
+    outExtension: { ".js": ".mjs" },
+    tsconfig: join(root, "tsconfig.json"),
+    bundle: true,
+    splitting: true,
+    format: "esm",
+    platform: "node",
+    logLevel: "warning"
+  })
+})
+
+afterAll(() => rmSync(bundles, { recursive: true, force: true }))
+
+/** Runs an example in a thread of its own: what it printed, or the error that ended it. */
+const run = async (name: string): Promise<string> => {
+  const thread = new Worker(join(bundles, name.replace(/\.ts$/, ".mjs")), {
+    env: { ...process.env, OPENAI_API_KEY: "", ANTHROPIC_API_KEY: "" },
+    argv: [],
+    execArgv: [],
+    stdout: true
+  })
+  const ended = new Promise<void>((resolve, reject) => {
+    thread.on("error", reject)
+    thread.on("exit", (code) => (code === 0 ? resolve() : reject(new Error(`${name} exits with ${code}`))))
+  })
+  const [printed] = await Promise.all([text(thread.stdout), ended])
+  return printed
+}
+
 describe("the examples", () => {
   it("are all known here", () => {
     assert.sameMembers(examples, Object.keys(shows))
@@ -32,15 +69,8 @@ describe("the examples", () => {
     assert.isAtMost(readFileSync(`${root}/examples/${name}`, "utf8").trimEnd().split("\n").length, 60)
   })
 
-  it.concurrent.each(examples)(
-    "%s runs without a key and shows what it says",
-    async (name) => {
-      const { stdout } = await run(process.execPath, [tsx, `examples/${name}`], {
-        cwd: root,
-        env: { ...process.env, OPENAI_API_KEY: "", ANTHROPIC_API_KEY: "" }
-      })
-      for (const text of shows[name] ?? []) assert.include(stdout, text)
-    },
-    60_000
-  )
+  it.concurrent.each(examples)("%s runs without a key and shows what it says", async (name) => {
+    const printed = await run(name)
+    for (const text of shows[name] ?? []) assert.include(printed, text)
+  })
 })

@@ -4,6 +4,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Redacted, Stream } from "effect"
 import { Anthropic, Chat, ChatModel, Gemini, type LlmError, OpenAi, RetryPolicy } from "effect-steadfast"
 import { Fault, FaultyProvider, Reply, type Step } from "effect-steadfast/testing"
+import { share } from "../support/cases.js"
 import { apiKey, scripted } from "../support/evidence.js"
 import { evidenceOf, leaksOf } from "../support/leaks.js"
 
@@ -141,7 +142,7 @@ describe("the key is in no span, log line, record or error", () => {
     it.effect(`generate: ${name}`, () => clean(step, (model) => model.generate(hello)))
   }
 
-  for (const [name, step] of steps) {
+  for (const [name, step] of share(steps, 3)) {
     it.effect(`stream: ${name}`, () => clean(step, (model) => Stream.runDrain(model.stream(hello))))
   }
 
@@ -152,7 +153,7 @@ describe("the key is in no span, log line, record or error", () => {
 
 for (const [name, make] of Object.entries(others)) {
   describe(`the key is in no span, log line, record or error of ${name}`, () => {
-    for (const [what, step] of anywhere) {
+    for (const [what, step] of share(anywhere, 6)) {
       it.effect(`generate: ${what}`, () => cleanAt(make, step, (model) => model.generate(hello)))
       it.effect(`stream: ${what}`, () => cleanAt(make, step, (model) => Stream.runDrain(model.stream(hello))))
     }

@@ -2,9 +2,10 @@ import { assert, describe, it } from "@effect/vitest"
 import { FastCheck as fc } from "effect"
 import { Capabilities, Chat } from "effect-steadfast"
 import * as Continuation from "../../src/chat/stream/Continuation.js"
+import { cases } from "../support/cases.js"
 import { arbitraryCapabilities, arbitraryNeeds, kindsOf, more } from "./Fallback.support.js"
 
-const runs = { numRuns: 10_000 }
+const runs = { numRuns: cases(10_000) }
 
 const nothing: Capabilities.Needs = {
   tools: false,

@@ -1,10 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
 import { FastCheck as fc } from "effect"
 import { Capabilities, Chat, Fallback, LlmError } from "effect-steadfast"
+import { cases } from "../support/cases.js"
 import { errorOf, tags } from "../support/errors.js"
 import { arbitraryCapabilities } from "./Fallback.support.js"
 
-const runs = { numRuns: 10_000 }
+const runs = { numRuns: cases(10_000) }
 
 const target = (model: string, capabilities: Capabilities.Capabilities = {}): Fallback.Target => ({
   provider: model.startsWith("claude") ? "anthropic" : "openai",

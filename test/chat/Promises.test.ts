@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, FastCheck as fc, Stream } from "effect"
 import { ChatModel, RetryPolicy } from "effect-steadfast"
 import { Fault, FaultyProvider, Reply, type Step } from "effect-steadfast/testing"
+import { cases } from "../support/cases.js"
 import { elapse, modelOf, prompt, read, readAll, recorded } from "./support.js"
 
 /** A text of which every token tells where it stands and to which step it belongs. */
@@ -139,7 +140,7 @@ const setUp = (drawn: ReadonlyArray<ReadonlyArray<Draw>>, shape: Composition) =>
     return { provider, texts, model: build(shape, models).pipe(ChatModel.deadline("10 minutes")) }
   })
 
-const runs = { fastCheck: { numRuns: 100 } }
+const runs = { fastCheck: { numRuns: cases(100, 30) } }
 
 describe("strict mode, for any script and any composition", () => {
   it.effect.prop(
@@ -186,7 +187,7 @@ describe("strict mode, for any script and any composition", () => {
         // Nobody is left on the line.
         for (const request of asked) assert.isTrue(request.hungUp || request.finishedAt !== undefined)
       }),
-    { ...runs, timeout: 60_000 }
+    runs
   )
 
   it.effect.prop(
@@ -202,7 +203,7 @@ describe("strict mode, for any script and any composition", () => {
         assert.lengthOf(records[0]?.attempts ?? [], asked.length)
         for (const request of asked) assert.isTrue(request.hungUp || request.finishedAt !== undefined)
       }),
-    { ...runs, timeout: 60_000 }
+    runs
   )
 
   it.effect.prop(
@@ -217,6 +218,6 @@ describe("strict mode, for any script and any composition", () => {
         }
         assert.lengthOf(records, 1)
       }),
-    { ...runs, timeout: 60_000 }
+    runs
   )
 })

@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Duration from "effect/Duration"
 import * as FastCheck from "effect/FastCheck"
 import * as RetryHint from "../../src/errors/RetryHint.js"
+import { cases } from "../support/cases.js"
 
 const now = Date.UTC(2026, 0, 1)
 
@@ -198,7 +199,7 @@ describe("RetryHint", () => {
         assert.isTrue(holds(headers({ "retry-after": a, "retry-after-ms": b, date: b })))
         assert.isTrue(holds(RetryHint.fromField("retry_after", a)))
       }),
-      { numRuns: 2000 }
+      { numRuns: cases(2000) }
     )
   })
 })

@@ -89,9 +89,9 @@ beforeAll(async () => {
   writeFileSync(join(project, "package.json"), JSON.stringify({ name: "consumer", private: true, type: "module" }))
   await install(`./${tarball}`, exact("effect"), exact("@effect/platform"))
   installed = join(project, "node_modules", manifest(root).name)
-}, 120_000)
+})
 
-afterAll(() => rmSync(project, { recursive: true, force: true }), 60_000)
+afterAll(() => rmSync(project, { recursive: true, force: true }))
 
 describe("the package", () => {
   it("has every entry point that it names, with its types", () => {
@@ -136,7 +136,7 @@ describe("the package", () => {
 
   it("type checks in a strict NodeNext project", async () => {
     await typeCheck("tsconfig.json")
-  }, 60_000)
+  })
 
   it("makes a call in plain Node", async () => {
     assert.strictEqual(await run(project, process.execPath, "app.mjs"), "Paris. after 2 requests\n")
@@ -180,5 +180,5 @@ describe("its price data", () => {
     await install(exact(optional))
     await typeCheck("tsconfig.prices.json")
     assert.strictEqual(await run(project, process.execPath, "prices.mjs"), "0.75 undefined\n")
-  }, 120_000)
+  })
 })

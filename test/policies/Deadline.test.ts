@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, FastCheck as fc, TestClock } from "effect"
 import { Deadline, Resilience } from "effect-steadfast"
+import { cases } from "../support/cases.js"
 import { errorOf } from "../support/errors.js"
 import { under } from "../support/time.js"
 
@@ -17,7 +18,7 @@ describe("narrow", () => {
           limit = inner
         }
       }),
-      { numRuns: 1000 }
+      { numRuns: cases(1000) }
     )
   })
 

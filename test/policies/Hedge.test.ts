@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { FastCheck as fc } from "effect"
 import * as Hedge from "../../src/policies/Hedge.js"
+import { cases } from "../support/cases.js"
 
 /** One bucket is this much longer than the one before. */
 const bucket = 2 ** (1 / 8)
@@ -268,7 +269,7 @@ describe("options", () => {
 })
 
 describe("laws", () => {
-  const runs = { numRuns: 10_000 }
+  const runs = { numRuns: cases(10_000) }
 
   it("the delay is never shorter than the quantile of what was seen, each call counting 2^(-1/100) of the next", () => {
     const times = fc.array(fc.double({ min: 1, max: 600_000, noNaN: true }), { minLength: 20, maxLength: 60 })

@@ -4,6 +4,7 @@ import { Effect, FastCheck as fc } from "effect"
 import { Prices } from "effect-steadfast"
 import { GenaiPrices } from "effect-steadfast/prices"
 import { afterAll, beforeAll } from "vitest"
+import { cases } from "../support/cases.js"
 
 const million = 1_000_000
 const now = Date.UTC(2026, 5, 1, 12)
@@ -158,7 +159,7 @@ describe("all of the data", () => {
 
   it("keeps its law: no answer within a bound costs more than the bound", () => {
     const count = fc.nat(400_000)
-    const numRuns = 10_000
+    const numRuns = cases(10_000)
     let priced = 0
     fc.assert(
       fc.property(

@@ -17,6 +17,7 @@ import {
 import { Chat, ChatModel, ChatStream, LlmError, OpenAi, RetryPolicy } from "effect-steadfast"
 import { Fault, FaultyProvider, Reply, type Step } from "effect-steadfast/testing"
 import type * as Replay from "../../src/chat/stream/Replay.js"
+import { cases } from "../support/cases.js"
 
 const prompt = Chat.prompt("four words of prompt")
 const kept = Chat.prompt("four words of prompt", { providerOptions: { openai: { background: true } } })
@@ -696,7 +697,7 @@ describe("whatever comes", () => {
             }).pipe(quietly)
           )
         ),
-        { numRuns: 500 }
+        { numRuns: cases(500, 30) }
       )
     )
   )
@@ -720,7 +721,7 @@ describe("whatever comes", () => {
             }).pipe(quietly)
           )
         ),
-        { numRuns: 500 }
+        { numRuns: cases(500, 30) }
       )
     )
   )

@@ -3,6 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { type ConfigError, Duration, Effect, FastCheck as fc, Runtime, Schema, Stream } from "effect"
 import { Call, type CallRecord, Chat, type ChatModel, ChatStream, LlmError } from "effect-steadfast"
 import { Fault, FaultyProvider, Reply, type Step } from "effect-steadfast/testing"
+import { cases, exhaustive } from "../support/cases.js"
 
 /** Does not look like a key: what is scrubbed is the text itself, not its form. */
 export const secret = "Correct Horse Battery Staple 7".replaceAll(" ", ".")
@@ -273,7 +274,7 @@ export const laws = ({ answer, errors, events: stream, keyHeader, make, requestI
           assert.deepStrictEqual(yield* whole(decorated(answer, extra)), expected)
           assert.deepStrictEqual(yield* streamed(stream.map((event) => decorated(event, extra))), expected)
         }),
-      { fastCheck: { numRuns: 200 } }
+      { fastCheck: { numRuns: cases(200, 30) } }
     )
 
     law(
@@ -285,34 +286,34 @@ export const laws = ({ answer, errors, events: stream, keyHeader, make, requestI
           for (const [at, content] of extra) all.splice(at % stream.length, 0, unknownEvent(content as JsonValue))
           assert.deepStrictEqual(yield* streamed(all), yield* whole(answer))
         }),
-      { fastCheck: { numRuns: 200 } }
+      { fastCheck: { numRuns: cases(200, 30) } }
     )
   })
 
   describe("no body is a defect", () => {
     law("any JSON as an answer", [fc.jsonValue()], ([value]) => total(whole(value)), {
-      fastCheck: { numRuns: 300 }
+      fastCheck: { numRuns: cases(300, 30) }
     })
 
     law(
       "a good answer with any value anywhere",
       [fc.constantFrom(...paths(answer)), fc.jsonValue()],
       ([path, value]) => total(whole(replaced(answer, path, value))),
-      { fastCheck: { numRuns: 300 } }
+      { fastCheck: { numRuns: cases(300, 30) } }
     )
 
     law(
       "a good stream with any value anywhere",
       [fc.constantFrom(...paths(stream).filter((path) => path.length > 0)), fc.jsonValue()],
       ([path, value]) => total(streamed(replaced(stream, path, value) as ReadonlyArray<unknown>)),
-      { fastCheck: { numRuns: 300 } }
+      { fastCheck: { numRuns: cases(300, 30) } }
     )
 
     law(
       "a good stream without some of its events, or with them in another order",
       [fc.shuffledSubarray([...stream])],
       ([some]) => total(streamed(some)),
-      { fastCheck: { numRuns: 300 } }
+      { fastCheck: { numRuns: cases(300, 30) } }
     )
 
     law(
@@ -327,11 +328,11 @@ export const laws = ({ answer, errors, events: stream, keyHeader, make, requestI
           yield* total(collect(make, step))
           yield* total(generate(make, step))
         }),
-      { fastCheck: { numRuns: 300 } }
+      { fastCheck: { numRuns: cases(300, 30) } }
     )
 
     law("any JSON as events", [fc.array(fc.jsonValue(), { maxLength: 5 })], ([all]) => total(streamed(all)), {
-      fastCheck: { numRuns: 300 }
+      fastCheck: { numRuns: cases(300, 30) }
     })
   })
 
@@ -342,7 +343,7 @@ export const laws = ({ answer, errors, events: stream, keyHeader, make, requestI
         const expected = yield* collect(make, reply)
         let interrupted = 0
         let gone = false
-        for (let bytes = 0; !gone; bytes += 5) {
+        for (let bytes = 0; !gone; bytes += exhaustive ? 5 : 37) {
           for (const step of [Fault.earlyEnd({ reply, bytes }), Fault.resetInBody({ reply, bytes })]) {
             const { delivered, error } = yield* events(make, step)
             if (error === undefined) {
@@ -360,7 +361,7 @@ export const laws = ({ answer, errors, events: stream, keyHeader, make, requestI
             assert.isFalse(delivered.some((event) => event._tag === "Finish"))
           }
         }
-        assert.isAbove(interrupted, 30)
+        assert.isAbove(interrupted, exhaustive ? 30 : 4)
       })
     )
 

@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Logger, LogLevel, Schedule } from "effect"
 import { ChatModel } from "effect-steadfast"
 import type * as Replay from "../../src/chat/stream/Replay.js"
+import { exhaustive, share } from "../support/cases.js"
 import {
   answers,
   bytesOf,
@@ -9,7 +10,6 @@ import {
   closed,
   concat,
   continuing,
-  exhaustive,
   type Format,
   find,
   idleClock,
@@ -142,13 +142,22 @@ const judge = (one: Case, { error, events }: Seen, attempts: number, { high, low
   return found
 }
 
-/** The cuts of a kind, all or those around the events and a few between: an error event comes between events, a stall at every seventh byte, the others anywhere. */
+/** The cuts of a kind, all, or a share of those around the events and a few between: an error event comes between events, a stall at every seventh byte, the others anywhere. */
 const cutsOf = (kind: Kind, marks: ReadonlyArray<Mark>, bytes: Uint8Array): ReadonlyArray<number> => {
-  if (kind === "error") return marks.filter((mark) => !mark.ended).map((mark) => mark.at)
+  if (kind === "error")
+    return share(
+      marks.filter((mark) => !mark.ended),
+      4
+    ).map((mark) => mark.at)
   const all = Array.from({ length: bytes.length + 1 }, (_, cut) => cut)
-  if (kind === "stall") return all.filter((cut) => cut % (exhaustive ? 7 : 61) === 0 || cut === bytes.length)
+  if (kind === "stall") return all.filter((cut) => cut % (exhaustive ? 7 : 251) === 0 || cut === bytes.length)
   const near = (cut: number) => marks.some((mark) => cut >= mark.whole - 1 && cut <= mark.at + 1)
-  return exhaustive ? all : all.filter((cut) => cut % 31 === 0 || near(cut))
+  return exhaustive
+    ? all
+    : share(
+        all.filter((cut) => cut % 31 === 0 || near(cut)),
+        7
+      )
 }
 
 const replyOf = ({ cut, format, kind }: Case, bytes: Uint8Array): Reply => {
@@ -209,7 +218,7 @@ const check = (format: Format, shape: Shape, kind: Kind, total: ReturnType<typeo
     }
   })
 
-/** Cuts everything that is said in some formats. A test is a part that takes less than a minute on a slow machine. */
+/** Cuts everything that is said in some formats. */
 export const cuts = (formats: ReadonlyArray<Format>): void => {
   // Tens of thousands of errors, of whose stacks nobody reads one.
   Error.stackTraceLimit = 0
@@ -218,20 +227,17 @@ export const cuts = (formats: ReadonlyArray<Format>): void => {
   )
   describe("a stream that is cut at any byte", () => {
     for (const [format, shape, kind] of parts) {
-      it.effect(
-        `keeps the promise of every mode: ${format}, ${shape}, ${kind}`,
-        () =>
-          Effect.gen(function* () {
-            const total = tally()
-            yield* check(format, shape, kind, total).pipe(Effect.withClock(idleClock()))
-            const violations = [...total.violations.values()].reduce((sum, count) => sum + count, 0)
-            console.log(
-              `cuts ${format}, ${shape}, ${kind}: ${total.cases} cases, ${total.finished} finished, ${violations} violations`
-            )
-            assert.deepStrictEqual([...total.examples], [])
-            assert.deepStrictEqual([...total.violations], [])
-          }),
-        exhaustive ? 600_000 : 60_000
+      it.effect(`keeps the promise of every mode: ${format}, ${shape}, ${kind}`, () =>
+        Effect.gen(function* () {
+          const total = tally()
+          yield* check(format, shape, kind, total).pipe(Effect.withClock(idleClock()))
+          const violations = [...total.violations.values()].reduce((sum, count) => sum + count, 0)
+          console.log(
+            `cuts ${format}, ${shape}, ${kind}: ${total.cases} cases, ${total.finished} finished, ${violations} violations`
+          )
+          assert.deepStrictEqual([...total.examples], [])
+          assert.deepStrictEqual([...total.violations], [])
+        })
       )
     }
   })

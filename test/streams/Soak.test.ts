@@ -2,9 +2,10 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Schedule, Stream } from "effect"
 import { type Chat, ChatModel, LlmError } from "effect-steadfast"
 import type * as Replay from "../../src/chat/stream/Replay.js"
-import { exhaustive, find, prompt, see, textOf } from "./support.js"
+import { cases } from "../support/cases.js"
+import { find, prompt, see, textOf } from "./support.js"
 
-const streams = exhaustive ? 10_000 : 2_500
+const streams = cases(10_000)
 const chunks = 50
 const hazard = 0.001
 const attempts = 4
@@ -81,28 +82,25 @@ const violates = (events: ReadonlyArray<Chat.Event>, finished: boolean): boolean
 }
 
 describe("streams that break with 0.1 % at each of 50 chunks", () => {
-  it.effect.each(rows)(
-    "%s",
-    ([name, mode, theory]) =>
-      Effect.gen(function* () {
-        const leaf = fragile(seeded(42))
-        const model = mode === undefined ? leaf : ChatModel.retry(leaf, Schedule.recurs(attempts - 1), { mode })
-        let finished = 0
-        let violations = 0
-        for (let i = 0; i < streams; i++) {
-          const { error, events } = yield* see(model.stream(prompt))
-          if (error === undefined) finished++
-          if (violates(events, error === undefined)) violations++
-        }
-        const rate = finished / streams
-        const sigma = Math.sqrt((theory * (1 - theory)) / streams)
-        console.log(
-          `soak ${name}: ${(100 * rate).toFixed(3)} % whole, theory ${(100 * theory).toFixed(4)} %, ${violations} violations`
-        )
-        assert.strictEqual(violations, 0)
-        // One stream more or less is no deviation where almost none fails.
-        assert.isAtMost(Math.abs(rate - theory), Math.max(4 * sigma, 1 / streams))
-      }).pipe(Effect.withTracerEnabled(false)),
-    60_000
+  it.effect.each(rows)("%s", ([name, mode, theory]) =>
+    Effect.gen(function* () {
+      const leaf = fragile(seeded(42))
+      const model = mode === undefined ? leaf : ChatModel.retry(leaf, Schedule.recurs(attempts - 1), { mode })
+      let finished = 0
+      let violations = 0
+      for (let i = 0; i < streams; i++) {
+        const { error, events } = yield* see(model.stream(prompt))
+        if (error === undefined) finished++
+        if (violates(events, error === undefined)) violations++
+      }
+      const rate = finished / streams
+      const sigma = Math.sqrt((theory * (1 - theory)) / streams)
+      console.log(
+        `soak ${name}: ${(100 * rate).toFixed(3)} % whole, theory ${(100 * theory).toFixed(4)} %, ${violations} violations`
+      )
+      assert.strictEqual(violations, 0)
+      // One stream more or less is no deviation where almost none fails.
+      assert.isAtMost(Math.abs(rate - theory), Math.max(4 * sigma, 1 / streams))
+    }).pipe(Effect.withTracerEnabled(false))
   )
 })

@@ -4,9 +4,6 @@ import { Cause, Chunk, Clock, Duration, Effect, Option, Redacted, Stream } from 
 import { Anthropic, Chat, type ChatModel, Gemini, type LlmError, OpenAi } from "effect-steadfast"
 import { assert } from "vitest"
 
-/** Every byte and ten thousand streams take some minutes: `EXHAUSTIVE=1` makes them, else every test takes a share. */
-export const exhaustive = process.env.EXHAUSTIVE === "1"
-
 export const formats = ["openai-chat", "openai-responses", "anthropic", "gemini"] as const
 export type Format = (typeof formats)[number]
 

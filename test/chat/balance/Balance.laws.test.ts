@@ -2,13 +2,11 @@ import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Exit, Fiber, FastCheck as fc, Logger, LogLevel, Random } from "effect"
 import { Chat, ChatModel, type LlmError } from "effect-steadfast"
 import * as Balance from "../../../src/chat/balance/Balance.js"
+import { breathe, cases, exhaustive } from "../../support/cases.js"
 import { errorOf, hinted } from "../../support/errors.js"
 import { type Answer, errorTag, ledger, memberOf, pooledOf, simulate, ways } from "./Balance.support.js"
 
-const runs = { numRuns: 10_000 }
-
-/** Some milliseconds a case: on a machine that does other things too, more than the default. */
-const patient = 60_000
+const runs = { numRuns: cases(10_000) }
 
 const endings = {
   answers: {},
@@ -79,12 +77,11 @@ const runAll = (model: ChatModel.ChatModel, calls: ReadonlyArray<Call>) =>
   )
 
 describe("for any interleaving of calls that begin, end, fail, and are given up", () => {
-  it(
-    "pooled: nothing stays in flight, no key is asked twice in an attempt, and every call ends",
-    () => {
-      const seen = { answered: 0, interrupted: 0, refused: 0, again: 0 }
-      fc.assert(
-        fc.property(history, ({ answers, calls, keys, seed }) => {
+  it("pooled: nothing stays in flight, no key is asked twice in an attempt, and every call ends", async () => {
+    const seen = { answered: 0, interrupted: 0, refused: 0, again: 0 }
+    await fc.assert(
+      fc
+        .asyncProperty(history, async ({ answers, calls, keys, seed }) => {
           const outcome = Effect.gen(function* () {
             let nth = 0
             const names = Array.from({ length: keys }, (_, index) => `key ${index}`)
@@ -120,19 +117,17 @@ describe("for any interleaving of calls that begin, end, fail, and are given up"
             else if (Exit.isInterrupted(exit)) seen.interrupted += 1
             assert.notInclude(["Die", "Empty"], tag)
           }
-        }),
-        runs
-      )
-      for (const count of Object.values(seen)) assert.isAbove(count, 500)
-    },
-    patient
-  )
+        })
+        .beforeEach(breathe),
+      runs
+    )
+    if (exhaustive) for (const count of Object.values(seen)) assert.isAbove(count, 500)
+  })
 
-  it(
-    "balance: nothing stays in flight, and every call ends",
-    () => {
-      fc.assert(
-        fc.property(history, ({ answers, calls, keys, seed }) => {
+  it("balance: nothing stays in flight, and every call ends", async () => {
+    await fc.assert(
+      fc
+        .asyncProperty(history, async ({ answers, calls, keys, seed }) => {
           Effect.gen(function* () {
             let nth = 0
             let calm = false
@@ -152,10 +147,9 @@ describe("for any interleaving of calls that begin, end, fail, and are given up"
             // Whoever has a place too many in flight is never the least loaded.
             for (const [index, name] of names.entries()) assert.isAbove(all.count(name), before[index] ?? Number.NaN)
           }).pipe(Effect.withRandom(Random.make(seed)), quiet, simulate)
-        }),
-        runs
-      )
-    },
-    patient
-  )
+        })
+        .beforeEach(breathe),
+      runs
+    )
+  })
 })

@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Chunk, Clock, Effect, Exit, Fiber, FastCheck as fc, Option, Stream, Supervisor } from "effect"
 import { type Chat, ChatStream } from "effect-steadfast"
 import * as Hedging from "../../../src/chat/stream/Hedging.js"
+import { cases } from "../../support/cases.js"
 import { prompt } from "../support.js"
 import { down, finish, fixed, start, text } from "./Hedging.support.js"
 
@@ -181,6 +182,6 @@ describe("for any two targets, any delay and any reader", () => {
       assert.deepStrictEqual(told.map(([, side]) => side).toSorted(), sent ? ["first", "second"] : ["first"])
       assert.isAtMost(told.filter(([what]) => what === "answered").length, 1)
     })
-    await fc.assert(law, { numRuns: 5000 })
-  }, 60_000)
+    await fc.assert(law, { numRuns: cases(5000) })
+  })
 })

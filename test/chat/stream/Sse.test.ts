@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { FastCheck as fc } from "effect"
 import * as Sse from "../../../src/chat/stream/Sse.js"
+import { cases, exhaustive } from "../../support/cases.js"
 
 const encoder = new TextEncoder()
 const bytes = (text: string): Uint8Array => encoder.encode(text)
@@ -114,7 +115,7 @@ describe("however the network cut it", () => {
     for (const [name, text, events] of fixtures) {
       const whole = bytes(text)
       for (let i = 0; i <= whole.length; i++) {
-        for (let k = i; k <= whole.length; k++) {
+        for (let k = i; k <= whole.length; k += exhaustive ? 1 : 7) {
           const found = parse(cutAt(whole, [i, k])).events
           // Comparing is dear; only what differs is compared for its message.
           if (JSON.stringify(found) !== JSON.stringify(events)) {
@@ -152,7 +153,7 @@ describe("however the network cut it", () => {
         assert.deepStrictEqual(parse(within(whole, places)).events, events)
         assert.deepStrictEqual(parse(singles(whole)).events, events)
       }),
-      { numRuns: 5000 }
+      { numRuns: cases(5000) }
     )
   })
 
@@ -161,7 +162,7 @@ describe("however the network cut it", () => {
       fc.property(fc.uint8Array({ maxLength: 60 }), cuts, (whole, places) => {
         assert.deepStrictEqual(parse(within(whole, places)).events, parse([whole]).events)
       }),
-      { numRuns: 3000 }
+      { numRuns: cases(3000) }
     )
   })
 
@@ -170,7 +171,7 @@ describe("however the network cut it", () => {
       fc.property(texts, (text) => {
         assert.deepStrictEqual(parse([bytes(text)]).events, byTheBook(text))
       }),
-      { numRuns: 5000 }
+      { numRuns: cases(5000) }
     )
   })
 })
@@ -202,7 +203,7 @@ const byTheBook = (text: string): ReadonlyArray<Sse.Event> => {
 }
 
 describe("size", () => {
-  const large = 2 * 1024 * 1024
+  const large = (exhaustive ? 8 : 1) * 256 * 1024
 
   it("an event of megabytes arrives whole, in pieces of one byte", () => {
     const parser = Sse.make()
@@ -290,7 +291,7 @@ describe("the bound", () => {
         const cuts = places.map((place) => place % (whole.length + 1))
         assert.deepStrictEqual(parse(cutAt(whole, cuts), bound), parse([whole], bound))
       }),
-      { numRuns: 3000 }
+      { numRuns: cases(3000) }
     )
   })
 })

@@ -1,8 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import { FastCheck as fc } from "effect"
 import * as Balancer from "../../../src/policies/balance/Balancer.js"
+import { cases } from "../../support/cases.js"
 
-const runs = { numRuns: 10_000 }
+const runs = { numRuns: cases(10_000) }
 const seed = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true })
 const strategy = fc.constantFrom<Balancer.Strategy>("weighted", "least-busy", "fastest", "cheapest")
 const measured = fc.option(fc.record({ value: fc.nat({ max: 60_000 }), at: fc.nat({ max: 10_000 }) }), {

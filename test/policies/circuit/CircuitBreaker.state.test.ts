@@ -12,6 +12,7 @@ import {
 import { admit, type Circuit, isRefusal, type Refusal, record } from "../../../src/policies/circuit/CircuitState.js"
 import { readyAt, transition } from "../../../src/policies/circuit/CircuitView.js"
 import * as TripPolicy from "../../../src/policies/circuit/TripPolicy.js"
+import { cases } from "../../support/cases.js"
 import { machine, standard } from "./CircuitBreaker.support.js"
 
 const failed = failure()
@@ -144,7 +145,7 @@ describe("rate", () => {
           if (!near) assert.strictEqual(TripPolicy.trips([policy], seen), n >= 5 && excluded)
         }
       }),
-      { numRuns: 10_000 }
+      { numRuns: cases(10_000) }
     )
   })
 })

@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { FastCheck as fc } from "effect"
 import * as TripPolicy from "../../../src/policies/circuit/TripPolicy.js"
+import { cases } from "../../support/cases.js"
 
 const policies = [TripPolicy.streak()]
 
@@ -59,7 +60,7 @@ describe("a streak", () => {
         assert.isAtLeast(needed(seen) + seen.streak, 3)
         assert.isBelow(needed(seen), 1000)
       }),
-      { numRuns: 10_000 }
+      { numRuns: cases(10_000) }
     )
   })
 

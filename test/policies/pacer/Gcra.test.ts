@@ -1,9 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
 import { FastCheck as fc } from "effect"
 import * as Gcra from "../../../src/policies/pacer/Gcra.js"
+import { cases } from "../../support/cases.js"
 
 const limit = (limit: number, windowMillis: number, burst = limit): Gcra.Limit => ({ limit, windowMillis, burst })
-const runs = { numRuns: 10_000 }
+const runs = { numRuns: cases(10_000) }
 
 describe("a bucket", () => {
   const ten = limit(10, 1000)

@@ -7,6 +7,7 @@ import * as Gcra from "../../../src/policies/pacer/Gcra.js"
 import * as HeaderLimit from "../../../src/policies/pacer/HeaderLimit.js"
 import type { Limit } from "../../../src/policies/pacer/RateLimits.js"
 import * as Reconcile from "../../../src/policies/pacer/Reconcile.js"
+import { cases } from "../../support/cases.js"
 import { callers } from "./Pacer.requests.js"
 
 const minute = 60_000
@@ -112,7 +113,7 @@ describe("what a limit is per", () => {
           assert.isAtMost((bound?.limit ?? 0) / (bound?.windowMillis ?? 1), (limit / minute) * 1.01)
         }
       ),
-      { numRuns: 10_000 }
+      { numRuns: cases(10_000) }
     )
   })
 })

@@ -2,9 +2,10 @@ import { assert, describe, it } from "@effect/vitest"
 import { Clock, Duration, Effect, Exit, Fiber, FastCheck as fc } from "effect"
 import { Pacer } from "effect-steadfast"
 import * as TicketQueue from "../../../src/policies/pacer/TicketQueue.js"
+import { cases } from "../../support/cases.js"
 import { hinted } from "../../support/errors.js"
 
-const runs = { numRuns: 10_000 }
+const runs = { numRuns: cases(10_000) }
 
 /** A clock that moves only when adjusted, and wakes the sleepers on the way. */
 const manualClock = () => {
@@ -209,7 +210,7 @@ describe("for every interleaving of fibers that come, leave, and are answered", 
       }),
       runs
     )
-  }, 60_000)
+  })
 })
 
 describe("for every interleaving with refusals and returns as well", () => {
@@ -250,7 +251,7 @@ describe("for every interleaving with refusals and returns as well", () => {
       }),
       runs
     )
-  }, 60_000)
+  })
 })
 
 describe("a queue by ticket", () => {

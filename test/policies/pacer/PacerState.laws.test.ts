@@ -4,6 +4,7 @@ import * as Buckets from "../../../src/policies/pacer/Buckets.js"
 import * as Cost from "../../../src/policies/pacer/Cost.js"
 import * as PacerState from "../../../src/policies/pacer/PacerState.js"
 import type { Limits } from "../../../src/policies/pacer/RateLimits.js"
+import { cases } from "../../support/cases.js"
 
 const limit = fc.record({ limit: fc.integer({ min: 1, max: 1000 }), windowMillis: fc.constantFrom(1000, 60_000) })
 const configured = fc.option(
@@ -103,7 +104,7 @@ describe("a state that goes through JSON after each event", () => {
           assert.deepStrictEqual(read, stored(held))
         }
       ),
-      { numRuns: 2_000 }
+      { numRuns: cases(2_000) }
     )
-  }, 60_000)
+  })
 })

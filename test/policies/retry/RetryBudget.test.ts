@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Clock, Duration, Effect, FastCheck as fc, TestClock } from "effect"
 import { Chat, ChatModel, LlmError, RetryBudget, RetryPolicy } from "effect-steadfast"
+import { cases } from "../../support/cases.js"
 import { errorOf, hinted } from "../../support/errors.js"
 import { collect, collectRecords } from "../../support/evidence.js"
 import { failing, under } from "../../support/time.js"
@@ -111,7 +112,7 @@ describe("the theorem", () => {
           }
         }
       ),
-      { numRuns: 10_000 }
+      { numRuns: cases(10_000) }
     )
   })
 })

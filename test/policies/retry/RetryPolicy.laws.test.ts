@@ -1,11 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, FastCheck as fc, Random, Schedule } from "effect"
 import { Deadline, LlmError, Resilience, RetryPolicy } from "effect-steadfast"
+import { cases } from "../../support/cases.js"
 import { arbitraryError, errorOf, tags } from "../../support/errors.js"
 import { drawing, failing, instantClock, waits } from "../../support/time.js"
 
-const runs = { numRuns: 1000 }
-const fewer = { numRuns: 300 }
+const runs = { numRuns: cases(1000) }
+const fewer = { numRuns: cases(300) }
 
 const retryable = tags.filter((tag) => LlmError.isRetryable(errorOf(tag)))
 

@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Either, FastCheck as fc, Schema } from "effect"
 import { Prices } from "effect-steadfast"
+import { cases } from "../../support/cases.js"
 
 const million = 1_000_000
 const at = Date.UTC(2026, 0, 1)
@@ -199,7 +200,7 @@ describe("the law of a table", () => {
         assert.isAtLeast(price, 0)
         assert.isAtMost(price, bound * (1 + 1e-12))
       }),
-      { numRuns: 10_000 }
+      { numRuns: cases(10_000) }
     )
   })
 })

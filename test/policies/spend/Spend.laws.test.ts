@@ -2,9 +2,10 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, FastCheck as fc } from "effect"
 import { type LlmError, Prices, Spend } from "effect-steadfast"
 import * as Account from "../../../src/policies/spend/SpendAccount.js"
+import { cases } from "../../support/cases.js"
 import { errorOf } from "../../support/errors.js"
 
-const runs = { numRuns: 10_000 }
+const runs = { numRuns: cases(10_000) }
 
 /** Rates whose products are no whole billionths. */
 const prices = Prices.table({ "p/m": { input: 0.15, output: 0.6, cachedInput: 0.0375 } })
@@ -250,7 +251,7 @@ describe("fibers that run at the same time", () => {
         for (const { account } of seen) assert.deepStrictEqual(account.held, Account.empty.held)
       }),
       // a case is a dozen fibers, which takes as long as ten cases of the laws above
-      { numRuns: 4000 }
+      { numRuns: cases(4000) }
     )
   })
 })

@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { FastCheck as fc } from "effect"
 import { Tokens } from "effect-steadfast"
+import { cases } from "../../support/cases.js"
 
 const prompt = (text: string): Tokens.Prompt => ({ messages: [{ role: "user", content: text }] })
 
@@ -103,7 +104,7 @@ describe("bound", () => {
         assert.isAtLeast(added, encoder.encode(text).length)
         assert.strictEqual(added, encoder.encode(JSON.stringify(text)).length - 2)
       }),
-      { numRuns: 10_000 }
+      { numRuns: cases(10_000) }
     )
   })
 
@@ -112,7 +113,7 @@ describe("bound", () => {
       fc.property(fc.string({ unit: "binary", maxLength: 40 }), fc.string({ maxLength: 40 }), (any, ascii) => {
         for (const text of [any, ascii]) assert.isAtLeast(Tokens.bound(prompt(text)), Tokens.estimate(prompt(text)))
       }),
-      { numRuns: 10_000 }
+      { numRuns: cases(10_000) }
     )
   })
 })

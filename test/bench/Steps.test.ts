@@ -1,0 +1,65 @@
+import { Effect } from "effect"
+import { assert, describe, it } from "vitest"
+import { rows, stepsOf } from "../../bench/steps.js"
+
+/**
+ * Steps of Effect's run loop for one warm call of each documented composition, counted without spans; 12 of them are of the
+ * counting itself. They are the same on every machine. `STEPS=print` prints the table of now; a number that grows has its
+ * reason beside it.
+ */
+const table: Readonly<Record<string, number>> = {
+  nothing: 12,
+  leaf: 145,
+  retry: 147,
+  timeout: 159,
+  deadline: 159,
+  orElse: 148,
+  pace: 153,
+  breaker: 152,
+  hedge: 145,
+  // A pool is a region of its own, inside of the leaf's call: it shared one with the attempt before.
+  pooled: 164,
+  balance: 156,
+  "Spend.within attempts": 179,
+  "Spend.within usd and attempts": 204,
+  "README, the idea": 178,
+  "README, traffic": 193,
+  "README, traffic with spend": 252,
+  "pool of timeout, pace; breaker, retry": 195,
+  "succeed |> pacer.pace": 19,
+  "succeed |> breaker.execute": 19,
+  "succeed |> Resilience.retry": 14,
+  "succeed |> Resilience.orElse": 14,
+  "succeed |> Resilience.deadline": 15,
+  "succeed |> Resilience.timeout": 15,
+  "succeed |> Effect.retry(RetryPolicy.standard)": 45,
+  "leaf, stream of 16 tokens": 2343,
+  "leaf, each further token": 51,
+  "README, the idea, stream of 16 tokens": 3245,
+  "README, the idea, each further token": 93,
+  // Breaker and pacer ask for clock and deadline as services where the stream ends.
+  "README, traffic, stream of 16 tokens": 3560,
+  "README, traffic, each further token": 101
+}
+
+const difference = (counted: Readonly<Record<string, number>>): ReadonlyArray<string> =>
+  [...new Set([...Object.keys(table), ...Object.keys(counted)])]
+    .filter((name) => table[name] !== counted[name])
+    .map((name) => `"${name}" moved from ${table[name] ?? "no row"} to ${counted[name] ?? "no row"}`)
+
+describe("one call of each documented composition", () => {
+  it("takes as many runtime steps as the table says", async () => {
+    const counted: Record<string, number> = {}
+    for (const row of await Effect.runPromise(rows)) counted[row.name] = await stepsOf(row)
+    if (process.env.STEPS === "print") {
+      console.log(
+        Object.entries(counted)
+          .map(([name, steps]) => `  ${/^\w+$/.test(name) ? name : JSON.stringify(name)}: ${steps}`)
+          .join(",\n")
+      )
+    }
+    const moved = difference(counted)
+    if (moved.length > 0)
+      assert.fail(`${moved.join("; ")}: STEPS=print prints the table, a change needs its reason beside the row`)
+  })
+})

@@ -1,0 +1,16 @@
+/** Whether every law runs all of its cases, which takes minutes: `EXHAUSTIVE=1`, as CI does. */
+export const exhaustive = process.env.EXHAUSTIVE === "1"
+
+/**
+ * The number of cases of a law: `all` of them where that is asked for, else a fiftieth, and `least` at least: 100, or fewer
+ * where one case is a whole conversation.
+ */
+export const cases = (all: number, least = 100): number =>
+  exhaustive ? all : Math.min(all, Math.max(least, Math.ceil(all / 50)))
+
+/** Gives the runner a turn between cases: it gives up a worker that is busy for a minute on end. */
+export const breathe = (): Promise<void> => new Promise((resolve) => void setImmediate(resolve))
+
+/** Every member where that is asked for, else every `nth`. */
+export const share = <A>(all: ReadonlyArray<A>, nth: number): ReadonlyArray<A> =>
+  exhaustive ? all : all.filter((_, index) => index % nth === 0)

@@ -112,44 +112,44 @@ const filled = (u: unknown): boolean => {
 
 const string = (u: unknown): string | undefined => (typeof u === "string" ? u : undefined)
 
-const hidden = (context: EventContext, error: unknown): LlmError.LlmError =>
+const embeddedError = (context: EventContext, error: unknown): LlmError.LlmError =>
   classify(
     { ...context, status: context.status ?? 200, headers: context.headers ?? NO_HEADERS, now: context.now ?? 0 },
     ErrorBody.dig(error)
   )
 
 /** The error that a finish reason stands for; `undefined` for an ordinary end. */
-const finished = (context: EventContext, reason: unknown): LlmError.LlmError | undefined => {
+const reasonError = (context: EventContext, reason: unknown): LlmError.LlmError | undefined => {
   if (typeof reason !== "string") return undefined
   switch (finishReason(reason)) {
     case "content-filter":
-      return finish(context, "ContentFiltered", reason)
+      return endError(context, "ContentFiltered", reason)
     case "error":
-      return finish(context, ProviderFacts.ofCode(reason, "") ?? "ServerError", reason)
+      return endError(context, ProviderFacts.ofCode(reason, "") ?? "ServerError", reason)
     case "malformed":
-      return finish(context, "InvalidResponse", reason)
+      return endError(context, "InvalidResponse", reason)
     default:
       return undefined
   }
 }
 
-const finish = (context: EventContext, kind: ProviderFacts.Kind, reason: string): LlmError.LlmError =>
+const endError = (context: EventContext, kind: ProviderFacts.Kind, reason: string): LlmError.LlmError =>
   make(kind, answerFields(context, `the answer ended with ${reason}`, reason))
 
 /** The error of the first choice or candidate, or the error that its finish reason stands for. */
-const choice = (context: EventContext, body: Json): LlmError.LlmError | undefined => {
+const choiceError = (context: EventContext, body: Json): LlmError.LlmError | undefined => {
   const choices = body.choices
   if (Array.isArray(choices)) {
     const one: unknown = choices[0]
     if (!isObject(one)) return undefined
-    return filled(one.error) ? hidden(context, body) : finished(context, one.finish_reason)
+    return filled(one.error) ? embeddedError(context, body) : reasonError(context, one.finish_reason)
   }
   const candidates = body.candidates
   const blocked = isObject(body.promptFeedback) ? string(body.promptFeedback.blockReason) : undefined
   if (blocked !== undefined && blocked !== "BLOCK_REASON_UNSPECIFIED")
-    return finish(context, "ContentFiltered", blocked)
+    return endError(context, "ContentFiltered", blocked)
   if (!Array.isArray(candidates)) return undefined
-  return isObject(candidates[0]) ? finished(context, candidates[0].finishReason) : undefined
+  return isObject(candidates[0]) ? reasonError(context, candidates[0].finishReason) : undefined
 }
 
 /** Shapes of errors without an `error` field: MiniMax, Cloudflare, DashScope, FastAPI, flat bodies, coral. */
@@ -168,24 +168,24 @@ const disguised = (body: Json): boolean =>
   (isObject(body.Output) && filled(body.Output.__type))
 
 /** Responses API: `failed`, `cancelled`, or `incomplete` for a reason that is an error. */
-const responses = (context: EventContext, body: Json): LlmError.LlmError | undefined => {
-  if (body.status === "failed" || body.status === "cancelled") return finish(context, "ServerError", body.status)
+const responsesError = (context: EventContext, body: Json): LlmError.LlmError | undefined => {
+  if (body.status === "failed" || body.status === "cancelled") return endError(context, "ServerError", body.status)
   if (body.status !== "incomplete" || !isObject(body.incomplete_details)) return undefined
-  return finished(context, body.incomplete_details.reason)
+  return reasonError(context, body.incomplete_details.reason)
 }
 
 const answerOf = (context: Meta, body: unknown): LlmError.LlmError | undefined => {
   if (Array.isArray(body)) {
     const one: unknown = body[0]
     if (one === undefined) return invalid(context, "an empty list instead of an answer")
-    return isObject(one) && filled(one.error) ? hidden(context, body) : undefined
+    return isObject(one) && filled(one.error) ? embeddedError(context, body) : undefined
   }
   if (!isObject(body)) return invalid(context, "an answer that is no object")
-  if (filled(body.error) || disguised(body)) return hidden(context, body)
+  if (filled(body.error) || disguised(body)) return embeddedError(context, body)
   const ended =
-    choice(context, body) ??
-    finished(context, body.stop_reason ?? body.stopReason ?? body.finish_reason ?? body.done_reason) ??
-    responses(context, body)
+    choiceError(context, body) ??
+    reasonError(context, body.stop_reason ?? body.stopReason ?? body.finish_reason ?? body.done_reason) ??
+    responsesError(context, body)
   if (ended !== undefined) return ended
   return empty(body) ? invalid(context, "an answer without content") : undefined
 }
@@ -224,43 +224,46 @@ export const answer = (context: Meta, body: unknown): LlmError.LlmError | undefi
 
 const eventOf = (context: EventContext, data: unknown, name: string | undefined): LlmError.LlmError | undefined => {
   if (name === "error" || name === "exception") {
-    if (isObject(data) ? data.type !== "ping" : filled(data)) return hidden(context, data)
+    if (isObject(data) ? data.type !== "ping" : filled(data)) return embeddedError(context, data)
   }
   if (!isObject(data)) return undefined
-  if (Array.isArray(data)) return isObject(data[0]) && filled(data[0].error) ? hidden(context, data) : undefined
-  if (filled(data.error)) return hidden(context, data)
-  if (data.choices !== undefined || data.candidates !== undefined) return choice(context, data)
+  if (Array.isArray(data)) return isObject(data[0]) && filled(data[0].error) ? embeddedError(context, data) : undefined
+  if (filled(data.error)) return embeddedError(context, data)
+  if (data.choices !== undefined || data.candidates !== undefined) return choiceError(context, data)
   const type = data.type
   if (typeof type === "string") {
     switch (type) {
       case "error":
       case "response.error":
       case "exception":
-        return hidden(context, data)
+        return embeddedError(context, data)
       case "response.failed":
         return isObject(data.response) && filled(data.response.error)
-          ? hidden(context, data)
-          : finish(context, "ServerError", type)
+          ? embeddedError(context, data)
+          : endError(context, "ServerError", type)
       case "response.incomplete":
-        return isObject(data.response) ? responses(context, { ...data.response, status: "incomplete" }) : undefined
+        return isObject(data.response) ? responsesError(context, { ...data.response, status: "incomplete" }) : undefined
       case "message_delta":
-        return isObject(data.delta) ? finished(context, data.delta.stop_reason) : undefined
+        return isObject(data.delta) ? reasonError(context, data.delta.stop_reason) : undefined
       case "message-end": {
         if (!isObject(data.delta)) return undefined
-        return filled(data.delta.error) ? hidden(context, data) : finished(context, data.delta.finish_reason)
+        return filled(data.delta.error) ? embeddedError(context, data) : reasonError(context, data.delta.finish_reason)
       }
     }
     if (type.includes("_") || type.includes(".") || type.includes("-")) return disguisedType(context, data)
   }
   const stop = isObject(data.messageStop) ? data.messageStop.stopReason : undefined
-  const ended = finished(context, stop ?? data.stop_reason ?? data.stopReason ?? data.finish_reason ?? data.done_reason)
+  const ended = reasonError(
+    context,
+    stop ?? data.stop_reason ?? data.stopReason ?? data.finish_reason ?? data.done_reason
+  )
   if (ended !== undefined) return ended
-  return disguised(data) || framed(data) ? hidden(context, data) : choice(context, data)
+  return disguised(data) || framed(data) ? embeddedError(context, data) : choiceError(context, data)
 }
 
 /** An event of unknown type is ordinary, unless it is a flat error such as `{type: "server_error", message: "…"}`. */
 const disguisedType = (context: EventContext, data: Json): LlmError.LlmError | undefined =>
-  typeof data.message === "string" && /_error$/.test(String(data.type)) ? hidden(context, data) : undefined
+  typeof data.message === "string" && /_error$/.test(String(data.type)) ? embeddedError(context, data) : undefined
 
 /** Whether an event is an exception of Bedrock's stream: `{"throttlingException": {…}}`. */
 const framed = (data: Json): boolean => {

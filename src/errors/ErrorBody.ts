@@ -3,8 +3,8 @@
  *
  * Bodies come nested under `error`, flat, as an array, as `error: "text"`, with an object as `message`, as JSON inside
  * JSON strings three deep, as a Python repr, as HTML, XML, text or nothing. All of them become one {@link ErrorBody}:
- * codes, statuses and messages, the innermost first, because a gateway wraps the error of its upstream. `Verdict` judges
- * the result; this module knows no meaning of a code.
+ * codes, statuses and messages, the innermost first, because a gateway wraps the error of its upstream. `Verdict`
+ * judges the result; this module knows no meaning of a code.
  *
  * Gotchas: only fields that carry errors are read. Fields that echo the request (`failed_generation`, `flagged_input`,
  * `param`, `previous_errors`) are ignored. Depth and number of visited objects are bounded, so no body can stall it.
@@ -235,7 +235,9 @@ export const dig = (root: unknown): ErrorBody => {
     if (code !== undefined) node.codes.push(code)
   }
 
-  /** Google's typed details: only reasons and quotas are read, because their texts are meant for Google's developers. */
+  /**
+   * Google's typed details: only reasons and quotas are read, because their texts are meant for Google's developers.
+   */
   const google = (detail: Json, node: Node): void => {
     if (typeof detail.reason === "string") node.codes.push(detail.reason)
     const metadata = isObject(detail.metadata) ? detail.metadata : {}

@@ -5,8 +5,8 @@
  * all providers; a row for one provider names it. `FinishReason` has the table of finish reasons.
  *
  * Gotchas: codes are compared without case, separators and the ending `Error` or `Exception`, so `rate_limit_error`,
- * `RateLimitError` and `RATE_LIMIT` are equal. Words are read only from error message fields, and only from kinds that a
- * row names: "reduce the prompt length" is advice on a 429 and the error itself on a 400.
+ * `RateLimitError` and `RATE_LIMIT` are equal. Words are read only from error message fields, and a row of words
+ * applies only to the kinds that it names: "reduce the prompt length" is advice on a 429 and the error itself on a 400.
  *
  * @example
  * import * as ProviderFacts from "./ProviderFacts.js"

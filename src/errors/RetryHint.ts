@@ -146,8 +146,8 @@ const resets = (headers: Headers, now: number, provider: string): number | undef
 
 /**
  * The wait that response headers name: `retry-after-ms`, `x-ms-retry-after-ms`, `retry-after` (against the response's
- * own `date`), `x-amz-retry-after` (milliseconds), and last the reset headers of limits with nothing remaining. `now` is
- * in epoch milliseconds.
+ * own `date`), `x-amz-retry-after` (milliseconds), and last the reset headers of limits with nothing remaining. `now`
+ * is in epoch milliseconds.
  *
  * @since 0.1.0
  * @category parsing

@@ -5,8 +5,8 @@
  * `Classify.transport` turns the result into an `LlmError`.
  *
  * Gotchas: the meaning of `fetch failed` and `terminated` is in their cause. Several addresses fail as one
- * `AggregateError` without a message. Codes may be numbers (23 is a `TimeoutError`, 20 an `AbortError`). axios reports a
- * timeout as `ECONNABORTED`. For errors without a code the words of the message decide.
+ * `AggregateError` without a message. Codes may be numbers (23 is a `TimeoutError`, 20 an `AbortError`). axios reports
+ * a timeout as `ECONNABORTED`. For errors without a code the words of the message decide.
  *
  * @example
  * import * as Transport from "./Transport.js"

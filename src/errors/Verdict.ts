@@ -122,7 +122,7 @@ const first = <A, B>(items: ReadonlyArray<A>, f: (item: A) => B | undefined): B 
 }
 
 /** Text as the tables of words expect it: lower case, plain apostrophes, folded whitespace, 4,096 characters. */
-const plain = (text: string): string =>
+const normalize = (text: string): string =>
   text
     .slice(0, 4096)
     .toLowerCase()
@@ -140,7 +140,7 @@ const judge = (body: ErrorBody.ErrorBody, codes: ReadonlyArray<string>, status: 
     byCode ?? first([...body.statuses, status], (inner) => ProviderFacts.ofStatus(inner, body.html, provider))
   const byStatus = byCode === undefined && known !== undefined
   const kind =
-    first(body.messages, (message) => ProviderFacts.ofWords(plain(message), known, byStatus)) ??
+    first(body.messages, (message) => ProviderFacts.ofWords(normalize(message), known, byStatus)) ??
     known ??
     first(codes, ProviderFacts.ofWeakCode) ??
     "ServerError"
@@ -210,7 +210,7 @@ export const classify = (context: Meta, body: ErrorBody.ErrorBody): LlmError.Llm
     LlmError.rules[kind].retry || kind === "QuotaExhausted"
       ? RetryHint.decide({ provider, now, headers, fields: body.waits, messages: body.messages, echoed: body.headers })
       : undefined
-  const words = plain(body.messages.join(" "))
+  const words = normalize(body.messages.join(" "))
   if (kind === "RateLimited") {
     const stated = wait?.stated === true ? Duration.toMillis(wait.duration) : undefined
     if (

@@ -52,68 +52,23 @@ const MAX_VISITS = 64
 /** Strings longer than this are not searched for JSON inside them. */
 const MAX_EMBEDDED = 65_536
 
-const MESSAGES = [
-  "message",
-  "Message",
-  "error_message",
-  "errorMessage",
-  "error_description",
-  "error_msg",
-  "detail",
-  "details",
-  "msg",
-  "status_msg",
-  "faultstring",
-  "title",
-  "raw",
-  "originalMessage",
-  "error"
-]
+/** Fields that hold messages. */
+const MESSAGES = (
+  "message Message error_message errorMessage error_description error_msg detail details msg status_msg " +
+  "faultstring title raw originalMessage error"
+).split(" ")
 
-const CODES = [
-  "code",
-  "Code",
-  "error_code",
-  "errorCode",
-  "errorcode",
-  "reason",
-  "status",
-  "status_code",
-  "statusCode",
-  "http_code",
-  "raw_status_code",
-  "originalStatusCode",
-  ":exception-type",
-  "limit_source",
-  "type",
-  "error_type",
-  "errorType",
-  "__type",
-  "name"
-]
+/** Fields that hold codes, types and statuses; `code` before `type`. */
+const CODES = (
+  "code Code error_code errorCode errorcode reason status status_code statusCode http_code raw_status_code " +
+  "originalStatusCode :exception-type limit_source type error_type errorType __type name"
+).split(" ")
 
-const CHILDREN = [
-  "error",
-  "errors",
-  "err",
-  "response",
-  "detail",
-  "details",
-  "metadata",
-  "innererror",
-  "inner_error",
-  "cause",
-  "raw",
-  "body",
-  "base_resp",
-  "Output",
-  "payload",
-  "fault",
-  "delta",
-  "message",
-  "error_message",
-  "errorMessage"
-]
+/** Fields that hold inner errors. */
+const CHILDREN = (
+  "error errors err response detail details metadata innererror inner_error cause raw body base_resp Output " +
+  "payload fault delta message error_message errorMessage"
+).split(" ")
 
 const REQUEST_IDS = ["request_id", "requestId", "generationId"]
 
@@ -360,7 +315,5 @@ export const read = (text: string): ErrorBody => {
     return { ...dig({ message: message ?? "", code: code ?? "" }), html }
   }
   const whole = /^[{["]/.test(body) ? parse(body) : undefined
-  return dig(
-    whole !== undefined && (isObject(whole) || typeof whole === "string") ? whole : body.slice(0, MAX_EMBEDDED)
-  )
+  return dig(isObject(whole) || typeof whole === "string" ? whole : body.slice(0, MAX_EMBEDDED))
 }

@@ -246,7 +246,7 @@ export class InvalidResponse extends Schema.TaggedError<InvalidResponse>("steadf
 
 /**
  * The stream broke, or ended without its protocol's end. `received` is the number of characters of text that arrived,
- * and `partial` is that text, or its end where it is long.
+ * and `partial` is that text, at most its last 65,536 characters.
  *
  * @since 0.1.0
  * @category errors

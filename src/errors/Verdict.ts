@@ -85,12 +85,7 @@ const REQUEST_IDS = [
 ]
 
 /** After an error of these kinds it is unknown whether the provider ran the request. */
-const UNDECIDED: ReadonlySet<LlmError.Tag> = new Set<LlmError.Tag>([
-  "ServerError",
-  "Timeout",
-  "ConnectionError",
-  "InvalidResponse"
-])
+const UNDECIDED: ReadonlyArray<LlmError.Tag> = ["ServerError", "Timeout", "ConnectionError", "InvalidResponse"]
 
 /**
  * Makes the error of a kind. A `Timeout` gets the phase `attempt`.
@@ -170,7 +165,7 @@ const requestIdOf = (headers: RetryHint.Headers, body: ErrorBody.ErrorBody): str
 }
 
 const deliveryOf = (kind: LlmError.Tag, status: number): LlmError.Delivery =>
-  status < 400 || (UNDECIDED.has(kind) && status !== 409 && status !== 425) ? "unknown" : "rejected"
+  status < 400 || (UNDECIDED.includes(kind) && status !== 409 && status !== 425) ? "unknown" : "rejected"
 
 /**
  * The common fields of an error, `delivery` unknown. Message, code and id are scrubbed; unknown values are left out.

@@ -4,7 +4,7 @@
  * Gotchas: `max_tokens` is always sent, because the API requires it. A model that thinks wants its signed thoughts back
  * with the tool calls that followed them: the model value keeps those of the newest calls and sends them. In another
  * process they are missing, and a model that requires them refuses the request. Schemas of structured output must
- * contain `additionalProperties: false`.
+ * contain `additionalProperties: false`. `seed` is not sent, and of `metadata` only `user_id`.
  *
  * @example
  * import { Config } from "effect"

@@ -54,6 +54,8 @@ export interface Endpoint extends Attempt.Target {
   readonly capabilities?: Capabilities.Capabilities | undefined
 }
 
+type Exchanged = Effect.Effect<HttpClientResponse.HttpClientResponse, LlmError>
+
 /**
  * The model at `endpoint`, in the wire format `format`.
  *
@@ -79,10 +81,7 @@ export const make = (
       error._tag === "RequestError" && error.reason !== "Transport" ? "before-send" : stage
     )
 
-  const send = (
-    request: Chat.Request,
-    streaming: boolean
-  ): Effect.Effect<HttpClientResponse.HttpClientResponse, LlmError> => {
+  const send = (request: Chat.Request, streaming: boolean): Exchanged => {
     const body = format.encode(request, streaming)
     if (body instanceof InvalidRequest) return Effect.fail(body)
     return execute(
@@ -93,9 +92,7 @@ export const make = (
     )
   }
 
-  const execute = (
-    request: HttpClientRequest.HttpClientRequest
-  ): Effect.Effect<HttpClientResponse.HttpClientResponse, LlmError> =>
+  const execute = (request: HttpClientRequest.HttpClientRequest): Exchanged =>
     Effect.mapError(endpoint.traceHeaders === true ? traced(http, request) : http.execute(request), (error) =>
       failed(error, "before-headers")
     )
@@ -185,7 +182,7 @@ export const make = (
             })
       }
 
-      const sendRequest = (): Effect.Effect<HttpClientResponse.HttpClientResponse, LlmError> =>
+      const sendRequest = (): Exchanged =>
         from === undefined
           ? send(request, true)
           : format.resume === undefined

@@ -76,7 +76,7 @@ const encode =
         temperature: request.temperature,
         top_p: request.topP,
         metadata: request.metadata,
-        // The default of `strict` is on here and off in Chat Completions: without it a request must mean the same.
+        // `strict` is on by default here and off in Chat Completions. Off is sent, so that both read a request alike.
         tools: request.tools?.map(({ name, description, parameters, strict }) =>
           Json.compact({ type: "function", name, description, parameters, strict: strict ?? false })
         ),

@@ -1,14 +1,14 @@
 /**
- * Turns what a provider sent, or what the transport threw, into one `LlmError`.
+ * Turns a provider's failure, or a value thrown by the transport, into one `LlmError`.
  *
  * Providers call {@link response} for a failing status, {@link answer} and {@link unreadable} for a whole 200 body,
- * {@link event} for every event of a 200 stream and {@link transport} for what `fetch` threw. Signals are trusted in
- * this order: `x-should-retry` > codes > types > statuses > words of the error message field. The weighing is in
- * `Verdict`, the tables in `ProviderFacts`, the digging in `ErrorBody`, the waits in `RetryHint`, the thrown values in
- * `Transport`.
+ * {@link event} for every event of a 200 stream and {@link transport} for a value that `fetch` threw. Signals are
+ * trusted in this order: `x-should-retry` > codes > types > statuses > words of the error message field. `Verdict`
+ * decides, `ProviderFacts` and `FinishReason` have the tables, `ErrorBody` reads bodies, `RetryHint` reads waits,
+ * `Transport` reads thrown values.
  *
- * Gotchas: everything is pure, takes the time as an argument and never throws. {@link answer} and {@link event} cost a
- * few property reads on the happy path. A hint is set only on errors that waiting helps.
+ * Gotchas: all functions are pure, take the time as an argument and never throw. {@link answer} and {@link event} cost
+ * a few property reads on the happy path. A hint is set only on errors that waiting helps.
  *
  * @example
  * import { Classify } from "effect-steadfast"
@@ -26,15 +26,15 @@
  */
 import * as ErrorBody from "./ErrorBody.js"
 import * as ErrorMessage from "./ErrorMessage.js"
+import { finishReason } from "./FinishReason.js"
 import * as LlmError from "./LlmError.js"
 import * as ProviderFacts from "./ProviderFacts.js"
 import type * as RetryHint from "./RetryHint.js"
 import * as Transport from "./Transport.js"
-import { type Context, classify, type EventContext, type Meta, make, optional, requestId } from "./Verdict.js"
+import { type Context, classify, type EventContext, fieldsOf, type Meta, make, requestId } from "./Verdict.js"
 
-export { finishReason } from "./ProviderFacts.js"
+export { finishReason } from "./FinishReason.js"
 export { isAbort } from "./Transport.js"
-
 export { type Context, dayLongWait, type EventContext, type Meta, requestId } from "./Verdict.js"
 
 /**
@@ -44,11 +44,12 @@ export { type Context, dayLongWait, type EventContext, type Meta, requestId } fr
  * @category models
  */
 export interface ResponseInput extends Meta {
+  /** The text of the body. */
   readonly body: string
 }
 
 /**
- * Where a transport failed: `body` reads a whole answer, `stream` the events of one.
+ * The stage at which a transport failed: `body` reads a whole answer, `stream` reads events.
  *
  * @since 0.1.0
  * @category models
@@ -57,17 +58,12 @@ export type Stage = "before-send" | "before-headers" | "body" | "stream" | "deco
 
 const NO_HEADERS: RetryHint.Headers = {}
 
-/** Runs a classification; what cannot even be read (a hostile getter, a broken proxy) is a broken answer. */
+/** Runs a classification. If it throws (a hostile getter, a broken proxy object), the answer is unreadable. */
 const safely = <A>(context: Context, status: number | undefined, run: () => A): A | LlmError.LlmError => {
   try {
     return run()
   } catch {
-    return new LlmError.InvalidResponse({
-      provider: context.provider,
-      message: "an answer that cannot be read",
-      delivery: "unknown",
-      ...optional(context, status)
-    })
+    return new LlmError.InvalidResponse(fieldsOf(context, status, "an answer that cannot be read"))
   }
 }
 
@@ -80,40 +76,34 @@ const safely = <A>(context: Context, status: number | undefined, run: () => A): 
 export const response = (input: ResponseInput): LlmError.LlmError =>
   safely(input, input.status, () => classify(input, ErrorBody.read(input.body)))
 
-const invalid = (context: Context & Partial<Meta>, message: string, retryable?: boolean): LlmError.LlmError =>
-  new LlmError.InvalidResponse({
-    provider: context.provider,
-    message: ErrorMessage.clean(message, context.secrets ?? []),
-    delivery: "unknown",
-    ...optional(context, context.status, undefined, requestId(context.headers ?? NO_HEADERS)),
-    ...(retryable === undefined ? {} : { retryable })
-  })
+/** The fields of an error that an answer with a success status hides. */
+const answerFields = (context: EventContext, message: string, code?: string): LlmError.Fields =>
+  fieldsOf(context, context.status, message, code, requestId(context.headers ?? NO_HEADERS))
+
+const invalid = (context: EventContext, message: string): LlmError.LlmError =>
+  new LlmError.InvalidResponse(answerFields(context, message))
 
 /**
- * Classifies the text of a 200 answer that is no usable JSON: empty, cut, or a web page, which no retry cures.
+ * Classifies the text of a 200 answer that is not JSON: empty, cut, or a web page, which no retry cures.
  *
  * @since 0.1.0
  * @category classification
  */
-export const unreadable = (context: Context & Partial<Meta>, text: string): LlmError.LlmError =>
+export const unreadable = (context: EventContext, text: string): LlmError.LlmError =>
   safely(context, context.status, () => {
     if (ErrorBody.isHtml(text)) {
-      return invalid(
-        context,
-        `a web page instead of an answer: ${ErrorBody.read(text).messages[0] ?? "untitled"}`,
-        false
-      )
+      const message = `a web page instead of an answer: ${ErrorBody.read(text).messages[0] ?? "untitled"}`
+      return new LlmError.InvalidResponse({ ...answerFields(context, message), retryable: false })
     }
-    return text.trim() === ""
-      ? invalid(context, "an empty answer")
-      : invalid(context, `an answer that is not JSON: ${text.trim().slice(0, 200)}`)
+    const start = text.trim().slice(0, 200)
+    return invalid(context, start === "" ? "an empty answer" : `an answer that is not JSON: ${start}`)
   })
 
-type Json = { readonly [key: string]: unknown }
+type Json = ErrorBody.Json
 
-const isObject = (u: unknown): u is Json => typeof u === "object" && u !== null
+const isObject = ErrorBody.isObject
 
-/** Whether a field says something: `null`, `false`, `""`, `0` and `{}` do not. */
+/** Whether a field has a value other than `null`, `false`, `""`, `0` and `{}`. */
 const filled = (u: unknown): boolean => {
   if (typeof u !== "object" || u === null) return u != null && u !== false && u !== "" && u !== 0
   for (const _ in u) return true
@@ -122,53 +112,44 @@ const filled = (u: unknown): boolean => {
 
 const string = (u: unknown): string | undefined => (typeof u === "string" ? u : undefined)
 
-const hidden = (context: EventContext, error: unknown): LlmError.LlmError =>
+const embeddedError = (context: EventContext, error: unknown): LlmError.LlmError =>
   classify(
     { ...context, status: context.status ?? 200, headers: context.headers ?? NO_HEADERS, now: context.now ?? 0 },
     ErrorBody.dig(error)
   )
 
-/** What a finish reason makes of an answer or an event; ordinary ends are no error. */
-const finished = (context: EventContext, reason: unknown): LlmError.LlmError | undefined => {
+/** The error that a finish reason stands for; `undefined` for an ordinary end. */
+const reasonError = (context: EventContext, reason: unknown): LlmError.LlmError | undefined => {
   if (typeof reason !== "string") return undefined
-  switch (ProviderFacts.finishReason(reason)) {
+  switch (finishReason(reason)) {
     case "content-filter":
-      return finish(context, "ContentFiltered", reason)
+      return endError(context, "ContentFiltered", reason)
     case "error":
-      return finish(context, ProviderFacts.ofCode(reason, "") ?? "ServerError", reason)
+      return endError(context, ProviderFacts.ofCode(reason, "") ?? "ServerError", reason)
     case "malformed":
-      return finish(context, "InvalidResponse", reason)
+      return endError(context, "InvalidResponse", reason)
     default:
       return undefined
   }
 }
 
-const finish = (context: EventContext, kind: ProviderFacts.Kind, reason: string): LlmError.LlmError =>
-  make(
-    kind,
-    {
-      provider: context.provider,
-      message: ErrorMessage.clean(`the answer ended with ${reason}`, context.secrets ?? []),
-      delivery: "unknown",
-      ...optional(context, context.status, reason, requestId(context.headers ?? NO_HEADERS))
-    },
-    {}
-  )
+const endError = (context: EventContext, kind: ProviderFacts.Kind, reason: string): LlmError.LlmError =>
+  make(kind, answerFields(context, `the answer ended with ${reason}`, reason))
 
-/** The finish reason of the first choice, candidate or message, and an error beside it. */
-const choice = (context: EventContext, body: Json): LlmError.LlmError | undefined => {
+/** The error of the first choice or candidate, or the error that its finish reason stands for. */
+const choiceError = (context: EventContext, body: Json): LlmError.LlmError | undefined => {
   const choices = body.choices
   if (Array.isArray(choices)) {
     const one: unknown = choices[0]
     if (!isObject(one)) return undefined
-    return filled(one.error) ? hidden(context, body) : finished(context, one.finish_reason)
+    return filled(one.error) ? embeddedError(context, body) : reasonError(context, one.finish_reason)
   }
   const candidates = body.candidates
   const blocked = isObject(body.promptFeedback) ? string(body.promptFeedback.blockReason) : undefined
   if (blocked !== undefined && blocked !== "BLOCK_REASON_UNSPECIFIED")
-    return finish(context, "ContentFiltered", blocked)
+    return endError(context, "ContentFiltered", blocked)
   if (!Array.isArray(candidates)) return undefined
-  return isObject(candidates[0]) ? finished(context, candidates[0].finishReason) : undefined
+  return isObject(candidates[0]) ? reasonError(context, candidates[0].finishReason) : undefined
 }
 
 /** Shapes of errors without an `error` field: MiniMax, Cloudflare, DashScope, FastAPI, flat bodies, coral. */
@@ -186,30 +167,30 @@ const disguised = (body: Json): boolean =>
   (filled(body.detail) && body.choices === undefined) ||
   (isObject(body.Output) && filled(body.Output.__type))
 
-/** Responses API: `failed`, or `incomplete` for any reason but length. */
-const responses = (context: EventContext, body: Json): LlmError.LlmError | undefined => {
-  if (body.status === "failed" || body.status === "cancelled") return finish(context, "ServerError", body.status)
+/** Responses API: `failed`, `cancelled`, or `incomplete` for a reason that is an error. */
+const responsesError = (context: EventContext, body: Json): LlmError.LlmError | undefined => {
+  if (body.status === "failed" || body.status === "cancelled") return endError(context, "ServerError", body.status)
   if (body.status !== "incomplete" || !isObject(body.incomplete_details)) return undefined
-  return finished(context, body.incomplete_details.reason)
+  return reasonError(context, body.incomplete_details.reason)
 }
 
 const answerOf = (context: Meta, body: unknown): LlmError.LlmError | undefined => {
   if (Array.isArray(body)) {
     const one: unknown = body[0]
     if (one === undefined) return invalid(context, "an empty list instead of an answer")
-    return isObject(one) && filled(one.error) ? hidden(context, body) : undefined
+    return isObject(one) && filled(one.error) ? embeddedError(context, body) : undefined
   }
   if (!isObject(body)) return invalid(context, "an answer that is no object")
-  if (filled(body.error) || disguised(body)) return hidden(context, body)
+  if (filled(body.error) || disguised(body)) return embeddedError(context, body)
   const ended =
-    choice(context, body) ??
-    finished(context, body.stop_reason ?? body.stopReason ?? body.finish_reason ?? body.done_reason) ??
-    responses(context, body)
+    choiceError(context, body) ??
+    reasonError(context, body.stop_reason ?? body.stopReason ?? body.finish_reason ?? body.done_reason) ??
+    responsesError(context, body)
   if (ended !== undefined) return ended
   return empty(body) ? invalid(context, "an answer without content") : undefined
 }
 
-/** An answer in a known shape that holds nothing where its content belongs. */
+/** Whether an answer in a known shape has no content. */
 const empty = (body: Json): boolean => {
   if (Array.isArray(body.choices)) {
     const one: unknown = body.choices[0]
@@ -225,9 +206,7 @@ const empty = (body: Json): boolean => {
     const one: unknown = body.candidates[0]
     if (!isObject(one)) return true
     const parts = isObject(one.content) ? one.content.parts : undefined
-    return (
-      ProviderFacts.finishReason(string(one.finishReason)) === "stop" && !(Array.isArray(parts) && parts.length > 0)
-    )
+    return finishReason(string(one.finishReason)) === "stop" && !(Array.isArray(parts) && parts.length > 0)
   }
   if (body.usageMetadata !== undefined) return true
   for (const key in body) if (body[key] != null) return false
@@ -235,7 +214,7 @@ const empty = (body: Json): boolean => {
 }
 
 /**
- * Classifies a whole answer with a success status: the error that it hides, or undefined for an ordinary one.
+ * Classifies a whole answer with a success status: the error that it hides, or `undefined` for an ordinary answer.
  *
  * @since 0.1.0
  * @category classification
@@ -245,53 +224,56 @@ export const answer = (context: Meta, body: unknown): LlmError.LlmError | undefi
 
 const eventOf = (context: EventContext, data: unknown, name: string | undefined): LlmError.LlmError | undefined => {
   if (name === "error" || name === "exception") {
-    if (isObject(data) ? data.type !== "ping" : filled(data)) return hidden(context, data)
+    if (isObject(data) ? data.type !== "ping" : filled(data)) return embeddedError(context, data)
   }
   if (!isObject(data)) return undefined
-  if (Array.isArray(data)) return isObject(data[0]) && filled(data[0].error) ? hidden(context, data) : undefined
-  if (filled(data.error)) return hidden(context, data)
-  if (data.choices !== undefined || data.candidates !== undefined) return choice(context, data)
+  if (Array.isArray(data)) return isObject(data[0]) && filled(data[0].error) ? embeddedError(context, data) : undefined
+  if (filled(data.error)) return embeddedError(context, data)
+  if (data.choices !== undefined || data.candidates !== undefined) return choiceError(context, data)
   const type = data.type
   if (typeof type === "string") {
     switch (type) {
       case "error":
       case "response.error":
       case "exception":
-        return hidden(context, data)
+        return embeddedError(context, data)
       case "response.failed":
         return isObject(data.response) && filled(data.response.error)
-          ? hidden(context, data)
-          : finish(context, "ServerError", type)
+          ? embeddedError(context, data)
+          : endError(context, "ServerError", type)
       case "response.incomplete":
-        return isObject(data.response) ? responses(context, { ...data.response, status: "incomplete" }) : undefined
+        return isObject(data.response) ? responsesError(context, { ...data.response, status: "incomplete" }) : undefined
       case "message_delta":
-        return isObject(data.delta) ? finished(context, data.delta.stop_reason) : undefined
+        return isObject(data.delta) ? reasonError(context, data.delta.stop_reason) : undefined
       case "message-end": {
         if (!isObject(data.delta)) return undefined
-        return filled(data.delta.error) ? hidden(context, data) : finished(context, data.delta.finish_reason)
+        return filled(data.delta.error) ? embeddedError(context, data) : reasonError(context, data.delta.finish_reason)
       }
     }
     if (type.includes("_") || type.includes(".") || type.includes("-")) return disguisedType(context, data)
   }
   const stop = isObject(data.messageStop) ? data.messageStop.stopReason : undefined
-  const ended = finished(context, stop ?? data.stop_reason ?? data.stopReason ?? data.finish_reason ?? data.done_reason)
+  const ended = reasonError(
+    context,
+    stop ?? data.stop_reason ?? data.stopReason ?? data.finish_reason ?? data.done_reason
+  )
   if (ended !== undefined) return ended
-  return disguised(data) || framed(data) ? hidden(context, data) : choice(context, data)
+  return disguised(data) || framed(data) ? embeddedError(context, data) : choiceError(context, data)
 }
 
-/** An event whose type is no known event's: ordinary, unless it is a flat error such as `{type: "server_error"}`. */
+/** An event of unknown type is ordinary, unless it is a flat error such as `{type: "server_error", message: "…"}`. */
 const disguisedType = (context: EventContext, data: Json): LlmError.LlmError | undefined =>
-  typeof data.message === "string" && /_error$/.test(String(data.type)) ? hidden(context, data) : undefined
+  typeof data.message === "string" && /_error$/.test(String(data.type)) ? embeddedError(context, data) : undefined
 
-/** Members of Bedrock's stream that are exceptions: `{"throttlingException": {…}}`. */
+/** Whether an event is an exception of Bedrock's stream: `{"throttlingException": {…}}`. */
 const framed = (data: Json): boolean => {
   for (const key in data) return key.endsWith("Exception")
   return false
 }
 
 /**
- * Classifies one parsed event of a stream with a success status: the error that it is, or undefined for an ordinary
- * one. `name` is the event's name, where the protocol has names.
+ * Classifies one parsed event of a stream with a success status: the error that it stands for, or `undefined` for an
+ * ordinary event. `name` is the event's name, if the protocol has names.
  *
  * @since 0.1.0
  * @category classification
@@ -300,8 +282,8 @@ export const event = (context: EventContext, data: unknown, name?: string): LlmE
   safely(context, context.status, () => eventOf(context, data, name))
 
 /**
- * Classifies a thrown value. `body` breaks are `ConnectionError`s, `stream` breaks are `StreamInterrupted` with nothing
- * received: the caller, who knows, fills that in. Ask {@link isAbort} first.
+ * Classifies a thrown value. A connection that breaks at stage `body` is a `ConnectionError`, at stage `stream` a
+ * `StreamInterrupted` with `received: 0`, which the caller replaces. Check {@link isAbort} first.
  *
  * @since 0.1.0
  * @category classification
@@ -310,14 +292,11 @@ export const transport = (context: Context, error: unknown, stage: Stage): LlmEr
   safely(context, undefined, () => thrown(context, error, stage))
 
 const thrown = (context: Context, error: unknown, stage: Stage): LlmError.LlmError => {
-  const secrets = context.secrets ?? []
+  const { secrets } = context
   const { cause, fault, message } = Transport.find(error)
   const reading = stage === "body" || stage === "stream" || stage === "decode"
   const base: LlmError.Fields = {
-    provider: context.provider,
-    message: ErrorMessage.clean(message, secrets),
-    delivery: "unknown",
-    ...optional(context, undefined, cause.code),
+    ...fieldsOf(context, undefined, message, cause.code),
     cause: {
       name: ErrorMessage.clean(cause.name, secrets, 100),
       message: ErrorMessage.clean(cause.message, secrets),
@@ -327,9 +306,7 @@ const thrown = (context: Context, error: unknown, stage: Stage): LlmError.LlmErr
   const unsent: LlmError.Fields = reading ? base : { ...base, delivery: "not-sent" }
   switch (fault) {
     case "connect-timeout":
-      return reading
-        ? new LlmError.Timeout({ ...base, phase: "idle" })
-        : new LlmError.Timeout({ ...unsent, phase: "connect" })
+      return new LlmError.Timeout({ ...unsent, phase: reading ? "idle" : "connect" })
     case "timeout":
       return new LlmError.Timeout({ ...base, phase: "attempt" })
     case "idle-timeout":

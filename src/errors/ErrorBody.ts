@@ -1,13 +1,13 @@
 /**
- * Digs the true cause out of whatever a provider, a gateway or a proxy sent as an error body.
+ * Finds the true cause in the error body of a provider, a gateway or a proxy.
  *
  * Bodies come nested under `error`, flat, as an array, as `error: "text"`, with an object as `message`, as JSON inside
  * JSON strings three deep, as a Python repr, as HTML, XML, text or nothing. All of them become one {@link ErrorBody}:
- * codes, statuses and messages, the innermost first, because a gateway wraps what really happened. `Classify` judges
- * it; nothing here knows what a code means.
+ * codes, statuses and messages, the innermost first, because a gateway wraps the error of its upstream. `Verdict`
+ * judges the result; this module knows no meaning of a code.
  *
  * Gotchas: only fields that carry errors are read. Fields that echo the request (`failed_generation`, `flagged_input`,
- * `param`, `previous_errors`) are not. Depth and number of visited objects are bounded, so no body can stall it.
+ * `param`, `previous_errors`) are ignored. Depth and number of visited objects are bounded, so no body can stall it.
  *
  * @example
  * import * as ErrorBody from "./ErrorBody.js"
@@ -19,104 +19,74 @@
 import * as RetryHint from "./RetryHint.js"
 
 /**
- * What an error body says; lists have the innermost object's entries first.
+ * The facts in an error body; each list has the innermost object's entries first.
  *
  * @since 0.1.0
  * @category models
  */
 export interface ErrorBody {
+  /** Error messages, trimmed. */
   readonly messages: ReadonlyArray<string>
-  /** `code` fields before `type` fields of the same object; never a number that is an HTTP status */
+  /** Codes, types and exception names: `code` fields before `type` fields of the same object, no HTTP statuses. */
   readonly codes: ReadonlyArray<string>
-  /** numbers between 400 and 599 in `code`, `status` and the like */
+  /** Numbers between 400 and 599 in `code`, `status` and similar fields. */
   readonly statuses: ReadonlyArray<number>
-  /** names of Google quotas that were exceeded, and `0` for a quota of nothing */
+  /** Names of the exceeded Google quotas, and `0` for a quota of zero. */
   readonly quotas: ReadonlyArray<string>
-  /** waits named by fields, in milliseconds */
+  /** Waits named by fields, in milliseconds. */
   readonly waits: ReadonlyArray<number>
-  /** response headers of an upstream that a gateway copied into the body */
+  /** Response headers of an upstream that a gateway copied into the body; names in lower case. */
   readonly headers: RetryHint.Headers
+  /** The id of the request, if the body names it. */
   readonly requestId: string | undefined
+  /** Whether the body is a web page. */
   readonly html: boolean
 }
 
-/** Deeper objects are not visited: three layers of gateways need ten. */
+/** Objects deeper than this are not visited: an error behind three gateways is at most ten deep. */
 const MAX_DEPTH = 16
 
-/** More objects are not visited: a list of a thousand field errors says no more than its first. */
+/** At most so many objects are visited: a list of a thousand field errors says no more than its first entry. */
 const MAX_VISITS = 64
 
 /** Strings longer than this are not searched for JSON inside them. */
 const MAX_EMBEDDED = 65_536
 
-const MESSAGES = [
-  "message",
-  "Message",
-  "error_message",
-  "errorMessage",
-  "error_description",
-  "error_msg",
-  "detail",
-  "details",
-  "msg",
-  "status_msg",
-  "faultstring",
-  "title",
-  "raw",
-  "originalMessage",
-  "error"
-]
+/** Fields that hold messages. */
+const MESSAGES = (
+  "message Message error_message errorMessage error_description error_msg detail details msg status_msg " +
+  "faultstring title raw originalMessage error"
+).split(" ")
 
-const CODES = [
-  "code",
-  "Code",
-  "error_code",
-  "errorCode",
-  "errorcode",
-  "reason",
-  "status",
-  "status_code",
-  "statusCode",
-  "http_code",
-  "raw_status_code",
-  "originalStatusCode",
-  ":exception-type",
-  "limit_source",
-  "type",
-  "error_type",
-  "errorType",
-  "__type",
-  "name"
-]
+/** Fields that hold codes, types and statuses; `code` before `type`. */
+const CODES = (
+  "code Code error_code errorCode errorcode reason status status_code statusCode http_code raw_status_code " +
+  "originalStatusCode :exception-type limit_source type error_type errorType __type name"
+).split(" ")
 
-const CHILDREN = [
-  "error",
-  "errors",
-  "err",
-  "response",
-  "detail",
-  "details",
-  "metadata",
-  "innererror",
-  "inner_error",
-  "cause",
-  "raw",
-  "body",
-  "base_resp",
-  "Output",
-  "payload",
-  "fault",
-  "delta",
-  "message",
-  "error_message",
-  "errorMessage"
-]
+/** Fields that hold inner errors. */
+const CHILDREN = (
+  "error errors err response detail details metadata innererror inner_error cause raw body base_resp Output " +
+  "payload fault delta message error_message errorMessage"
+).split(" ")
 
 const REQUEST_IDS = ["request_id", "requestId", "generationId"]
 
-type Json = { readonly [key: string]: unknown }
+/**
+ * An object of which nothing is known.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Json = { readonly [key: string]: unknown }
 
-const isObject = (u: unknown): u is Json => typeof u === "object" && u !== null
+/**
+ * Whether a value is an object or an array.
+ *
+ * @since 0.1.0
+ * @category refinements
+ */
+export const isObject = (u: unknown): u is Json => typeof u === "object" && u !== null
 
 const parse = (text: string): unknown => {
   try {
@@ -126,11 +96,11 @@ const parse = (text: string): unknown => {
   }
 }
 
-/** Where JSON or a Python repr may begin inside a text: a bracket and then a string, an object or nothing. */
+/** The beginning of JSON or a Python repr inside a text: a bracket, then a string or an object. */
 const OPENING = /[{[]\s{0,64}["'{]/
 
 /**
- * The first balanced `{…}` or `[…]` of a text as JSON; a Python repr is rewritten on the way. One pass over the text.
+ * The first balanced `{…}` or `[…]` of a text, parsed as JSON; a Python repr is rewritten to JSON. One pass.
  */
 const embedded = (text: string): unknown => {
   const start = text.search(OPENING)
@@ -169,13 +139,14 @@ const structured = (text: string): unknown => {
   return isObject(found) || (typeof found === "string" && found !== text) ? found : undefined
 }
 
-/** Names of exceptions before a message, which are codes that lost their field: `litellm.RateLimitError: …`. */
+/** The name of an exception before a message, which counts as a code: `litellm.RateLimitError: …`. */
 const NAMED = /^(?:\w{1,20}\.){0,3}([A-Za-z]{3,60}(?:Error|Exception))(?::|\.? *$| -)\s*/
 
-/** Such a name inside the sentence of boto3, or a message that is one word. */
+/** The name of an exception in boto3's sentence, or a message of one word. */
 const ALONE = /^An error occurred \((\w{3,60})\)|^([A-Za-z_]{3,60})[.!]?$/
 
-interface Found {
+/** The facts of one object of the body, and the depth of that object. */
+interface Node {
   readonly depth: number
   readonly messages: Array<string>
   readonly codes: Array<string>
@@ -183,20 +154,26 @@ interface Found {
 }
 
 /**
- * Reads an error that is already a value: parsed JSON, or a string.
+ * Reads an error body that is already parsed, or a string.
  *
  * @since 0.1.0
  * @category constructors
  */
 export const dig = (root: unknown): ErrorBody => {
-  const found: Array<Found> = []
+  const nodes: Array<Node> = []
   const quotas: Array<string> = []
   const waits: Array<number> = []
   const headers: Record<string, string> = {}
   let requestId: string | undefined
   let visits = 0
 
-  const say = (node: Found, text: string): void => {
+  const makeNode = (depth: number): Node => {
+    const node: Node = { depth, messages: [], codes: [], statuses: [] }
+    nodes.push(node)
+    return node
+  }
+
+  const addMessage = (node: Node, text: string): void => {
     const message = text.trim()
     if (message === "") return
     node.messages.push(message)
@@ -213,8 +190,10 @@ export const dig = (root: unknown): ErrorBody => {
     if (code !== undefined) node.codes.push(code)
   }
 
-  /** Google's typed details: facts about the error, whose texts are for people who debug Google. */
-  const google = (detail: Json, node: Found): void => {
+  /**
+   * Google's typed details: only reasons and quotas are read, because their texts are meant for Google's developers.
+   */
+  const google = (detail: Json, node: Node): void => {
     if (typeof detail.reason === "string") node.codes.push(detail.reason)
     const metadata = isObject(detail.metadata) ? detail.metadata : {}
     const violations = Array.isArray(detail.violations) ? detail.violations.slice(0, 8) : []
@@ -234,9 +213,7 @@ export const dig = (root: unknown): ErrorBody => {
         visit(inside, depth + 1)
         return
       }
-      const node: Found = { depth, messages: [], codes: [], statuses: [] }
-      say(node, value)
-      found.push(node)
+      addMessage(makeNode(depth), value)
       return
     }
     if (Array.isArray(value)) {
@@ -244,8 +221,7 @@ export const dig = (root: unknown): ErrorBody => {
       return
     }
     if (!isObject(value)) return
-    const node: Found = { depth, messages: [], codes: [], statuses: [] }
-    found.push(node)
+    const node = makeNode(depth)
     const keys = Object.keys(value).slice(0, 64)
     for (const key of keys) {
       const wait = RetryHint.fromField(key, value[key])
@@ -259,10 +235,10 @@ export const dig = (root: unknown): ErrorBody => {
       const code = value[key]
       const number = typeof code === "number" ? code : typeof code === "string" && /^\d+$/.test(code) ? Number(code) : 0
       if (Number.isInteger(number) && number >= 400 && number < 600) node.statuses.push(number)
-      else if (typeof code === "string" && code !== "") node.codes.push(code)
+      else if (typeof code === "string" && code.trim() !== "") node.codes.push(code)
       else if (typeof code === "number") node.codes.push(String(code))
     }
-    // a gateway that shows what moderation flagged says by that what happened
+    // a gateway sends this field only when moderation refused the request
     if (value.flagged_input !== undefined) node.codes.push("content_filter")
     for (const key of REQUEST_IDS) {
       const id = value[key]
@@ -275,13 +251,14 @@ export const dig = (root: unknown): ErrorBody => {
     }
     for (const key of MESSAGES) {
       const text = value[key]
-      if (typeof text === "string" && structured(text) === undefined) say(node, text)
+      if (typeof text === "string" && structured(text) === undefined) addMessage(node, text)
     }
     for (const key of CHILDREN) {
       const child = value[key]
       if (isObject(child) || (typeof child === "string" && structured(child) !== undefined)) visit(child, depth + 1)
       // `errors: ["text"]`
-      if (Array.isArray(child)) for (const item of child.slice(0, 4)) if (typeof item === "string") say(node, item)
+      if (!Array.isArray(child)) continue
+      for (const item of child.slice(0, 4)) if (typeof item === "string") addMessage(node, item)
     }
     // the members of Bedrock's stream: `{"throttlingException": {"message": …}}`
     for (const key of keys) {
@@ -295,11 +272,11 @@ export const dig = (root: unknown): ErrorBody => {
   }
 
   visit(root, 0)
-  found.sort((a, b) => b.depth - a.depth)
+  nodes.sort((a, b) => b.depth - a.depth)
   return {
-    messages: found.flatMap((node) => node.messages),
-    codes: found.flatMap((node) => node.codes),
-    statuses: found.flatMap((node) => node.statuses),
+    messages: nodes.flatMap((node) => node.messages),
+    codes: nodes.flatMap((node) => node.codes),
+    statuses: nodes.flatMap((node) => node.statuses),
     quotas,
     waits,
     headers,
@@ -314,7 +291,7 @@ const tag = (text: string, names: string): string | undefined => {
 }
 
 /**
- * Whether a text is a web page and no answer of an API.
+ * Whether a text is a web page.
  *
  * @since 0.1.0
  * @category refinements
@@ -338,7 +315,5 @@ export const read = (text: string): ErrorBody => {
     return { ...dig({ message: message ?? "", code: code ?? "" }), html }
   }
   const whole = /^[{["]/.test(body) ? parse(body) : undefined
-  return dig(
-    whole !== undefined && (isObject(whole) || typeof whole === "string") ? whole : body.slice(0, MAX_EMBEDDED)
-  )
+  return dig(isObject(whole) || typeof whole === "string" ? whole : body.slice(0, MAX_EMBEDDED))
 }

@@ -1,10 +1,10 @@
 /**
- * The one sentence of an error that people and logs see: short, on one line, and without secrets.
+ * Error messages that may be shown: short, on one line, and without secrets.
  *
  * `Classify` passes every text that came from outside through {@link clean} before it reaches an `LlmError`.
  *
- * Gotchas: scrubbing comes before shortening, so that no half of a key survives at the end; a literal secret is found
- * in its URL-encoded form too.
+ * Gotchas: {@link clean} scrubs before it shortens, so that no half of a key survives at the end. It finds a literal
+ * secret in its URL-encoded form too.
  *
  * @example
  * import * as ErrorMessage from "./ErrorMessage.js"
@@ -23,7 +23,7 @@ const MAX_TEXT = 16_384
 /** Shorter literals are not scrubbed: they would blank out ordinary words. */
 const MIN_SECRET = 4
 
-/** The shapes of keys and where they stand. The first group is what may stay. */
+/** Patterns of keys and of the fields that hold them. Scrubbing keeps the first group of each pattern. */
 const SHAPES: ReadonlyArray<RegExp> = [
   /()(?<=:\/\/)[^\s/@]{1,512}@/g,
   /\b(bearer|basic)\s+[\w.~+/=*-]{8,}/gi,
@@ -36,7 +36,7 @@ const SHAPES: ReadonlyArray<RegExp> = [
 
 const escaped = (text: string): string => text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")
 
-/** The URL-encoded form, or nothing where a lone surrogate has none. */
+/** The URL-encoded form; `""` for a text with a lone surrogate, which cannot be encoded. */
 const encoded = (text: string): string => {
   try {
     return encodeURIComponent(text)
@@ -52,12 +52,12 @@ const cut = (text: string): string => {
   return space > 0 ? head.slice(0, space) : head
 }
 
-/** Replaces literal secrets, whole or URL-encoded, and everything that looks like a key. */
+/** Replaces literal secrets, plain or URL-encoded, and everything that looks like a key. */
 const scrub = (text: string, secrets: ReadonlyArray<string>): string => {
   let out = text
   for (const secret of secrets) {
     if (secret.length < MIN_SECRET) continue
-    // three characters tell two keys apart and open nothing; of a short secret nothing may stay
+    // three characters tell two keys apart and give no access; a short secret is hidden whole
     const mask = secret.length < 12 ? "…" : `${secret.slice(0, 3)}…`
     for (const form of new Set([secret, encoded(secret)])) {
       if (form !== "") out = out.replace(new RegExp(escaped(form), "g"), () => mask)
@@ -68,12 +68,12 @@ const scrub = (text: string, secrets: ReadonlyArray<string>): string => {
 }
 
 /**
- * A text from outside as it may be shown: whitespace folded, secrets scrubbed, at most `max` characters.
+ * Makes a text from outside safe to show: whitespace folded, secrets scrubbed, at most `max` (500) characters.
  *
  * @since 0.1.0
  * @category formatting
  */
-export const clean = (text: string, secrets: ReadonlyArray<string>, max: number = MAX_MESSAGE): string => {
+export const clean = (text: string, secrets: ReadonlyArray<string> = [], max: number = MAX_MESSAGE): string => {
   const folded = scrub(cut(text).replace(/\s+/g, " ").trim(), secrets)
   return folded.length > max ? `${folded.slice(0, max - 1)}…` : folded
 }
@@ -96,7 +96,7 @@ const REASONS: ReadonlyMap<number, string> = new Map([
 ])
 
 /**
- * What to say about a response without a message.
+ * The message of a response that has none: the status and its standard phrase.
  *
  * @since 0.1.0
  * @category formatting

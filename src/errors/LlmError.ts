@@ -1,12 +1,13 @@
 /**
- * What can go wrong with an LLM call: one flat union of sixteen tagged errors.
+ * The errors of an LLM call: one flat union of sixteen tagged errors.
  *
  * Every error is a `Schema.TaggedError`, so it can be caught by tag, encoded to JSON, sent to another process and
- * decoded there as the same class. `Classify` makes them from what a provider sent; the policies read them through
- * {@link isRetryable}, {@link isFallbackable} and {@link hint} and never look at a status code again.
+ * decoded there as the same class. `Classify` makes them from a provider's failures. The policies read them through
+ * {@link isRetryable}, {@link isFallbackable} and {@link hint}, never by status code. Classes, union and rules stand in
+ * one long file, so that a new error cannot be added without its rule.
  *
- * Gotchas: `delivery: "unknown"` is the only kind that may have cost money or had an effect at the provider;
- * `retryable` and `fallbackable` are set on an instance only where the server, or the caller, overrode its class.
+ * Gotchas: only a request with `delivery: "unknown"` may have cost money or had an effect at the provider. `retryable`
+ * and `fallbackable` are set on an instance only if the server, or the caller, overrode the rule of its class.
  *
  * @example
  * import { Effect } from "effect"
@@ -23,8 +24,8 @@ import type * as Duration from "effect/Duration"
 import * as Schema from "effect/Schema"
 
 /**
- * Where the request was when it failed: `not-sent` never left, `rejected` was refused without being run, and `unknown`
- * may have been run, billed, or had an effect.
+ * How far the request came: `not-sent` was not sent, `rejected` was refused and not run, `unknown` may have been run,
+ * billed, or had an effect.
  *
  * @since 0.1.0
  * @category models
@@ -38,7 +39,7 @@ export const Delivery = Schema.Literal("not-sent", "rejected", "unknown")
 export type Delivery = typeof Delivery.Type
 
 /**
- * The failure beneath an error, reduced to what can be encoded and holds no request, header or URL.
+ * The cause of an error, as data that can be encoded: no request, no header, no URL.
  *
  * @since 0.1.0
  * @category models
@@ -58,31 +59,36 @@ export type ErrorCause = typeof ErrorCause.Type
 /**
  * The fields that every error has.
  *
- * - `provider`: the name of the provider, e.g. `"openai"`; `model`: as it was requested.
- * - `message`: short; a body excerpt in it is at most 500 characters; never a secret.
- * - `status`, `code`, `requestId`: what the provider said, where it did.
- * - `hint`: how long the server asked to wait, on the wire in milliseconds.
- * - `retryable`, `fallbackable`: set only where this instance differs from its class.
- *
  * @since 0.1.0
  * @category fields
  */
 export const fields = {
+  /** The name of the provider, e.g. `"openai"`. */
   provider: Schema.String,
+  /** The model as it was requested. */
   model: Schema.optional(Schema.String),
+  /** Short and without secrets; at most 500 characters of a provider's text. */
   message: Schema.String,
+  /** The HTTP status, if there was a response. */
   status: Schema.optional(Schema.Int),
+  /** The provider's code for the error, or the transport's. */
   code: Schema.optional(Schema.String),
+  /** The provider's id of the request. */
   requestId: Schema.optional(Schema.String),
+  /** The wait that the server asked for; encoded in milliseconds. */
   hint: Schema.optional(Schema.DurationFromMillis),
+  /** Whether the request was sent, and may have been run. */
   delivery: Delivery,
+  /** Overrides the rule of the class: whether another attempt at the same target may succeed. */
   retryable: Schema.optional(Schema.Boolean),
+  /** Overrides the rule of the class: whether an attempt at another target may succeed. */
   fallbackable: Schema.optional(Schema.Boolean),
+  /** The underlying failure, if one was thrown. */
   cause: Schema.optional(ErrorCause)
 }
 
 /**
- * What {@link fields} hold: the argument of every constructor below.
+ * The values of {@link fields}: the argument of the constructors.
  *
  * @since 0.1.0
  * @category models
@@ -90,7 +96,7 @@ export const fields = {
 export interface Fields extends Schema.Struct.Type<typeof fields> {}
 
 /**
- * The provider's rate limit was hit and passes by waiting. `scope` says which limit, where it is known.
+ * The provider's rate limit was hit; waiting helps. `scope` names the limit, if it is known.
  *
  * @since 0.1.0
  * @category errors
@@ -112,7 +118,7 @@ export class QuotaExhausted extends Schema.TaggedError<QuotaExhausted>("steadfas
 ) {}
 
 /**
- * The provider has no capacity right now, whatever the caller's own limits are.
+ * The provider has no capacity right now; the caller's own limits are not the reason.
  *
  * @since 0.1.0
  * @category errors
@@ -120,7 +126,7 @@ export class QuotaExhausted extends Schema.TaggedError<QuotaExhausted>("steadfas
 export class Overloaded extends Schema.TaggedError<Overloaded>("steadfast/Overloaded")("Overloaded", fields) {}
 
 /**
- * The provider, or a proxy before it, failed.
+ * The provider, or a proxy in front of it, failed.
  *
  * @since 0.1.0
  * @category errors
@@ -128,7 +134,8 @@ export class Overloaded extends Schema.TaggedError<Overloaded>("steadfast/Overlo
 export class ServerError extends Schema.TaggedError<ServerError>("steadfast/ServerError")("ServerError", fields) {}
 
 /**
- * Which clock ran out: connecting, one attempt, waiting for the first content, between content, or the whole call.
+ * The time limit that was exceeded: connecting, one attempt, the first content, the gap between contents, or the whole
+ * call (`total`).
  *
  * @since 0.1.0
  * @category models
@@ -142,7 +149,7 @@ export const TimeoutPhase = Schema.Literal("connect", "attempt", "first-token", 
 export type TimeoutPhase = typeof TimeoutPhase.Type
 
 /**
- * Somebody stopped waiting: the server (408, 504), the transport, or one of our own limits.
+ * A time limit was exceeded: the server's (408, 504), the transport's, or one of our own.
  *
  * @since 0.1.0
  * @category errors
@@ -153,7 +160,7 @@ export class Timeout extends Schema.TaggedError<Timeout>("steadfast/Timeout")("T
 }) {}
 
 /**
- * No connection, or one that broke before the answer was whole: DNS, refused, reset, TLS.
+ * There was no connection, or it broke before the answer was complete: DNS, refused, reset, TLS.
  *
  * @since 0.1.0
  * @category errors
@@ -172,7 +179,7 @@ export class ConnectionError extends Schema.TaggedError<ConnectionError>("steadf
 export class AuthError extends Schema.TaggedError<AuthError>("steadfast/AuthError")("AuthError", fields) {}
 
 /**
- * The key is right and still may not do this: region, entitlement, firewall.
+ * The key is valid but not allowed to do this: region, entitlement, firewall.
  *
  * @since 0.1.0
  * @category errors
@@ -183,7 +190,7 @@ export class PermissionDenied extends Schema.TaggedError<PermissionDenied>("stea
 ) {}
 
 /**
- * The model is unknown or retired at this target.
+ * The target does not know the model, or has retired it.
  *
  * @since 0.1.0
  * @category errors
@@ -194,7 +201,7 @@ export class ModelNotFound extends Schema.TaggedError<ModelNotFound>("steadfast/
 ) {}
 
 /**
- * The prompt does not fit the model's window, or the request alone is larger than the budget per minute.
+ * The prompt is larger than the model's context window, or the request alone exceeds the limit per minute.
  *
  * @since 0.1.0
  * @category errors
@@ -238,8 +245,8 @@ export class InvalidResponse extends Schema.TaggedError<InvalidResponse>("steadf
 ) {}
 
 /**
- * The stream broke or ended without its protocol's end. `received` counts the characters of text that arrived, and
- * `partial` is that text.
+ * The stream broke, or ended without its protocol's end. `received` is the number of characters of text that arrived,
+ * and `partial` is that text, at most its last 65,536 characters.
  *
  * @since 0.1.0
  * @category errors
@@ -250,7 +257,7 @@ export class StreamInterrupted extends Schema.TaggedError<StreamInterrupted>("st
 ) {}
 
 /**
- * Our circuit breaker refused; `hint` is the time to its next probe.
+ * Our circuit breaker refused the call; `hint` is the time to its next probe.
  *
  * @since 0.1.0
  * @category errors
@@ -258,7 +265,7 @@ export class StreamInterrupted extends Schema.TaggedError<StreamInterrupted>("st
 export class CircuitOpen extends Schema.TaggedError<CircuitOpen>("steadfast/CircuitOpen")("CircuitOpen", fields) {}
 
 /**
- * One of our own limits is spent: `budget` names it.
+ * A budget of ours is spent: `budget` names it.
  *
  * @since 0.1.0
  * @category errors
@@ -269,7 +276,7 @@ export class BudgetExceeded extends Schema.TaggedError<BudgetExceeded>("steadfas
 }) {}
 
 /**
- * Everything an LLM call can fail with; also a `Schema` that encodes and decodes every member.
+ * The union of all errors; also a `Schema` that encodes and decodes every member.
  *
  * @since 0.1.0
  * @category models
@@ -306,12 +313,12 @@ export type LlmError = typeof LlmError.Type
 export type Tag = LlmError["_tag"]
 
 /**
- * What an error says about the health of its target.
+ * The effect of an error on the health of its target.
  *
- * - `failure`: it is unhealthy.
- * - `dead`: its key is refused or has no credit. Another key may mend it.
- * - `throttled`: its key wants no more for now. Another key may mend it.
- * - `ignored`: nothing.
+ * - `failure`: the target is unhealthy.
+ * - `dead`: the key is refused or has no credit. Another key may help.
+ * - `throttled`: the key is over its rate limit. Another key may help.
+ * - `ignored`: no effect.
  *
  * @since 0.2.0
  * @category models
@@ -319,23 +326,22 @@ export type Tag = LlmError["_tag"]
 export type Health = "failure" | "dead" | "throttled" | "ignored"
 
 /**
- * What the policies may do about an error.
- *
- * - `retry`: whether another attempt at the same target may succeed. Only such errors carry a server's hint.
- * - `fallback`: whether an attempt at another target may; `larger-window` only at one with a larger context window.
- * - `health`: what breakers, key pools and retry budgets learn from it.
+ * The reaction of the policies to an error.
  *
  * @since 0.2.0
  * @category models
  */
 export interface Rule {
+  /** Whether another attempt at the same target may succeed. A server's hint is kept only on such errors. */
   readonly retry: boolean
+  /** Whether an attempt at another target may succeed; `larger-window`: only with a larger context window. */
   readonly fallback: boolean | "larger-window"
+  /** The outcome that breakers, key pools and retry budgets record. */
   readonly health: Health
 }
 
 /**
- * The rules of all policies, one row a tag; `total` is for the `Timeout` of the whole call, whose time is gone.
+ * The rule of each tag; `total` is for a `Timeout` of the whole call, which has no time left.
  *
  * @since 0.2.0
  * @category constants
@@ -364,7 +370,7 @@ const ruleOf = (error: LlmError): Rule =>
   rules[error._tag === "Timeout" && error.phase === "total" ? "total" : error._tag]
 
 /**
- * Whether another attempt at the same target may succeed: by the instance, or else by the {@link rules}.
+ * Whether another attempt at the same target may succeed: the instance's `retryable`, else the {@link rules}.
  *
  * @since 0.1.0
  * @category refinements
@@ -372,7 +378,8 @@ const ruleOf = (error: LlmError): Rule =>
 export const isRetryable = (error: LlmError): boolean => error.retryable ?? ruleOf(error).retry
 
 /**
- * Which other target an attempt may succeed at: by the instance, or else by the {@link rules}.
+ * Whether an attempt at another target may succeed, and at which: the instance's `fallbackable`, else the
+ * {@link rules}.
  *
  * @since 0.2.0
  * @category getters
@@ -380,7 +387,7 @@ export const isRetryable = (error: LlmError): boolean => error.retryable ?? rule
 export const fallbackOf = (error: LlmError): Rule["fallback"] => error.fallbackable ?? ruleOf(error).fallback
 
 /**
- * Whether an attempt at another target may succeed. `ContentFiltered` is not, unless the route asks for it.
+ * Whether an attempt at another target may succeed. False for `ContentFiltered`, unless the caller overrides it.
  *
  * @since 0.1.0
  * @category refinements
@@ -388,7 +395,7 @@ export const fallbackOf = (error: LlmError): Rule["fallback"] => error.fallbacka
 export const isFallbackable = (error: LlmError): boolean => fallbackOf(error) !== false
 
 /**
- * The health that an error tells of, by the {@link rules}.
+ * The effect of an error on the health of its target, by the {@link rules}.
  *
  * @since 0.2.0
  * @category getters
@@ -396,7 +403,7 @@ export const isFallbackable = (error: LlmError): boolean => fallbackOf(error) !=
 export const healthOf = (error: LlmError): Health => ruleOf(error).health
 
 /**
- * How long the server asked to wait, if it did.
+ * The wait that the server asked for, if any.
  *
  * @since 0.1.0
  * @category getters
@@ -412,7 +419,7 @@ export const hint = (error: LlmError): Duration.Duration | undefined => error.hi
 export const isLlmError: (u: unknown) => u is LlmError = Schema.is(LlmError)
 
 /**
- * A refinement for one or more tags, for `Effect.retry({ while })`, `ChatModel.orElse({ when })` and the like.
+ * A refinement to one or more tags, for `Effect.retry({ while })` and `ChatModel.orElse({ when })`.
  *
  * @since 0.1.0
  * @category refinements
@@ -423,7 +430,7 @@ export const isTag =
     tags.includes(error._tag)
 
 /**
- * The target that an error speaks of, as logs write it: `provider/model`.
+ * The target of an error, as logs write it: `provider/model`.
  *
  * @since 0.1.0
  * @category getters

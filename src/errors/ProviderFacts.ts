@@ -1,26 +1,25 @@
 /**
- * What the codes, statuses, words and finish reasons of providers mean: tables, and the few functions that look
- * something up in them.
+ * Tables of the meanings of providers' codes, statuses and words, and the functions that look them up.
  *
- * `Classify` asks in the order of trust: codes, then statuses, then the words of the message. A row stands for a rule
- * that holds across providers wherever it can; facts that belong to one provider name it.
+ * `Verdict` reads them in the order of trust: codes, then statuses, then the words of the message. Most rows hold for
+ * all providers; a row for one provider names it. `FinishReason` has the table of finish reasons.
  *
  * Gotchas: codes are compared without case, separators and the ending `Error` or `Exception`, so `rate_limit_error`,
- * `RateLimitError` and `RATE_LIMIT` are one. Words are read only from error message fields and only where the status
- * leaves a question open: "reduce the prompt length" on a 429 is advice, on a 400 it is the error.
+ * `RateLimitError` and `RATE_LIMIT` are equal. Words are read only from error message fields, and a row of words
+ * applies only to the kinds that it names: "reduce the prompt length" is advice on a 429 and the error itself on a 400.
  *
  * @example
  * import * as ProviderFacts from "./ProviderFacts.js"
  *
  * ProviderFacts.ofCode("ThrottlingException", "bedrock") // "RateLimited"
- * ProviderFacts.finishReason("end_turn") // "stop"
+ * ProviderFacts.ofStatus(529, false, "anthropic") // "Overloaded"
  *
  * @since 0.1.0
  */
 import type * as LlmError from "./LlmError.js"
 
 /**
- * The tags that something a server said can mean.
+ * The tags of errors that come from a provider.
  *
  * @since 0.1.0
  * @category models
@@ -29,51 +28,36 @@ export type Kind = Exclude<LlmError.Tag, "StreamInterrupted" | "CircuitOpen" | "
 
 // -- codes
 
-/** Numbers that only their own provider explains. */
-const NUMBERS: ReadonlyArray<readonly [provider: RegExp, facts: ReadonlyArray<readonly [Kind, numbers: string]>]> = [
-  [
-    /zhipu|bigmodel|glm|z-?ai$/,
-    [
-      ["QuotaExhausted", "1113 1304 1308 1310"],
-      ["RateLimited", "1302 1303"],
-      ["Overloaded", "1305"],
-      ["ModelNotFound", "1211"],
-      ["ContextLengthExceeded", "1261"],
-      ["ContentFiltered", "1301"]
-    ]
-  ],
-  [
-    /minimax/,
-    [
-      ["RateLimited", "1002 1039"],
-      ["QuotaExhausted", "1008 2056"],
-      ["Timeout", "1001"],
-      ["AuthError", "1004 2049"],
-      ["ContentFiltered", "1026 1027"],
-      ["InvalidRequest", "2013"],
-      ["ServerError", "1000 1013 1024 1033"]
-    ]
-  ],
-  [
-    /mistral/,
-    [
-      ["RateLimited", "1300"],
-      ["Overloaded", "3505"],
-      ["ContextLengthExceeded", "3051"]
-    ]
-  ],
-  [
-    /cloudflare/,
-    [
-      ["QuotaExhausted", "3036 4006"],
-      ["Overloaded", "3040"],
-      ["ModelNotFound", "5007"],
-      ["AuthError", "10000"]
-    ]
-  ]
+const ZHIPU = /zhipu|bigmodel|glm|z-?ai$/
+const MINIMAX = /minimax/
+const MISTRAL = /mistral/
+const CLOUDFLARE = /cloudflare/
+
+/** Numbers that have a meaning at one provider only, from the providers' lists of error codes. */
+const NUMBERS: ReadonlyArray<readonly [provider: RegExp, Kind, numbers: string]> = [
+  [ZHIPU, "QuotaExhausted", "1113 1304 1308 1310"],
+  [ZHIPU, "RateLimited", "1302 1303"],
+  [ZHIPU, "Overloaded", "1305"],
+  [ZHIPU, "ModelNotFound", "1211"],
+  [ZHIPU, "ContextLengthExceeded", "1261"],
+  [ZHIPU, "ContentFiltered", "1301"],
+  [MINIMAX, "RateLimited", "1002 1039"],
+  [MINIMAX, "QuotaExhausted", "1008 2056"],
+  [MINIMAX, "Timeout", "1001"],
+  [MINIMAX, "AuthError", "1004 2049"],
+  [MINIMAX, "ContentFiltered", "1026 1027"],
+  [MINIMAX, "InvalidRequest", "2013"],
+  [MINIMAX, "ServerError", "1000 1013 1024 1033"],
+  [MISTRAL, "RateLimited", "1300"],
+  [MISTRAL, "Overloaded", "3505"],
+  [MISTRAL, "ContextLengthExceeded", "3051"],
+  [CLOUDFLARE, "QuotaExhausted", "3036 4006"],
+  [CLOUDFLARE, "Overloaded", "3040"],
+  [CLOUDFLARE, "ModelNotFound", "5007"],
+  [CLOUDFLARE, "AuthError", "10000"]
 ]
 
-/** Stems of codes, the first match wins. Exceptions stand before the rule that they break. */
+/** Patterns of codes; the first match wins, so an exception stands before its rule. */
 const STEMS: ReadonlyArray<readonly [Kind, RegExp]> = [
   [
     "InvalidResponse",
@@ -115,10 +99,10 @@ const STEMS: ReadonlyArray<readonly [Kind, RegExp]> = [
   ]
 ]
 
-/** Codes that say the caller is wrong and nothing more; they outrank a gateway's 5xx but no word of the message. */
+/** Codes that blame the caller without saying why. They outrank a 5xx; the words of the message outrank them. */
 const CALLER = /^(?:validation|badrequest|unprocessableentity|invalid(?:argument|parameter|input|params?))$/
 
-/** Codes that say next to nothing; used only where no status helps. */
+/** Patterns of vague codes, used only if neither code, status nor words decide. */
 const WEAK: ReadonlyArray<readonly [Kind, RegExp]> = [
   [
     "InvalidRequest",
@@ -127,7 +111,7 @@ const WEAK: ReadonlyArray<readonly [Kind, RegExp]> = [
   ["ServerError", /internal|server|api|upstream|provider|gateway|generation|model|unknown|network/]
 ]
 
-/** Codes longer than this are prose of which no stem can be trusted. */
+/** Codes longer than this many characters are prose, and no pattern is tried on them. */
 const MAX_CODE = 80
 
 const normal = (code: string): string => {
@@ -138,29 +122,24 @@ const normal = (code: string): string => {
   return key.length > MAX_CODE ? "" : key.replace(/(?:error|exception|fault)+$/, "")
 }
 
-const first = (table: ReadonlyArray<readonly [Kind, RegExp]>, key: string): Kind | undefined => {
-  if (key === "") return undefined
-  for (const [kind, stem] of table) if (stem.test(key)) return kind
-  return undefined
-}
+const find = (table: ReadonlyArray<readonly [Kind, RegExp]>, key: string): Kind | undefined =>
+  key === "" ? undefined : table.find(([, stem]) => stem.test(key))?.[0]
 
 /**
- * What a code (or type, or exception name) means, or undefined when it does not decide alone.
+ * The meaning of a code, type or exception name; `undefined` if it does not decide alone. `provider` in lower case.
  *
  * @since 0.1.0
  * @category facts
  */
 export const ofCode = (code: string, provider: string): Kind | undefined => {
   const key = normal(code)
-  if (/^\d+$/.test(key)) {
-    const facts = NUMBERS.find(([name]) => name.test(provider))?.[1]
-    return facts?.find(([, numbers]) => numbers.split(" ").includes(key))?.[0]
-  }
-  return first(STEMS, key)
+  return /^\d+$/.test(key)
+    ? NUMBERS.find(([name, , numbers]) => name.test(provider) && numbers.split(" ").includes(key))?.[1]
+    : find(STEMS, key)
 }
 
 /**
- * Whether a code blames the caller plainly enough to outrank a 5xx that a gateway put around it.
+ * Whether a code blames the caller, and so outranks the 5xx of a gateway.
  *
  * @since 0.1.0
  * @category facts
@@ -168,46 +147,33 @@ export const ofCode = (code: string, provider: string): Kind | undefined => {
 export const blamesCaller = (code: string): boolean => CALLER.test(normal(code))
 
 /**
- * The last resort: what a code that says next to nothing suggests.
+ * The likely meaning of a vague code, such as `invalid` or `internal`.
  *
  * @since 0.1.0
  * @category facts
  */
-export const ofWeakCode = (code: string): Kind | undefined => first(WEAK, normal(code))
+export const ofWeakCode = (code: string): Kind | undefined => find(WEAK, normal(code))
 
 // -- statuses
 
-const STATUSES: ReadonlyMap<number, Kind> = new Map<number, Kind>([
-  [401, "AuthError"],
-  [402, "QuotaExhausted"],
-  [403, "PermissionDenied"],
-  [404, "ModelNotFound"],
-  [407, "AuthError"],
-  [408, "Timeout"],
+const STATUSES: ReadonlyArray<readonly [Kind, ReadonlyArray<number>]> = [
+  ["AuthError", [401, 407]],
+  ["QuotaExhausted", [402]],
+  ["PermissionDenied", [403, 451]],
+  ["ModelNotFound", [404, 410]],
+  ["ContextLengthExceeded", [413]],
+  ["RateLimited", [429]],
+  ["Timeout", [408, 504, 522, 524, 598, 599]],
+  // 498 is Groq: no capacity in the flex tier
+  ["Overloaded", [498, 529]],
   // a conflict or a lock passes: every official SDK retries 409
-  [409, "ServerError"],
-  [410, "ModelNotFound"],
-  [413, "ContextLengthExceeded"],
-  [423, "ServerError"],
-  [424, "ServerError"],
-  [425, "ServerError"],
-  [429, "RateLimited"],
-  [451, "PermissionDenied"],
-  // AWS load balancers and nginx: the side that asked went away
-  [460, "ConnectionError"],
-  [499, "ConnectionError"],
-  // Groq: no capacity in the flex tier
-  [498, "Overloaded"],
-  [504, "Timeout"],
-  [522, "Timeout"],
-  [524, "Timeout"],
-  [529, "Overloaded"],
-  [598, "Timeout"],
-  [599, "Timeout"]
-])
+  ["ServerError", [409, 423, 424, 425]],
+  // AWS load balancers (460) and nginx (499): the client closed the connection
+  ["ConnectionError", [460, 499]]
+]
 
 /**
- * What a failing status means alone. A 503 is a provider without capacity, unless it is the web page of a proxy.
+ * The meaning of a failing status. A 503 is a provider without capacity, or, with a web page, a broken proxy.
  *
  * @since 0.1.0
  * @category facts
@@ -217,12 +183,13 @@ export const ofStatus = (status: number, html: boolean, provider: string): Kind 
   if (status === 503) return html ? "ServerError" : "Overloaded"
   // Cohere uses 498 for a blocked, deny-listed token
   if (status === 498 && provider.includes("cohere")) return "ContentFiltered"
-  return STATUSES.get(status) ?? (status < 500 ? "InvalidRequest" : "ServerError")
+  const known = STATUSES.find(([, statuses]) => statuses.includes(status))
+  return known?.[0] ?? (status < 500 ? "InvalidRequest" : "ServerError")
 }
 
 // -- words
 
-/** One letter a kind that words may change; `-` stands for nothing known. */
+/** A letter for each kind that words may change; `-` stands for an unknown kind. */
 const LETTERS: { readonly [K in Kind]?: string } = {
   InvalidRequest: "I",
   AuthError: "A",
@@ -234,8 +201,8 @@ const LETTERS: { readonly [K in Kind]?: string } = {
 }
 
 /**
- * What words mean, and from which kinds (see {@link LETTERS}) they may turn an error: the first match wins. Every
- * pattern is linear: no nested repetition, and gaps are bounded.
+ * The meanings of words, and the kinds (see {@link LETTERS}) that they may change. The first match wins. Every pattern
+ * takes linear time: no nested repetition, and gaps are bounded.
  */
 const WORDS: ReadonlyArray<readonly [Kind, from: string, RegExp]> = [
   [
@@ -243,13 +210,13 @@ const WORDS: ReadonlyArray<readonly [Kind, from: string, RegExp]> = [
     "I-",
     /failed to (?:call a function|generate json|parse tool)|tool call validation failed|malformed function call/
   ],
-  // larger than the budget per minute: waiting never helps
+  // larger than the limit per minute: waiting never helps
   [
     "ContextLengthExceeded",
     "R",
     /\brequest (?:is )?too large|must be reduced in order to run|larger than (?:the|your) (?:rate )?limit/
   ],
-  // the cap on output, which is not the window
+  // the limit of the output, not of the context window
   [
     "InvalidRequest",
     "I-S",
@@ -306,17 +273,18 @@ const WORDS: ReadonlyArray<readonly [Kind, from: string, RegExp]> = [
   ]
 ]
 
-/** A spent quota, which is money or a long window unless the message speaks of minutes. */
+/** A spent quota: credit or a long window, unless {@link PER_MINUTE} matches too. */
 const QUOTA =
   /quota (?:\w{1,12} ){0,3}(?:exceeded|exhausted|reached|used up|violation)|quota (?:will|resets)|(?:exceeded|exhausted|reached|over|out of)[^.]{0,40}\bquota/
 
 const PER_MINUTE = /(?:per|\/|a|each|this|one)[ -]?(?:minute|second|min|sec)\b|\b[rt]p[ms]\b|\b[rt]pm\b|perminute/
 
-/** Windows of a day and more. */
+/** Windows of a day or longer. */
 const PER_DAY = /(?:per|\/|each|this|by|to)[ -]?(?:day|week|month)\b|daily|weekly|monthly|\b[rt]pd\b/
 
 /**
- * What the words of a message make of an error that its code or status left open.
+ * The meaning of an error message (as `Verdict` normalizes it), given the kind `from` that code or status suggest;
+ * `undefined` if it does not change that kind. `byStatus`: whether a status suggested it.
  *
  * @since 0.1.0
  * @category facts
@@ -331,7 +299,7 @@ export const ofWords = (text: string, from: Kind | undefined, byStatus: boolean)
 }
 
 /**
- * Whether a message speaks of a window of a day or longer and of no shorter one.
+ * Whether a message names a window of a day or longer, and none of a minute or shorter.
  *
  * @since 0.1.0
  * @category facts
@@ -339,7 +307,7 @@ export const ofWords = (text: string, from: Kind | undefined, byStatus: boolean)
 export const isDaily = (text: string): boolean => PER_DAY.test(text) && !PER_MINUTE.test(text)
 
 /**
- * Which limit a rate limit is about, by the words and types that name it.
+ * Which limit was hit, by the words and codes of the error.
  *
  * @since 0.1.0
  * @category facts
@@ -352,55 +320,3 @@ export const scope = (text: string): "requests" | "tokens" | "day" | undefined =
       : /\brequests?\b|\brpm\b|queries|calls|concurren/.test(text)
         ? "requests"
         : undefined
-
-// -- finish reasons
-
-/**
- * What the end of an answer means.
- *
- * @since 0.1.0
- * @category models
- */
-export type FinishMeaning =
-  | "stop"
-  | "length"
-  | "tool-calls"
-  | "content-filter"
-  | "error"
-  | "malformed"
-  | "none"
-  | "other"
-
-const FINISH: ReadonlyMap<string, FinishMeaning> = new Map(
-  (
-    [
-      ["stop", "stop end_turn stop_sequence eos eos_token complete completed done finish_reason_stop"],
-      [
-        "length",
-        "length max_tokens max_output_tokens max_length model_length model_context_window_exceeded error_limit token_limit"
-      ],
-      ["tool-calls", "tool_calls tool_use tool_call function_call"],
-      [
-        "content-filter",
-        "content_filter content_filtered safety refusal recitation blocklist prohibited_content spii language guardrail_intervened image_safety image_prohibited_content image_recitation error_toxic sensitive model_armor content_policy_violation"
-      ],
-      ["error", "error failed abort aborted cancelled network_error insufficient_system_resource timeout unexpected"],
-      [
-        "malformed",
-        "malformed_function_call malformed_tool_use malformed_model_output malformed_response unexpected_tool_call too_many_tool_calls missing_thought_signature no_image"
-      ],
-      ["none", "null none in_progress finish_reason_unspecified"]
-    ] as const
-  ).flatMap(([meaning, reasons]) => reasons.split(" ").map((reason) => [reason, meaning] as const))
-)
-
-/**
- * What a finish or stop reason means, over all providers and spellings; nothing yet (`null`, `""`) is `"none"`.
- *
- * @since 0.1.0
- * @category facts
- */
-export const finishReason = (reason: string | null | undefined): FinishMeaning =>
-  reason == null || reason === ""
-    ? "none"
-    : (FINISH.get(reason) ?? (reason.length > 64 ? "other" : (FINISH.get(reason.toLowerCase()) ?? "other")))

@@ -1,13 +1,14 @@
 /**
- * When the server said to come back: the one wait that `retry-after` headers, error bodies, prose and reset headers
- * agree to, or none.
+ * Server hints: the wait that a failed response asks for, read from `retry-after` headers, the error body, its prose or
+ * reset headers.
  *
- * Everything here is pure and takes the clock as an argument. `Classify` calls {@link decide} for a failed response and
- * puts the result on `LlmError.hint`, where `RetryPolicy` reads it as a floor; a pacer reads {@link parseReset} itself.
+ * All functions are pure and take the time as an argument. `Verdict` calls {@link decide} for a failed response and
+ * puts the result on `LlmError.hint`, which `RetryPolicy` uses as a floor. The wire formats read rate limits with
+ * {@link parseReset}.
  *
- * Gotchas: reset headers tell the time to a *full* refill, not the time to wait, so they count only when nothing else
- * was said and `remaining` is 0. "Try again" without a number and a unit is no hint. A wait that is negative,
- * unreadable or longer than {@link maxHint} is no hint. Waits are rounded up to whole milliseconds.
+ * Gotchas: reset headers give the time to a *full* refill, not the time to wait, so they count only when `remaining` is
+ * 0 and there is no other hint. "Try again" without a number and a unit is no hint. A wait that is negative, unreadable
+ * or longer than {@link maxHint} is no hint. Waits are rounded up to whole milliseconds.
  *
  * @example
  * import { RetryHint } from "effect-steadfast"
@@ -28,22 +29,22 @@ import * as Duration from "effect/Duration"
 export type Headers = Readonly<Record<string, string | undefined>>
 
 /**
- * A longer wait is taken for a mistake (an epoch where seconds belong): 31 days, the longest window that providers
- * reset on.
+ * The longest wait that counts as a hint: 31 days, the longest window of a provider's limit. A longer value counts as
+ * a mistake, such as an epoch in place of seconds.
  *
  * @since 0.1.0
  * @category constants
  */
 export const maxHint: Duration.Duration = Duration.days(31)
 
-const MAX_MILLIS = 31 * 86_400_000
+const MAX_MILLIS = Duration.toMillis(maxHint)
 
-/** Text beyond this is not searched: a hint stands in the first sentences. */
+/** Text beyond this many characters is not searched: a hint stands in the first sentences. */
 const MAX_TEXT = 4096
 
-/** Rounds up; the epsilon keeps 1.1 s at 1100 ms in spite of binary fractions. */
-const sane = (millis: number): number | undefined =>
-  millis >= 0 && millis <= MAX_MILLIS ? Math.max(0, Math.ceil(millis - 1e-6)) : undefined
+/** A plausible wait, rounded up. The epsilon keeps 1.1 s at 1100 ms in spite of binary fractions. */
+const sane = (millis: number | undefined): number | undefined =>
+  millis !== undefined && millis >= 0 && millis <= MAX_MILLIS ? Math.max(0, Math.ceil(millis - 1e-6)) : undefined
 
 const toDuration = (millis: number | undefined): Duration.Duration | undefined =>
   millis === undefined ? undefined : Duration.millis(millis)
@@ -55,7 +56,7 @@ const decimal = (value: string | undefined): number | undefined => {
   return text !== undefined && DECIMAL.test(text) ? Number(text) : undefined
 }
 
-/** One number with its unit. Single letters are matched in lower case only: `10M` is a size. */
+/** A number with its unit. Single letters match in lower case only: `10M` is a size. */
 const PART =
   /^(\d{1,3}(?:,\d{3})+|\d{1,15}(?:\.\d{1,30})?) ?(ms|milliseconds?|msecs?|s|secs?|[Ss]econds?|m|mins?|[Mm]inutes?|h|hrs?|[Hh]ours?|d|[Dd]ays?)(?![A-Za-z])/
 
@@ -86,9 +87,9 @@ const wholeDuration = (text: string): number | undefined => {
 }
 
 /**
- * What a reset header says, as milliseconds from now: a Go duration (`6m0s`), RFC 3339, epoch seconds, epoch
- * milliseconds or plain seconds. The magnitude tells the last three apart: no provider's window is as long as 3 years,
- * and no epoch is as small. Azure sends `0` and `-1` to say nothing.
+ * Reads a reset header, as milliseconds from `now`: a Go duration (`6m0s`), RFC 3339, epoch seconds, epoch milliseconds
+ * or plain seconds. Numbers are told apart by size: above 1e8 (3 years of seconds) they are an epoch, above 1e11 one in
+ * milliseconds. `0` from Azure and negative numbers mean no value.
  *
  * @since 0.1.0
  * @category parsing
@@ -100,9 +101,7 @@ export const parseReset = (value: string, provider: string, now: number): number
     if (number === 0 && provider.includes("azure")) return undefined
     return sane(number > 1e11 ? number - now : number > 1e8 ? number * 1000 - now : number * 1000)
   }
-  if (/^\d{4}-\d\d-\d\d[T ]/.test(text)) return sane(Date.parse(text) - now)
-  const millis = wholeDuration(text)
-  return millis === undefined ? undefined : sane(millis)
+  return sane(/^\d{4}-\d\d-\d\d[T ]/.test(text) ? Date.parse(text) - now : wholeDuration(text))
 }
 
 /** `retry-after`: decimal seconds, an HTTP-date, a duration; doubled values (`30, 30`, `<date> GMT, 12`) count once. */
@@ -112,29 +111,21 @@ const retryAfter = (value: string, now: number): number | undefined => {
   if (seconds !== undefined) return sane(seconds * 1000)
   const date =
     /^[A-Za-z]{3,9}, ?[\w :-]{10,30}?GMT/.exec(text)?.[0] ?? (/^\d{4}-\d\d-\d\dT/.test(text) ? text : undefined)
-  if (date !== undefined) return sane(Date.parse(date) - now)
-  const millis = wholeDuration(text)
-  return millis === undefined ? undefined : sane(millis)
+  return sane(date === undefined ? wholeDuration(text) : Date.parse(date) - now)
 }
 
-/** The server's own clock where it sent one, so that a wrong clock here does no harm. */
+/** The time by the server's `date` header, or else `now`: a wrong clock on our side then does no harm. */
 const serverNow = (headers: Headers, now: number): number => {
   const date = headers.date === undefined ? Number.NaN : Date.parse(headers.date.slice(0, 64))
   return Number.isNaN(date) ? now : date
 }
 
-const explicit = (headers: Headers, now: number): number | undefined => {
-  for (const name of ["retry-after-ms", "x-ms-retry-after-ms"]) {
-    const millis = decimal(headers[name])
-    const found = millis === undefined ? undefined : sane(millis)
-    if (found !== undefined) return found
-  }
-  const plain = headers["retry-after"]
-  const found = plain === undefined ? undefined : retryAfter(plain, serverNow(headers, now))
-  if (found !== undefined) return found
-  const amazon = decimal(headers["x-amz-retry-after"])
-  return amazon === undefined ? undefined : sane(amazon)
-}
+/** The wait of the headers that name one, in milliseconds. */
+const explicit = (headers: Headers, now: number): number | undefined =>
+  sane(decimal(headers["retry-after-ms"])) ??
+  sane(decimal(headers["x-ms-retry-after-ms"])) ??
+  retryAfter(headers["retry-after"] ?? "", serverNow(headers, now)) ??
+  sane(decimal(headers["x-amz-retry-after"]))
 
 const resets = (headers: Headers, now: number, provider: string): number | undefined => {
   const clock = serverNow(headers, now)
@@ -155,7 +146,8 @@ const resets = (headers: Headers, now: number, provider: string): number | undef
 
 /**
  * The wait that response headers name: `retry-after-ms`, `x-ms-retry-after-ms`, `retry-after` (against the response's
- * own `date`), `x-amz-retry-after`, and last the reset headers of limits with nothing remaining.
+ * own `date`), `x-amz-retry-after` (milliseconds), and last the reset headers of limits with nothing remaining. `now`
+ * is in epoch milliseconds.
  *
  * @since 0.1.0
  * @category parsing
@@ -163,15 +155,16 @@ const resets = (headers: Headers, now: number, provider: string): number | undef
 export const fromHeaders = (headers: Headers, now: number, provider: string): Duration.Duration | undefined =>
   toDuration(explicit(headers, now) ?? resets(headers, now, provider))
 
-/** Words that promise something after a time; digits and full stops end the search for the number behind them. */
+/** Words that announce a wait, up to the number; the text between may hold no digit and no full stop. */
 const PROMISE =
   /(?:[Tt]ry(?:ing)? again|[Rr]etr(?:y|ying|ied)|[Ww]ait(?: time)?|[Rr]esets?|[Rr]eplenished|[Aa]vailable again|[Cc]ome back)[^\d.\n]{0,40}(?=\d)/g
 
-/** What may stand between the promise and the number; `up to 3 minutes` and `less than 5 s` name no wait. */
+/** With these words between {@link PROMISE} and the number there is no wait: `up to 3 minutes`, `less than 5 s`. */
 const NOT_A_WAIT = /up to|than|within|every|last|with|limit/
 
 /**
- * The wait that a sentence names: it needs a promise ("try again", "retry", "wait", "resets"), a number and a unit.
+ * The wait that a sentence names. It must have words such as "try again", "retry", "wait" or "resets", then a number
+ * and a unit.
  *
  * @since 0.1.0
  * @category parsing
@@ -181,43 +174,34 @@ export const fromMessage = (message: string): Duration.Duration | undefined => t
 const prose = (message: string): number | undefined => {
   const text = message.slice(0, MAX_TEXT)
   for (const match of text.matchAll(PROMISE)) {
-    const found = NOT_A_WAIT.test(match[0]) ? undefined : leadingDuration(text.slice(match.index + match[0].length))
-    const millis = found === undefined ? undefined : sane(found[0])
+    if (NOT_A_WAIT.test(match[0])) continue
+    const millis = sane(leadingDuration(text.slice(match.index + match[0].length))?.[0])
     if (millis !== undefined) return millis
   }
   return undefined
 }
 
-/** Fields of an error body that name a wait, and the milliseconds in their unit. */
-const FIELDS: ReadonlyMap<string, number> = new Map([
-  ["retrydelay", 1000],
-  ["retryafterms", 1],
-  ["retryafter", 1000],
-  ["retryafterseconds", 1000],
-  ["retryin", 1000],
-  ["waitseconds", 1000],
-  ["estimatedtime", 1000],
-  ["resetsinseconds", 1000]
-])
+/** Fields of an error body that name a wait in seconds. */
+const SECONDS = /^(?:retrydelay|retryafter|retryafterseconds|retryin|waitseconds|estimatedtime|resetsinseconds)$/
 
 /**
  * The wait, in milliseconds, that one field of an error body names: `retryDelay: "54s"`, `retry_after: 12`,
- * `estimated_time: 20.5`; spelling and case of the name do not matter.
+ * `estimated_time: 20.5`. Case, `_` and `-` of the name do not matter.
  *
  * @since 0.1.0
  * @category parsing
  */
 export const fromField = (name: string, value: unknown): number | undefined => {
   if (name.length > 20) return undefined
-  const unit = FIELDS.get(name.replace(/[_-]/g, "").toLowerCase())
+  const key = name.replace(/[_-]/g, "").toLowerCase()
+  const unit = key === "retryafterms" ? 1 : SECONDS.test(key) ? 1000 : undefined
   if (unit === undefined) return undefined
   if (typeof value === "number") return sane(value * unit)
   if (typeof value === "string") {
     const number = decimal(value)
-    const millis = number === undefined ? wholeDuration(value.trim().slice(0, 64)) : number * unit
-    return millis === undefined ? undefined : sane(millis)
+    return sane(number === undefined ? wholeDuration(value.trim().slice(0, 64)) : number * unit)
   }
-  // a protobuf Duration that was not written as a string
+  // a protobuf Duration as an object
   if (typeof value === "object" && value !== null && "seconds" in value) {
     const nanos = "nanos" in value ? Number(value.nanos) : 0
     return sane(Number(value.seconds) * 1000 + nanos / 1e6)
@@ -226,24 +210,29 @@ export const fromField = (name: string, value: unknown): number | undefined => {
 }
 
 /**
- * What {@link decide} decides from: headers, the waits that the body's fields name, its messages (innermost first) and
- * headers that a gateway copied into the body.
+ * The parts of a failed response that may hold a hint: the argument of {@link decide}.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Sources {
+  /** The name of the provider. */
   readonly provider: string
+  /** When the response arrived, in epoch milliseconds. */
   readonly now: number
+  /** The response's headers. */
   readonly headers: Headers
+  /** Waits that fields of the body name, in milliseconds. */
   readonly fields: ReadonlyArray<number>
+  /** Error messages of the body, the innermost first. */
   readonly messages: ReadonlyArray<string>
+  /** Headers of an upstream that a gateway copied into the body. */
   readonly echoed: Headers
 }
 
 /**
- * The one wait of a failed response: explicit headers, then fields of the body, then prose, then reset headers.
- * `stated` is false where only a reset header spoke.
+ * The wait that a failed response asks for: from explicit headers, else fields of the body, else prose, else reset
+ * headers. `stated` is false if only a reset header gave it.
  *
  * @since 0.1.0
  * @category deciding

@@ -1,12 +1,12 @@
 /**
- * What a thrown value of `fetch`, undici, Node, axios, node-fetch, Bun or Deno means: tables of codes, and the walk
- * down the causes that finds them.
+ * Reads values thrown by `fetch`, undici, Node, axios, node-fetch, Bun or Deno: tables of codes, and a search for them
+ * down the chain of causes.
  *
  * `Classify.transport` turns the result into an `LlmError`.
  *
- * Gotchas: `fetch failed` and `terminated` say nothing, their cause does; several addresses fail as one
- * `AggregateError` without a message; codes may be numbers (23 is a `TimeoutError`, 20 an `AbortError`); axios reports
- * a timeout as `ECONNABORTED`; some errors have no code at all and only their words are left.
+ * Gotchas: the meaning of `fetch failed` and `terminated` is in their cause. Several addresses fail as one
+ * `AggregateError` without a message. Codes may be numbers (23 is a `TimeoutError`, 20 an `AbortError`). axios reports
+ * a timeout as `ECONNABORTED`. For errors without a code the words of the message decide.
  *
  * @example
  * import * as Transport from "./Transport.js"
@@ -18,7 +18,7 @@
 import type * as LlmError from "./LlmError.js"
 
 /**
- * What happened on the way: `refused` covers everything that failed before the request could leave.
+ * The kinds of transport failure. `refused` covers every failure before the request was sent.
  *
  * @since 0.1.0
  * @category models
@@ -36,7 +36,7 @@ export type Fault =
   | "html"
   | "broken"
 
-/** Exact codes. */
+/** The meanings of whole codes. */
 const CODES: ReadonlyMap<string, Fault> = new Map(
   (
     [
@@ -68,14 +68,14 @@ const CODES: ReadonlyMap<string, Fault> = new Map(
   ).flatMap(([fault, codes]) => codes.split(" ").map((code) => [code, fault] as const))
 )
 
-/** Families of codes. */
+/** The meanings of codes by pattern, for codes that are not in {@link CODES}. */
 const FAMILIES: ReadonlyArray<readonly [Fault, RegExp]> = [
   ["certificate", /CERT|UNABLE_TO_/],
   ["refused", /^(?:ERR_SSL_|ERR_TLS_|EAI_|ERR_DNS|ERR_PROXY)/],
   ["timeout", /TIME_?D?_?OUT$/]
 ]
 
-/** For errors without a code; read after every code of the chain. */
+/** The meanings of words, for errors without a known code anywhere in the chain. */
 const WORDS: ReadonlyArray<readonly [Fault, RegExp]> = [
   [
     "bad-request",
@@ -96,7 +96,7 @@ const WORDS: ReadonlyArray<readonly [Fault, RegExp]> = [
   ]
 ]
 
-/** Longer chains are loops. */
+/** At most so many errors of a chain are read: a longer chain is a loop. */
 const MAX_CHAIN = 12
 
 interface Link {
@@ -111,7 +111,7 @@ const text = (u: unknown): string => (typeof u === "string" ? u.slice(0, 4096) :
 const code = (u: unknown): string | undefined =>
   typeof u === "string" && u !== "" ? u.slice(0, 80) : typeof u === "number" ? String(u) : undefined
 
-/** The thrown value and everything beneath it, the outermost first. */
+/** The thrown value and its causes, the outermost first. */
 const chain = (error: unknown): ReadonlyArray<Link> => {
   const links: Array<Link> = []
   const queue: Array<unknown> = [error]
@@ -135,7 +135,7 @@ const chain = (error: unknown): ReadonlyArray<Link> => {
 
 const ofLink = ({ code, name, reason }: Link): Fault | undefined => {
   const exact = (code === undefined ? undefined : CODES.get(code)) ?? (reason ? CODES.get(reason) : undefined)
-  // an abort whose cause is a timeout is a timeout, so the names of timeouts are asked first
+  // an abort whose cause is a timeout is a timeout, so names of timeouts are checked before an abort's code
   if (exact !== undefined && exact !== "abort") return exact
   if (/^(?:\w{0,40}Timeout(?:Error|Exception)?)$/.test(name)) {
     return name === "BodyTimeoutError" ? "idle-timeout" : name === "ConnectTimeoutError" ? "connect-timeout" : "timeout"
@@ -150,7 +150,7 @@ const aborted = (link: Link): boolean =>
   (link.code !== undefined && CODES.get(link.code) === "abort")
 
 /**
- * Whether somebody on our side cancelled: an abort signal, axios' cancel token, an aborted response; never a timeout.
+ * Whether our side cancelled the request: an abort signal, axios' cancel token, an aborted response; never a timeout.
  *
  * @since 0.1.0
  * @category refinements
@@ -168,20 +168,22 @@ export const isAbort = (error: unknown): boolean => {
 }
 
 /**
- * What is beneath a thrown value.
+ * The cause of a transport failure.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Finding {
+  /** The kind of failure; `broken` if nothing else matches. */
   readonly fault: Fault
-  /** the innermost message that says something */
+  /** The message of the error that decided, else the innermost message. */
   readonly message: string
+  /** The error that decided. */
   readonly cause: LlmError.ErrorCause
 }
 
 /**
- * Finds what a thrown value means: codes of the whole chain first, then words.
+ * Finds the cause of a thrown value: by the codes of the whole chain, else by words.
  *
  * @since 0.1.0
  * @category deciding
@@ -190,20 +192,19 @@ export const find = (error: unknown): Finding => {
   const links = chain(error)
   const inner = [...links].reverse()
   const known = inner.find((link) => ofLink(link) !== undefined)
-  const told = inner.find((link) => link.message !== "")
-  const said = known !== undefined && known.message !== "" ? known : told
+  const spoken = known?.message ? known : inner.find((link) => link.message !== "")
   let fault = known === undefined ? undefined : ofLink(known)
-  // axios: the code is the same for a timeout and an aborted request
+  // axios has the same code for a timeout and an aborted request, so words decide
   for (const link of inner) {
     if (fault !== undefined) break
     fault = WORDS.find(([, words]) => words.test(link.message))?.[0]
   }
   if (fault === undefined && links.some(aborted)) fault = "abort"
-  const at = known ?? said
+  const at = known ?? spoken
   const named = at?.code ?? links.find((link) => link.code !== undefined)?.code
   return {
     fault: fault ?? "broken",
-    message: said?.message ?? at?.code ?? "unknown failure",
+    message: spoken?.message ?? at?.code ?? "unknown failure",
     cause: {
       name: at?.name || "Error",
       message: at?.message ?? "",

@@ -1,12 +1,11 @@
 /**
- * From what an error body says to the `LlmError` it is: the one place where codes, statuses, words, hints and
- * `x-should-retry` are weighed against each other.
+ * Decides which `LlmError` an error body is, by its codes, statuses and words, the server's hint and `x-should-retry`.
  *
- * `ErrorBody` found what was said, `ProviderFacts` knows what it means, `RetryHint` reads the wait; {@link classify}
- * decides. `Classify` is the face of it that providers call.
+ * `ErrorBody` collects the facts of a body, `ProviderFacts` has their meanings, `RetryHint` reads the wait, and
+ * {@link classify} decides. Providers call it through `Classify`.
  *
- * Gotchas: a quota, a size and a day-long wait answered with 429 are not `RateLimited`; a hint is kept only where
- * waiting helps, or where only `x-should-retry: false` forbids the retry.
+ * Gotchas: a 429 for a spent quota, a too large request, or a day-long wait is not `RateLimited`. A hint is kept
+ * only on errors that waiting helps, also if `x-should-retry: false` forbids the retry.
  *
  * @example
  * import * as ErrorBody from "./ErrorBody.js"
@@ -25,53 +24,53 @@ import * as ProviderFacts from "./ProviderFacts.js"
 import * as RetryHint from "./RetryHint.js"
 
 /**
- * Who was asked, and what must never be shown: `secrets` are literal strings scrubbed from every message.
+ * The target of an attempt, and its secrets.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Context {
+  /** The name of the provider. */
   readonly provider: string
+  /** The model as it was requested. */
   readonly model?: string | undefined
+  /** Literal strings that are scrubbed from every message, code and id. Default none. */
   readonly secrets?: ReadonlyArray<string> | undefined
 }
 
 /**
- * A response and when it arrived; header names in lower case, `now` in epoch milliseconds.
+ * A response whose headers have arrived.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Meta extends Context {
+  /** The HTTP status. */
   readonly status: number
+  /** The response's headers, names in lower case. */
   readonly headers: RetryHint.Headers
+  /** When the response arrived, in epoch milliseconds. */
   readonly now: number
 }
 
 /**
- * The context of a stream's events; what is known of its response is optional.
+ * The context of a stream's events, with or without its response.
  *
  * @since 0.1.0
  * @category models
  */
-export interface EventContext extends Context {
-  readonly status?: number | undefined
-  readonly headers?: RetryHint.Headers | undefined
-  readonly now?: number | undefined
-}
+export interface EventContext extends Context, Partial<Omit<Meta, keyof Context>> {}
 
 /**
- * A stated wait from this on is a spent daily quota and no rate limit: 6 hours. Rolling windows of a day (Groq, OpenAI)
- * name minutes to a few hours and pass; nobody who holds a call open waits for a quarter of a day.
+ * From this stated wait on, a rate limit is taken for a spent daily quota: 6 hours. Rolling windows of a day (Groq,
+ * OpenAI) ask for minutes to a few hours; no open call waits for a quarter of a day.
  *
  * @since 0.1.0
  * @category constants
  */
 export const dayLongWait: Duration.Duration = Duration.hours(6)
 
-const DAY_LONG = 6 * 3_600_000
-
-/** Where providers put the id that their support asks for; the most specific first. */
+/** The headers in which providers send the id of a request; the most specific first. */
 const REQUEST_IDS = [
   "x-request-id",
   "request-id",
@@ -85,59 +84,40 @@ const REQUEST_IDS = [
   "cf-ray"
 ]
 
-/** The kinds that say nothing about whether the request was run. */
-const UNDECIDED: ReadonlySet<LlmError.Tag> = new Set<LlmError.Tag>([
-  "ServerError",
-  "Timeout",
-  "ConnectionError",
-  "InvalidResponse"
-])
-
-type Plain = Exclude<ProviderFacts.Kind, "RateLimited" | "Timeout">
-
-/** The classes that have the common fields only. */
-const PLAIN: { readonly [K in Plain]: new (fields: LlmError.Fields) => Extract<LlmError.LlmError, { _tag: K }> } = {
-  QuotaExhausted: LlmError.QuotaExhausted,
-  Overloaded: LlmError.Overloaded,
-  ServerError: LlmError.ServerError,
-  ConnectionError: LlmError.ConnectionError,
-  AuthError: LlmError.AuthError,
-  PermissionDenied: LlmError.PermissionDenied,
-  ModelNotFound: LlmError.ModelNotFound,
-  ContextLengthExceeded: LlmError.ContextLengthExceeded,
-  ContentFiltered: LlmError.ContentFiltered,
-  InvalidRequest: LlmError.InvalidRequest,
-  InvalidResponse: LlmError.InvalidResponse
-}
+/** After an error of these kinds it is unknown whether the provider ran the request. */
+const UNDECIDED: ReadonlyArray<LlmError.Tag> = ["ServerError", "Timeout", "ConnectionError", "InvalidResponse"]
 
 /**
- * Makes the error of a kind.
+ * Makes the error of a kind. A `Timeout` gets the phase `attempt`.
  *
  * @since 0.1.0
  * @category constructors
  */
-export const make = (kind: ProviderFacts.Kind, fields: LlmError.Fields, extra: Extra): LlmError.LlmError =>
-  kind === "RateLimited"
-    ? new LlmError.RateLimited(extra.scope === undefined ? fields : { ...fields, scope: extra.scope })
-    : kind === "Timeout"
-      ? new LlmError.Timeout({ ...fields, phase: extra.phase ?? "attempt" })
-      : new PLAIN[kind](fields)
-
-interface Extra {
-  readonly scope?: "requests" | "tokens" | "day" | undefined
-  readonly phase?: LlmError.TimeoutPhase | undefined
+export const make = (kind: ProviderFacts.Kind, fields: LlmError.Fields): LlmError.LlmError => {
+  if (kind === "Timeout") return new LlmError.Timeout({ ...fields, phase: "attempt" })
+  // biome-ignore lint/performance/noDynamicNamespaceImportAccess: the root entry exports the whole namespace anyway
+  return new LlmError[kind](fields)
 }
 
 interface Verdict {
   readonly kind: ProviderFacts.Kind
-  /** the code that decided, else the first one there is */
+  /** The code that decided, else the first code with a letter, else the first code. */
   readonly code: string | undefined
-  /** decided by a status, so that words may narrow it further */
+  /** Whether a status decided, not a code: then the words of the message may narrow the kind. */
   readonly byStatus: boolean
 }
 
-/** Text as the tables of words expect it: lower case, plain apostrophes, whitespace folded, at most 4 kB. */
-const plain = (text: string): string =>
+/** The first defined result of `f`. */
+const first = <A, B>(items: ReadonlyArray<A>, f: (item: A) => B | undefined): B | undefined => {
+  for (const item of items) {
+    const found = f(item)
+    if (found !== undefined) return found
+  }
+  return undefined
+}
+
+/** Text as the tables of words expect it: lower case, plain apostrophes, folded whitespace, 4,096 characters. */
+const normalize = (text: string): string =>
   text
     .slice(0, 4096)
     .toLowerCase()
@@ -145,38 +125,30 @@ const plain = (text: string): string =>
     .replace(/\s+/g, " ")
 
 const judge = (body: ErrorBody.ErrorBody, codes: ReadonlyArray<string>, status: number, provider: string): Verdict => {
-  let kind: ProviderFacts.Kind | undefined
-  let code: string | undefined
-  for (const candidate of codes) {
-    kind = ProviderFacts.ofCode(candidate, provider)
-    if (kind !== undefined) {
-      code = candidate
-      break
-    }
+  const decisive = first(codes, (code) => {
+    const kind = ProviderFacts.ofCode(code, provider)
+    return kind && { kind, code }
+  })
+  const byCode =
+    decisive?.kind ?? (status >= 500 && codes.some(ProviderFacts.blamesCaller) ? "InvalidRequest" : undefined)
+  const known =
+    byCode ?? first([...body.statuses, status], (inner) => ProviderFacts.ofStatus(inner, body.html, provider))
+  const byStatus = byCode === undefined && known !== undefined
+  const kind =
+    first(body.messages, (message) => ProviderFacts.ofWords(normalize(message), known, byStatus)) ??
+    known ??
+    first(codes, ProviderFacts.ofWeakCode) ??
+    "ServerError"
+  return {
+    // a request that is too large does not pass by waiting
+    kind: kind === "RateLimited" && status === 413 ? "ContextLengthExceeded" : kind,
+    code: decisive?.code ?? codes.find((code) => !/^\d+$/.test(code)) ?? codes[0],
+    byStatus
   }
-  let byStatus = false
-  if (kind === undefined && status >= 500 && codes.some(ProviderFacts.blamesCaller)) kind = "InvalidRequest"
-  if (kind === undefined) {
-    for (const inner of [...body.statuses, status]) {
-      kind ??= ProviderFacts.ofStatus(inner, body.html, provider)
-    }
-    byStatus = kind !== undefined
-  }
-  for (const message of body.messages) {
-    const said = ProviderFacts.ofWords(plain(message), kind, byStatus)
-    if (said !== undefined) {
-      kind = said
-      break
-    }
-  }
-  for (let i = 0; kind === undefined && i < codes.length; i++) kind = ProviderFacts.ofWeakCode(codes[i] ?? "")
-  // a size that is refused does not pass by waiting, whatever limit it broke
-  if (kind === "RateLimited" && status === 413) kind = "ContextLengthExceeded"
-  return { kind: kind ?? "ServerError", code: code ?? codes.find((c) => !/^\d+$/.test(c)) ?? codes[0], byStatus }
 }
 
 /**
- * The id that the provider's support asks for, from the headers of any response.
+ * The provider's id of a request, from the headers of a response.
  *
  * @since 0.1.0
  * @category getters
@@ -186,33 +158,39 @@ export const requestId = (headers: RetryHint.Headers): string | undefined => {
   return undefined
 }
 
-/** An edge's `cf-ray` says less than an id in the body. */
+/** Prefers an id in the body to `cf-ray`, which the provider itself does not know. */
 const requestIdOf = (headers: RetryHint.Headers, body: ErrorBody.ErrorBody): string | undefined => {
   const id = requestId(headers)
   return id === undefined || id === headers["cf-ray"] ? (body.requestId ?? id) : id
 }
 
 const deliveryOf = (kind: LlmError.Tag, status: number): LlmError.Delivery =>
-  status < 400 || (UNDECIDED.has(kind) && status !== 409 && status !== 425) ? "unknown" : "rejected"
+  status < 400 || (UNDECIDED.includes(kind) && status !== 409 && status !== 425) ? "unknown" : "rejected"
 
 /**
- * The fields that are there only when known; codes and ids are scrubbed like messages.
+ * The common fields of an error, `delivery` unknown. Message, code and id are scrubbed; unknown values are left out.
  *
  * @since 0.1.0
  * @category constructors
  */
-export const optional = (context: Context, status: number | undefined, code?: string, id?: string) => {
-  const secrets = context.secrets ?? []
-  return {
-    ...(context.model === undefined ? {} : { model: context.model }),
-    ...(status !== undefined && Number.isInteger(status) ? { status } : {}),
-    ...(code ? { code: ErrorMessage.clean(code, secrets, 100) } : {}),
-    ...(id ? { requestId: ErrorMessage.clean(id, secrets, 200) } : {})
-  }
-}
+export const fieldsOf = (
+  { model, provider, secrets }: Context,
+  status: number | undefined,
+  message: string,
+  code?: string,
+  id?: string
+): LlmError.Fields => ({
+  provider,
+  message: ErrorMessage.clean(message, secrets),
+  delivery: "unknown",
+  ...(model === undefined ? {} : { model }),
+  ...(status !== undefined && Number.isInteger(status) ? { status } : {}),
+  ...(code ? { code: ErrorMessage.clean(code, secrets, 100) } : {}),
+  ...(id ? { requestId: ErrorMessage.clean(id, secrets, 200) } : {})
+})
 
 /**
- * Judges an error body and builds its error, hint and override included.
+ * The error of a response, from its status, headers and error body.
  *
  * @since 0.1.0
  * @category deciding
@@ -227,12 +205,12 @@ export const classify = (context: Meta, body: ErrorBody.ErrorBody): LlmError.Llm
     LlmError.rules[kind].retry || kind === "QuotaExhausted"
       ? RetryHint.decide({ provider, now, headers, fields: body.waits, messages: body.messages, echoed: body.headers })
       : undefined
-  const words = plain(body.messages.join(" "))
+  const words = normalize(body.messages.join(" "))
   if (kind === "RateLimited") {
     const stated = wait?.stated === true ? Duration.toMillis(wait.duration) : undefined
     if (
       body.quotas.some((quota) => quota === "0" || /per_?day/i.test(quota)) ||
-      (stated === undefined ? ProviderFacts.isDaily(words) : stated >= DAY_LONG)
+      (stated === undefined ? ProviderFacts.isDaily(words) : stated >= Duration.toMillis(dayLongWait))
     ) {
       kind = "QuotaExhausted"
     }
@@ -243,24 +221,22 @@ export const classify = (context: Meta, body: ErrorBody.ErrorBody): LlmError.Llm
     headers["retry-after"] !== undefined &&
     provider.includes("openrouter")
   ) {
-    // OpenRouter names a time on a 402 only while other requests in flight hold the money
+    // OpenRouter sends a time with a 402 only while other requests in flight hold the credit
     kind = "RateLimited"
   }
   const ordered = headers["x-should-retry"]
   const should = ordered === "true" ? true : ordered === "false" ? false : undefined
   if (!LlmError.rules[kind].retry && should !== true) wait = undefined
   const message =
-    body.messages[0] ?? verdict.code ?? (status >= 400 ? ErrorMessage.ofStatus(status) : "an error without a message")
-  return make(
-    kind,
-    {
-      provider,
-      message: ErrorMessage.clean(message, context.secrets ?? []) || ErrorMessage.ofStatus(status),
-      delivery: deliveryOf(kind, status),
-      ...optional(context, status, verdict.code, requestIdOf(headers, body)),
-      ...(wait === undefined ? {} : { hint: wait.duration }),
-      ...(should === undefined || should === LlmError.rules[kind].retry ? {} : { retryable: should })
-    },
-    { scope: kind === "RateLimited" ? ProviderFacts.scope(`${words} ${codes.join(" ").toLowerCase()}`) : undefined }
-  )
+    body.messages[0] ??
+    (verdict.code?.trim() || (status >= 400 ? ErrorMessage.ofStatus(status) : "an error without a message"))
+  const fields: LlmError.Fields = {
+    ...fieldsOf(context, status, message, verdict.code, requestIdOf(headers, body)),
+    delivery: deliveryOf(kind, status),
+    ...(wait === undefined ? {} : { hint: wait.duration }),
+    ...(should === undefined || should === LlmError.rules[kind].retry ? {} : { retryable: should })
+  }
+  if (kind !== "RateLimited") return make(kind, fields)
+  const scope = ProviderFacts.scope(`${words} ${codes.join(" ").toLowerCase()}`)
+  return new LlmError.RateLimited(scope === undefined ? fields : { ...fields, scope })
 }

@@ -1,13 +1,13 @@
 /**
  * List prices of about 1,200 models at 20 providers, from the package `@pydantic/genai-prices`, which you install
- * beside this one. Its data are bundled: nothing is fetched unless you ask that package to (`updatePrices`), and then
+ * beside this one. Its data are bundled: nothing is fetched unless you call `updatePrices` of that package, and then
  * the newer data are used here too. Prices are as new as the version that you install.
  *
- * Known are tiers by the length of the prompt, cache reads, prices by date and by hour. Which name means which model is
- * decided by that package's rules for each provider; a provider must be known by its exact name.
+ * The data have tiers by the length of the prompt, cache reads, prices by date and by hour. The package's rules for
+ * each provider map names to models; a provider must have its exact name.
  *
- * Gotchas: a model whose price for input or output is missing from the data is unknown here, also where it is free: say
- * so in a `Prices.table` of your own and put that first.
+ * Gotcha: a model without a price for input or for output in the data is unknown here, even if it is free. Put a
+ * `Prices.table` of your own first for such a model.
  *
  * @example
  * import { Prices } from "effect-steadfast"
@@ -22,7 +22,7 @@ import { calcPrice, findProvider, type Usage } from "@pydantic/genai-prices"
 import type * as Layer from "effect/Layer"
 import * as Prices from "../policies/spend/Prices.js"
 
-/** Providers that go by another name there. */
+/** Providers that have another name in the package. */
 const names: ReadonlyMap<string, string> = new Map([
   ["azure-openai", "azure"],
   ["bedrock", "aws"],
@@ -31,7 +31,7 @@ const names: ReadonlyMap<string, string> = new Map([
   ["xai", "x-ai"]
 ])
 
-/** The names there are matched loosely ("my-openai-proxy" is "openai"): only one that is meant is taken. */
+/** The package matches names loosely ("my-openai-proxy" is "openai"): only an exact match counts here. */
 const providerOf = (provider: string): string | undefined => {
   const id = names.get(provider) ?? provider
   return findProvider({ providerId: id })?.id === id ? id : undefined
@@ -42,17 +42,17 @@ const total = (provider: string, model: string, at: number, usage: Usage): numbe
   if (providerId === undefined) return undefined
   try {
     const found = calcPrice(usage, model, { providerId, timestamp: new Date(at) })
-    // An entry without a rate adds nothing to the sum: what is not known would be free.
+    // A missing rate adds nothing to the sum, so tokens without a price would count as free.
     return found === null || found.model_price.input_mtok === undefined || found.model_price.output_mtok === undefined
       ? undefined
       : found.total_price
   } catch {
-    // Newer data may have a shape that the installed code refuses; that is no reason for a call to die.
+    // Newer data may have a shape that the installed code refuses. A call must not die of that.
     return undefined
   }
 }
 
-/** Counts that contradict each other are refused there; a part is at most the whole. */
+/** The package refuses contradictory counts, so a part is at most the whole here. */
 const toUsage = ({
   cachedInputTokens,
   cacheWriteTokens,
@@ -70,9 +70,7 @@ const toUsage = ({
   }
 }
 
-/**
- * The dearest that a token in can be is one written to the cache for an hour; without such a price it is a plain one.
- */
+/** The highest price of the tokens: all input at the rate of one-hour cache writes, or at the plain rate if higher. */
 const bound = ({ at, inputTokens, model, outputTokens, provider }: Prices.BoundAsk): number | undefined => {
   const plain = { input_tokens: inputTokens, output_tokens: outputTokens }
   const written = { ...plain, cache_write_tokens: inputTokens, cache_write_1h_tokens: inputTokens }
@@ -81,7 +79,7 @@ const bound = ({ at, inputTokens, model, outputTokens, provider }: Prices.BoundA
 }
 
 /**
- * The bundled list.
+ * The bundled list of prices.
  *
  * @since 0.2.0
  * @category constructors
@@ -92,7 +90,7 @@ export const list: Prices.PriceList = {
 }
 
 /**
- * The bundled list, in force.
+ * A layer that makes {@link list} the price list of the program.
  *
  * @since 0.2.0
  * @category layers

@@ -1,6 +1,5 @@
 /**
- * What the models of the field cost, as bundled data. Its own entry point, because the data are larger than the
- * library.
+ * Prices of models, as bundled data. They have their own entry point, because the data are larger than the library.
  *
  * @since 0.2.0
  */

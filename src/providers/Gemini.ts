@@ -1,15 +1,15 @@
 /**
  * Gemini's `generateContent` and `streamGenerateContent`.
  *
- * Where the format differs from the canonical request: system messages become `systemInstruction`, the assistant is
- * called `model`, a tool result names its function (which is looked up from the call that it answers), and `metadata`
- * has no counterpart. The key goes into a header, never into the URL, where proxies would log it.
+ * Differences from `Chat.Request`: system messages become `systemInstruction`, the role of the assistant is `model`, a
+ * tool result names its function (which is looked up from its call), and `metadata` has no counterpart. The key goes
+ * into a header, never into the URL, where proxies would log it.
  *
- * Gotchas: a stream has no terminator: it ended well if a finish reason came. Function calls without an id get one made
- * of the answer's id, so that it is unique in the conversation. From Gemini 3 on a function call carries a signature
- * that must go back with it: the model value keeps those of the newest calls; a call whose signature is unknown here
- * (another provider made it, or another process) goes with the value that Google documents for that, which works but
- * costs the model its train of thought.
+ * Gotchas: a stream has no terminator: it is complete if a finish reason came. A function call without an id gets one
+ * made from the answer's id, so that it is unique in the conversation. From Gemini 3 on a function call carries a
+ * signature that must go back with it; the model value keeps the signatures of the newest calls. A call of another
+ * provider or process is sent with the placeholder that Google documents: it works, but the model loses its train of
+ * thought.
  *
  * @example
  * import { Config } from "effect"
@@ -33,7 +33,7 @@ import * as WireFormat from "./WireFormat.js"
 
 declare module "../chat/Chat.js" {
   interface ProviderOptions {
-    /** Fields of the body that the canonical request does not have; objects are merged into what is there. */
+    /** Fields of the body that `Chat.Request` does not have; objects are merged with those of the request. */
     readonly gemini?: {
       readonly safetySettings?: ReadonlyArray<{ readonly category: string; readonly threshold: string }>
       readonly generationConfig?: {
@@ -55,26 +55,26 @@ declare module "../chat/Chat.js" {
 // facts
 // -----------------------------------------------------------------------------
 
-/** Stands for a signature that is not known; documented at https://ai.google.dev/gemini-api/docs/thought-signatures */
+/** The placeholder for an unknown signature; documented at https://ai.google.dev/gemini-api/docs/thought-signatures */
 const noSignature = "skip_thought_signature_validator"
 
-/** Gemini 1 and 2 sign nothing, or do not ask for it. */
+/** Whether a model wants signatures back: not Gemini 1 and 2. */
 const asksForSignatures = (model: string): boolean => !/gemini-[12]\b/.test(model)
 
-/** Signatures, by the id of the function call that they came with. */
+/** Signatures, by the id of their function call. */
 type Signatures = WireFormat.Memory<string>
 
 // -----------------------------------------------------------------------------
 // encode
 // -----------------------------------------------------------------------------
 
-/** A file by URL should say what it is; where its name does not tell, the provider finds out or asks. */
+/** The media type of a file, from the extension in its URL; without one it is left out of the request. */
 const mimeTypeOf = (url: string): string | undefined => {
   const extension = /\.(png|jpe?g|webp|gif|heic|heif)(?:[?#]|$)/i.exec(url)?.[1]?.toLowerCase()
   return extension && `image/${extension === "jpg" ? "jpeg" : extension}`
 }
 
-const encodePart = (part: Exclude<Extract<Chat.Message, { role: "user" }>["content"], string>[number]): Json.Json => {
+const encodePart = (part: WireFormat.UserPart): Json.Json => {
   if (part.type === "text") return { text: part.text }
   const image = WireFormat.image(part)
   return "url" in image
@@ -95,7 +95,7 @@ const encodeCalls = (
   )
 }
 
-/** The result of a function must be an object. */
+/** The result of a function as an object, which the API requires. */
 const encodeResult = (content: string): Json.Json => {
   const parsed = Json.parse(content)
   return Json.object(parsed) === parsed ? Json.object(parsed) : { output: content }
@@ -193,24 +193,24 @@ const encode =
 // decode
 // -----------------------------------------------------------------------------
 
-/** Thoughts are counted apart from the candidate, results of built-in tools apart from the prompt. */
+/** Gemini counts thoughts apart from the candidate, and results of built-in tools apart from the prompt. */
 const decodeUsage = (u: unknown): Chat.Usage | undefined => {
   const usage = Json.object(u)
   const prompt = Json.count(usage.promptTokenCount)
   const candidate = Json.count(usage.candidatesTokenCount)
   const thoughts = Json.count(usage.thoughtsTokenCount)
   if (prompt === undefined && candidate === undefined && thoughts === undefined) return undefined
-  return {
-    inputTokens: (prompt ?? 0) + (Json.count(usage.toolUsePromptTokenCount) ?? 0),
-    outputTokens: (candidate ?? 0) + (thoughts ?? 0),
-    ...Json.optional("cachedInputTokens", Json.count(usage.cachedContentTokenCount)),
-    ...Json.optional("reasoningTokens", thoughts)
-  }
+  return WireFormat.usage(
+    (prompt ?? 0) + (Json.count(usage.toolUsePromptTokenCount) ?? 0),
+    (candidate ?? 0) + (thoughts ?? 0),
+    Json.count(usage.cachedContentTokenCount),
+    thoughts
+  )
 }
 
 /**
- * Reads the bodies of one answer, of which a stream has many. A call that Gemini gave no id gets one made of the
- * answer's id and its place.
+ * Reads the bodies of one answer; a stream has many. A call without an id gets one made from the answer's id and the
+ * number of the call.
  */
 const reader = (context: WireFormat.Exchange, signatures: Signatures) => {
   let id: string | undefined
@@ -228,7 +228,7 @@ const reader = (context: WireFormat.Exchange, signatures: Signatures) => {
     return { id: own ?? made, name: fn.name, arguments: fn.args ?? {} }
   }
 
-  /** The content of a body, appended to `out`. */
+  /** Appends the content of a body to `out`. */
   const read = (body: Json.Json, out: Array<Chat.Event>): LlmError | undefined => {
     id ??= Json.text(body.responseId)
     model ??= Json.text(body.modelVersion)
@@ -264,7 +264,7 @@ const reader = (context: WireFormat.Exchange, signatures: Signatures) => {
 
   return {
     read,
-    start: () => ({ provider: context.provider, model: model ?? context.model, id, requestId: context.requestId }),
+    start: () => WireFormat.origin(context, id, model),
     usage: () => usage,
     cursor: (): StreamDecoder.Cursor => ({ inside: finish === undefined ? inside : "end", usage }),
     finished: () => finish !== undefined,
@@ -311,26 +311,19 @@ const decoder =
       started = true
     }
     return {
-      push: (event, out) => {
-        const data = Json.parse(event.data)
-        if (data === undefined) {
-          return event.stray ? undefined : WireFormat.missing(context, "data", event.data.slice(0, 200), "JSON")
-        }
-        const error = Classify.event(context, data, event.event)
-        if (error !== undefined || event.stray) return error
-        const at = out.length
-        const refused = answer.read(Json.object(data), out)
-        if (out.length > at) start(out, at)
-        return refused
-      },
-      // The last usage may come after the finish reason, and nothing says which event is the last.
+      push: (event, out) =>
+        WireFormat.event(context, event, (data) => {
+          const at = out.length
+          const error = answer.read(data, out)
+          if (out.length > at) start(out, at)
+          return error
+        }),
+      // Usage may come after the finish reason, and no event is marked as the last.
       done: () => false,
       end: (out) => {
         if (!answer.finished()) return undefined
         start(out, out.length)
-        const usage = answer.usage()
-        if (usage !== undefined) out.push({ _tag: "Usage", usage })
-        out.push({ _tag: "Finish", reason: answer.reason() })
+        WireFormat.finish(out, answer.usage(), answer.reason())
         return undefined
       },
       cursor: answer.cursor
@@ -342,10 +335,9 @@ const decoder =
 // -----------------------------------------------------------------------------
 
 /**
- * As for every provider (`Endpoint.Options`); `model` comes without or with its collection: `gemini-2.5-flash`,
- * `tunedModels/mine`.
- *
- * The default `provider` is `"gemini"`, the default `baseUrl` `https://generativelanguage.googleapis.com/v1beta`.
+ * The options of every provider (`Endpoint.Options`). `model` may name its collection: `gemini-2.5-flash`,
+ * `tunedModels/mine`. The default `provider` is `"gemini"`, the default `baseUrl`
+ * `https://generativelanguage.googleapis.com/v1beta`.
  *
  * @since 0.1.0
  * @category options
@@ -353,7 +345,7 @@ const decoder =
 export interface Options extends Endpoint.Options {}
 
 /**
- * A model over `generateContent`. Fails with a `ConfigError` where the key is not configured.
+ * A model over `generateContent`. Fails with a `ConfigError` if the key is not configured.
  *
  * @since 0.1.0
  * @category constructors
@@ -378,14 +370,14 @@ export const make = (
         encode: encode(provider, model, signatures),
         decode: decode(signatures),
         decoder: decoder(signatures),
-        // Gemini tells its limits only in the bodies of errors.
+        // Gemini sends its limits only in the bodies of errors.
         limits: () => undefined
       }
     )
   })
 
 /**
- * The model of the application, as {@link make} makes it.
+ * The application's model, made by {@link make}.
  *
  * @since 0.1.0
  * @category layers
@@ -393,7 +385,7 @@ export const make = (
 export const layer = Endpoint.layer(make)
 
 /**
- * The same with every option from a `Config`.
+ * {@link layer} with every option from a `Config`.
  *
  * @since 0.1.0
  * @category layers

@@ -1,11 +1,13 @@
 /**
- * Tolerant reading of a provider's JSON: a field of the wrong kind reads as absent, so that nothing unknown or unneeded
- * can break a good answer. What is needed and absent is for the wire format to refuse.
+ * Tolerant reading of a provider's JSON: a field of the wrong type reads as absent, so that an unknown or unneeded
+ * field cannot break a good answer. The wire format refuses an answer that lacks a needed field.
  *
  * @since 0.1.0
  */
 
 /**
+ * A JSON object.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -15,7 +17,7 @@ const nothing: Json = {}
 const none: ReadonlyArray<unknown> = []
 
 /**
- * The value if it is an object, else an empty one.
+ * The value if it is an object and no array, else an empty object.
  *
  * @since 0.1.0
  * @category getters
@@ -24,7 +26,7 @@ export const object = (u: unknown): Json =>
   typeof u === "object" && u !== null && !Array.isArray(u) ? (u as Json) : nothing
 
 /**
- * The value if it is an array, else an empty one.
+ * The value if it is an array, else an empty array.
  *
  * @since 0.1.0
  * @category getters
@@ -32,13 +34,15 @@ export const object = (u: unknown): Json =>
 export const array = (u: unknown): ReadonlyArray<unknown> => (Array.isArray(u) ? u : none)
 
 /**
+ * The value if it is a string.
+ *
  * @since 0.1.0
  * @category getters
  */
 export const string = (u: unknown): string | undefined => (typeof u === "string" ? u : undefined)
 
 /**
- * A string with something in it: servers send `""` for an id or a model that they do not have.
+ * The value if it is a string and not empty: servers send `""` for an id or a model that they do not have.
  *
  * @since 0.1.0
  * @category getters
@@ -46,7 +50,7 @@ export const string = (u: unknown): string | undefined => (typeof u === "string"
 export const text = (u: unknown): string | undefined => (typeof u === "string" && u !== "" ? u : undefined)
 
 /**
- * A count: a number that is whole and not negative.
+ * The value if it is a whole number and not negative.
  *
  * @since 0.1.0
  * @category getters
@@ -55,7 +59,7 @@ export const count = (u: unknown): number | undefined =>
   typeof u === "number" && Number.isSafeInteger(u) && u >= 0 ? u : undefined
 
 /**
- * The parsed text, or `undefined` where it is no JSON.
+ * The parsed text, or `undefined` if it is not JSON.
  *
  * @since 0.1.0
  * @category getters
@@ -81,7 +85,7 @@ export const compact = (fields: Json): Record<string, unknown> => {
 }
 
 /**
- * The field, or none where its value is `undefined` or an empty text.
+ * An object with the field, or an empty object if the value is `undefined` or `""`.
  *
  * @since 0.1.0
  * @category combinators
@@ -90,7 +94,7 @@ export const optional = <K extends string, V>(key: K, value: V | undefined): { r
   (value === undefined || value === "" ? {} : { [key]: value }) as { readonly [P in K]?: V }
 
 /**
- * Both objects in one: objects are merged field by field, of everything else `over` has the last word.
+ * Merges `over` into `base`: objects field by field; any other value of `over` replaces that of `base`.
  *
  * @since 0.1.0
  * @category combinators
@@ -105,7 +109,7 @@ export const merge = (base: Json, over: Json): Json => {
 }
 
 /**
- * What was found, said shortly: for the error that names a field.
+ * The type of a value in words, for error messages.
  *
  * @since 0.1.0
  * @category getters

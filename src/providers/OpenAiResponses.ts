@@ -1,13 +1,13 @@
 /**
  * OpenAI Responses, the second wire format of `OpenAi`.
  *
- * A request becomes a list of input items and an answer comes as a list of output items; in a stream every event has a
- * number. Where the request was made with `background: true` the provider keeps the events, and a stream that broke is
- * taken up behind the last one that was delivered: nothing is generated, or paid, twice.
+ * A request becomes a list of input items and an answer is a list of output items; in a stream every event has a
+ * number. With `background: true` in the request the provider keeps the events, and a broken stream is resumed after
+ * the last delivered event: nothing is generated, or paid, twice.
  *
- * Gotchas: `stop` and `seed` have no counterpart and are left out. `background` is for streams: a whole answer is
- * waited for, so `generate` does not send it. A kept stream is told by the `background: true` that the provider itself
- * answers.
+ * Gotchas: `stop` and `seed` have no counterpart and are left out. `generate` does not send `background`, because the
+ * provider would answer before the text is generated. A stream counts as kept only if the provider's response says
+ * `background: true`.
  *
  * @since 0.1.0
  */
@@ -22,10 +22,10 @@ import * as WireFormat from "./WireFormat.js"
 // encode
 // -----------------------------------------------------------------------------
 
-const encodePart = (part: Exclude<Extract<Chat.Message, { role: "user" }>["content"], string>[number]): Json.Json =>
+const encodePart = (part: WireFormat.UserPart): Json.Json =>
   part.type === "text"
     ? { type: "input_text", text: part.text }
-    : { type: "input_image", image_url: "url" in part ? part.url : `data:${part.mediaType};base64,${part.data}` }
+    : { type: "input_image", image_url: WireFormat.imageUrl(part) }
 
 /** System messages stay where they are: `instructions` would move them all to the front. */
 const encodeMessage = (message: Chat.Message): ReadonlyArray<Json.Json> => {
@@ -76,7 +76,7 @@ const encode =
         temperature: request.temperature,
         top_p: request.topP,
         metadata: request.metadata,
-        // `strict` is on by default here and off in Chat Completions: what is not asked for must mean the same in both.
+        // `strict` is on by default here and off in Chat Completions. Off is sent, so that both read a request alike.
         tools: request.tools?.map(({ name, description, parameters, strict }) =>
           Json.compact({ type: "function", name, description, parameters, strict: strict ?? false })
         ),
@@ -85,8 +85,8 @@ const encode =
             ? { type: "function", name: request.toolChoice.name }
             : request.toolChoice,
         stream: streaming ? true : undefined,
-        // Kept answers are this API's default, for 30 days. A request leaves behind only what it asks to: an answer
-        // that is to be taken up again must be kept.
+        // This API stores answers for 30 days by default. Here only streams that may be resumed are stored, unless the
+        // provider options ask for it.
         store: streaming && background === true,
         background: streaming ? background : undefined
       }),
@@ -101,18 +101,15 @@ const encode =
 
 const decodeUsage = (u: unknown): Chat.Usage | undefined => {
   const usage = Json.object(u)
-  const inputTokens = Json.count(usage.input_tokens)
-  const outputTokens = Json.count(usage.output_tokens)
-  if (inputTokens === undefined && outputTokens === undefined) return undefined
-  return {
-    inputTokens: inputTokens ?? 0,
-    outputTokens: outputTokens ?? 0,
-    cachedInputTokens: Json.count(Json.object(usage.input_tokens_details).cached_tokens),
-    reasoningTokens: Json.count(Json.object(usage.output_tokens_details).reasoning_tokens)
-  }
+  return WireFormat.usage(
+    Json.count(usage.input_tokens),
+    Json.count(usage.output_tokens),
+    Json.count(Json.object(usage.input_tokens_details).cached_tokens),
+    Json.count(Json.object(usage.output_tokens_details).reasoning_tokens)
+  )
 }
 
-/** Between the parts of the reasoning, which are paragraphs with headings of their own. */
+/** Joins the parts of the reasoning, which are paragraphs with their own headings. */
 const paragraph = "\n\n"
 
 const isThought = (part: Json.Json): boolean => part.type === "summary_text" || part.type === "reasoning_text"
@@ -124,7 +121,7 @@ interface Output {
   readonly toolCalls: Array<Chat.ToolCall>
 }
 
-/** A tool call as an item; `undefined` where the item is none, or was cut by the limit of tokens. */
+/** The tool call in an item; `undefined` if the item is no tool call, or was cut at the token limit. */
 const callOf = (
   context: WireFormat.Exchange,
   item: Json.Json,
@@ -139,7 +136,7 @@ const callOf = (
   return WireFormat.toolCall(context, {
     id: Json.string(item.call_id) ?? Json.string(item.id) ?? `call_${index}`,
     name,
-    arguments: typeof item.arguments === "string" ? item.arguments : JSON.stringify(item.arguments)
+    arguments: item.arguments
   })
 }
 
@@ -165,13 +162,8 @@ const readOutput = (context: WireFormat.Exchange, items: unknown): Output | Inva
 
 const refused = (context: WireFormat.Exchange, refusal: string): ContentFiltered =>
   new ContentFiltered({
-    provider: context.provider,
-    model: context.model,
-    status: context.status,
-    requestId: context.requestId,
-    code: "refusal",
-    message: `the model refused: ${refusal.slice(0, 400)}`,
-    delivery: "unknown"
+    ...WireFormat.errorFields(context, `the model refused: ${refusal.slice(0, 400)}`),
+    code: "refusal"
   })
 
 const finishOf = (response: Json.Json, incomplete: boolean, toolCalls: number): Chat.FinishReason => {
@@ -182,36 +174,29 @@ const finishOf = (response: Json.Json, incomplete: boolean, toolCalls: number): 
 
 const decode = (body: Json.Json, context: WireFormat.Exchange): Chat.Response | LlmError => {
   if (!Array.isArray(body.output)) return WireFormat.missing(context, "output", body.output, "an array")
-  const incomplete = body.status === "incomplete"
   if (body.status === "queued" || body.status === "in_progress") {
     return WireFormat.missing(context, `output (${body.status})`, undefined, "a whole answer")
   }
   const output = readOutput(context, body.output)
   if (output instanceof InvalidResponse) return output
   if (output.refusal !== "") return refused(context, output.refusal)
-  const usage = decodeUsage(body.usage)
   return {
-    id: Json.string(body.id),
-    requestId: context.requestId,
-    provider: context.provider,
-    model: Json.string(body.model) ?? context.model,
+    ...WireFormat.origin(context, body.id, body.model),
     text: output.text,
-    ...(output.reasoning === "" ? {} : { reasoning: output.reasoning }),
+    ...Json.optional("reasoning", output.reasoning),
     toolCalls: output.toolCalls,
-    finishReason: finishOf(body, incomplete, output.toolCalls.length),
-    ...(usage === undefined ? {} : { usage })
+    finishReason: finishOf(body, body.status === "incomplete", output.toolCalls.length),
+    ...Json.optional("usage", decodeUsage(body.usage))
   }
 }
 
-/** An id that can stand in a path and lead nowhere else. */
-const plain = /^[\w-]+$/
+/** An id that is safe in a path. */
+const safeId = /^[\w-]+$/
 
-/**
- * What an event gives out depends on nothing before it that a stream which is taken up in the middle would not know.
- */
+/** The output of an event depends only on events that a resumed stream sees too. */
 const decoder = (context: WireFormat.Exchange, from?: StreamDecoder.Cursor): StreamDecoder.Decoder => {
   const seen = from?.resume?.after ?? -1
-  /** Whether the answer is taken up in its middle: then its beginning was delivered by somebody else. */
+  /** Whether the stream is resumed: then an earlier stream delivered the beginning of the answer. */
   const resumed = seen >= 0
   const called = new Set<string>()
   let id = from?.resume?.id
@@ -225,35 +210,35 @@ const decoder = (context: WireFormat.Exchange, from?: StreamDecoder.Cursor): Str
   let finish: Chat.FinishReason | undefined
   let usage: Chat.Usage | undefined
 
-  const text = (piece: string, out: Array<Chat.Event>): void => {
-    if (piece === "") return
+  const addText = (text: string, out: Array<Chat.Event>): void => {
+    if (text === "") return
     inside = "text"
     texted = true
-    out.push({ _tag: "TextDelta", text: piece })
+    out.push({ _tag: "TextDelta", text })
   }
 
-  const reasoning = (piece: string, out: Array<Chat.Event>): void => {
-    if (piece === "") return
+  const addReasoning = (text: string, out: Array<Chat.Event>): void => {
+    if (text === "") return
     inside = "reasoning"
     reasoned = true
-    out.push({ _tag: "ReasoningDelta", text: piece })
+    out.push({ _tag: "ReasoningDelta", text })
   }
 
-  const call = (call: Chat.ToolCall, out: Array<Chat.Event>): void => {
+  const addCall = (call: Chat.ToolCall, out: Array<Chat.Event>): void => {
     if (called.has(call.id)) return
     called.add(call.id)
     out.push({ _tag: "ToolCall", ...call })
   }
 
-  /** The whole answer comes again with the last event: what a server did not stream is given out from it. */
+  /** The last event repeats the whole answer: parts that the server did not stream are read from it. */
   const complete = (response: Json.Json, incomplete: boolean, out: Array<Chat.Event>): LlmError | undefined => {
     const output = readOutput(context, response.output)
     if (output instanceof InvalidResponse) return output
     refusal = output.refusal === "" ? refusal : output.refusal
     if (refusal !== "") return refused(context, refusal)
-    if (!reasoned) reasoning(output.reasoning, out)
-    if (!texted) text(output.text, out)
-    if (!resumed) for (const one of output.toolCalls) call(one, out)
+    if (!reasoned) addReasoning(output.reasoning, out)
+    if (!texted) addText(output.text, out)
+    if (!resumed) for (const call of output.toolCalls) addCall(call, out)
     finish = finishOf(response, incomplete, Math.max(called.size, output.toolCalls.length))
     return undefined
   }
@@ -263,15 +248,15 @@ const decoder = (context: WireFormat.Exchange, from?: StreamDecoder.Cursor): Str
     const item = Json.object(data.item)
     switch (type) {
       case "response.output_text.delta":
-        text(delta, out)
+        addText(delta, out)
         return undefined
       case "response.reasoning_summary_text.delta":
       case "response.reasoning_text.delta":
-        reasoning(delta, out)
+        addReasoning(delta, out)
         return undefined
       case "response.reasoning_summary_part.added":
       case "response.content_part.added":
-        if (reasoned && isThought(Json.object(data.part))) reasoning(paragraph, out)
+        if (reasoned && isThought(Json.object(data.part))) addReasoning(paragraph, out)
         return undefined
       case "response.refusal.delta":
         refusal += delta
@@ -284,9 +269,9 @@ const decoder = (context: WireFormat.Exchange, from?: StreamDecoder.Cursor): Str
         return undefined
       case "response.output_item.done": {
         inside = "nothing"
-        const one = callOf(context, item, Json.count(data.output_index) ?? called.size)
-        if (one instanceof InvalidResponse) return one
-        if (one !== undefined) call(one, out)
+        const call = callOf(context, item, Json.count(data.output_index) ?? called.size)
+        if (call instanceof InvalidResponse) return call
+        if (call !== undefined) addCall(call, out)
         return undefined
       }
       case "response.completed":
@@ -310,13 +295,7 @@ const decoder = (context: WireFormat.Exchange, from?: StreamDecoder.Cursor): Str
     if (response.background === true) kept = true
     if (!started && type?.startsWith("response.") === true) {
       started = true
-      out.push({
-        _tag: "Start",
-        provider: context.provider,
-        model: Json.string(response.model) ?? context.model,
-        id,
-        requestId: context.requestId
-      })
+      out.push({ _tag: "Start", ...WireFormat.origin(context, id, response.model) })
     }
     after = number ?? after
     return read(type, data, out)
@@ -330,22 +309,21 @@ const decoder = (context: WireFormat.Exchange, from?: StreamDecoder.Cursor): Str
         return sent.stray ? undefined : WireFormat.missing(context, "data", sent.data.slice(0, 200), "JSON")
       }
       const error = sent.stray ? Classify.event(context, data, sent.event) : event(Json.object(data), sent.event, out)
-      // What the provider ended with an error has no rest to ask for.
+      // An answer that the provider ended with an error cannot be resumed.
       if (error !== undefined) kept = false
       return error
     },
     done: () => finish !== undefined,
     end: (out) => {
       if (finish === undefined) return undefined
-      if (usage !== undefined) out.push({ _tag: "Usage", usage })
-      out.push({ _tag: "Finish", reason: finish })
+      WireFormat.finish(out, usage, finish)
       return undefined
     },
-    cursor: () => ({ inside, usage, resume: kept && id !== undefined && plain.test(id) ? { id, after } : undefined })
+    cursor: () => ({ inside, usage, resume: kept && id !== undefined && safeId.test(id) ? { id, after } : undefined })
   }
 }
 
-/** The rest of a kept answer; without a number, all of it. */
+/** The URL of the rest of a kept answer, or of the whole answer if no event was delivered (`after` is -1). */
 const resume: WireFormat.WireFormat["resume"] = (url, { after, id }) => {
   const rest = new URL(url)
   rest.pathname += `/${id}`
@@ -355,7 +333,7 @@ const resume: WireFormat.WireFormat["resume"] = (url, { after, id }) => {
 }
 
 /**
- * The Responses API as the provider of that name speaks it; its headers about limits are those of Chat Completions.
+ * The Responses API of a provider. Its rate limit headers are those of Chat Completions.
  *
  * @since 0.1.0
  * @category constructors

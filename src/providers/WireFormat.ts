@@ -1,8 +1,8 @@
 /**
- * How a provider speaks, and what its wire formats have in common.
+ * The wire format of a provider, and the parts that all wire formats share.
  *
- * A {@link WireFormat} is functions that neither wait nor send: encode, decode, a decoder for one stream, limits. An
- * `Endpoint` is where it is spoken.
+ * A {@link WireFormat} is a set of functions that neither wait nor send: encode, decode, a decoder for one stream,
+ * limits. `HttpModel` sends and reads with them.
  *
  * @since 0.1.0
  */
@@ -12,6 +12,7 @@ import type * as StreamDecoder from "../chat/stream/StreamDecoder.js"
 import * as Classify from "../errors/Classify.js"
 import * as ErrorMessage from "../errors/ErrorMessage.js"
 import { type InvalidRequest, InvalidResponse, type LlmError } from "../errors/LlmError.js"
+import * as RetryHint from "../errors/RetryHint.js"
 import type { Limits } from "../policies/pacer/RateLimits.js"
 import * as Json from "./Json.js"
 
@@ -21,85 +22,144 @@ import * as Json from "./Json.js"
  * @since 0.1.0
  * @category models
  */
-export type Headers = Readonly<Record<string, string | undefined>>
+export type Headers = RetryHint.Headers
 
 /**
- * What is known of an answer while it is decoded.
+ * A response whose body is being decoded.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Exchange extends Classify.Meta {
+  /** The model as it was requested. */
   readonly model: string
+  /** The provider's id of the request, if its headers have one. */
   readonly requestId: string | undefined
 }
 
 /**
- * How a provider speaks: functions that neither wait nor send; a {@link Memory} is all the state that they may have.
- *
- * - `encode`: the body of a request; a request that the format cannot express is an `InvalidRequest`.
- * - `decode`: the answer in a body that `Classify.answer` found no error in.
- * - `decoder`: a decoder for one stream; with where an answer stands, for the rest of that answer.
- * - `resume`: where the rest of an answer is asked for, given the URL where the answer was asked for. Absent where
- *   providers of this format keep none.
- * - `limits`: what the headers say about rate limits, if they do.
+ * The wire format of a provider: functions that neither wait nor send. Their only state is a {@link Memory}.
  *
  * @since 0.1.0
  * @category models
  */
 export interface WireFormat {
+  /** The body of a request; an `InvalidRequest` if the format cannot express the request. */
   readonly encode: (request: Chat.Request, streaming: boolean) => Json.Json | InvalidRequest
+  /** The answer in a body in which `Classify.answer` found no error. */
   readonly decode: (body: Json.Json, context: Exchange) => Chat.Response | LlmError
+  /** A decoder for one stream, or, with the cursor of a broken stream, for the rest of that answer. */
   readonly decoder: (context: Exchange, from?: StreamDecoder.Cursor) => StreamDecoder.Decoder
+  /** The URL of the rest of an answer, from the URL of the request. Absent if the provider keeps no answers. */
   readonly resume?: ((url: string, from: Replay.Resume["Type"]) => string) | undefined
+  /** The rate limits in the headers; `undefined` if there are none. `now` in epoch milliseconds. */
   readonly limits: (headers: Headers, now: number) => Limits | undefined
 }
 
 /**
- * The error for an answer that lacks what it must have: it names the field, what was found and what was expected.
+ * The fields of an error in a decoded answer. `message` is not scrubbed.
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const errorFields = ({ model, provider, requestId, status }: Exchange, message: string) =>
+  ({ provider, model, status, requestId, message, delivery: "unknown" }) as const
+
+/**
+ * The error for an answer that lacks a needed field: it names the field, the value found and the value expected.
  *
  * @since 0.1.0
  * @category constructors
  */
 export const missing = (context: Exchange, field: string, found: unknown, expected: string): InvalidResponse =>
-  new InvalidResponse({
-    provider: context.provider,
-    model: context.model,
-    status: context.status,
-    requestId: context.requestId,
-    message: `${field}: found ${Json.kindOf(found)}, expected ${expected}`,
-    delivery: "unknown"
-  })
+  new InvalidResponse(errorFields(context, `${field}: found ${Json.kindOf(found)}, expected ${expected}`))
 
 /**
- * A tool call from its parts; arguments that are no JSON are an `InvalidResponse` with their text.
+ * A tool call from its parts. Arguments in a string are parsed; a string that is not JSON is an `InvalidResponse`.
  *
  * @since 0.1.0
  * @category constructors
  */
 export const toolCall = (
   context: Exchange,
-  call: { readonly id: string; readonly name: string; readonly arguments: string }
+  call: { readonly id: string; readonly name: string; readonly arguments: unknown }
 ): Chat.ToolCall | InvalidResponse => {
+  const { id, name } = call
+  if (typeof call.arguments !== "string") return { id, name, arguments: call.arguments ?? {} }
   const text = call.arguments.trim()
   const parsed = text === "" ? {} : Json.parse(text)
-  return parsed === undefined
-    ? new InvalidResponse({
-        provider: context.provider,
-        model: context.model,
-        status: context.status,
-        requestId: context.requestId,
-        message: ErrorMessage.clean(
-          `the arguments of tool call ${call.name} are no JSON: ${text}`,
-          context.secrets ?? []
-        ),
-        delivery: "unknown"
-      })
-    : { id: call.id, name: call.name, arguments: parsed }
+  if (parsed !== undefined) return { id, name, arguments: parsed }
+  const message = `the arguments of tool call ${name} are no JSON: ${text}`
+  return new InvalidResponse(errorFields(context, ErrorMessage.clean(message, context.secrets)))
 }
 
 /**
- * Why an answer ended, from the provider's word for it: an answer with tool calls ended with them whatever it says.
+ * The fields that an answer and the `Start` event of a stream share; empty ids and models count as absent.
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const origin = (context: Exchange, id: unknown, model: unknown) => ({
+  provider: context.provider,
+  model: Json.text(model) ?? context.model,
+  id: Json.text(id),
+  requestId: context.requestId
+})
+
+/**
+ * Token counts, or `undefined` if there is neither an input nor an output count. `input` includes `cached`, and
+ * `output` includes `reasoning`.
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const usage = (
+  input: number | undefined,
+  output: number | undefined,
+  cached: number | undefined,
+  reasoning: number | undefined
+): Chat.Usage | undefined =>
+  input === undefined && output === undefined
+    ? undefined
+    : {
+        inputTokens: input ?? 0,
+        outputTokens: output ?? 0,
+        ...Json.optional("cachedInputTokens", cached),
+        ...Json.optional("reasoningTokens", reasoning)
+      }
+
+/**
+ * Reads one event of a stream: the error that it stands for, or the result of `read`. A `stray` event, which is outside
+ * the protocol, may be an error or is ignored.
+ *
+ * @since 0.2.0
+ * @category getters
+ */
+export const event = (
+  context: Exchange,
+  { data, event, stray }: Parameters<StreamDecoder.Decoder["push"]>[0],
+  read: (data: Json.Json) => LlmError | undefined
+): LlmError | undefined => {
+  const parsed = Json.parse(data)
+  if (parsed === undefined) return stray ? undefined : missing(context, "data", data.slice(0, 200), "JSON")
+  const error = Classify.event(context, parsed, event)
+  return error !== undefined || stray ? error : read(Json.object(parsed))
+}
+
+/**
+ * Appends the last events of a stream: `Usage`, if it is known, and `Finish`.
+ *
+ * @since 0.2.0
+ * @category getters
+ */
+export const finish = (out: Array<Chat.Event>, usage: Chat.Usage | undefined, reason: Chat.FinishReason): void => {
+  if (usage !== undefined) out.push({ _tag: "Usage", usage })
+  out.push({ _tag: "Finish", reason })
+}
+
+/**
+ * The finish reason of an answer, from the provider's word for it. An answer with tool calls ended with them, unless it
+ * was cut at the token limit.
  *
  * @since 0.1.0
  * @category getters
@@ -111,7 +171,24 @@ export const finishReason = (reason: string | undefined, toolCalls: number): Cha
 }
 
 /**
- * An image as the providers with inline images want it: one that comes as a `data:` URL is taken apart.
+ * A part of a user's message.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export type UserPart = Exclude<Extract<Chat.Message, { role: "user" }>["content"], string>[number]
+
+/**
+ * An image as a URL; an inline image becomes a `data:` URL.
+ *
+ * @since 0.2.0
+ * @category getters
+ */
+export const imageUrl = (part: Chat.ImagePart): string =>
+  "url" in part ? part.url : `data:${part.mediaType};base64,${part.data}`
+
+/**
+ * An image for providers that take inline images: a `data:` URL becomes data and media type.
  *
  * @since 0.1.0
  * @category getters
@@ -125,8 +202,8 @@ export const image = (
 }
 
 /**
- * What a provider wants back with a tool call that it made and the canonical form has no place for (signatures of
- * thoughts), by the id of the call. Kept for the newest 256 calls of one model value.
+ * Data that a provider wants back with its tool calls and for which `Chat.ToolCall` has no field, such as signatures of
+ * thoughts. Keyed by the id of the call; kept for the newest 256 calls of a model value.
  *
  * @since 0.1.0
  * @category models
@@ -137,6 +214,8 @@ export interface Memory<V> {
 }
 
 /**
+ * An empty {@link Memory}.
+ *
  * @since 0.1.0
  * @category constructors
  */
@@ -156,29 +235,40 @@ export const memory = <V>(): Memory<V> => {
 }
 
 /**
- * The names of the headers that tell one limit.
+ * The names of the headers of one limit.
  *
  * @since 0.2.0
  * @category models
  */
 export interface LimitHeaders {
+  /** The size of the limit. */
   readonly limit: string
+  /** The rest of it. */
   readonly remaining: string
+  /** When it is full again. */
   readonly reset: string
+  /** The window that the limit counts in, in milliseconds, if the provider documents it. */
+  readonly windowMillis?: number | undefined
 }
 
 /**
- * One limit from three headers, and what it is per where that is known; `undefined` where none of them is there.
+ * Reads the rate limits in response headers, as {@link WireFormat} `limits`. `names` are the headers of each limit.
  *
- * @since 0.1.0
- * @category getters
+ * @since 0.2.0
+ * @category constructors
  */
-export const limit = (
-  headers: Headers,
-  names: LimitHeaders,
-  reset: (value: string) => number | undefined,
-  windowMillis?: number
-): Limits["requests"] => {
+export const limits =
+  (provider: string, names: { readonly [K in keyof Limits]: LimitHeaders }): WireFormat["limits"] =>
+  (headers, now) => {
+    const found: { -readonly [K in keyof Limits]: Limits[K] } = {}
+    for (const name of Object.keys(names) as Array<keyof Limits>) {
+      const one = names[name] && limit(headers, names[name], provider, now)
+      if (one !== undefined) found[name] = one
+    }
+    return Object.keys(found).length === 0 ? undefined : found
+  }
+
+const limit = (headers: Headers, names: LimitHeaders, provider: string, now: number): Limits["requests"] => {
   const all = headers[names.limit]
   const left = headers[names.remaining]
   const at = headers[names.reset]
@@ -186,8 +276,8 @@ export const limit = (
   return {
     limit: numeric(all),
     remaining: numeric(left),
-    resetMillis: at === undefined ? undefined : numeric(reset(at)),
-    windowMillis: all === undefined ? undefined : windowMillis
+    resetMillis: at === undefined ? undefined : numeric(RetryHint.parseReset(at, provider, now)),
+    windowMillis: all === undefined ? undefined : names.windowMillis
   }
 }
 

@@ -1,6 +1,7 @@
 /**
  * The part of a faulty provider that both its forms share: it takes a request, decides by script and limits, makes the
- * plan, and keeps the record. It does not wait and does not touch a connection; whoever follows the plan reports back.
+ * plan, and keeps the record. It does not wait and does not touch a connection: `FaultyProvider` and `FaultyServer`
+ * follow the plan and report back.
  *
  * @since 0.1.0
  */
@@ -13,88 +14,96 @@ import type * as Step from "./Step.js"
 import * as Wire from "./wire/Wire.js"
 
 /**
- * How a provider behaves: see `Script.Options` for `script`, `onExhausted`, `rates` and `rules`, and `Limits` for
- * `limits`. `record: false` keeps no requests, for long benchmarks.
+ * The behaviour of a provider.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Options extends Script.Options {
+  /** Rate limits to enforce. Default none. */
   readonly limits?: Limits.Limits | undefined
+  /** Whether requests are recorded. Default `true`; `false` saves memory in long benchmarks. */
   readonly record?: boolean | undefined
 }
 
 /**
- * One request and what became of it. Times are epoch milliseconds of the Clock.
- *
- * - `index`: its number, from 0. `at`: when it came, after its body was read.
- * - `url`: path and query. `body`: parsed where it is JSON. `key`, `headers`: in clear, for this is a test.
- * - `format`: `undefined` for a path that no format has; such a request takes no step and gets a 404.
- * - `step`: what it was served; `undefined` for a 404. `rule`: which rule gave it. `limited`: refused by `limits`.
- * - `status`: the status of the response, `undefined` as long as there were no headers.
- * - `finishedAt`: when the provider was through with it: everything sent, or the connection reset.
- * - `hungUp`, `hungUpAt`: whether and when the client went away before that.
+ * A request and its outcome. Times are epoch milliseconds of the Clock. `key` and `headers` are in clear text. A
+ * request on a path without a wire format (`format: undefined`) takes no step of the script and gets a 404.
  *
  * @since 0.1.0
  * @category models
  */
 export interface RecordedRequest extends Wire.WireRequest {
+  /** The number of the request, from 0. */
   readonly index: number
+  /** When the request and its body had arrived. */
   readonly at: number
+  /** The step that was served; `undefined` for a 404. */
   readonly step: Step.Step | undefined
+  /** The position of the rule that gave the step; `undefined` for the provider's own behaviour. */
   readonly rule: number | undefined
+  /** Whether the request was refused by `limits`. */
   readonly limited: boolean
+  /** The status of the response; `undefined` until its headers are sent. */
   readonly status: number | undefined
+  /** When everything was sent, or the connection was reset. */
   readonly finishedAt: number | undefined
+  /** Whether the client went away before that. */
   readonly hungUp: boolean
+  /** When the client went away. */
   readonly hungUpAt: number | undefined
 }
 
 /**
- * A request that is being answered: its plan, and where to report the headers, the end, or that the client went away.
- * Only the first of `finished` and `hungUp` counts.
+ * A request that is being answered: its plan, and callbacks for its progress. Of `finished` and `hungUp` only the first
+ * call counts. `now` is in epoch milliseconds.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Exchange {
+  /** The response to send. */
   readonly plan: Plan.Plan
+  /** Reports that the headers were sent. */
   readonly headSent: () => void
+  /** Reports that everything was sent, or that the connection was reset. */
   readonly finished: (now: number) => void
+  /** Reports that the client went away. */
   readonly hungUp: (now: number) => void
 }
 
 /**
- * What can be asked of a provider, whichever form it has.
- *
- * - `requests`: every request so far, in the order in which they came.
- * - `until`: waits until the requests fulfil a condition, without polling; for hang-ups, and calls made in the
- *   background.
- * - `become`: behaves so from now on: another script, from its start. The record goes on.
- * - `reset`: forgets all requests, and starts the script and the limits anew.
+ * The controls of a faulty provider, in process or on a socket.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Control {
+  /** All requests so far, in the order of arrival. */
   readonly requests: Effect.Effect<ReadonlyArray<RecordedRequest>>
+  /** Waits until the requests fulfil a condition, without polling; for hang-ups and calls in the background. */
   readonly until: (
     condition: (requests: ReadonlyArray<RecordedRequest>) => boolean
   ) => Effect.Effect<ReadonlyArray<RecordedRequest>>
+  /** Replaces the behaviour: the new script begins at its start. The record goes on. */
   readonly become: (options: Options) => Effect.Effect<void>
+  /** Forgets all requests, and starts the script and the limits anew. */
   readonly reset: Effect.Effect<void>
 }
 
 /**
+ * A faulty provider without a connection.
+ *
  * @since 0.1.0
  * @category models
  */
 export interface Core extends Control {
+  /** Takes a request that arrived at `now`, in epoch milliseconds. */
   readonly accept: (incoming: Wire.Incoming, now: number) => Exchange
 }
 
 /**
- * The text of a request body as a provider reads it: JSON where it is JSON, `undefined` where there is none.
+ * The value of a request body: parsed JSON, the text itself if it is not JSON, or `undefined` if it is empty.
  *
  * @since 0.1.0
  * @category requests
@@ -113,7 +122,7 @@ interface State {
   readonly script: Script.State
   readonly limits: Limits.State
   readonly served: number
-  /** The answers that the provider keeps, by id. */
+  /** The answers that were streamed with `background: true`, by id. */
   readonly kept: ReadonlyMap<string, Omit<Wire.Kept, "after">>
 }
 
@@ -139,7 +148,7 @@ const unknownId = (id: string): Step.Step =>
     }
   })
 
-/** The answer that a request asks to be kept, with the id that it gets. */
+/** The kept answers, with that of this request if it asks for it (`background: true`). */
 const keep = (state: State, step: Step.Step, context: Wire.Context): State["kept"] => {
   const { body, format, stream } = context.request
   const reply = step._tag === "Cut" ? step.reply : step
@@ -151,9 +160,7 @@ const keep = (state: State, step: Step.Step, context: Wire.Context): State["kept
 const startingAfter = (url: string): number =>
   Number(new URLSearchParams(url.slice(url.indexOf("?") + 1)).get("starting_after") ?? -1)
 
-/**
- * What to do with a request: the whole of a provider, as a function of its state.
- */
+/** Decides about a request: a pure function of the provider's state. */
 const decide = (state: State, request: Wire.WireRequest, now: number): readonly [Decision, State] => {
   const id = Wire.askedId(request)
   const asked = id === undefined ? undefined : state.kept.get(id)
@@ -175,13 +182,13 @@ const decide = (state: State, request: Wire.WireRequest, now: number): readonly 
   const cost = Limits.costOf(step, request)
   const [{ headers, refusal }, limits] = Limits.admit(state.options.limits, state.limits, request, cost, now)
   const plan = Plan.make(refusal ?? step, context)
-  const told = plan.head === undefined ? plan : { ...plan, head: withHeaders(plan.head, headers) }
+  const limited = plan.head === undefined ? plan : { ...plan, head: withHeaders(plan.head, headers) }
   return refusal === undefined
     ? [
-        { plan: told, step, rule, limited: false },
+        { plan: limited, step, rule, limited: false },
         { ...counted, script, limits, kept: keep(state, step, context) }
       ]
-    : [{ plan: told, step: refusal, rule, limited: true }, counted]
+    : [{ plan: limited, step: refusal, rule, limited: true }, counted]
 }
 
 const withHeaders = (head: NonNullable<Plan.Plan["head"]>, headers: Readonly<Record<string, string>>) => ({
@@ -189,9 +196,7 @@ const withHeaders = (head: NonNullable<Plan.Plan["head"]>, headers: Readonly<Rec
   headers: { ...headers, ...head.headers }
 })
 
-/**
- * A record as it is being written: one object a request, so that a benchmark does not measure the copying of records.
- */
+/** A mutable record: one object per request, so that a benchmark does not measure the copying of records. */
 interface Entry {
   readonly request: Wire.WireRequest
   readonly index: number
@@ -216,7 +221,7 @@ const recorded = (entry: Entry): RecordedRequest => ({
 })
 
 /**
- * A provider that behaves as told.
+ * Makes a provider with the given behaviour. Without options it answers `ok` to every request.
  *
  * @since 0.1.0
  * @category constructors

@@ -1,13 +1,13 @@
 /**
- * The ways a provider fails, each a {@link Step.Step} for a script.
+ * Faults of a provider, each a {@link Step.Step} for a script.
  *
- * An HTTP error comes with the headers and the body that the provider of the request's wire format really sends, so
- * that what is tested is the whole way from bytes to a decision. Faults of transport (`hang`, `reset…`, `earlyEnd`,
- * `stall`) behave alike in process and on a socket.
+ * An HTTP error has the headers and the body that the provider of the request's wire format really sends, so a test
+ * covers the whole way from bytes to a decision. Transport faults (`hang`, `reset…`, `earlyEnd`, `stall`) behave alike
+ * in process and on a socket.
  *
- * Gotchas: the same kind has another status at another provider (`overloaded` is 529 at Anthropic and 503 elsewhere,
- * a bad key is 400 at Gemini): `status` in the options fixes it. Faults inside a body need a body: it is
- * {@link defaultReply} unless one is given.
+ * Gotchas: the status of a kind depends on the provider (`overloaded` is 529 at Anthropic and 503 elsewhere, a bad key
+ * is 400 at Gemini): set `status` in the options to fix it. Faults inside a body cut {@link defaultReply}, unless
+ * another reply is given.
  *
  * @example
  * import { Fault, Reply } from "effect-steadfast/testing"
@@ -23,36 +23,38 @@ import * as Reply from "./Reply.js"
 import type * as Step from "./Step.js"
 
 /**
- * Settings that every HTTP error takes.
- *
- * - `provider`: whose words to use. Default: that of the request's wire format.
- * - `status`, `message`: in place of the provider's own.
- * - `headers`: more headers; they win. `body`: the whole body, in place of the provider's own; not a string: sent as
- *   JSON.
- * - `delay`: before the response. Default zero.
+ * Settings of every HTTP error.
  *
  * @since 0.1.0
  * @category models
  */
 export interface ErrorOptions {
+  /** The provider to imitate. Default: the provider of the request's wire format. */
   readonly provider?: Step.Provider | undefined
+  /** The status. Default: the provider's own for this error. */
   readonly status?: number | undefined
+  /** The message. Default: the provider's own for this error. */
   readonly message?: string | undefined
+  /** Additional headers; they replace the provider's own of the same name. */
   readonly headers?: Readonly<Record<string, string>> | undefined
+  /** The whole body; a value other than a string is sent as JSON. Default: the provider's own for this error. */
   readonly body?: unknown
+  /** The time before the response. Default zero. */
   readonly delay?: Duration.DurationInput | undefined
 }
 
 /**
- * Settings of a rate limit. `retryAfter`: the hint; without it there is none. `form`: where the hint stands, default
- * `"native"`. `scope`: which limit was hit, default `"requests"`.
+ * Settings of a rate limit.
  *
  * @since 0.1.0
  * @category models
  */
 export interface RateLimitOptions extends ErrorOptions {
+  /** The server's hint. Default none. */
   readonly retryAfter?: Duration.DurationInput | undefined
+  /** The place of the hint in the response. Default `"native"`. */
   readonly form?: Step.HintForm | undefined
+  /** The limit that was hit. Default `"requests"`. */
   readonly scope?: Step.HttpError["scope"] | undefined
 }
 
@@ -68,7 +70,7 @@ const millis = (duration: Duration.DurationInput | undefined): number =>
   duration === undefined ? 0 : Duration.toMillis(duration)
 
 /**
- * An HTTP error of the given kind, with the status that the provider gives it.
+ * An HTTP error of the given kind, with the provider's status for it.
  *
  * @since 0.1.0
  * @category HTTP errors
@@ -106,8 +108,8 @@ const kinds: Readonly<Record<number, Step.ErrorKind>> = {
 }
 
 /**
- * Any HTTP status, with the body that belongs to it: 520 to 527 are Cloudflare's HTML pages; a status with no body of
- * its own is a server error or a bad request.
+ * An error with any HTTP status, and the body that belongs to it: 520 to 527 have Cloudflare's HTML pages; a status
+ * without a body of its own gets that of a server error (5xx) or a bad request.
  *
  * @since 0.1.0
  * @category HTTP errors
@@ -119,7 +121,7 @@ export const status = (code: number, options: RateLimitOptions = {}): Step.HttpE
   })
 
 /**
- * 429: the rate limit. Passes by waiting.
+ * 429: the rate limit, which passes by waiting.
  *
  * @since 0.1.0
  * @category HTTP errors
@@ -127,7 +129,7 @@ export const status = (code: number, options: RateLimitOptions = {}): Step.HttpE
 export const rateLimited = (options: RateLimitOptions = {}): Step.HttpError => error("rate-limited", options)
 
 /**
- * No money: 429 `insufficient_quota` (OpenAI), 400 "credit balance is too low" (Anthropic), 429 with `limit: 0`
+ * No credit: 429 `insufficient_quota` (OpenAI), 400 "credit balance is too low" (Anthropic), 429 with `limit: 0`
  * (Gemini).
  *
  * @since 0.1.0
@@ -152,7 +154,7 @@ export const overloaded = (options: RateLimitOptions = {}): Step.HttpError => er
 export const unauthorized = (options: ErrorOptions = {}): Step.HttpError => error("unauthorized", options)
 
 /**
- * 403: this key may not do this.
+ * 403: the key is not allowed to do this.
  *
  * @since 0.1.0
  * @category HTTP errors
@@ -176,7 +178,7 @@ export const modelNotFound = (options: ErrorOptions = {}): Step.HttpError => err
 export const badRequest = (options: ErrorOptions = {}): Step.HttpError => error("bad-request", options)
 
 /**
- * 400: the prompt does not fit the model's window. `status: 413` for the providers that say it so.
+ * 400: the prompt is larger than the model's context window. Some providers send 413: set `status`.
  *
  * @since 0.1.0
  * @category HTTP errors
@@ -184,7 +186,7 @@ export const badRequest = (options: ErrorOptions = {}): Step.HttpError => error(
 export const contextLength = (options: ErrorOptions = {}): Step.HttpError => error("context-length", options)
 
 /**
- * 400: moderation refused the request. For an answer that was cut by it:
+ * 400: moderation refused the request. For an answer that moderation cut, use
  * `Reply.text("", { finish: "content-filter" })`.
  *
  * @since 0.1.0
@@ -193,7 +195,7 @@ export const contextLength = (options: ErrorOptions = {}): Step.HttpError => err
 export const contentFilter = (options: ErrorOptions = {}): Step.HttpError => error("content-filter", options)
 
 /**
- * 500.
+ * 500: the provider failed.
  *
  * @since 0.1.0
  * @category HTTP errors
@@ -209,7 +211,7 @@ export const serverError = (options: ErrorOptions = {}): Step.HttpError => error
 export const badGateway = (options: ErrorOptions = {}): Step.HttpError => error("bad-gateway", options)
 
 /**
- * Never answers.
+ * The provider never answers.
  *
  * @since 0.1.0
  * @category transport faults
@@ -227,8 +229,8 @@ export const resetBeforeHeaders = (
 ): Step.Reset => ({ _tag: "Reset", code: "ECONNRESET", delay: millis(options.delay) })
 
 /**
- * There is no connection at all: `ECONNREFUSED`, `ENOTFOUND`, `CERT_HAS_EXPIRED`, `UND_ERR_CONNECT_TIMEOUT`, … as the
- * `code` of the cause, where Node puts it. Only in process; on a socket it is a reset.
+ * There is no connection: `ECONNREFUSED`, `ENOTFOUND`, `CERT_HAS_EXPIRED`, `UND_ERR_CONNECT_TIMEOUT` or another code,
+ * as the `code` of the cause, like in Node. Only in process; on a socket it is a reset.
  *
  * @since 0.1.0
  * @category transport faults
@@ -239,7 +241,7 @@ export const noConnection = (
 ): Step.Reset => ({ _tag: "Reset", code, delay: millis(options.delay) })
 
 /**
- * A good answer whose headers come late.
+ * A good answer with late headers.
  *
  * @since 0.1.0
  * @category slowness
@@ -250,7 +252,7 @@ export const slowHeaders = (delay: Duration.DurationInput, reply: Step.Reply = d
 })
 
 /**
- * A good answer whose headers come at once and whose first content comes late.
+ * A good answer with prompt headers and late first content.
  *
  * @since 0.1.0
  * @category slowness
@@ -272,12 +274,13 @@ export const slowTokens = (delay: Duration.DurationInput, reply: Step.Reply = de
 })
 
 /**
- * Where to cut, and what. `reply` defaults to {@link defaultReply}. Without a point, the middle.
+ * The point of a cut, and the reply to cut. Without a point the reply is cut in the middle.
  *
  * @since 0.1.0
  * @category models
  */
 export interface CutOptions extends Step.CutPoint {
+  /** The reply to cut. Default {@link defaultReply}. */
   readonly reply?: Step.Reply | Step.Raw | undefined
 }
 
@@ -294,7 +297,7 @@ const cut = (
 })
 
 /**
- * Status 200, part of the body, and the connection is reset.
+ * Status 200 and part of the body; then the connection is reset.
  *
  * @since 0.1.0
  * @category transport faults
@@ -302,8 +305,8 @@ const cut = (
 export const resetInBody = (options: CutOptions = {}): Step.Cut => cut("reset", options)
 
 /**
- * Status 200, part of the body, and a clean end. `framing` says whether the client can see it; default `"chunked"` for
- * a stream of events, `"close"` for the rest: both invisible.
+ * Status 200, part of the body, and a clean end. `framing` decides whether the client can notice the cut; the defaults,
+ * `"chunked"` for a stream of events and `"close"` otherwise, hide it.
  *
  * @since 0.1.0
  * @category transport faults
@@ -312,8 +315,8 @@ export const earlyEnd = (options: CutOptions & { readonly framing?: Step.Framing
   cut("end", options, { framing: options.framing })
 
 /**
- * Status 200, part of the body, and then nothing: no byte, no end. With `pings`, a sign of life in that interval which
- * carries no content: an Anthropic ping, a comment, or an empty line in a body that is not streamed.
+ * Status 200 and part of the body; then no byte and no end. With `pings`, a ping without content is sent at that
+ * interval: an Anthropic ping, a comment, or an empty line in a body that is not streamed.
  *
  * @since 0.1.0
  * @category transport faults
@@ -322,8 +325,8 @@ export const stall = (options: CutOptions & { readonly pings?: Duration.Duration
   cut("stall", options, { pings: options.pings === undefined ? undefined : Duration.toMillis(options.pings) })
 
 /**
- * An error event inside a stream of status 200, after `afterTokens` content chunks (default 0: the first event).
- * `retryAfter` stands where this provider would put it in a body: prose, or `RetryInfo`.
+ * An error event inside a stream of status 200, after `afterTokens` content chunks (default 0: the first event). The
+ * hint `retryAfter` is in the body as the provider writes it: in the message, or in `RetryInfo`.
  *
  * @since 0.1.0
  * @category broken answers
@@ -362,7 +365,7 @@ export const garbage: Step.Garbage = { _tag: "Garbage", delay: 0 }
 export const emptyBody: Step.Empty = { _tag: "Empty", delay: 0 }
 
 /**
- * An HTML page where an answer should be: a login page, a captive portal. Status 200 unless given.
+ * An HTML page in place of an answer, such as a login page. Default status 200.
  *
  * @since 0.1.0
  * @category broken answers

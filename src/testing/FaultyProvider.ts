@@ -1,19 +1,19 @@
 /**
- * A provider that fails on purpose: it follows a script of faults and replies, speaks the four wire formats, and
- * records every request. In process it is an `HttpClient`, so a test needs no port and runs under `TestClock`; on a
- * socket, `serve` does the same with real connections.
+ * A provider that fails on purpose: it follows a script of faults and replies, knows the four wire formats, and records
+ * every request. In process it is an `HttpClient`, so a test needs no port and runs under `TestClock`; `serve` does the
+ * same on a socket with real connections.
  *
- * It composes as any HTTP client does: give `client` to a model, or `layer` to a program. The path of a request decides
- * the format (`…/chat/completions`, `…/responses`, `…/messages`, `…:generateContent`, `…:streamGenerateContent`),
- * whatever the host, so one provider can stand for all of them, with `rules` to tell their models or keys apart.
+ * Give `client` to a model, or `layer` to a program. The path of a request decides the format (`…/chat/completions`,
+ * `…/responses`, `…/messages`, `…:generateContent`, `…:streamGenerateContent`), not the host. So one provider can stand
+ * for several, with `rules` to tell their models or keys apart.
  *
- * A response that was streamed with `background: true` is kept, and `GET …/responses/{id}` gives the rest of it; such a
- * request takes a step too, which happens to that rest where it is a fault.
+ * A response that was streamed with `background: true` is kept, and `GET …/responses/{id}` returns the rest of it. Such
+ * a request takes a step of the script too: a fault applies to that rest.
  *
  * Gotchas: delays run on the Clock, so under `TestClock` a slow reply needs `TestClock.adjust`, and `Fault.hang` needs
- * somebody who gives up. A client has hung up when it goes away while there is something left to send; a response that
- * is sent at once cannot be hung up on, and one that nobody reads is aborted when it is collected, as with `fetch`.
- * Requests are recorded with their keys in clear.
+ * a timeout in the client. A request counts as hung up if the client goes away before everything is sent; a response
+ * that is sent at once never is. A response that is not read is aborted when it is garbage-collected, as with `fetch`.
+ * Requests are recorded with their keys in clear text.
  *
  * @example
  * import { HttpClientRequest } from "@effect/platform"
@@ -49,12 +49,13 @@ export type { Control, Options, RecordedRequest } from "./Core.js"
 export { type Served, type ServeOptions, serve } from "./FaultyServer.js"
 
 /**
- * A faulty provider in process: its client, and what can be asked of it.
+ * A faulty provider in process: its client and its controls.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Provider extends Core.Control {
+  /** Answers requests to any host. */
   readonly client: HttpClient.HttpClient
 }
 
@@ -93,9 +94,7 @@ const readStream = (request: HttpClientRequest.HttpClientRequest, stream: Stream
     })
   )
 
-/**
- * What `fetch` of Node fails with when there is no response.
- */
+/** The error of Node's `fetch` if there is no response. */
 const noResponse = (request: HttpClientRequest.HttpClientRequest, code: string) =>
   new HttpClientError.RequestError({
     request,
@@ -159,7 +158,7 @@ const makeClient = (core: Core.Core): HttpClient.HttpClient =>
   })
 
 /**
- * A faulty provider in process. Without options it answers `ok` to everything.
+ * A faulty provider in process. Without options it answers `ok` to every request.
  *
  * @since 0.1.0
  * @category constructors
@@ -174,7 +173,7 @@ export const make = (options: Core.Options = {}): Effect.Effect<Provider> =>
   }))
 
 /**
- * A faulty provider as the `HttpClient` of a program; {@link FaultyProvider} tells what came to it.
+ * A faulty provider as the `HttpClient` of a program; {@link FaultyProvider} gives access to its requests.
  *
  * @since 0.1.0
  * @category layers

@@ -1,13 +1,13 @@
 /**
- * The faulty provider on a real socket, for what only a socket shows: RST before and inside a body, a connection that
- * closes in the middle, a client that hangs up.
+ * The faulty provider on a real socket, for faults that only a socket shows: RST before and inside a body, a connection
+ * that closes in the middle, a client that hangs up.
  *
  * It follows the same plans as the provider in process. Node only; Node's modules are loaded when {@link serve} runs,
- * so importing this file costs nothing elsewhere.
+ * so other platforms can import this file.
  *
- * Gotchas: a reset that meets unread bytes can throw them away, or reach the reader as a plain end; so the server waits
- * a few milliseconds of real time between the last byte and the reset. Delays run on the Clock that {@link serve}
- * found: use it where that is the real one (`it.live`), for sockets do not wait for a `TestClock`.
+ * Gotchas: a reset can discard bytes that the client has not read yet, or look like a plain end; so the server waits
+ * 10 ms of real time between the last byte and the reset. Delays run on the Clock of {@link serve}: use the real Clock
+ * (`it.live`), because sockets do not wait for a `TestClock`.
  *
  * @example
  * import { Effect } from "effect"
@@ -30,29 +30,33 @@ import * as Core from "./Core.js"
 import * as Plan from "./Plan.js"
 
 /**
- * Where to listen: `port` defaults to 0, a free one, and `host` to 127.0.0.1.
+ * The behaviour of a provider, and its address.
  *
  * @since 0.1.0
  * @category models
  */
 export interface ServeOptions extends Core.Options {
+  /** The port. Default 0: any free port. */
   readonly port?: number | undefined
+  /** The address to listen on. Default `127.0.0.1`. */
   readonly host?: string | undefined
 }
 
 /**
- * A faulty provider that listens. `url` has no path: `http://127.0.0.1:40123`.
+ * A faulty provider that listens on a socket.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Served extends Core.Control {
+  /** The URL without a path: `http://127.0.0.1:40123`. */
   readonly url: string
+  /** The port. */
   readonly port: number
 }
 
-// Long enough for a reader on the same machine to take what was written. libuv reports bytes and a reset that it polls
-// together as bytes and an end.
+// Long enough for a client on the same machine to read all bytes. If libuv polls bytes and a reset together, it reports
+// bytes and an end.
 const lingerMillis = 10
 
 const readBody = (request: IncomingMessage): Promise<string> =>
@@ -84,7 +88,7 @@ const sendHead = (response: ServerResponse, plan: Plan.Plan, head: NonNullable<P
       break
     case "close":
       framed.connection = "close"
-      // Neither a length nor chunks: the end of the connection is the end of the body.
+      // Without a length and chunks, the end of the connection is the end of the body.
       response.useChunkedEncodingByDefault = false
       break
     case "chunked":
@@ -96,13 +100,13 @@ const sendHead = (response: ServerResponse, plan: Plan.Plan, head: NonNullable<P
 
 const write = (response: ServerResponse, data: Uint8Array): Effect.Effect<void> =>
   Effect.async((resume) => {
-    // An error means that the connection is gone, which the close event tells.
+    // An error means that the connection is gone; the close event reports that.
     response.write(data, () => resume(Effect.void))
   })
 
 const linger = Effect.async<void>((resume) => {
   let next: ReturnType<typeof setImmediate> | undefined
-  // A reader in this process has had no turn when the timer of a busy loop is late: two turns of the loop give it one.
+  // If the timer of a busy event loop is late, a client in this process may not have run: two turns of the loop let it.
   const turn = (left: number) => {
     next = setImmediate(() => (left > 0 ? turn(left - 1) : resume(Effect.void)))
   }
@@ -187,10 +191,10 @@ export const serve = Effect.fnUntraced(function* (
           exchange.hungUp(clock.unsafeCurrentTimeMillis())
           fiber.unsafeInterruptAsFork(FiberId.none)
         })
-        // Writing to a connection that is gone; the close event has told.
+        // A write to a connection that is gone; the close event reports that.
         response.on("error", () => {})
       },
-      // A client that goes away before it has asked has not asked.
+      // A client that goes away before its request is complete leaves no record.
       () => {}
     )
   }

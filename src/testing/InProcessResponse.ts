@@ -1,8 +1,8 @@
 /**
- * The response of a provider in process: an `HttpClientResponse` whose body comes when its plan says, on the Clock.
+ * The response of a provider in process: an `HttpClientResponse` with a body that arrives by its plan, on the Clock.
  *
- * The body is produced by time and not by demand: pieces that are due while nobody reads wait for the reader, as they
- * would in the buffers of a connection. It can be read more than once, and every reading is timed from the headers.
+ * Time produces the body, not demand: pieces that are due before they are read wait, as in the buffers of a connection.
+ * The body can be read more than once, and its times always count from the headers.
  *
  * @since 0.1.0
  */
@@ -37,6 +37,8 @@ const otherSideClosed = (): Error =>
   Object.assign(new Error("other side closed"), { name: "SocketError", code: "UND_ERR_SOCKET" })
 
 /**
+ * A response that follows the plan of an exchange.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -86,7 +88,7 @@ export class InProcessResponse extends Inspectable.Class implements HttpClientRe
   get text(): Effect.Effect<string, HttpClientError.ResponseError> {
     const { ending, framing, pieces } = this.exchange.plan
     const only = pieces[0]
-    // Most answers are one text, there at once: no stream is needed to read it.
+    // Most answers are one text without a delay, and need no stream.
     if (pieces.length === 1 && typeof only?.data === "string" && only.at === 0 && ending === "end") {
       if (framing !== "overstated-length") return Effect.succeed(only.data)
     }
@@ -128,9 +130,7 @@ export class InProcessResponse extends Inspectable.Class implements HttpClientRe
     return new HttpClientError.ResponseError({ request: this.request, response: this, reason: "Decode", cause })
   }
 
-  /**
-   * The pieces that are due, waiting for the next one if none is.
-   */
+  /** The pieces that are due; if none is due, waits for the next piece. */
   private pull(
     from: number
   ): Effect.Effect<Option.Option<readonly [Chunk.Chunk<Uint8Array>, number]>, HttpClientError.ResponseError> {
@@ -146,9 +146,7 @@ export class InProcessResponse extends Inspectable.Class implements HttpClientRe
     })
   }
 
-  /**
-   * The pings of a stall, as the pieces after the last.
-   */
+  /** The ping of a stall at a position after the last piece. */
   private pulse(position: number): Plan.Piece | undefined {
     const { ending, pieces, pulse } = this.exchange.plan
     if (ending !== "stall" || pulse === undefined) return undefined
@@ -184,9 +182,7 @@ export class InProcessResponse extends Inspectable.Class implements HttpClientRe
     return this.broken(new DOMException("This operation was aborted", "AbortError"))
   }
 
-  /**
-   * A client that closes its scope aborts the request also while another fiber reads.
-   */
+  /** Fails if the client aborts the request, also while another fiber reads. */
   private unlessAborted<A>(effect: Effect.Effect<A>): Effect.Effect<A, HttpClientError.ResponseError> {
     return Effect.raceFirst(
       effect,

@@ -1,11 +1,11 @@
 /**
- * A provider's rate limits, kept for real: a token bucket for requests and one for tokens, per key. Pure.
+ * The rate limits of a faulty provider: a token bucket for requests and one for tokens, per key. Pure.
  *
- * With limits, every response carries truthful rate limit headers (OpenAI's or Anthropic's; Gemini has none), and a
- * request that finds a bucket empty gets the 429 of its format with the exact time to wait. A refused request takes no
- * step of the script and costs nothing.
+ * With limits, every response has true rate limit headers (OpenAI's or Anthropic's; Gemini has none), and a request
+ * that a bucket cannot cover gets the 429 of its format with the exact time to wait. A refused request takes no step of
+ * the script and costs nothing.
  *
- * Gotcha: tokens are words here, as in the usage that replies report, unless a reply says its own `usage`.
+ * Gotcha: tokens are words here, as in the usage of replies, unless a reply sets its own `usage`.
  *
  * @since 0.1.0
  */
@@ -16,13 +16,15 @@ import * as ErrorDetails from "./wire/ErrorDetails.js"
 import * as Wire from "./wire/Wire.js"
 
 /**
- * `limit` per `window` (default one minute): the bucket holds `limit` and refills evenly.
+ * A bucket that refills evenly.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Limit {
+  /** The size of the bucket, and its refill per `window`. */
   readonly limit: number
+  /** The time in which an empty bucket is full again. Default one minute. */
   readonly window?: Duration.DurationInput | undefined
 }
 
@@ -33,7 +35,9 @@ export interface Limit {
  * @category models
  */
 export interface Limits {
+  /** Requests. Default no limit. */
   readonly requests?: Limit | undefined
+  /** Tokens of prompts and answers together. Default no limit. */
   readonly tokens?: Limit | undefined
 }
 
@@ -45,7 +49,7 @@ interface Bucket {
 }
 
 /**
- * The buckets of each key: level and the time it was true, in epoch milliseconds.
+ * The buckets of each key: a level, and the time of that level in epoch milliseconds.
  *
  * @since 0.1.0
  * @category models
@@ -53,13 +57,15 @@ interface Bucket {
 export type State = ReadonlyMap<string, Partial<Record<Scope, Bucket>>>
 
 /**
- * What a request is told: the headers for its response, and the refusal if it is refused.
+ * The decision about a request.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Verdict {
+  /** Rate limit headers for the response. */
   readonly headers: Readonly<Record<string, string>>
+  /** The error to answer with; `undefined` for an admitted request. */
   readonly refusal: Step.HttpError | undefined
 }
 
@@ -70,11 +76,11 @@ const perMilli = (limit: Limit): number => limit.limit / Duration.toMillis(limit
 const refill = (limit: Limit, bucket: Bucket | undefined, now: number): number =>
   bucket === undefined ? limit.limit : Math.min(limit.limit, bucket.level + (now - bucket.at) * perMilli(limit))
 
-// Levels are sums of fractions; a request must not be refused for the rounding of one.
+// Levels are sums of fractions; a rounding error must not refuse a request.
 const epsilon = 1e-6
 
 /**
- * What a step costs: one request, and the tokens of the prompt and of the answer.
+ * The cost of a step: one request, and the tokens of the prompt and of the answer.
  *
  * @since 0.1.0
  * @category decisions
@@ -108,7 +114,7 @@ const headersOf = (
 }
 
 /**
- * Admits or refuses a request. A request that costs more than a bucket holds can never be admitted and is told so.
+ * Admits or refuses a request. A request that costs more than a whole bucket gets the error `too-large`.
  *
  * @since 0.1.0
  * @category decisions

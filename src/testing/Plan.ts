@@ -1,10 +1,9 @@
 /**
- * From a step and a request to what goes over the wire: a status, headers, timed pieces of body, and an ending. Pure.
+ * Turns a step and a request into a plan of the response: a status, headers, timed pieces of body, and an ending. Pure.
  *
- * Both ways to run a faulty provider, in process and on a socket, follow the same plan; they differ only in who waits.
+ * The faulty provider in process and the one on a socket follow the same plan.
  *
- * Gotcha: `at` counts from the moment the headers were sent, not from the piece before, so a slow reader does not make
- * the provider slow.
+ * Gotcha: `at` counts from the headers, not from the previous piece, so a slow reader does not make the provider slow.
  *
  * @since 0.1.0
  */
@@ -18,38 +17,40 @@ import * as OpenAiResponses from "./wire/OpenAiResponses.js"
 import * as Wire from "./wire/Wire.js"
 
 /**
- * Some bytes, or text, and when they are sent: milliseconds after the headers.
+ * Some bytes, or text, of a body.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Piece {
+  /** The time of sending, in milliseconds after the headers. */
   readonly at: number
+  /** The bytes, or text that is sent as UTF-8. */
   readonly data: string | Uint8Array
 }
 
 /**
- * What happens to one request.
- *
- * - `wait`: milliseconds from the request to the headers, or to the ending when there is no `head`.
- * - `head`: status and headers; `undefined` when the connection hangs or is reset before them.
- * - `pieces`: the body in the order of time.
- * - `ending`: a proper end, a reset, or silence. `framing`: how the length of the body is declared.
- * - `pulse`: what is sent every so many milliseconds in a stall.
- * - `code`: why there is no response, in the words of Node's network errors.
- * - `whole`: the length of the whole body in bytes, where `framing` lies about it.
+ * The response to one request.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Plan {
+  /** Milliseconds from the request to the headers, or to the ending if there is no `head`. */
   readonly wait: number
+  /** Status and headers; `undefined` if the connection hangs or is reset before them. */
   readonly head: { readonly status: number; readonly headers: Readonly<Record<string, string>> } | undefined
+  /** The body, in order of time. */
   readonly pieces: ReadonlyArray<Piece>
+  /** A proper end, a reset, or silence. */
   readonly ending: "end" | "reset" | "stall"
+  /** The way to declare the length of the body. */
   readonly framing: Step.Framing
+  /** The length of the whole body in bytes for the framing `overstated-length`, else 0. */
   readonly whole: number
+  /** A ping for a stall: `data`, sent every `every` milliseconds. */
   readonly pulse?: { readonly every: number; readonly data: string } | undefined
+  /** The code of Node's network error if there is no response. */
   readonly code?: string | undefined
 }
 
@@ -84,8 +85,8 @@ const headersOf = (context: Wire.Context): Record<string, string> => ({
 })
 
 /**
- * Gives each frame its time: the first token after `firstTokenDelay`, each further one `tokenDelay` later; what carries
- * no content comes with what is before it.
+ * Gives each frame its time: the first token after `firstTokenDelay`, each further token `tokenDelay` later. A frame
+ * without content is sent together with the frame before it.
  */
 const schedule = (frames: ReadonlyArray<Wire.Frame>, timing: Step.Timing): Body["pieces"] => {
   let at = 0
@@ -209,7 +210,7 @@ const errorEvent = (step: Step.ErrorEvent, context: Wire.Context, renderer: Wire
   if (!context.request.stream) {
     return single(200, whole.headers, ErrorBodies.response(error, context).body, whole.wait)
   }
-  // With no token wanted, the error is the very first event, as overload errors are.
+  // With `afterTokens: 0` the error is the first event, as overload errors are.
   const kept = step.afterTokens <= 0 ? [] : cutTokens(whole.pieces, step.afterTokens)
   const at = kept[kept.length - 1]?.at ?? 0
   const frames = ErrorBodies.streamError(error, step.reply, context, kept.length)
@@ -222,7 +223,7 @@ const garbage = (step: Step.Garbage, context: Wire.Context): Plan => {
 }
 
 /**
- * What a provider does with a request on a path that it does not serve.
+ * The plan for a request on a path without a wire format: a 404.
  *
  * @since 0.1.0
  * @category plans
@@ -278,7 +279,7 @@ export const make = (step: Step.Step, context: Wire.Context): Plan => {
 }
 
 /**
- * Whether everything is sent with the headers, so that there is nothing left to hang up on.
+ * Whether the whole response is sent with the headers, so that the client cannot hang up on it.
  *
  * @since 0.1.0
  * @category inspection

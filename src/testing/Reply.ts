@@ -1,11 +1,11 @@
 /**
- * What a faulty provider answers when it does not fail.
+ * Good answers of a faulty provider.
  *
- * A reply says what the model "said"; the request decides whether it goes out as OpenAI chat completions, OpenAI
+ * A reply has the content of an answer. The request decides whether it is sent as OpenAI chat completions, OpenAI
  * responses, Anthropic messages or Gemini content, in one piece or as a stream. For failures see `Fault`.
  *
- * Gotchas: a stream is split by word unless `chunks` says otherwise; token usage is the number of words, so that a test
- * can tell it by looking, unless `usage` gives numbers.
+ * Gotchas: a stream is split by word unless `chunks` is set. Token usage is the number of words, which is easy to count
+ * in a test, unless `usage` gives numbers.
  *
  * @example
  * import { Reply } from "effect-steadfast/testing"
@@ -20,58 +20,57 @@ import * as Duration from "effect/Duration"
 import type * as Step from "./Step.js"
 
 /**
- * Settings that every reply takes.
- *
- * - `finish`: why the answer ended. Default: `"tool-calls"` when there is one, else `"stop"`.
- * - `usage`: token counts; what is not given is counted in words (prompt and answer).
- * - `model`: the model that says it answered. Default: the requested one.
- * - `chunks`: the deltas of a stream: their number, or the pieces themselves, which must join to the text. Default: by
- *   word.
- * - `delay`: before the response headers. `firstTokenDelay`: then before the first content. `tokenDelay`: between
- *   content chunks. All default to zero; an answer that is not streamed waits their sum before its headers.
- * - `fragment`: split the body into network pieces of this many bytes, across events and characters.
- * - `headers`: more response headers; they win over the provider's own.
+ * Settings of every reply.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Options extends Timing {
+  /** The finish reason. Default: `"tool-calls"` with a tool call, else `"stop"`. */
   readonly finish?: Step.FinishReason | undefined
+  /** Token counts. Default: the number of words of prompt and answer. */
   readonly usage?: Partial<Step.Usage> | undefined
+  /** The model that the answer names. Default: the requested model. */
   readonly model?: string | undefined
+  /** The deltas of a stream: their number, or the pieces themselves, which must join to the text. Default: by word. */
   readonly chunks?: number | ReadonlyArray<string> | undefined
+  /** Splits the body into network pieces of so many bytes, across events and characters. Default: not split. */
   readonly fragment?: number | undefined
+  /** Additional response headers; they replace the provider's own of the same name. */
   readonly headers?: Readonly<Record<string, string>> | undefined
 }
 
 /**
- * When the pieces of an answer come; see {@link Options}.
+ * Delays of an answer. An answer that is not streamed waits for their sum before its headers.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Timing {
+  /** From the request to the response headers. Default zero. */
   readonly delay?: Duration.DurationInput | undefined
+  /** From the headers to the first content. Default zero. */
   readonly firstTokenDelay?: Duration.DurationInput | undefined
+  /** From one content chunk to the next. Default zero. */
   readonly tokenDelay?: Duration.DurationInput | undefined
 }
 
 /**
- * One call of a tool. `arguments` is sent as JSON; a string is sent as it is, so that broken JSON can be tested. `id`
- * defaults to one made from the request's number.
+ * A call of a tool.
  *
  * @since 0.1.0
  * @category models
  */
 export interface ToolCall {
+  /** The name of the tool. */
   readonly name: string
+  /** Sent as JSON; a string is sent unchanged, so that a test can send broken JSON. Default `{}`. */
   readonly arguments?: unknown
+  /** The id of the call. Default: made from the request's number. */
   readonly id?: string | undefined
 }
 
-/**
- * Splits a text into its words, each with the space before it.
- */
+/** Splits a text into its words, each with the space before it. */
 const words = (text: string): ReadonlyArray<string> => text.match(/\s*\S+(?:\s+$)?|^\s+$/g) ?? []
 
 const split = (text: string, chunks: Options["chunks"]): ReadonlyArray<string> => {
@@ -122,7 +121,7 @@ export const text = (content: string, options: Options = {}): Step.Reply =>
   make(textPart(content, options.chunks), options)
 
 /**
- * An answer that calls one tool, or several, after some `text` if there is any.
+ * An answer that calls one or more tools, after the optional `text`.
  *
  * @since 0.1.0
  * @category constructors
@@ -136,8 +135,8 @@ export const toolCall = (
 const isCalls = (call: ToolCall | ReadonlyArray<ToolCall>): call is ReadonlyArray<ToolCall> => Array.isArray(call)
 
 /**
- * An answer that thinks aloud before its text. In chat completions the thoughts are `reasoning_content`, as DeepSeek
- * and others send them: OpenAI itself keeps them.
+ * An answer with thoughts before its text. In chat completions the thoughts are in `reasoning_content`, as from
+ * DeepSeek and others: OpenAI itself does not send them.
  *
  * @since 0.1.0
  * @category constructors
@@ -149,19 +148,20 @@ export const reasoning = (
   make([{ _tag: "Reasoning", chunks: words(thoughts) }, ...textPart(options.text ?? "", options.chunks)], options)
 
 /**
- * Settings of replies given byte for byte. `status` defaults to 200. `tokenDelay` is the time between pieces.
+ * Settings of replies given byte for byte. `tokenDelay` is the time between pieces.
  *
  * @since 0.1.0
  * @category models
  */
 export interface RawOptions extends Timing {
+  /** The status. Default 200. */
   readonly status?: number | undefined
+  /** The response headers. */
   readonly headers?: Readonly<Record<string, string>> | undefined
 }
 
 /**
- * Any JSON value as the body, whatever the request asked for: also an error with status 200, or JSON in place of a
- * stream.
+ * Any JSON value as the body, for any request: for example an error with status 200, or JSON in place of a stream.
  *
  * @since 0.1.0
  * @category constructors

@@ -1,8 +1,9 @@
 /**
- * Which step a request gets: a script in order, seeded random rates, or either of them by key, model or format. Pure.
+ * Chooses the step for a request: a script in order, seeded random rates, or either of them by key, model or format.
+ * Pure.
  *
- * The state is how many requests each behaviour has served, nothing else: the random fate of the i-th request is a
- * function of the seed and i, so a run can be repeated, and reordering what comes before does not change it.
+ * The only state is the number of requests that each behaviour has served. The random step of request i is a function
+ * of the seed and i, so a run can be repeated, and the order of earlier requests does not matter.
  *
  * @since 0.1.0
  */
@@ -11,62 +12,71 @@ import type * as Step from "./Step.js"
 import type * as Wire from "./wire/Wire.js"
 
 /**
- * Random faults. One number is drawn for each request; the first rule whose share of [0, 1) it falls in is served, and
- * `otherwise` (default `Reply.text("ok")`) when it falls in none. `seed` defaults to 0.
+ * Random faults. Each request draws a number in [0, 1). The rules divide that range by their probabilities, in order,
+ * and the rule that has the number is served.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Rates {
+  /** The seed of the random numbers. Default 0. */
   readonly seed?: number | undefined
+  /** Steps and their probabilities, from 0 to 1. */
   readonly rules: ReadonlyArray<{ readonly probability: number; readonly fault: Step.Step }>
+  /** The step for the rest of the range. Default `Reply.text("ok")`. */
   readonly otherwise?: Step.Step | undefined
 }
 
 /**
- * What a provider does with the requests that come to it, one step each.
- *
- * - `script`: the first steps, in order.
- * - `rates`: what comes after the script, for ever.
- * - `onExhausted`: what comes after the script when there are no rates. `"repeat"` (default): its last step again and
- *   again, so that `[Fault.status(503)]` is an outage and `[…, Reply.text("hi")]` a recovery; `"cycle"`: from the
- *   start; or a step. Without a script it is `Reply.text("ok")`.
+ * The steps of a provider, one for each request. Without options every step is `Reply.text("ok")`.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Behaviour {
+  /** The first steps, in order. Default none. */
   readonly script?: ReadonlyArray<Step.Step> | undefined
+  /**
+   * The steps after the script, if there are no rates. `"repeat"`: its last step for ever, so that
+   * `[Fault.status(503)]` is an outage and `[…, Reply.text("hi")]` a recovery; `"cycle"`: the script again; or one step
+   * for ever. Default `"repeat"`.
+   */
   readonly onExhausted?: "repeat" | "cycle" | Step.Step | undefined
+  /** Random steps after the script, for ever. Default none. */
   readonly rates?: Rates | undefined
 }
 
 /**
- * A behaviour for some requests: those that match everything that is given. A string matches the whole, a `RegExp` any
- * part. Each rule keeps its own place in its own script.
+ * A behaviour for requests that match all given fields. A string matches the whole value, a `RegExp` any part. Each
+ * rule has its own script and its own place in it.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Rule extends Behaviour {
+  /** The requested model. Default any. */
   readonly model?: string | RegExp | undefined
+  /** The caller's key. Default any. */
   readonly key?: string | RegExp | undefined
+  /** The wire format. Default any. */
   readonly format?: Wire.Format | undefined
+  /** Whether the request asks for a stream. Default any. */
   readonly stream?: boolean | undefined
 }
 
 /**
- * The behaviour of a provider: that of the first rule that matches, else its own.
+ * The behaviour of a provider: that of the first matching rule, else its own.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Options extends Behaviour {
+  /** Behaviours for some requests; the first matching rule counts. Default none. */
   readonly rules?: ReadonlyArray<Rule> | undefined
 }
 
 /**
- * How many requests each rule has served, in their order, and last how many none of them has.
+ * The number of requests that each rule has served, in order; the last number is for the provider's own behaviour.
  *
  * @since 0.1.0
  * @category models
@@ -74,19 +84,21 @@ export interface Options extends Behaviour {
 export type State = ReadonlyArray<number>
 
 /**
- * What a request gets: a step, and the position of the rule that gave it, `undefined` for the provider's own behaviour.
+ * The step for a request.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Choice {
+  /** The step to serve. */
   readonly step: Step.Step
+  /** The position of the rule that gave it; `undefined` for the provider's own behaviour. */
   readonly rule: number | undefined
 }
 
 /**
- * A number in [0, 1) from a seed and a position: one round of the splitmix32 generator, whose state is a counter and
- * can therefore be jumped to.
+ * A number in [0, 1) from a seed and a position: one round of the splitmix32 generator. Its state is a counter, so any
+ * position can be computed directly.
  *
  * @since 0.1.0
  * @category random
@@ -121,7 +133,7 @@ const stepAt = (behaviour: Behaviour, position: number): Step.Step => {
 
 const fits = (pattern: string | RegExp | undefined, value: string | undefined): boolean =>
   pattern === undefined ||
-  // Not `test`: a global RegExp would remember where it was.
+  // Not `test`: a global RegExp keeps the index of its last match.
   (value !== undefined && (typeof pattern === "string" ? pattern === value : value.search(pattern) !== -1))
 
 const matches = (rule: Rule, request: Wire.WireRequest): boolean =>

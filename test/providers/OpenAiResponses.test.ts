@@ -377,10 +377,7 @@ describe("streams", () => {
       assert.deepStrictEqual(events.slice(1), [
         { _tag: "TextDelta", text: "hi" },
         { _tag: "ToolCall", id: "c", name: "f", arguments: {} },
-        {
-          _tag: "Usage",
-          usage: { inputTokens: 1, outputTokens: 0, cachedInputTokens: undefined, reasoningTokens: undefined }
-        },
+        { _tag: "Usage", usage: { inputTokens: 1, outputTokens: 0 } },
         { _tag: "Finish", reason: "tool-calls" }
       ])
     })

@@ -32,7 +32,7 @@ const parseInput = (json: string): unknown => {
   try {
     return JSON.parse(json)
   } catch {
-    // Broken arguments cannot stand in a JSON body; only the stream can carry them.
+    // Broken arguments cannot be part of a JSON body; only a stream can carry them.
     return {}
   }
 }
@@ -76,7 +76,7 @@ const named = (
 ): Wire.Frame => Wire.event({ type, ...fields }, { name: type, ...options })
 
 /**
- * A sign of life.
+ * A `ping` event, which has no content.
  *
  * @since 0.1.0
  * @category rendering
@@ -135,6 +135,8 @@ const frames = (reply: Step.Reply, context: Wire.Context): ReadonlyArray<Wire.Fr
 }
 
 /**
+ * Renders replies as Anthropic messages.
+ *
  * @since 0.1.0
  * @category rendering
  */

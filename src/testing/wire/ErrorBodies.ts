@@ -1,10 +1,10 @@
 /**
- * The error responses of OpenAI, Anthropic and Gemini: status, headers and body for each kind of error, and the events
- * that say the same inside a stream. The words are in `ErrorDetails`.
+ * The error responses of OpenAI, Anthropic and Gemini: status, headers and body for each kind of error, and the error
+ * events of streams. The words are in `ErrorDetails`.
  *
- * Gotchas, all true of the real ones: Gemini says 400 to a bad key and 429 to an empty purse; Anthropic says 400 when
- * the credit is used up; errors made at the edge (413, 502, 504) are flat JSON or HTML; only OpenAI and Anthropic have
- * a request id.
+ * Gotchas, all true of the real providers: Gemini answers 400 to a bad key and 429 without credit; Anthropic answers
+ * 400 without credit; errors made at the edge (413, 502, 504) are flat JSON or HTML; only OpenAI and Anthropic send a
+ * request id.
  *
  * @since 0.1.0
  */
@@ -15,7 +15,7 @@ import * as OpenAiResponses from "./OpenAiResponses.js"
 import * as Wire from "./Wire.js"
 
 /**
- * An error response, not yet in pieces.
+ * An error response.
  *
  * @since 0.1.0
  * @category models
@@ -123,7 +123,7 @@ const edgePage = (error: Step.HttpError, provider: Step.Provider): string | unde
       : `<!DOCTYPE html>\n<html class="no-js" lang="en-US">\n<head>\n<title>api.example.com | ${status}: ${title}</title>\n` +
           `<meta charset="UTF-8" />\n</head>\n<body></body>\n</html>\n`
   }
-  // Anthropic and Google say it in JSON; others leave it to their proxy.
+  // Anthropic and Google send JSON; other providers leave this error to their proxy.
   return error.kind === "gateway-timeout" && provider === "openai" ? page(504, "Gateway Time-out", "nginx") : undefined
 }
 
@@ -202,8 +202,7 @@ export const response = (error: Step.HttpError, context: Wire.Context): ErrorRes
 }
 
 /**
- * The frames with which a stream of status 200 says that it failed, the `sent`-th event being the next. Nothing comes
- * after them.
+ * The last frames of a stream of status 200 that fails after `sent` events.
  *
  * @since 0.1.0
  * @category rendering
@@ -246,7 +245,7 @@ export const streamError = (
       )
     }
     default:
-      // As captured: the error is followed by an end that means nothing.
+      // As captured: `[DONE]` follows the error, though the answer is not complete.
       return [Wire.event(bodyOf(error, "openai", context)), OpenAiChat.done]
   }
 }

@@ -1,8 +1,7 @@
 /**
- * What OpenAI, Anthropic and Gemini say of each kind of error: status, type, code and words, one table a provider.
+ * Status, type, code and message of each kind of error at OpenAI, Anthropic and Gemini: one table for each provider.
  *
- * The words are those that the servers send, with the ids taken out: a classifier that reads messages is tested by
- * them.
+ * The messages are real ones without their ids, so that they test a classifier that reads messages.
  *
  * @since 0.1.0
  */
@@ -23,7 +22,7 @@ export const goDuration = (millis: number): string => {
 }
 
 /**
- * What an error says: OpenAI's `type` and `code`, Anthropic's `type`, Google's `status` as `type`.
+ * The content of an error: OpenAI's `type` and `code`, Anthropic's `type`, Google's `status` as `type`.
  *
  * @since 0.1.0
  * @category models
@@ -309,7 +308,7 @@ const gemini = (error: Step.HttpError, model: string): Details => {
 const googleType = (name: string) => `type.googleapis.com/google.rpc.${name}`
 
 /**
- * Google's `details`: which quota, which reason, when to come back.
+ * Google's `details`: the quota, the reason, the wait.
  *
  * @since 0.1.0
  * @category tables
@@ -365,7 +364,7 @@ export const googleDetails = (error: Step.HttpError, model: string): ReadonlyArr
 }
 
 /**
- * What this provider says of this error; the error's own status and message win.
+ * The provider's content for an error; a status and message set on the error replace it.
  *
  * @since 0.1.0
  * @category tables

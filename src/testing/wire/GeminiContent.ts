@@ -10,7 +10,7 @@ import * as Wire from "./Wire.js"
 const finishReasons: Readonly<Record<Step.FinishReason, string>> = {
   stop: "STOP",
   length: "MAX_TOKENS",
-  // Gemini has no reason of its own for a function call.
+  // Gemini has no finish reason for a function call.
   "tool-calls": "STOP",
   "content-filter": "SAFETY"
 }

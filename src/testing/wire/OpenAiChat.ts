@@ -2,7 +2,7 @@
  * OpenAI chat completions, and the many servers that speak it: data-only events, a role chunk first, the usage chunk
  * only when `stream_options.include_usage` asks for it, `[DONE]` last.
  *
- * Thoughts are `reasoning_content`, the field that DeepSeek introduced: OpenAI itself sends none here.
+ * Thoughts are in `reasoning_content`, a field of DeepSeek: OpenAI itself sends no thoughts in this format.
  *
  * @since 0.1.0
  */

@@ -3,7 +3,7 @@
  * `response.incomplete` last and no `[DONE]`.
  *
  * A stream that was asked for with `background: true` is kept: `GET …/responses/{id}?stream=true&starting_after=n`
- * answers with its events behind number n.
+ * returns its events after number n.
  *
  * @since 0.1.0
  */
@@ -168,7 +168,7 @@ const json = (reply: Step.Reply, context: Wire.Context) =>
   context.kept === undefined ? finished(reply, context) : finished(context.kept.reply, context.kept.context)
 
 const frames = (reply: Step.Reply, context: Wire.Context): ReadonlyArray<Wire.Frame> => {
-  // Its number is an event's position.
+  // The number of an event is its position.
   if (context.kept !== undefined) return frames(context.kept.reply, context.kept.context).slice(context.kept.after + 1)
   const started = response(reply, context, { status: "in_progress" })
   return number([

@@ -1,8 +1,8 @@
 /**
  * What the four wire formats share: reading a request, counting words, and the shape of a rendered answer.
  *
- * A format is decided by the path alone, so one provider serves all four at once. The files beside this one each render
- * a `Step.Reply` into one format; `ErrorBodies` does the same for errors.
+ * The path alone decides the format, so one provider serves all four at once. Each format has a file here that renders
+ * a `Step.Reply`; `ErrorBodies` renders errors.
  *
  * @since 0.1.0
  */
@@ -17,82 +17,98 @@ import type * as Step from "../Step.js"
 export type Format = "openai-chat" | "openai-responses" | "anthropic" | "gemini"
 
 /**
- * A request as it came: `url` is path and query, header names are in lower case, `body` is parsed where it is JSON.
+ * A request as it arrived.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Incoming {
+  /** The HTTP method. */
   readonly method: string
+  /** Path and query. */
   readonly url: string
+  /** The headers, names in lower case. */
   readonly headers: Readonly<Record<string, string>>
+  /** The body; parsed if it is JSON. */
   readonly body: unknown
 }
 
 /**
- * A request as a provider understands it. `format` is `undefined` on a path that no format has, `sse` is true when the
- * answer is a stream of server-sent events (Gemini without `alt=sse` streams a JSON array), `key` is the caller's key
- * from `authorization`, `x-api-key`, `x-goog-api-key`, `api-key` or `?key=`.
+ * A request as a provider understands it.
  *
  * @since 0.1.0
  * @category models
  */
 export interface WireRequest extends Incoming {
+  /** The path without the query. */
   readonly path: string
+  /** The wire format; `undefined` on a path of no format. */
   readonly format: Format | undefined
+  /** Whether the request asks for a stream. */
   readonly stream: boolean
+  /** Whether the answer is a stream of server-sent events. Gemini without `alt=sse` streams a JSON array. */
   readonly sse: boolean
+  /** The requested model, from the body or the path. */
   readonly model: string | undefined
+  /** The caller's key from `authorization`, `x-api-key`, `x-goog-api-key`, `api-key` or `?key=`. */
   readonly key: string | undefined
 }
 
 /**
- * What rendering needs beside the reply: the request, its number (ids are made of it) and the time in epoch
- * milliseconds. `kept` is set where a request asks for an answer that was given before, or its rest.
+ * The data that rendering needs besides the reply.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Context {
+  /** The request. */
   readonly request: WireRequest
+  /** The number of the request, from 0; ids are made from it. */
   readonly index: number
+  /** The time of the request, in epoch milliseconds. */
   readonly now: number
+  /** The earlier answer that the request asks for, whole or in part. */
   readonly kept?: Kept | undefined
 }
 
 /**
- * An answer that a provider keeps, and the request that it answered; of its events, those numbered above `after` are
- * wanted.
+ * An answer that a provider keeps.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Kept {
+  /** The answer. */
   readonly reply: Step.Reply
+  /** The request that it answered. */
   readonly context: Context
+  /** Events with a number above this are requested. */
   readonly after: number
 }
 
 /**
- * One event of a stream, framed. `token` is true for those that carry content: they are what a token delay stands
- * between.
+ * One event of a stream, as it is sent.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Frame {
+  /** The text of the event. */
   readonly data: string
+  /** Whether the event has content; a token delay separates such events. */
   readonly token: boolean
 }
 
 /**
- * A wire format's two ways to answer.
+ * Renders replies in a wire format.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Renderer {
+  /** The body of a whole answer. */
   readonly json: (reply: Step.Reply, context: Context) => unknown
+  /** The events of a stream. */
   readonly frames: (reply: Step.Reply, context: Context) => ReadonlyArray<Frame>
 }
 
@@ -100,7 +116,7 @@ const isRecord = (u: unknown): u is Readonly<Record<string, unknown>> =>
   typeof u === "object" && u !== null && !Array.isArray(u)
 
 /**
- * A field of an unknown value, `undefined` where there is none.
+ * A field of an unknown value; `undefined` if there is none.
  *
  * @since 0.1.0
  * @category requests
@@ -108,7 +124,7 @@ const isRecord = (u: unknown): u is Readonly<Record<string, unknown>> =>
 export const field = (u: unknown, name: string): unknown => (isRecord(u) ? u[name] : undefined)
 
 /**
- * The id of the response that a request asks for; `undefined` where it asks for a new one.
+ * The id of the earlier response that a request asks for; `undefined` for a request for a new answer.
  *
  * @since 0.1.0
  * @category requests
@@ -171,7 +187,7 @@ export const parse = (incoming: Incoming): WireRequest => {
 }
 
 /**
- * Whose conventions a format follows.
+ * The provider of a format; OpenAI for an unknown format.
  *
  * @since 0.1.0
  * @category requests
@@ -182,7 +198,7 @@ export const providerOf = (format: Format | undefined): Step.Provider =>
 const countWords = (text: string): number => text.match(/\S+/g)?.length ?? 0
 
 const prompts = ["messages", "input", "contents", "system", "instructions", "systemInstruction"]
-// Names and ids inside a prompt are not words of it.
+// Names and ids inside a prompt do not count as words.
 const labels = new Set(["role", "type", "id", "name", "tool_call_id", "call_id", "tool_use_id"])
 
 const countPrompt = (u: unknown): number => {
@@ -196,7 +212,7 @@ const partWords = (part: Step.Part): number =>
   countWords(part._tag === "ToolCall" ? part.arguments : part.chunks.join(""))
 
 /**
- * The usage of a reply: what it says itself, and words where it does not.
+ * The usage of a reply: its own numbers, and counted words for missing numbers.
  *
  * @since 0.1.0
  * @category usage
@@ -217,7 +233,7 @@ export const usageOf = (
 }
 
 /**
- * The text of a part, whole.
+ * The joined text of all parts with a tag.
  *
  * @since 0.1.0
  * @category rendering
@@ -226,7 +242,7 @@ export const join = (reply: Step.Reply, tag: "Text" | "Reasoning"): string =>
   reply.parts.reduce((text, part) => (part._tag === tag ? text + part.chunks.join("") : text), "")
 
 /**
- * An id that looks like a provider's and is made of the request's number, so that tests can tell it in advance.
+ * An id in a provider's style, made from the request's number, so that tests know it in advance.
  *
  * @since 0.1.0
  * @category rendering
@@ -235,7 +251,7 @@ export const id = (prefix: string, index: number, item = 0): string =>
   `${prefix}${String(index).padStart(16, "0")}${String(item).padStart(8, "0")}`
 
 /**
- * The model that answers.
+ * The model that an answer names.
  *
  * @since 0.1.0
  * @category rendering
@@ -244,7 +260,7 @@ export const modelName = (reply: Step.Reply, context: Context): string =>
   reply.model ?? context.request.model ?? "unknown"
 
 /**
- * The pieces in which the arguments of a tool call are streamed: cut inside the JSON, as providers do.
+ * Cuts the arguments of a tool call into pieces of eight characters, inside the JSON, as providers do in streams.
  *
  * @since 0.1.0
  * @category rendering
@@ -255,7 +271,7 @@ export const argumentPieces = (json: string): ReadonlyArray<string> => {
 }
 
 /**
- * A server-sent event: `event: name` where the format has names, and `data:`.
+ * A server-sent event: `event: name` if the format has names, and `data:`.
  *
  * @since 0.1.0
  * @category rendering

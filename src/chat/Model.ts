@@ -202,7 +202,10 @@ export interface Leaf extends Attempt.Target {
   readonly shown?: ((text: string) => string) | undefined
 }
 
-const usageOf = (response: Chat.Response): Chat.Usage | undefined => response.usage
+/**
+ * @internal
+ */
+export const usageOf = (response: Chat.Response): Chat.Usage | undefined => response.usage
 
 /** The request with the limit that the provider itself keeps the answer within. */
 const bounded = (request: Chat.Request, maxTokens: number | undefined): Chat.Request =>

@@ -42,10 +42,8 @@ export const source = (
     return Effect.flatMap(taken, (hold) => {
       if (hold === undefined) return open(maxTokens)
       if (hold._tag !== "Hold") return Effect.succeed(Effect.fail(Option.some(hold)))
-      return ChatStream.guarded(open(hold.maxTokens), (entered) =>
-        Effect.sync(() =>
-          entered(({ exit, usage }) => Effect.sync(() => hold.settle({ usage, delivery: deliveryOf(exit) })))
-        )
+      return ChatStream.guarded(open(hold.maxTokens), () =>
+        Effect.succeed(({ exit, usage }) => Effect.sync(() => hold.settle({ usage, delivery: deliveryOf(exit) })))
       )
     })
   })

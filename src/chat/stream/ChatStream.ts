@@ -26,6 +26,7 @@ import type * as Call from "../../calls/Call.js"
 import * as Resilience from "../../calls/Resilience.js"
 import { type LlmError, StreamInterrupted, type TimeoutPhase } from "../../errors/LlmError.js"
 import * as Deadline from "../../policies/Deadline.js"
+import type * as Immediate from "../../policies/Immediate.js"
 import type * as Chat from "../Chat.js"
 import * as StreamDecoder from "./StreamDecoder.js"
 
@@ -250,36 +251,37 @@ export const evidenced = <O extends Call.Opened>(
   })
 
 /**
- * How a stream ended, for whoever let it in: with the last usage that it told.
+ * Runs when a stream ends, with its exit and the last usage that it reported.
  *
  * @since 0.2.0
  * @category models
  */
-export interface Ended {
+export type OnEnd = (end: {
   readonly exit: Exit.Exit<void, LlmError>
   readonly usage: Chat.Usage | undefined
-}
+}) => Effect.Effect<void>
 
 /**
- * Lets a stream in with its first pull, and opens it only then: who waits, or is refused, has made no attempt. Its end
- * is told exactly once: `enter` answers with who is to be told. A reader that leaves before is an interruption; one
- * that never pulled never entered.
+ * Runs `enter` on the first pull, and opens the stream only if that succeeds: a stream that waits, or is refused, has
+ * made no attempt. The `OnEnd` that `enter` returns runs exactly once; if the reader leaves early, with an interruption.
+ *
+ * `enter` runs uninterruptibly, except under `restore`.
  *
  * @since 0.2.0
  * @category combinators
  */
 export const guarded = (
   source: Source,
-  enter: (told: (leave: (ended: Ended) => Effect.Effect<void>) => void) => Effect.Effect<void, LlmError>
+  enter: (restore: Immediate.Region["restore"]) => Effect.Effect<OnEnd, LlmError>
 ): Source =>
   Effect.flatMap(Effect.context<Scope.Scope>(), (context) => {
-    let leave: ((ended: Ended) => Effect.Effect<void>) | undefined
+    let onEnd: OnEnd | undefined
     let usage: Chat.Usage | undefined
     let reading: Pull | undefined
     const end = (exit: Exit.Exit<void, LlmError>): Effect.Effect<void> => {
-      const told = leave
-      leave = undefined
-      return told === undefined ? Effect.void : told({ exit, usage })
+      const run = onEnd
+      onEnd = undefined
+      return run === undefined ? Effect.void : run({ exit, usage })
     }
     const watched = (pull: Pull): Pull =>
       Effect.matchCauseEffect(pull, {
@@ -289,7 +291,7 @@ export const guarded = (
             if (event._tag === "Usage") usage = event.usage
             else if (event._tag === "Finish") finished = true
           }
-          return finished && leave !== undefined ? Effect.as(end(Exit.void), chunk) : Effect.succeed(chunk)
+          return finished && onEnd !== undefined ? Effect.as(end(Exit.void), chunk) : Effect.succeed(chunk)
         },
         onFailure: (cause) => {
           const failure = Cause.flipCauseOption(cause)
@@ -304,13 +306,16 @@ export const guarded = (
         return reading
       }
     )
-    const begun = Effect.suspend(() => {
-      // Who was not let in gets nothing, whoever pulls again.
+    const begun: Pull = Effect.uninterruptibleMask((restore) => {
+      // After a refusal, every further pull is at the end.
       reading = Effect.fail(Option.none())
-      const entering = enter((told) => {
-        leave = told
+      return Effect.matchEffect(enter(restore), {
+        onFailure: (error) => Effect.fail(Option.some(error)),
+        onSuccess: (returned) => {
+          onEnd = returned
+          return restore(opened)
+        }
       })
-      return Effect.zipRight(Effect.mapError(entering, Option.some), opened)
     })
     return Effect.as(
       Scope.addFinalizer(

@@ -207,6 +207,17 @@ export interface Leaf extends Attempt.Target {
  */
 export const usageOf = (response: Chat.Response): Chat.Usage | undefined => response.usage
 
+/**
+ * The span attributes of a model whose calls all go to one provider and model.
+ *
+ * @internal
+ */
+export const attributesOf = ({ model, provider }: Attempt.Target): Record<string, unknown> => ({
+  "gen_ai.provider.name": provider,
+  "gen_ai.system": provider,
+  "gen_ai.request.model": model
+})
+
 /** The request with the limit that the provider itself keeps the answer within. */
 const bounded = (request: Chat.Request, maxTokens: number | undefined): Chat.Request =>
   maxTokens === request.maxTokens ? request : { ...request, maxTokens }
@@ -272,11 +283,7 @@ export const fromLeaf = (leaf: Leaf): ChatModel => {
         readyAt: always
       }
     },
-    {
-      "gen_ai.provider.name": target.provider,
-      "gen_ai.system": target.provider,
-      "gen_ai.request.model": target.model
-    }
+    attributesOf(target)
   )
 }
 

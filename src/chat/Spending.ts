@@ -1,5 +1,5 @@
 /**
- * A hold of `Spend` around the attempt of a stream. For whole answers it is `Spend.attempt`.
+ * Reserves the cost of a streamed attempt with `Spend`. For whole answers see `Spend.attempt`.
  *
  * @since 0.2.0
  */
@@ -21,7 +21,7 @@ const deliveryOf = (exit: Exit.Exit<unknown, LlmError>): Delivery => {
 }
 
 /**
- * Opens a stream under a hold, if a scope is in force, with the `maxTokens` that the hold allows.
+ * If a `Spend` limit is in force, opens a stream under a hold, with the `maxTokens` that the hold allows.
  *
  * @since 0.2.0
  * @category combinators

@@ -21,7 +21,7 @@ import { type Limits, LimitsListener } from "../policies/pacer/RateLimits.js"
 import * as Tokens from "../policies/spend/Tokens.js"
 import type * as Chat from "./Chat.js"
 import * as Fallback from "./Fallback.js"
-import { type ChatModel, compose, isChatModel, TypeId, usageOf } from "./Model.js"
+import { type ChatModel, compose, isChatModel, partsOf, TypeId, usageOf } from "./Model.js"
 import * as ChatStream from "./stream/ChatStream.js"
 import * as Hedging from "./stream/Hedging.js"
 
@@ -72,7 +72,7 @@ export const breaker: {
           breaker.record(ask.key, admission, CircuitBreaker.classify(exit, now, limit))
         )
     return compose({
-      name: self.name,
+      ...partsOf(self),
       generate: (request) => breaker.execute(about.generate(request), ask),
       source: (request) => ChatStream.guarded(about.open(request), () => Effect.map(breaker.admit(ask), recordWith)),
       about: { ...about, readyAt: () => Math.max(about.readyAt(), breaker.readyAt(ask.key)) }
@@ -107,7 +107,7 @@ export const pace: {
       usage: usageOf
     })
     return compose({
-      name: self.name,
+      ...partsOf(self),
       generate: (request) =>
         Effect.withFiberRuntime((fiber) => pacer.pace(about.generate(request), ask(request, fiber))),
       source: (request) =>
@@ -162,8 +162,7 @@ export const hedge: {
       healthy: (now) => first.readyAt() <= now && second.readyAt() <= now
     }
     return compose({
-      name: self.name,
-      generate: first.generate,
+      ...partsOf(self),
       source: (request) =>
         Fallback.cannot(second.targets, request) === undefined
           ? Hedging.source(first.open, second.open, request, pair)

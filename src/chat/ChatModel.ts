@@ -227,8 +227,8 @@ export interface FallbackOptions extends ReplayOptions {
 
 export const orElse: {
   /**
-   * Asks `that` model after an error that another target may fix, if it can do what the request needs (`Fallback`). A
-   * stream goes over only until its first content, unless `mode` says otherwise.
+   * Asks `that` model after an error that another target may fix, if it has the capabilities for the request
+   * (`Fallback`). A stream goes over only until its first content, unless `mode` says otherwise.
    *
    * A fallback to the same provider and key group draws on its `RetryBudget`, like a retry. If no attempt was sent
    * before, for example because a breaker refused the first target, it draws nothing.

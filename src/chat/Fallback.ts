@@ -76,7 +76,7 @@ export type When = Rules | ((error: LlmError.LlmError) => boolean)
 
 /**
  * Whether another target is asked. The reason of `Take` begins with the tag of the error. `unable` means that a rule
- * allowed the other target, but the target cannot do what the request needs.
+ * allowed the other target, but the target lacks a capability for the request.
  *
  * @since 0.2.0
  * @category models
@@ -125,7 +125,7 @@ const refusals = (targets: ReadonlyArray<Target>, needs: Capabilities.Needs): st
 }
 
 /**
- * Why none of these targets can do what a request needs. `undefined` if one can, or might.
+ * The capabilities that each of these targets lacks for a request. `undefined` if one target lacks none.
  *
  * @since 0.2.0
  * @category combinators

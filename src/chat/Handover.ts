@@ -26,7 +26,7 @@ interface Handover {
  * Builds handovers from one model to another with this name.
  *
  * A fallback draws on a retry budget only if it goes to the same group and the call has made an attempt before. If the
- * first model is itself a fallback and cannot do what the request needs, but the other can, only `skip` runs.
+ * first model is itself a fallback and lacks a capability for the request, but the other does not, only `skip` runs.
  *
  * @since 0.2.0
  * @category constructors

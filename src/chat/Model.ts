@@ -310,8 +310,8 @@ export const fromLeaf = (leaf: Leaf): ChatModel => {
 }
 
 /**
- * Makes a model of one target. `generate` and `stream` send one request each and note on the attempt what they learn.
- * Calls, attempts, records and spans are handled here.
+ * Makes a model of one target. `generate` and `stream` send one request each and note facts on the attempt. Calls,
+ * attempts, records and spans are handled here.
  *
  * @since 0.1.0
  * @category constructors

@@ -58,7 +58,7 @@ export type BalanceMember =
       readonly model: ChatModel
       /** The share of the requests: above 0, at most 1,000,000. Default 1. */
       readonly weight?: number | undefined
-      /** The price for `"cheapest"`, in any unit that all members share. Default: unknown, and the member is asked last. */
+      /** The price for `"cheapest"`, in any unit that all members share. Default: unknown; the member is asked last. */
       readonly cost?: number | undefined
     }
 
@@ -97,7 +97,7 @@ const identity = (model: ChatModel): string => {
   return [model.name, provider, name, key ?? ""].join(" ")
 }
 
-/** The members that cannot do what a request needs. If all cannot, none is left out, and the provider says so itself. */
+/** The members that lack a capability for a request. If all do, none is left out: the provider's error tells why. */
 const unableOf = (models: ReadonlyArray<ChatModel>): Members.Members["unable"] => {
   const kinds = new Set(
     models.map((model) => JSON.stringify(model[TypeId].targets.map(({ capabilities }) => capabilities)))
@@ -118,9 +118,9 @@ const readyAtOf = (models: ReadonlyArray<ChatModel>): ((index: number) => number
 }
 
 /**
- * One model of several. Each attempt goes to a member that takes traffic and can do what the request needs
- * (`Fallback`), chosen by the strategy. If the member's breaker refuses, the same attempt asks the next member. Any
- * other error is the result of the attempt; a `retry` outside chooses again.
+ * One model of several. Each attempt goes to a member that takes traffic and has the capabilities for the
+ * request (`Fallback`), chosen by the strategy. If the member's breaker refuses, the same attempt asks the next member.
+ * Any other error is the result of the attempt; a `retry` outside chooses again.
  *
  * Throws a `RangeError` that names the option, the value found and the values expected.
  *

@@ -216,7 +216,7 @@ const select = (selection: Selection): Effect.Effect<void, LlmError.LlmError> =>
     })
   })
 
-/** The time from which a member may be asked again after an error that another can fix; `undefined` for other errors. */
+/** When a member may be asked again after an error that another can fix; `undefined` for other errors. */
 const untilAfter = ({ keys }: Members, error: LlmError.LlmError, now: number): number | undefined => {
   if (error._tag === "CircuitOpen") return afterRefusal(error, now)
   const health = LlmError.healthOf(error)

@@ -105,7 +105,7 @@ export const text = <E, R>(self: Stream.Stream<Chat.Event, E, R>): Stream.Stream
           return Effect.fail(
             new StreamInterrupted({
               ...origin,
-              message: `the answer began anew (${event.cause}), and text that was given out cannot be taken back`,
+              message: `the answer started over (${event.cause}), and delivered text cannot be taken back`,
               delivery: "unknown",
               retryable: false,
               received,
@@ -253,7 +253,8 @@ export type OnEnd = (end: {
 
 /**
  * Runs `enter` on the first pull, and opens the stream only if that succeeds: a stream that waits, or is refused, has
- * made no attempt. The `OnEnd` that `enter` returns runs exactly once; if the reader leaves early, with an interruption.
+ * made no attempt. The `OnEnd` that `enter` returns runs exactly once; if the reader leaves early, with an
+ * interruption.
  *
  * `enter` runs uninterruptibly, except under `restore`.
  *

@@ -1,9 +1,10 @@
 /**
  * Asks a model to continue a cut answer, and joins the two parts. Everything here is pure.
  *
- * Only models that are known to continue are asked ({@link methodOf}). With `prefill` the answer so far is the beginning
- * of the model's own message; with `turn` a user message asks the model to continue. If the model repeats the end of the
- * delivered text, the repetition is removed at the seam, if it is exact and at least {@link minOverlap} long.
+ * Only models that are known to continue are asked ({@link methodOf}). With `prefill` the answer so far is the
+ * beginning of the model's own message; with `turn` a user message asks the model to continue. If the model repeats the
+ * end of the delivered text, the repetition is removed at the seam, if it is exact and at least {@link minOverlap}
+ * long.
  *
  * @since 0.1.0
  */

@@ -5,7 +5,7 @@
  * |---|---|
  * | `strict` | the delivered events are a prefix of exactly one attempt; replays only while nothing was delivered |
  * | `restart` | `Reset` comes before the first event of a new attempt |
- * | `continue` | the beginning comes from one attempt, the rest from an attempt asked to continue it; `Seam` between them |
+ * | `continue` | the beginning is from one attempt, the rest from one that was asked to continue it, after a `Seam` |
  *
  * {@link retry} and {@link orElse} differ only in the model that they ask after an error. In all modes a stream has one
  * `Finish` or one error at its end, delivers a tool call at most once, and adds the reported usage of lost attempts to

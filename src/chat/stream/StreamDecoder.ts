@@ -55,7 +55,7 @@ export interface Cursor {
   readonly inside: "nothing" | "text" | "reasoning" | "tool-call" | "end"
   /** The usage reported so far. */
   readonly usage: Chat.Usage | undefined
-  /** The id of the answer and the number of its last event, if the provider stores answers and can continue this one. */
+  /** The id of the answer and the number of its last event, if the provider stores it and can continue it. */
   readonly resume?: { readonly id: string; readonly after: number } | undefined
 }
 

@@ -1,14 +1,14 @@
 /**
- * What a target can do, what a request needs, and what of that is lacking. Nothing here needs a runtime.
+ * The capabilities of a target, the needs of a request, and the difference. Everything here is pure.
  *
- * A leaf has the {@link Capabilities} that are {@link known} of its model, {@link merge}d with what its user says of
- * it; {@link needs} reads a request, and {@link lacking} compares the two. `Fallback` asks before a request goes to
- * another target. What is not known never excludes: a target is left out only if it surely cannot do what is asked.
+ * A leaf has the {@link known} capabilities of its model, {@link merge}d with those that its user states. {@link needs}
+ * reads a request, and {@link lacking} compares the two. `Fallback` asks before a request goes to another target. An
+ * unknown capability never excludes a target: a target is skipped only if it certainly lacks a capability.
  *
- * Gotchas: whoever serves open weights decides how large a window they have, so for those the table says none: a leaf
- * on Ollama, vLLM or a host should be told its `contextWindow`. Names that their maker moves from model to model
- * (`mistral-large-latest`, `grok-4`) are in no row either. A composition can do what one of its targets can do alone;
- * there are no capabilities of a whole, because one target with images and one with tools make none with both.
+ * Gotchas: the host of open weights decides the context window, so the table has none for them: state the
+ * `contextWindow` of a leaf on Ollama, vLLM or a host. Aliases that move from model to model (`mistral-large-latest`,
+ * `grok-4`) are in no row. A composition meets the needs only if one single target does: a target with images and
+ * another with tools do not add up to both.
  *
  * @example
  * import { Capabilities, Chat } from "effect-steadfast"
@@ -26,23 +26,23 @@ import type * as Chat from "./Chat.js"
 import * as Continuation from "./stream/Continuation.js"
 
 /**
- * What a target can do; `undefined` where that is not known.
- *
- * - `contextWindow`: the tokens of prompt and answer together.
- * - `maxOutputTokens`: the most `maxTokens` that it accepts.
- * - `tools`, `images`: whether it takes them in a request.
- * - `structuredOutput`: whether an answer can be asked for as any JSON, or also by a JSON schema.
- * - `prefill`: whether it goes on from a last message of the assistant.
+ * The capabilities of a target. An absent one is unknown.
  *
  * @since 0.2.0
  * @category models
  */
 export interface Capabilities {
+  /** The most tokens of prompt and answer together. */
   readonly contextWindow?: number | undefined
+  /** The largest `maxTokens` that the target accepts. */
   readonly maxOutputTokens?: number | undefined
+  /** Whether the target takes tools in a request. */
   readonly tools?: boolean | undefined
+  /** Whether the target takes images in a request. */
   readonly images?: boolean | undefined
+  /** `"json"`: it can answer in JSON; `"json-schema"`: also by a JSON schema; `false`: neither. */
   readonly structuredOutput?: false | "json" | "json-schema" | undefined
+  /** Whether the target continues a last message of the assistant. */
   readonly prefill?: boolean | undefined
 }
 
@@ -51,8 +51,8 @@ export interface Capabilities {
 // -----------------------------------------------------------------------------
 
 /**
- * A model by its own name: behind the vendor, region or folder that a gateway puts before it, with or without a date or
- * a revision, and before a variant. `gpt-4o` is not `gpt-4o-audio-preview`, and `claude-opus-4` not `claude-opus-4-6`.
+ * Matches a model's own name: after the vendor, region or folder that a gateway puts before it, with or without a date
+ * or revision, and before a variant. `gpt-4o` is not `gpt-4o-audio-preview`, and `claude-opus-4` not `claude-opus-4-6`.
  */
 const named = (family: string): RegExp => {
   const date = "[-@](?:\\d{8}|\\d{4}-\\d\\d-\\d\\d|\\d\\d-\\d{2,4}|\\d{3,4})"
@@ -62,9 +62,8 @@ const named = (family: string): RegExp => {
 const everything: Capabilities = { tools: true, images: true, structuredOutput: "json-schema" }
 
 /**
- * What is known, by the name of the provider and the model's in lower case. Every row that fits counts, a later one
- * over an earlier. The numbers are those of the makers' own pages; a row without a maker's endpoint says only what the
- * weights cannot do anywhere.
+ * Capabilities by provider name and lower-case model name. All matching rows count; a later row overrides an earlier
+ * one. The numbers are from the makers' own pages. A row for models on any host states only limits of the weights.
  */
 const facts: ReadonlyArray<readonly [provider: RegExp, model: RegExp, capabilities: Capabilities]> = [
   // OpenAI: developers.openai.com/api/docs/models and the guide on structured outputs, which begin with
@@ -118,7 +117,7 @@ const facts: ReadonlyArray<readonly [provider: RegExp, model: RegExp, capabiliti
     { tools: true, images: false, contextWindow: 1_048_576, maxOutputTokens: 393_216 }
   ],
   [/./, /(?:^|[/.:])deepseek-(?:v3|r1)/, { images: false }],
-  // xAI: docs.x.ai/developers/models. Older names are aliases there, of whatever model is new.
+  // xAI: docs.x.ai/developers/models. Older names are moving aliases there.
   [/^xai$/, named("grok-4\\.3"), { ...everything, contextWindow: 1_000_000 }],
   [/^xai$/, named("grok-4\\.5"), { ...everything, contextWindow: 500_000 }],
   // Weights that take text alone: Llama 3, 3.1 and 3.3 (github.com/meta-llama/llama-models), Qwen 2.5 and 3
@@ -130,7 +129,7 @@ const facts: ReadonlyArray<readonly [provider: RegExp, model: RegExp, capabiliti
 ]
 
 /**
- * What is publicly known of a model where a provider serves it. `prefill` is what `Continuation.methodOf` knows.
+ * The published capabilities of a model at a provider. `prefill` comes from `Continuation.methodOf`.
  *
  * @since 0.2.0
  * @category facts
@@ -144,20 +143,20 @@ export const known = (target: { readonly provider: string; readonly model: strin
 }
 
 /**
- * What is known, and over it what its user says; `undefined` says nothing. Throws a `RangeError` for a number of tokens
- * that is none.
+ * Overrides known capabilities with stated ones; `undefined` overrides nothing. Throws a `RangeError` if a number of
+ * tokens is not a positive integer.
  *
  * @since 0.2.0
  * @category combinators
  */
-export const merge = (known: Capabilities, said: Capabilities): Capabilities => {
+export const merge = (known: Capabilities, stated: Capabilities): Capabilities => {
   for (const option of ["contextWindow", "maxOutputTokens"] as const) {
-    const found = said[option]
+    const found = stated[option]
     if (found !== undefined && !(Number.isInteger(found) && found > 0)) {
       throw new RangeError(`capabilities.${option}: found ${found}, expected a positive integer`)
     }
   }
-  return { ...known, ...Object.fromEntries(Object.entries(said).filter(([, value]) => value !== undefined)) }
+  return { ...known, ...Object.fromEntries(Object.entries(stated).filter(([, value]) => value !== undefined)) }
 }
 
 // -----------------------------------------------------------------------------
@@ -165,39 +164,38 @@ export const merge = (known: Capabilities, said: Capabilities): Capabilities => 
 // -----------------------------------------------------------------------------
 
 /**
- * What a request needs of a target.
- *
- * - `tools`: it offers some, or its conversation has calls, which a model without tools cannot read.
- * - `prefill`: its last message is the assistant's.
- * - `contextTokens`: the tokens of its prompt, by the lowest estimate, and its `maxTokens`.
- * - `outputTokens`: its `maxTokens`.
+ * The needs of a request.
  *
  * @since 0.2.0
  * @category models
  */
 export interface Needs {
+  /** The request offers tools, or its conversation has tool calls, which a model without tools cannot read. */
   readonly tools: boolean
+  /** A message has an image. */
   readonly images: boolean
+  /** The format of the answer; `false` for text. */
   readonly structuredOutput: false | "json" | "json-schema"
+  /** The last message is the assistant's. */
   readonly prefill: boolean
+  /** The tokens of the prompt, by the lowest estimate, plus `maxTokens`. */
   readonly contextTokens: number
+  /** The request's `maxTokens`. */
   readonly outputTokens: number | undefined
 }
 
 /**
- * More characters than ordinary text has in a token, so that an estimate stays below the count of every tokenizer.
- * Measured with `o200k_base`, whose tokens are long: legal English 5.1, German 4.7, source code 3.6 to 4.4, JSON 2.6 to
- * 4.4; Korean 1.9, Chinese and Japanese 1.5, set phrases of Japanese 3.1. Four characters for all, the rule of thumb,
- * would count some prose a quarter too long and Chinese hardly half.
+ * Characters in one token, above the average of ordinary text, so that an estimate stays below every tokenizer's count.
+ * Measured with `o200k_base`, which has long tokens: legal English 5.1, German 4.7, source code 3.6 to 4.4, JSON 2.6 to
+ * 4.4; Korean 1.9, Chinese and Japanese 1.5, set phrases of Japanese 3.1. The rule of thumb of 4 characters for all
+ * texts counts some prose a quarter too long and Chinese less than half.
  */
 const charactersPerToken = { narrow: 6, wide: 4 }
 
-/** From here on UTF-16 units are those of Chinese, Japanese and Korean, and the halves of emoji. */
+/** The first UTF-16 unit of Chinese, Japanese and Korean; the surrogate halves of emoji are above it too. */
 const firstWide = 0x2e80
 
-/**
- * The fewest tokens of texts. A repeated character counts once: an indent, or a line of dashes, is one token or two.
- */
+/** The fewest tokens of texts. A repeated character counts once: an indent or a line of dashes is one or two tokens. */
 const fewestTokens = (texts: ReadonlyArray<string>): number => {
   let narrow = 0
   let wide = 0
@@ -216,11 +214,11 @@ const fewestTokens = (texts: ReadonlyArray<string>): number => {
 }
 
 /**
- * What a request needs. Of a prompt only its text is counted: what images, tools and the marks between messages take
- * differs from model to model.
+ * Reads the needs of a request. Only the text of a prompt is counted: the tokens of images, tools and message marks
+ * differ from model to model.
  *
- * Counting reads the text, at 1 ms for 100,000 characters; a prompt that is so short that it fits into `window`, the
- * smallest one in question, whatever it says, is not counted. Default 0: every prompt is.
+ * Counting takes 1 ms for 100,000 characters. A prompt that is short enough to fit into `window`, the smallest context
+ * window in question, is not counted. Default 0: every prompt is counted.
  *
  * @since 0.2.0
  * @category constructors
@@ -230,16 +228,13 @@ export const needs = (request: Chat.Request, window = 0): Needs => {
   let characters = 0
   let tools = (request.tools?.length ?? 0) > 0
   let images = false
-  const add = (text: string): void => {
-    texts.push(text)
-    characters += text.length
-  }
   for (const message of request.messages) {
-    if (typeof message.content === "string") add(message.content)
-    else {
-      for (const part of message.content) {
-        if (part.type === "text") add(part.text)
-        else images = true
+    const { content } = message
+    for (const part of typeof content === "string" ? [{ type: "text", text: content } as const] : content) {
+      if (part.type === "image") images = true
+      else {
+        texts.push(part.text)
+        characters += part.text.length
       }
     }
     if (message.role === "tool" || (message.role === "assistant" && hasCalls(message))) tools = true
@@ -260,12 +255,11 @@ export const needs = (request: Chat.Request, window = 0): Needs => {
 const hasCalls = (message: Extract<Chat.Message, { role: "assistant" }>): boolean =>
   message.toolCalls !== undefined && message.toolCalls.length > 0
 
-const levels = { "": 0, json: 1, "json-schema": 2 }
-
-const levelOf = (output: Exclude<Capabilities["structuredOutput"], undefined>): number => levels[output || ""]
+/** Each format includes those before it. */
+const formats: ReadonlyArray<Capabilities["structuredOutput"]> = [false, "json", "json-schema"]
 
 /**
- * What a request needs and a target is known not to have, in words; empty where nothing is known to be lacking.
+ * The needs of a request that a target certainly does not meet, in words. Empty if none is known.
  *
  * @since 0.2.0
  * @category combinators
@@ -275,7 +269,7 @@ export const lacking = (capabilities: Capabilities, needs: Needs): ReadonlyArray
   const words: Array<string> = []
   if (needs.tools && tools === false) words.push("tools")
   if (needs.images && images === false) words.push("images")
-  if (structuredOutput !== undefined && levelOf(structuredOutput) < levelOf(needs.structuredOutput)) {
+  if (structuredOutput !== undefined && formats.indexOf(structuredOutput) < formats.indexOf(needs.structuredOutput)) {
     words.push(needs.structuredOutput === "json" ? "JSON answers" : "answers by a JSON schema")
   }
   if (needs.prefill && prefill === false) words.push("a prefilled answer")

@@ -1,12 +1,12 @@
 /**
- * What is asked and what is answered, the same for every provider.
+ * Requests, answers and stream events, the same for every provider.
  *
- * The canonical form is that of OpenAI's Chat Completions, the field's lingua franca, in camel case: a provider
- * translates it to its own wire format and back. Everything is plain data with a `Schema`, so a request can come from a
- * file or the network ({@link Request} decodes it) and an answer can be stored.
+ * The form is that of OpenAI's Chat Completions in camel case; a provider module translates it to its own wire format
+ * and back. Everything is plain data with a `Schema`, so a request can come from a file or the network ({@link Request}
+ * decodes it) and an answer can be stored.
  *
- * Gotchas: `arguments` of a tool call are parsed, never text. What one provider alone can do goes into
- * `providerOptions` under its name, and is merged into that provider's body as it is; other providers never see it.
+ * Gotchas: `arguments` of a tool call are parsed JSON, never text. Options that only one provider has go into
+ * `providerOptions` under its name and are merged into that provider's body unchanged; other providers never see them.
  *
  * @example
  * import { Chat } from "effect-steadfast"
@@ -30,13 +30,15 @@ export { Usage } from "../calls/CallRecord.js"
 const JsonObject = Schema.Record({ key: Schema.String, value: Schema.Unknown })
 
 /**
+ * A part of a message: text.
+ *
  * @since 0.1.0
  * @category models
  */
 export const TextPart = Schema.Struct({ type: Schema.Literal("text"), text: Schema.String })
 
 /**
- * An image by URL, or inline as base64 with its media type.
+ * A part of a message: an image by URL, or inline as base64 with its media type.
  *
  * @since 0.1.0
  * @category models
@@ -53,7 +55,7 @@ export const ImagePart = Schema.Union(
 export type ImagePart = typeof ImagePart.Type
 
 /**
- * A function that the model asked to be called. `arguments` is the parsed JSON.
+ * A call of a tool, as the model asked for it. `arguments` is the parsed JSON.
  *
  * @since 0.1.0
  * @category models
@@ -93,7 +95,8 @@ export const Message = Schema.Union(
 export type Message = typeof Message.Type
 
 /**
- * A function that the model may ask for; `parameters` is a JSON schema of an object.
+ * A function that the model may call. `parameters` is a JSON schema of an object; `strict` asks the provider to enforce
+ * it.
  *
  * @since 0.1.0
  * @category models
@@ -112,6 +115,8 @@ export const Tool = Schema.Struct({
 export type Tool = typeof Tool.Type
 
 /**
+ * Whether the model calls a tool: as it likes, never, at least one, or the one with this name.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -121,7 +126,7 @@ export const ToolChoice = Schema.Union(
 )
 
 /**
- * The answer must be JSON: any, or by a JSON schema.
+ * Asks for an answer in JSON: any JSON, or by a JSON schema.
  *
  * @since 0.1.0
  * @category models
@@ -137,7 +142,7 @@ export const ResponseFormat = Schema.Union(
 )
 
 /**
- * What is sent to one provider alone, by the provider's name. Each provider module adds its own options here.
+ * Options for a single provider, by its name. Each provider module adds its own options here.
  *
  * @since 0.1.0
  * @category models
@@ -148,28 +153,36 @@ export interface ProviderOptions {}
 /**
  * A request.
  *
- * - `maxTokens`: the most tokens to answer with. Default: the provider's own.
- * - `temperature`, `topP`, `seed`, `stop`: as every provider understands them; one that cannot leaves them out.
- * - `metadata`: sent where the provider keeps it.
- * - `idempotent`: `false` if running the request twice does harm; then nothing that may have been run is retried.
- *   Default `true`: a chat completion has no effect but its price.
- * - `providerOptions`: merged into the body of the provider of that name.
- *
  * @since 0.1.0
  * @category models
  */
 export const Request = Schema.Struct({
+  /** The conversation, at least one message. */
   messages: Schema.NonEmptyArray(Message),
+  /** The functions that the model may call. Default: none. */
   tools: Schema.optional(Schema.Array(Tool)),
+  /** Whether the model calls a tool. Default: the provider's, usually `"auto"`. */
   toolChoice: Schema.optional(ToolChoice),
+  /** The format of the answer. Default: text. */
   responseFormat: Schema.optional(ResponseFormat),
+  /** The sampling temperature. Left out for providers that do not take it, as are `topP`, `stop` and `seed`. */
   temperature: Schema.optional(Schema.Number),
+  /** The share of probability to sample from (nucleus sampling). */
   topP: Schema.optional(Schema.Number),
+  /** The most tokens of the answer. Default: the provider's. */
   maxTokens: Schema.optional(Schema.Int.pipe(Schema.positive())),
+  /** Texts that end the answer. */
   stop: Schema.optional(Schema.Array(Schema.String)),
+  /** The seed of the sampling. */
   seed: Schema.optional(Schema.Int),
+  /** Sent to providers that store metadata. */
   metadata: Schema.optional(Schema.Record({ key: Schema.String, value: Schema.String })),
+  /**
+   * `false` if it does harm to run the request twice: then a request that may have run is not retried. Default `true`,
+   * because a chat completion has no effect but its price.
+   */
   idempotent: Schema.optional(Schema.Boolean),
+  /** Merged into the body of the provider of that name. */
   providerOptions: Schema.optional(Schema.Record({ key: Schema.String, value: JsonObject }))
 })
 
@@ -178,10 +191,13 @@ export const Request = Schema.Struct({
  * @category models
  */
 export interface Request extends Omit<typeof Request.Type, "providerOptions"> {
+  /** Merged into the body of the provider of that name. */
   readonly providerOptions?: (ProviderOptions & Readonly<Record<string, Readonly<Record<string, unknown>>>>) | undefined
 }
 
 /**
+ * A request, checked by its type.
+ *
  * @since 0.1.0
  * @category constructors
  */
@@ -231,7 +247,7 @@ export const toolResult = (toolCallId: string, content: string): Message => ({ r
 // -----------------------------------------------------------------------------
 
 /**
- * Why the answer ended. An answer that was filtered is no answer but the error `ContentFiltered`.
+ * Why the answer ended. A filtered answer is the error `ContentFiltered` instead.
  *
  * @since 0.1.0
  * @category models
@@ -245,21 +261,29 @@ export const FinishReason = Schema.Literal("stop", "length", "tool-calls", "othe
 export type FinishReason = typeof FinishReason.Type
 
 /**
- * A whole answer. `model` is the one that answered, which may be a dated version of the one asked for; `id` is the
- * provider's id of the answer, `requestId` the one of the HTTP exchange.
+ * A whole answer.
  *
  * @since 0.1.0
  * @category models
  */
 export const Response = Schema.Struct({
+  /** The provider's id of the answer. */
   id: Schema.optional(Schema.String),
+  /** The provider's id of the HTTP exchange. */
   requestId: Schema.optional(Schema.String),
+  /** The provider that answered. */
   provider: Schema.String,
+  /** The model that answered: it may be a dated version of the requested one. */
   model: Schema.String,
+  /** The text; empty if there is none. */
   text: Schema.String,
+  /** The reasoning that the provider shows. */
   reasoning: Schema.optional(Schema.String),
+  /** The tool calls, with parsed arguments. */
   toolCalls: Schema.Array(ToolCall),
+  /** Why the answer ended. */
   finishReason: FinishReason,
+  /** The tokens, as far as the provider reports them. */
   usage: Schema.optional(Usage)
 })
 
@@ -274,13 +298,13 @@ export type Response = typeof Response.Type
 // -----------------------------------------------------------------------------
 
 /**
- * One event of a streamed answer. `Start` comes first, `Finish` last and only if the provider's own end was seen; a
- * `ToolCall` comes when it is whole and parsed.
+ * One event of a streamed answer. `Start` comes first. `Finish` comes last, and only after the end that the provider's
+ * protocol defines. A `ToolCall` comes when it is complete and parsed.
  *
- * `Reset` (in `restart` mode) takes back everything before it: attempt number `attempt` of this stream begins, because
- * the one before failed with `cause`. `Seam` (in `continue` mode) marks where, after `offset` characters of text, the
- * next attempt goes on, by which method it was asked to, how many repeated characters were cut off there (`overlap`),
- * and whether it started over instead (`startedOver`).
+ * `Reset` (in `restart` mode) takes back all events before it: attempt number `attempt` of this stream begins, because
+ * the one before failed with the error tag `cause`. `Seam` (in `continue` mode) marks the place, after `offset`
+ * characters of text, from which the next attempt continues: by which `method` it was asked, how many repeated
+ * characters were removed there (`overlap`), and whether it started over instead (`startedOver`).
  *
  * @since 0.1.0
  * @category models

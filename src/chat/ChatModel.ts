@@ -1,14 +1,14 @@
 /**
- * Models, and the algebra over them: a composition of models is a model.
+ * Models and their combinators: a composition of models is a model.
  *
  * A leaf ({@link make}) is one target; every request to it is one attempt. {@link retry}, {@link timeout},
- * {@link deadline} and {@link orElse} take models and give models, so that a composition can be named, put into a
- * layer, served and streamed like a leaf. For `generate` each is the combinator of `Resilience`; for `stream` it is the
- * same with the rules of `Replay`, by default those of `strict` mode: once content was delivered nothing is replayed,
- * and what was delivered is a prefix of exactly one attempt.
+ * {@link deadline} and {@link orElse} take models and return models, so a composition can be named, put into a layer,
+ * served and streamed like a leaf. For `generate` each applies the combinator of `Resilience`. For `stream` it adds the
+ * rules of `Replay`: in the default mode `strict`, a stream is not replayed after its first content, and the delivered
+ * events are a prefix of exactly one attempt.
  *
- * Gotchas: the order is the order of the pipe, inside out. Put `timeout` before `retry` (one attempt each) and
- * `deadline` last (everything together).
+ * Gotchas: the first combinator of a pipe is the innermost. Put `timeout` before `retry` to limit each attempt, and
+ * `deadline` last to limit everything together.
  *
  * @example
  * import { ChatModel, RetryPolicy } from "effect-steadfast"
@@ -37,11 +37,21 @@ import * as Stream from "effect/Stream"
 import * as Resilience from "../calls/Resilience.js"
 import type * as LlmError from "../errors/LlmError.js"
 import * as PolicyOptions from "../policies/Options.js"
-import * as RetryBudget from "../policies/retry/RetryBudget.js"
 import type * as Chat from "./Chat.js"
 import type * as Fallback from "./Fallback.js"
 import * as Handover from "./Handover.js"
-import { ChatModel, careful, carefulSource, compose, either, groupIn, isChatModel, mayRepeat, TypeId } from "./Model.js"
+import {
+  ChatModel,
+  compose,
+  either,
+  groupIn,
+  guardRepeat,
+  guardRepeatSource,
+  isChatModel,
+  mayRepeat,
+  partsOf,
+  TypeId
+} from "./Model.js"
 import * as ChatStream from "./stream/ChatStream.js"
 import * as Replay from "./stream/Replay.js"
 
@@ -86,37 +96,41 @@ export const stream = (request: Chat.Request): Stream.Stream<Chat.Event, LlmErro
 // -----------------------------------------------------------------------------
 
 /**
- * What happens to a stream that breaks after content was delivered. Default `"strict"`: nothing is replayed then. See
- * `Replay` for what each mode promises.
+ * The option of combinators that replay streams.
  *
  * @since 0.1.0
  * @category options
  */
 export interface ReplayOptions {
+  /**
+   * How a stream that broke after content goes on; see `Replay` for the promises. Default `"strict"`: it fails with the
+   * error.
+   */
   readonly mode?: Replay.Mode | undefined
 }
 
-/**
- * Retries by a policy, or by any schedule over `LlmError`; a stream only until its first content, unless `mode` says
- * otherwise. Each retry draws on the `RetryBudget` of the provider and key group that failed.
- *
- * @since 0.1.0
- * @category combinators
- */
 export const retry: {
+  /**
+   * Retries by a policy, or by any schedule over `LlmError`. A stream is retried only until its first content, unless
+   * `mode` says otherwise. Each retry draws on the `RetryBudget` of the provider and key group that failed.
+   *
+   * @since 0.1.0
+   * @category combinators
+   */
   <Out>(policy: Schedule.Schedule<Out, LlmError.LlmError>, options?: ReplayOptions): (self: ChatModel) => ChatModel
+  /** Data first: retries by a policy, or by any schedule over `LlmError`. */
   <Out>(self: ChatModel, policy: Schedule.Schedule<Out, LlmError.LlmError>, options?: ReplayOptions): ChatModel
 } = dual(
   (args) => isChatModel(args[0]),
   <Out>(self: ChatModel, policy: Schedule.Schedule<Out, LlmError.LlmError>, options?: ReplayOptions): ChatModel => {
-    const group = (error: LlmError.LlmError) => groupIn(self[TypeId], error)
+    const inside = self[TypeId]
+    const group = (error: LlmError.LlmError) => groupIn(inside, error)
     const allowed = (request: Chat.Request) =>
       request.idempotent === false ? Schedule.whileInput(policy, (error) => mayRepeat(request, error)) : policy
     return compose({
-      name: self.name,
-      generate: (request) => Resilience.retry(self[TypeId].generate(request), allowed(request), { group }),
-      source: (request) => Replay.retry(self[TypeId], request, allowed(request), options?.mode ?? "strict", { group }),
-      about: self[TypeId]
+      ...partsOf(self),
+      generate: (request) => Resilience.retry(inside.generate(request), allowed(request), { group }),
+      source: (request) => Replay.retry(inside, request, allowed(request), options?.mode ?? "strict", { group })
     })
   }
 )
@@ -130,7 +144,7 @@ const timeouts = PolicyOptions.struct({
 })
 
 /**
- * The limits of an attempt as they stand in JSON or YAML: durations are text with a unit.
+ * The schema of the limits in JSON or YAML: durations are text with a unit.
  *
  * @since 0.2.0
  * @category options
@@ -138,7 +152,7 @@ const timeouts = PolicyOptions.struct({
 export const Timeouts = timeouts.schema
 
 /**
- * The limits of an attempt. An absent one does not limit.
+ * The time limits of an attempt. Default for each: no limit.
  *
  * @since 0.1.0
  * @category options
@@ -146,80 +160,84 @@ export const Timeouts = timeouts.schema
 export interface Timeouts {
   /** The longest time of an attempt, from its start to its end. */
   readonly attempt?: Duration.DurationInput | undefined
-  /** The longest time to the first content of a stream. Headers and pings are no content. */
+  /** The longest time to the first content of a stream. Headers and pings are not content. */
   readonly firstToken?: Duration.DurationInput | undefined
-  /** The longest time between the content of a stream. Comments and pings are no content. */
+  /** The longest time between the content of a stream. Comments and pings are not content. */
   readonly idle?: Duration.DurationInput | undefined
 }
 
-/**
- * Ends what takes too long with a `Timeout` of its phase, and closes its socket. Put it before `retry`.
- *
- * @since 0.1.0
- * @category combinators
- */
 export const timeout: {
+  /**
+   * Ends an attempt that exceeds a limit with a `Timeout` of that limit's phase, and closes its socket. Put it before
+   * `retry`.
+   *
+   * @since 0.1.0
+   * @category combinators
+   */
   (options: Timeouts): (self: ChatModel) => ChatModel
+  /** Data first: ends an attempt that exceeds a limit with `Timeout`. */
   (self: ChatModel, options: Timeouts): ChatModel
 } = dual(2, (self: ChatModel, options: Timeouts): ChatModel => {
   const limits = timeouts.read(options, "ChatModel.timeout")
   const { attempt } = limits
   const { generate, open } = self[TypeId]
+  const named = { provider: self.name }
   return compose({
-    name: self.name,
+    ...partsOf(self),
     generate: (request) =>
       attempt === undefined
         ? generate(request)
-        : careful(request, Resilience.timeout(generate(request), attempt, namedBy(self))),
-    source: (request) => carefulSource(request, ChatStream.limited(open(request), limits, namedBy(self))),
-    about: self[TypeId]
+        : guardRepeat(request, Resilience.timeout(generate(request), attempt, named)),
+    source: (request) => guardRepeatSource(request, ChatStream.limited(open(request), limits, named))
   })
 })
 
-/**
- * Bounds everything below, all attempts and waits together, with a `Timeout` of phase `total`. A retry whose wait would
- * outlive it is not begun.
- *
- * @since 0.1.0
- * @category combinators
- */
 export const deadline: {
+  /**
+   * Limits all attempts and waits below it together, with a `Timeout` of phase `total`. A retry whose wait would end
+   * after the deadline is not begun: the call fails at once with its last error.
+   *
+   * @since 0.1.0
+   * @category combinators
+   */
   (duration: Duration.DurationInput): (self: ChatModel) => ChatModel
+  /** Data first: limits all attempts and waits together. */
   (self: ChatModel, duration: Duration.DurationInput): ChatModel
 } = dual(2, (self: ChatModel, duration: Duration.DurationInput): ChatModel => {
   const total = length.read(duration, "ChatModel.deadline")
   const { generate, open } = self[TypeId]
+  const named = { provider: self.name }
   return compose({
-    name: self.name,
-    generate: (request) => careful(request, Resilience.deadline(generate(request), total, namedBy(self))),
-    source: (request) => carefulSource(request, ChatStream.limited(open(request), { total }, namedBy(self))),
-    about: self[TypeId]
+    ...partsOf(self),
+    generate: (request) => guardRepeat(request, Resilience.deadline(generate(request), total, named)),
+    source: (request) => guardRepeatSource(request, ChatStream.limited(open(request), { total }, named))
   })
 })
 
 /**
- * When another model is asked, and what happens to a stream then. `when` has a rule for a tag, or one for all errors;
- * see `Fallback` for what holds where it has none.
+ * The options of {@link orElse}.
  *
  * @since 0.1.0
  * @category options
  */
 export interface FallbackOptions extends ReplayOptions {
+  /** Rules by error tag, or one function for all errors. Default for each tag: see `Fallback`. */
   readonly when?: Fallback.When | undefined
 }
 
-/**
- * Asks another model when this one fails with an error that another target may mend, and the other can do what the
- * request needs (`Fallback`). A stream goes over only until its first content, unless `mode` says otherwise.
- *
- * A fallback to the same provider and key group draws on its `RetryBudget`, as a retry would, unless nothing was sent
- * before: where a breaker refused the first target, it is the first attempt of the call.
- *
- * @since 0.1.0
- * @category combinators
- */
 export const orElse: {
+  /**
+   * Asks `that` model after an error that another target may fix, if it has the capabilities for the request
+   * (`Fallback`). A stream goes over only until its first content, unless `mode` says otherwise.
+   *
+   * A fallback to the same provider and key group draws on its `RetryBudget`, like a retry. If no attempt was sent
+   * before, for example because a breaker refused the first target, it draws nothing.
+   *
+   * @since 0.1.0
+   * @category combinators
+   */
   (that: ChatModel, options?: FallbackOptions): (self: ChatModel) => ChatModel
+  /** Data first: asks `that` model after an error that another target may fix. */
   (self: ChatModel, that: ChatModel, options?: FallbackOptions): ChatModel
 } = dual(
   (args) => isChatModel(args[1]),
@@ -231,54 +249,37 @@ export const orElse: {
     return compose({
       name: `${self.name} | ${that.name}`,
       generate: (request) =>
-        Handover.skipping(from, to, request, (sent) => {
-          const draw = RetryBudget.draw((error) => groupIn(from, error))
+        handover(request, ({ decide, draw }) => {
           const skip = Effect.suspend(() => to.generate(request))
           return {
             skip,
-            ask: Resilience.handingOver(from.generate(request), handover(request, draw, sent), () =>
-              Effect.tap(skip, draw.answered)
-            )
+            ask: Resilience.handingOver(from.generate(request), decide, () => Effect.tap(skip, draw.answered))
           }
         }),
       source: (request) =>
-        Handover.skipping(from, to, request, (sent) => {
-          const draw = RetryBudget.draw((error) => groupIn(from, error))
+        handover(request, ({ decide, draw }) => {
           const next = (error: LlmError.LlmError) =>
-            Effect.map(handover(request, draw, sent)(error), (services) => (source: ChatStream.Source) => {
+            Effect.map(decide(error), (services) => (source: ChatStream.Source) => {
               const provided = Effect.mapInputContext(source, (context: Context.Context<Scope.Scope>) =>
                 Context.merge(context, services)
               )
               return Replay.answering(provided, draw)
             })
-          return {
-            skip: to.open(request),
-            ask: Replay.orElse(from, to, request, next, mode)
-          }
+          return { skip: to.open(request), ask: Replay.orElse(from, to, request, next, mode) }
         }),
       about: either(from, to)
     })
   }
 )
 
-/**
- * The same model under another name, for logs, spans and records.
- *
- * @since 0.1.0
- * @category combinators
- */
 export const named: {
+  /**
+   * Renames the model in logs, spans and records.
+   *
+   * @since 0.1.0
+   * @category combinators
+   */
   (name: string): (self: ChatModel) => ChatModel
+  /** Data first: renames the model. */
   (self: ChatModel, name: string): ChatModel
-} = dual(
-  2,
-  (self: ChatModel, name: string): ChatModel =>
-    compose({
-      name,
-      generate: self[TypeId].generate,
-      source: self[TypeId].open,
-      about: self[TypeId]
-    })
-)
-
-const namedBy = (model: ChatModel): Resilience.Named => ({ provider: model.name })
+} = dual(2, (self: ChatModel, name: string): ChatModel => compose({ ...partsOf(self), name }))

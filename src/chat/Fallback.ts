@@ -1,13 +1,14 @@
 /**
- * Whether another target is asked after an error, and why. Nothing here needs a runtime.
+ * Decides whether another target is asked after an error, and why. Everything here is pure.
  *
- * {@link decide} asks four questions, in this order: may the request be run again at all; does a rule, or else the
- * error itself, or else its class, send it elsewhere; can a target do what the request needs; and, where a prompt was
- * too long, does it have a larger window. Rules are by tag ({@link Rules}); by default what `LlmError.isFallbackable`
- * says holds, `ContextLengthExceeded` goes only to a larger window, and `ContentFiltered` nowhere.
+ * {@link decide} asks four questions, in this order: May the request be sent again? Does a rule, or else the error's
+ * own override, or else its class, allow another target? Does a target meet the needs of the request? If the prompt was
+ * too long, does the target have a larger window? Rules are by tag ({@link Rules}). By default
+ * `LlmError.isFallbackable` decides, `ContextLengthExceeded` goes only to a larger window, and `ContentFiltered` goes
+ * to no other target.
  *
- * Gotchas: a rule has the last word over the error, but not over what a target cannot do. Of several targets behind one
- * composition one must be able to do everything; {@link cannot} is for whoever chooses among them.
+ * Gotchas: a rule overrides the error, but not the capabilities of a target. If the other model is a composition, one
+ * single target of it must be able to do everything.
  *
  * @example
  * import { Chat, Fallback, LlmError } from "effect-steadfast"
@@ -33,23 +34,26 @@ import * as Capabilities from "./Capabilities.js"
 import type * as Chat from "./Chat.js"
 
 /**
- * A target as errors name it, and what it can do.
+ * A target by the names that errors use, and its capabilities.
  *
  * @since 0.2.0
  * @category models
  */
 export interface Target {
+  /** The provider, as in `LlmError.provider`. */
   readonly provider: string
+  /** The model, as in `LlmError.model`. */
   readonly model: string
+  /** The target's capabilities; an absent one is unknown. */
   readonly capabilities: Capabilities.Capabilities
 }
 
 /**
- * What is done about the errors of a tag.
+ * A rule for each tag of error.
  *
- * - `true`, `false`: another target is asked, or is not.
- * - `"larger-window"`: it is asked if its window is larger than that of the target that failed, or either is not known.
- * - a function: by the error.
+ * - `true`, `false`: ask another target, or do not.
+ * - `"larger-window"`: ask it if its window is larger than that of the failed target, or if either is unknown.
+ * - a function: decides by the error.
  *
  * @since 0.2.0
  * @category models
@@ -63,7 +67,7 @@ export type Rules = {
 }
 
 /**
- * Rules by tag, or one for all errors.
+ * Rules by tag, or one function for all errors.
  *
  * @since 0.2.0
  * @category models
@@ -71,8 +75,8 @@ export type Rules = {
 export type When = Rules | ((error: LlmError.LlmError) => boolean)
 
 /**
- * Whether another target is asked. The reason of `Take` begins with the tag of the error; `unable` says that it would
- * have been asked, but cannot do what the request needs.
+ * Whether another target is asked. The reason of `Take` begins with the tag of the error. `unable` means that a rule
+ * allowed the other target, but the target lacks a capability for the request.
  *
  * @since 0.2.0
  * @category models
@@ -86,7 +90,7 @@ const take = (reason: string): Decision => ({ _tag: "Take", reason })
 const leave = (reason: string, unable = false): Decision => ({ _tag: "Leave", reason, unable })
 
 const ruleOf = (when: When, error: LlmError.LlmError): boolean | "larger-window" => {
-  // The rule of a tag takes the errors of that tag, which this one is.
+  // The rule of a tag takes errors of that tag, and `error` is one.
   const rule = (typeof when === "function" ? when : when[error._tag]) as
     | boolean
     | "larger-window"
@@ -97,13 +101,13 @@ const ruleOf = (when: When, error: LlmError.LlmError): boolean | "larger-window"
 }
 
 /**
- * Whether the window is what was too small. A 413 or a 429 is a limit on the size of a body, or on the tokens of a
- * minute, and what was never sent was too large for our own limits.
+ * Whether the context window was too small. A 413 is a limit on the size of a body, a 429 one on the tokens of a
+ * minute, and an unsent request exceeded a limit of our own.
  */
 const isOfWindow = (error: LlmError.LlmError): boolean =>
   error.delivery !== "not-sent" && error.status !== 413 && error.status !== 429
 
-/** What a request needs, counted as far as the windows of these targets ask for it. */
+/** The needs of a request. The prompt is counted only if it might exceed the smallest window of these targets. */
 const needsOf = (request: Chat.Request, targets: ReadonlyArray<Target>): Capabilities.Needs => {
   let smallest = Number.POSITIVE_INFINITY
   for (const { capabilities } of targets) smallest = Math.min(smallest, capabilities.contextWindow ?? smallest)
@@ -121,7 +125,7 @@ const refusals = (targets: ReadonlyArray<Target>, needs: Capabilities.Needs): st
 }
 
 /**
- * Why none of these targets can do what a request needs; `undefined` where one can, or may.
+ * The capabilities that each of these targets lacks for a request. `undefined` if one target lacks none.
  *
  * @since 0.2.0
  * @category combinators
@@ -129,7 +133,7 @@ const refusals = (targets: ReadonlyArray<Target>, needs: Capabilities.Needs): st
 export const cannot = (targets: ReadonlyArray<Target>, request: Chat.Request): string | undefined =>
   refusals(targets, needsOf(request, targets))
 
-/** By the windows: which of the targets takes more than the one that failed, if one does or may. */
+/** Takes a target whose window is larger than that of the failed target, or unknown. */
 const byWindow = (error: LlmError.LlmError, failed: Target | undefined, to: ReadonlyArray<Target>): Decision => {
   const from = LlmError.targetOf(error)
   if (!isOfWindow(error)) return take(`${error._tag}: a limit of ${from} that is not its window`)
@@ -148,8 +152,8 @@ const byWindow = (error: LlmError.LlmError, failed: Target | undefined, to: Read
 }
 
 /**
- * Decides after an error whether one of the targets in `to` is asked. `from` are the targets of the model that failed:
- * the error tells which of them did.
+ * Decides after an error whether one of the targets in `to` is asked. `from` are the targets of the model that failed;
+ * the error names the one that was asked.
  *
  * @since 0.2.0
  * @category combinators

@@ -1,6 +1,5 @@
 /**
- * How a call goes over to another model after an error: whether it does, who pays for it, and what the evidence is
- * told.
+ * How a call goes over to another model after an error: the decision, the draw on the retry budget, and the evidence.
  *
  * @since 0.2.0
  */
@@ -10,61 +9,60 @@ import * as Attempt from "../calls/Attempt.js"
 import * as Call from "../calls/Call.js"
 import * as Resilience from "../calls/Resilience.js"
 import type { LlmError } from "../errors/LlmError.js"
-import type * as RetryBudget from "../policies/retry/RetryBudget.js"
+import * as RetryBudget from "../policies/retry/RetryBudget.js"
 import type * as Chat from "./Chat.js"
 import * as Fallback from "./Fallback.js"
 import { type About, groupIn } from "./Model.js"
 
-/** A fallback that was wanted and is not made explains a call that failed. */
-const declined = (reason: string, name: string): Effect.Effect<void> =>
-  Effect.logWarning(`not falling back to ${name}: ${reason}`)
+/** One handover of a call. */
+interface Handover {
+  /** Decides after an error: returns the services for the other model's attempts, or fails with the error. */
+  readonly decide: (error: LlmError) => Effect.Effect<Context.Context<Attempt.Fallback>, LlmError>
+  /** The draw on the retry budget. */
+  readonly draw: RetryBudget.Draw
+}
 
 /**
- * From one model to another, of that name: goes over after an error, or fails with it. `sent` is whether an attempt was
- * made before; without one, this is the first, which draws on no budget.
+ * Builds handovers from one model to another with this name.
+ *
+ * A fallback draws on a retry budget only if it goes to the same group and the call has made an attempt before. If the
+ * first model is itself a fallback and lacks a capability for the request, but the other does not, only `skip` runs.
  *
  * @since 0.2.0
  * @category constructors
  */
-export const make =
-  (from: About, to: About, name: string, when: Fallback.When = {}) =>
-  (request: Chat.Request, draw: RetryBudget.Draw, sent: () => boolean) =>
-  (error: LlmError): Effect.Effect<Context.Context<Attempt.Fallback>, LlmError> => {
-    const decision = Fallback.decide(when, error, request, { from: from.targets, to: to.targets })
-    if (decision._tag === "Leave") {
-      return decision.unable ? Effect.zipRight(declined(decision.reason, name), Effect.fail(error)) : Effect.fail(error)
-    }
-    const again = sent() && groupIn(from, error) === Attempt.groupOf(to.targets[0])
-    return Effect.flatMap(again ? draw.take(error) : Effect.succeed(true), (drawn) =>
-      drawn
-        ? Effect.map(Resilience.fallingBack(error, decision.reason), (fallback) => {
+export const make = (from: About, to: About, name: string, when: Fallback.When = {}) => {
+  const declined = (reason: string, error: LlmError): Effect.Effect<never, LlmError> =>
+    Effect.zipRight(Effect.logWarning(`not falling back to ${name}: ${reason}`), Effect.fail(error))
+
+  return <A, E, R>(
+    request: Chat.Request,
+    options: (handover: Handover) => { readonly ask: Effect.Effect<A, E, R>; readonly skip: Effect.Effect<A, E, R> }
+  ): Effect.Effect<A, E, R> =>
+    Effect.withFiberRuntime((fiber) => {
+      const call = Call.peek(fiber.currentContext, Call.CurrentCall)
+      const before = call?.attempts.length
+      const draw = RetryBudget.draw((error) => groupIn(from, error))
+      const decide: Handover["decide"] = (error) => {
+        const decision = Fallback.decide(when, error, request, { from: from.targets, to: to.targets })
+        if (decision._tag === "Leave") {
+          return decision.unable ? declined(decision.reason, error) : Effect.fail(error)
+        }
+        const sent = call?.attempts.length !== before
+        const again = sent && groupIn(from, error) === Attempt.groupOf(to.targets[0])
+        return Effect.flatMap(again ? draw.take(error) : Effect.succeed(true), (drawn) => {
+          if (!drawn) return declined(`${error._tag}: no retry budget left`, error)
+          return Effect.map(Resilience.fallingBack(error, decision.reason), (fallback) => {
             const services = Context.make(Attempt.Fallback, fallback)
             return again ? Context.add(services, Attempt.Extra, { reason: "again" }) : services
           })
-        : Effect.zipRight(declined(`${error._tag}: no retry budget left`, name), Effect.fail(error))
-    )
-  }
-
-/**
- * A model that is itself a fallback is passed over where it is known that it cannot do what is asked, and the next can.
- * `sent`: whether the call has made an attempt since.
- *
- * @since 0.2.0
- * @category combinators
- */
-export const skipping = <A, E, R>(
-  self: About,
-  that: About,
-  request: Chat.Request,
-  options: (sent: () => boolean) => { readonly ask: Effect.Effect<A, E, R>; readonly skip: Effect.Effect<A, E, R> }
-): Effect.Effect<A, E, R> =>
-  Effect.withFiberRuntime((fiber) => {
-    const call = Call.peek(fiber.currentContext, Call.CurrentCall)
-    const before = call?.attempts.length
-    const { ask, skip } = options(() => call?.attempts.length !== before)
-    return Call.peek(fiber.currentContext, Attempt.Fallback) !== undefined &&
-      Fallback.cannot(self.targets, request) !== undefined &&
-      Fallback.cannot(that.targets, request) === undefined
-      ? skip
-      : ask
-  })
+        })
+      }
+      const { ask, skip } = options({ decide, draw })
+      return Call.peek(fiber.currentContext, Attempt.Fallback) !== undefined &&
+        Fallback.cannot(from.targets, request) !== undefined &&
+        Fallback.cannot(to.targets, request) === undefined
+        ? skip
+        : ask
+    })
+}

@@ -1,8 +1,8 @@
 /**
- * What a model is: its parts, how they become one, and the leaf, which is one target.
+ * The parts of a model, and the leaf, a model of one target.
  *
- * The combinators of `ChatModel` and their neighbours take models apart and put them together again with
- * {@link compose}; what they need to know of a model beyond asking it stands in {@link About}.
+ * A combinator takes a model apart with {@link partsOf}, changes some parts, and puts them together with
+ * {@link compose}. {@link About} holds what combinators must know of a model before they ask it.
  *
  * @since 0.2.0
  */
@@ -25,6 +25,8 @@ import * as ChatStream from "./stream/ChatStream.js"
 import * as Continuation from "./stream/Continuation.js"
 
 /**
+ * The key of a model's {@link Inside}.
+ *
  * @since 0.1.0
  * @category symbols
  */
@@ -37,33 +39,33 @@ export const TypeId: unique symbol = Symbol.for("steadfast/ChatModel")
 export type TypeId = typeof TypeId
 
 /**
- * A target of attempts, and what it can do.
+ * A target of attempts, and its capabilities.
  *
  * @since 0.2.0
  * @category models
  */
 export interface Target extends Attempt.Target {
+  /** The target's capabilities; an absent one is unknown. */
   readonly capabilities: Capabilities.Capabilities
 }
 
 /**
- * What is known of a model without asking it.
- *
- * - `continuation`: how it is asked to go on after a cut, if it can be.
- * - `targets`: where its attempts may go, the first choice first.
- * - `readyAt`: from when it takes traffic, in epoch milliseconds, as far as this process knows; 0 for now.
+ * The facts about a model that are known before it is asked.
  *
  * @since 0.2.0
  * @category models
  */
 export interface About {
+  /** How to ask the model to continue a cut answer; `undefined` if it cannot. */
   readonly continuation: Continuation.Method | undefined
+  /** All targets that an attempt may go to, the first choice first. */
   readonly targets: readonly [Target, ...ReadonlyArray<Target>]
+  /** The time from which the model takes traffic, in epoch milliseconds, as this process knows it; 0 for now. */
   readonly readyAt: () => number
 }
 
 /**
- * What is known of a model that asks the one, or else the other.
+ * The facts about a model that asks `self` first and `that` as a fallback.
  *
  * @since 0.2.0
  * @category combinators
@@ -75,7 +77,7 @@ export const either = (self: About, that: About): About => ({
 })
 
 /**
- * Who shares a retry budget with the target that failed.
+ * The retry-budget group of the target that failed.
  *
  * @since 0.2.0
  * @category getters
@@ -88,27 +90,32 @@ export const groupIn = ({ targets }: About, error: LlmError.LlmError): string =>
   )
 
 /**
- * What runs inside of a call that is open: `generate` and `open` are `generate` and `stream` without looking for one,
- * or opening it.
+ * The model without the check for an open call: the combinators use it inside a call that is already open.
  *
  * @since 0.2.0
  * @category models
  */
 export interface Inside extends About {
+  /** `generate` inside an open call. */
   readonly generate: (request: Chat.Request) => Effect.Effect<Chat.Response, LlmError.LlmError>
+  /** `stream` inside an open call, as a source. */
   readonly open: (request: Chat.Request) => ChatStream.Source
 }
 
 /**
- * Anything that answers: one target, or a composition. `name` is how logs and spans call it.
+ * A chat model: one target, or a composition of models.
  *
  * @since 0.1.0
  * @category models
  */
 export interface ChatModel extends Pipeable {
+  /** For combinators. */
   readonly [TypeId]: Inside
+  /** The name in logs, spans and records. */
   readonly name: string
+  /** Asks for a whole answer. */
   readonly generate: (request: Chat.Request) => Effect.Effect<Chat.Response, LlmError.LlmError>
+  /** Asks for a streamed answer; nothing is sent before it runs. */
   readonly stream: (request: Chat.Request) => Stream.Stream<Chat.Event, LlmError.LlmError>
 }
 
@@ -137,20 +144,36 @@ const Proto = {
 }
 
 /**
- * What a model is made of.
+ * The parts of a model.
  *
  * @since 0.2.0
  * @category models
  */
 export interface Parts {
+  /** The name in logs, spans and records. */
   readonly name: string
+  /** Asks for a whole answer, inside an open call. */
   readonly generate: (request: Chat.Request) => Effect.Effect<Chat.Response, LlmError.LlmError>
+  /** Opens a streamed answer, inside an open call. */
   readonly source: (request: Chat.Request) => ChatStream.Source
+  /** The facts about the model. */
   readonly about: About
 }
 
 /**
- * A model of parts: each request is a call where none is open.
+ * Takes a model apart, for a combinator that changes some of its parts.
+ *
+ * @internal
+ */
+export const partsOf = ({ name, [TypeId]: inside }: ChatModel): Parts => ({
+  name,
+  generate: inside.generate,
+  source: inside.open,
+  about: inside
+})
+
+/**
+ * Makes a model of parts. A request outside of a call opens its own call.
  *
  * @since 0.2.0
  * @category constructors
@@ -183,32 +206,48 @@ export const compose = (parts: Parts, attributes: Record<string, unknown> = {}):
 // -----------------------------------------------------------------------------
 
 /**
- * How a leaf asks its target. `open` is the form that the providers of this library use for streams; `continuation` is
- * how the model is asked to go on after a cut, by default what `Continuation.methodOf` knows of it; `capabilities` is
- * what its user says of it, over what `Capabilities.known` does; `shown` scrubs what the provider says of itself before
- * it gets into spans and records.
+ * One target, and how to ask it.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Leaf extends Attempt.Target {
+  /** Sends one request and reads the whole answer. */
   readonly generate: (
     request: Chat.Request,
     attempt: Attempt.Attempt
   ) => Effect.Effect<Chat.Response, LlmError.LlmError>
+  /** Opens one streamed answer: the form that the providers of this library use. */
   readonly open: (request: Chat.Request, attempt: Attempt.Attempt) => ChatStream.Source
+  /** How to ask the model to continue a cut answer. Default: the method that `Continuation.methodOf` knows. */
   readonly continuation?: Continuation.Method | undefined
+  /** Overrides single capabilities of `Capabilities.known`. */
   readonly capabilities?: Capabilities.Capabilities | undefined
+  /** Removes secrets from ids and model names of the provider before they get into spans and records. */
   readonly shown?: ((text: string) => string) | undefined
 }
 
-const usageOf = (response: Chat.Response): Chat.Usage | undefined => response.usage
+/**
+ * @internal
+ */
+export const usageOf = (response: Chat.Response): Chat.Usage | undefined => response.usage
 
-/** The request with the limit that the provider itself keeps the answer within. */
+/**
+ * The span attributes of a model whose calls all go to one provider and model.
+ *
+ * @internal
+ */
+export const attributesOf = ({ model, provider }: Attempt.Target): Record<string, unknown> => ({
+  "gen_ai.provider.name": provider,
+  "gen_ai.system": provider,
+  "gen_ai.request.model": model
+})
+
+/** Sets the `maxTokens` that a spend limit allows. */
 const bounded = (request: Chat.Request, maxTokens: number | undefined): Chat.Request =>
   maxTokens === request.maxTokens ? request : { ...request, maxTokens }
 
-/** A leaf takes traffic at any time: one answer for all. */
+/** A leaf takes traffic at any time. One function for all leaves keeps the loop over thousands of them fast. */
 const always: About["readyAt"] = () => 0
 
 /**
@@ -218,15 +257,10 @@ const always: About["readyAt"] = () => 0
  * @category constructors
  */
 export const fromLeaf = (leaf: Leaf): ChatModel => {
-  const target: Attempt.Target = {
-    provider: leaf.provider,
-    model: leaf.model,
-    key: leaf.key,
-    group: leaf.group
-  }
+  const { group, key, model, provider, shown = identity } = leaf
+  const target: Attempt.Target = { provider, model, key, group }
   const known = Capabilities.known(target)
   const capabilities = leaf.capabilities === undefined ? known : Capabilities.merge(known, leaf.capabilities)
-  const shown = leaf.shown ?? identity
   const answered = (answer: { readonly id?: string | undefined; readonly model: string }) => ({
     responseId: answer.id === undefined ? undefined : shown(answer.id),
     responseModel: shown(answer.model)
@@ -242,15 +276,17 @@ export const fromLeaf = (leaf: Leaf): ChatModel => {
         const once = (maxTokens: number | undefined) =>
           Attempt.run(target, (attempt) =>
             Effect.map(leaf.generate(bounded(request, maxTokens), attempt), (response) => {
-              // No spread with more behind it: its object gets a hidden class of its own each time (Node 20).
+              // Not `{ ...answered(response), usage }`: each such object gets its own hidden class (Node 20).
               const { responseId, responseModel } = answered(response)
               attempt.note({ responseId, responseModel, usage: response.usage })
               return response
             })
           )
-        const { model, provider } = target
         const { maxTokens } = request
-        return careful(request, Spend.attempt({ provider, model, prompt: request, maxTokens, usage: usageOf }, once))
+        return guardRepeat(
+          request,
+          Spend.attempt({ provider, model, prompt: request, maxTokens, usage: usageOf }, once)
+        )
       },
       source: (request) => {
         const once = (maxTokens: number | undefined) =>
@@ -261,7 +297,7 @@ export const fromLeaf = (leaf: Leaf): ChatModel => {
               noteEvent
             )
           )
-        return carefulSource(request, Spending.source(target, request, once))
+        return guardRepeatSource(request, Spending.source(target, request, once))
       },
       about: {
         continuation: leaf.continuation ?? Continuation.methodOf(target),
@@ -269,17 +305,13 @@ export const fromLeaf = (leaf: Leaf): ChatModel => {
         readyAt: always
       }
     },
-    {
-      "gen_ai.provider.name": target.provider,
-      "gen_ai.system": target.provider,
-      "gen_ai.request.model": target.model
-    }
+    attributesOf(target)
   )
 }
 
 /**
- * A leaf: one target. `generate` and `stream` send one request each and note on the attempt what they learn; calls,
- * attempts, records and spans are seen to here.
+ * Makes a model of one target. `generate` and `stream` send one request each and note facts on the attempt. Calls,
+ * attempts, records and spans are handled here.
  *
  * @since 0.1.0
  * @category constructors
@@ -292,32 +324,31 @@ export const make = (
   fromLeaf({ ...options, open: (request, attempt) => ChatStream.fromStream(options.stream(request, attempt), options) })
 
 /**
- * Where running it twice does harm, what may have been run is not run again.
+ * Whether a request may be sent again after an error: not if it is not idempotent and may already have run.
  *
  * @internal
  */
 export const mayRepeat = (request: Chat.Request, error: LlmError.LlmError): boolean =>
   request.idempotent !== false || error.delivery !== "unknown"
 
-/** The error tells it too, to whoever retries outside of the model. */
-const onlyIfUnsent = (error: LlmError.LlmError): LlmError.LlmError =>
+const onceOnly = (error: LlmError.LlmError): LlmError.LlmError =>
   error.delivery === "unknown" ? LlmError.override(error, { retryable: false, fallbackable: false }) : error
 
 /**
- * The error of a request that may not be run twice tells so, to whoever retries outside of the model.
+ * If the request is not idempotent and may already have run, marks the error as not retryable, for a retry outside of
+ * the model.
  *
  * @internal
  */
-export const careful = <A>(
+export const guardRepeat = <A>(
   request: Chat.Request,
   effect: Effect.Effect<A, LlmError.LlmError>
-): Effect.Effect<A, LlmError.LlmError> =>
-  request.idempotent === false ? Effect.mapError(effect, onlyIfUnsent) : effect
+): Effect.Effect<A, LlmError.LlmError> => (request.idempotent === false ? Effect.mapError(effect, onceOnly) : effect)
 
 /**
- * As {@link careful}, for a source.
+ * Like {@link guardRepeat}, for a source.
  *
  * @internal
  */
-export const carefulSource = (request: Chat.Request, source: ChatStream.Source): ChatStream.Source =>
-  request.idempotent === false ? Effect.map(source, Effect.mapError(Option.map(onlyIfUnsent))) : source
+export const guardRepeatSource = (request: Chat.Request, source: ChatStream.Source): ChatStream.Source =>
+  request.idempotent === false ? Effect.map(source, Effect.mapError(Option.map(onceOnly))) : source

@@ -1,5 +1,5 @@
 /**
- * A hold of `Spend` around the attempt of a stream. For whole answers it is `Spend.attempt`.
+ * Reserves the cost of a streamed attempt with `Spend`. For whole answers see `Spend.attempt`.
  *
  * @since 0.2.0
  */
@@ -21,7 +21,7 @@ const deliveryOf = (exit: Exit.Exit<unknown, LlmError>): Delivery => {
 }
 
 /**
- * Opens a stream under a hold, if a scope is in force, with the `maxTokens` that the hold allows.
+ * If a `Spend` limit is in force, opens a stream under a hold, with the `maxTokens` that the hold allows.
  *
  * @since 0.2.0
  * @category combinators
@@ -42,10 +42,8 @@ export const source = (
     return Effect.flatMap(taken, (hold) => {
       if (hold === undefined) return open(maxTokens)
       if (hold._tag !== "Hold") return Effect.succeed(Effect.fail(Option.some(hold)))
-      return ChatStream.guarded(open(hold.maxTokens), (entered) =>
-        Effect.sync(() =>
-          entered(({ exit, usage }) => Effect.sync(() => hold.settle({ usage, delivery: deliveryOf(exit) })))
-        )
+      return ChatStream.guarded(open(hold.maxTokens), () =>
+        Effect.succeed(({ exit, usage }) => Effect.sync(() => hold.settle({ usage, delivery: deliveryOf(exit) })))
       )
     })
   })

@@ -1,6 +1,6 @@
 /**
- * The policies of traffic over models: a circuit breaker that hears every attempt, a pacer that lets them through as
- * the provider's limits allow, and a hedge that asks another where the first is late.
+ * Traffic policies for models: a circuit breaker that counts every attempt, a pacer that keeps the provider's rate
+ * limits, and a hedge that asks a second model when the first token is late.
  *
  * @since 0.2.0
  */
@@ -21,23 +21,23 @@ import { CurrentPlace, type Place } from "../policies/pacer/RateLimits.js"
 import * as Tokens from "../policies/spend/Tokens.js"
 import type * as Chat from "./Chat.js"
 import * as Fallback from "./Fallback.js"
-import { type ChatModel, compose, isChatModel, TypeId } from "./Model.js"
+import { type ChatModel, compose, isChatModel, partsOf, TypeId, usageOf } from "./Model.js"
 import * as ChatStream from "./stream/ChatStream.js"
 import * as Hedging from "./stream/Hedging.js"
 
 /**
- * `key` says who shares a circuit or a queue. Default: {@link keyOf}, the target that the model asks first.
+ * The options of {@link breaker} and {@link pace}.
  *
  * @since 0.2.0
  * @category options
  */
 export interface KeyOptions {
+  /** Models with the same key share one circuit or one queue. Default: {@link keyOf}, the model's first target. */
   readonly key?: string | undefined
 }
 
 /**
- * The key of a model's circuit and queue unless it is given another: provider and base URL, model, and API key by its
- * hash.
+ * The default key of a model's circuit and queue: provider and base URL, model name, and a hash of the API key.
  *
  * @since 0.2.0
  * @category getters
@@ -48,15 +48,16 @@ export const keyOf = (model: ChatModel): string => {
   return target.key === undefined ? name : `${name} #${target.key}`
 }
 
-/**
- * Refuses attempts at a target that is known to fail, with `CircuitOpen`, and tells the breaker how each attempt ended.
- * Put it inside the retry and outside of the pacer and the timeout.
- *
- * @since 0.2.0
- * @category combinators
- */
 export const breaker: {
+  /**
+   * Fails with `CircuitOpen` while the circuit of the target is open, and records how each attempt ended. Put it inside
+   * the retry, and outside the pacer and the timeout.
+   *
+   * @since 0.2.0
+   * @category combinators
+   */
   (breaker: CircuitBreaker.CircuitBreaker, options?: KeyOptions): (self: ChatModel) => ChatModel
+  /** Data first: fails with `CircuitOpen` while the circuit of the target is open. */
   (self: ChatModel, breaker: CircuitBreaker.CircuitBreaker, options?: KeyOptions): ChatModel
 } = dual(
   (args) => isChatModel(args[0]),
@@ -64,33 +65,31 @@ export const breaker: {
     const about = self[TypeId]
     const { model, provider } = about.targets[0]
     const ask = { key: options?.key ?? keyOf(self), provider, model }
-    const leave =
-      (admission: CircuitBreaker.Admission) =>
-      ({ exit }: ChatStream.Ended): Effect.Effect<void> =>
-        Effect.zipWith(Clock.currentTimeMillis, Deadline.Deadline, (now, limit) =>
-          CircuitBreaker.classify(exit, now, limit)
-        ).pipe(Effect.flatMap((outcome) => breaker.record(ask.key, admission, outcome)))
+    const recordWith =
+      (admission: CircuitBreaker.Admission): ChatStream.OnEnd =>
+      ({ exit }) =>
+        Effect.flatMap(Effect.zip(Clock.currentTimeMillis, Deadline.Deadline), ([now, limit]) =>
+          breaker.record(ask.key, admission, CircuitBreaker.classify(exit, now, limit))
+        )
     return compose({
-      name: self.name,
+      ...partsOf(self),
       generate: (request) => breaker.execute(about.generate(request), ask),
-      source: (request) =>
-        ChatStream.guarded(about.open(request), (entered) =>
-          Effect.uninterruptible(Effect.map(breaker.admit(ask), (admission) => entered(leave(admission))))
-        ),
+      source: (request) => ChatStream.guarded(about.open(request), () => Effect.map(breaker.admit(ask), recordWith)),
       about: { ...about, readyAt: () => Math.max(about.readyAt(), breaker.readyAt(ask.key)) }
     })
   }
 )
 
-/**
- * Lets attempts through in the order in which their calls came, as the limits of the provider allow. It learns from the
- * headers and the usage of every response. Put it around the timeout, and inside of the breaker and the retry.
- *
- * @since 0.2.0
- * @category combinators
- */
 export const pace: {
+  /**
+   * Starts attempts as fast as the provider's rate limits allow, first in first out. It learns the limits from the
+   * headers and the usage of every response. Put it around the timeout, and inside the breaker and the retry.
+   *
+   * @since 0.2.0
+   * @category combinators
+   */
   (pacer: Pacer.Pacer, options?: KeyOptions): (self: ChatModel) => ChatModel
+  /** Data first: starts attempts as fast as the provider's rate limits allow. */
   (self: ChatModel, pacer: Pacer.Pacer, options?: KeyOptions): ChatModel
 } = dual(
   (args) => isChatModel(args[0]),
@@ -98,7 +97,6 @@ export const pace: {
     const about = self[TypeId]
     const { model, provider } = about.targets[0]
     const key = options?.key ?? keyOf(self)
-    const { readyAt } = about
     const ask = (request: Chat.Request, fiber: Fiber.RuntimeFiber<unknown, unknown>) => ({
       key,
       provider,
@@ -109,7 +107,7 @@ export const pace: {
       usage: usageOf
     })
     return compose({
-      name: self.name,
+      ...partsOf(self),
       generate: (request) =>
         Effect.withFiberRuntime((fiber) => pacer.pace(about.generate(request), ask(request, fiber))),
       source: (request) =>
@@ -133,57 +131,52 @@ export const pace: {
                 paused = permit?.settle(ending, now, random) ?? 0
               }
             )
-          const guarded = ChatStream.guarded(source, (entered) =>
-            Effect.uninterruptibleMask((restore) => {
-              const acquired = pacer.acquire(ask(request, fiber), (given) => {
-                permit = given
-              })
-              return Effect.matchCauseEffect(restore(acquired), {
-                onFailure: (cause) => Effect.zipRight(settle({ sent: false }), Effect.failCause(cause)),
-                onSuccess: () =>
-                  Effect.sync(() => entered(({ exit, usage }) => settle(PacerRequest.endingOf(exit, () => usage))))
-              })
+          const acquired = pacer.acquire(ask(request, fiber), (given) => {
+            permit = given
+          })
+          const guarded = ChatStream.guarded(source, (restore) =>
+            Effect.matchCauseEffect(restore(acquired), {
+              onFailure: (cause) => Effect.zipRight(settle({ sent: false }), Effect.failCause(cause)),
+              onSuccess: () => Effect.succeed(({ exit, usage }) => settle(PacerRequest.endingOf(exit, () => usage)))
             })
           )
           return Effect.map(guarded, Effect.mapError(Option.map((error) => Pacer.hinted(error, paused))))
         }),
-      about: { ...about, readyAt: () => Math.max(readyAt(), pacer.readyAt(key)) }
+      about: { ...about, readyAt: () => Math.max(about.readyAt(), pacer.readyAt(key)) }
     })
   }
 )
 
-const usageOf = (response: Chat.Response): Chat.Usage | undefined => response.usage
-
-/**
- * Asks another model too where the first content of a stream is late, and reads on from whichever speaks first; see
- * `Hedging` and `Hedge`. A hedge draws on the retry budget of the other model's provider and key group. There is none
- * while either takes no traffic, where the other cannot do what the request needs, and for requests that may not run
- * twice.
- *
- * `generate` is that of the first model: a whole answer has no first token to wait for.
- *
- * @since 0.2.0
- * @category combinators
- */
 export const hedge: {
+  /**
+   * If the first token of a stream is late, asks `that` too; the first of the two to answer wins. See `Hedge` for the
+   * delay and the ratio.
+   *
+   * A hedge draws on the retry budget of `that` model's provider and key group. No hedge is sent while either model
+   * takes no traffic, if `that` lacks a capability that the request needs, or if the request is not idempotent.
+   * `generate` asks the first model only, because a whole answer has no first token to wait for.
+   *
+   * @since 0.2.0
+   * @category combinators
+   */
   (that: ChatModel, options?: Hedge.Options): (self: ChatModel) => ChatModel
+  /** Data first: if the first token of a stream is late, asks `that` too. */
   (self: ChatModel, that: ChatModel, options?: Hedge.Options): ChatModel
 } = dual(
   (args) => isChatModel(args[1]),
   (self: ChatModel, that: ChatModel, options?: Hedge.Options): ChatModel => {
     const first = self[TypeId]
     const second = that[TypeId]
-    const known: Hedging.Options = {
+    const pair: Hedging.Options = {
       hedge: Hedge.make(options),
       group: Attempt.groupOf(second.targets[0]),
       healthy: (now) => first.readyAt() <= now && second.readyAt() <= now
     }
     return compose({
-      name: self.name,
-      generate: first.generate,
+      ...partsOf(self),
       source: (request) =>
         Fallback.cannot(second.targets, request) === undefined
-          ? Hedging.source(first.open, second.open, request, known)
+          ? Hedging.source(first.open, second.open, request, pair)
           : first.open(request),
       about: { ...first, targets: [...first.targets, ...second.targets] }
     })

@@ -36,7 +36,7 @@ const leaf = (name: string, ...script: ReadonlyArray<Step.Step>) =>
 const ask = (model: ChatModel.ChatModel, request: Chat.Request, streaming: boolean) =>
   streaming ? Stream.runDrain(model.stream(request)) : Effect.asVoid(model.generate(request))
 
-/** What a leaf sends that nobody failed before, and that knows of no earlier answer. */
+/** The request of a leaf without a failure or an earlier answer before it. */
 const alone = (name: string, request: Chat.Request, streaming: boolean) =>
   Effect.gen(function* () {
     const { bodies, model } = yield* leaf(name)

@@ -30,7 +30,7 @@ const decide = (
 ) => Fallback.decide(when, error, request, { from, to })
 
 const taken = (reason: string): Fallback.Decision => ({ _tag: "Take", reason })
-/** It is unable where it says what a target cannot do, or takes. */
+/** `unable` is expected if the reason names a missing capability or a window. */
 const left = (reason: string): Fallback.Decision => ({
   _tag: "Leave",
   reason,

@@ -5,7 +5,7 @@ import { Fault, FaultyProvider, Reply, type Step } from "effect-steadfast/testin
 import { cases } from "../support/cases.js"
 import { elapse, modelOf, prompt, read, readAll, recorded } from "./support.js"
 
-/** A text of which every token tells where it stands and to which step it belongs. */
+/** A text in which every token names its position and its step. */
 const tokens = (step: string, count: number): ReadonlyArray<string> =>
   Array.from({ length: count }, (_, i) => `<${step}:${i}>`)
 
@@ -164,7 +164,7 @@ describe("strict mode, for any script and any composition", () => {
         if (tags.length > 0 && finishes === 0) assert.include(tags, "TextDelta")
         if (tags.includes("Usage")) assert.strictEqual(tags.at(-2), "Usage")
 
-        // One attempt's text, and all of it where there is a Finish.
+        // The text of one attempt, complete if there is a Finish.
         const whole = texts.find((candidate) => candidate.startsWith(text))
         assert.isDefined(whole)
         if (finishes === 1) assert.include(texts, text)

@@ -260,7 +260,7 @@ describe.each(ways)("spend, %s", (_, ask) => {
 describe("a hedge", () => {
   it.effect("asks another where the first content is late, and the evidence tells it apart", () =>
     Effect.gen(function* () {
-      // A few are late before enough was seen to hedge: what is late takes long, so another target is worth asking.
+      // Some late streams teach the hedge first: after its delay a late stream takes long, so a hedge is worth it.
       const replies = Array.from({ length: 40 }, (_, i) =>
         Reply.text("one", { delay: i === 10 || i === 15 ? 5000 : 100 })
       )

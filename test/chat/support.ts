@@ -67,7 +67,7 @@ export const readAll = (model: ChatModel.ChatModel, request: Chat.Request = prom
   elapse(read(model.stream(request)))
 
 /**
- * Runs an effect and tells which calls it left.
+ * Runs an effect and returns its value with the call records.
  */
 export const recorded = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.suspend(() => {

@@ -87,7 +87,7 @@ const errorTags: Record<Kind, ReadonlyArray<string>> = {
 
 const json = JSON.stringify
 
-/** Everything that is wrong with what a reader saw. */
+/** All violations in the events that a reader received. */
 const judge = (one: Case, { error, events }: Seen, attempts: number, { high, low }: Known): ReadonlySet<Fault> => {
   const found = new Set<Fault>()
   const answer = answers[one.shape]
@@ -220,7 +220,7 @@ const check = (format: Format, shape: Shape, kind: Kind, total: ReturnType<typeo
 
 /** Cuts everything that is said in some formats. */
 export const cuts = (formats: ReadonlyArray<Format>): void => {
-  // Tens of thousands of errors, of whose stacks nobody reads one.
+  // Tens of thousands of errors are made, and no stack is read.
   Error.stackTraceLimit = 0
   const parts = formats.flatMap((format) =>
     shapes.flatMap((shape) => kinds.map((kind) => [format, shape, kind] as const))

@@ -24,7 +24,7 @@ const seeded = (seed: number) => {
   }
 }
 
-/** A model that breaks before each chunk with the hazard, and goes on with exactly what is missing. */
+/** A model that breaks before each chunk with the hazard, and continues exactly where it broke. */
 const fragile = (random: () => number): ChatModel.ChatModel =>
   ChatModel.make({
     provider: "openai",
@@ -56,7 +56,7 @@ const keep = 1 - hazard
 /** The chance that a stream of n chunks is whole. */
 const whole1 = keep ** chunks
 
-/** The chance that what is left from a place on is whole within some attempts that each go on where the last one broke. */
+/** The chance that the rest of the answer is complete within some attempts, each continuing where the last one broke. */
 const goingOn = (from: number, left: number): number => {
   if (left === 0) return 0
   let sum = keep ** (chunks - from)

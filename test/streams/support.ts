@@ -163,8 +163,8 @@ const streaming = HttpClientResponse.fromWeb(
 const headers = streaming.headers
 
 /**
- * A client whose every request is answered by `reply`, and what was asked; `open` counts the bodies that nobody closed,
- * `pulled` the pieces that were read of them.
+ * A client that answers every request with `reply`. It records the requests; `open` counts the bodies not yet closed,
+ * `pulled` the pieces read from them.
  */
 export const stub = (reply: (body: string, index: number) => Reply) => {
   const asked: Array<string> = []
@@ -236,7 +236,7 @@ interface SentMessage {
   readonly prefix?: boolean
 }
 
-/** How a request asks to go on: what it says was answered so far, and whether a user message comes after that. */
+/** How a request asks to continue: the answer so far, and whether a user message follows it. */
 export const continuing = (body: string) => {
   const { contents, input, messages } = JSON.parse(body) as Record<string, ReadonlyArray<SentMessage> | undefined>
   const all = messages ?? input ?? contents ?? []
@@ -331,8 +331,8 @@ export const idleClock = (): Clock.Clock => {
 }
 
 /**
- * That every body was closed, a moment later at most: what is left of a whole answer is read in the background, so that its
- * connection can be used again.
+ * Asserts that every body is closed, a moment later at most: the rest of a whole answer is read in the background, so
+ * that its connection can be used again.
  */
 export const closed = (state: { readonly open: number }): Effect.Effect<void> =>
   Effect.gen(function* () {

@@ -1,22 +1,21 @@
 /**
- * One model of several that can stand in for each other: {@link balance} over models, {@link pooled} over the keys of
- * one provider. Which of them an attempt goes to is chosen by a `Balancer`, anew for each attempt.
+ * One model of several interchangeable members: {@link balance} over models, {@link pooled} over the keys of one
+ * provider. A `Balancer` chooses a member for each attempt.
  *
  * | an attempt ends with | `balance` | `pooled` |
  * |---|---|---|
- * | `CircuitOpen` of the member's own breaker | the next is asked at once | the next is asked at once |
- * | `AuthError`, `QuotaExhausted`, `RateLimited` | the error | another key is asked at once, each at most once |
- * | any other error | the error | the error |
- * | everyone is out | waits for the first, within deadline and `maxWait`, or fails | the same, not for dead keys |
+ * | `CircuitOpen` of the member's own breaker | asks the next member at once | asks the next key at once |
+ * | `AuthError`, `QuotaExhausted`, `RateLimited` | fails with it | asks another key at once, each at most once |
+ * | any other error | fails with it | fails with it |
+ * | no member takes traffic | waits within deadline and `maxWait`, or fails | the same; not for dead keys |
  *
- * What is left to the caller belongs outside: a `retry` around it chooses anew. What was sent, and is sent again with
- * another key, draws on the provider's `RetryBudget`, unless the key is dead. A stream goes over only until its first
- * content.
+ * A `retry` around the model chooses again for each attempt. Sending a request again with another key draws on the
+ * provider's `RetryBudget`, unless the first key is dead. A stream changes its member only until its first content.
  *
- * Gotchas: `retry` and `deadline` belong outside. A `timeout` outside bounds the wait for a member too, and nobody
- * waits who would not be done before it; inside it bounds each member alone. In an answer that breaks in the middle
- * only `restart` and `continue` go on, as ever, and never by asking a provider for the rest of what it kept: another
- * may be asked.
+ * Gotchas: put `retry` and `deadline` outside. A `timeout` outside limits the wait for a member too, and a wait that
+ * cannot end in time is not begun; a `timeout` inside limits each member alone. An answer that breaks in the middle
+ * goes on only in the modes `restart` and `continue`, and never by resuming the provider's stored answer, because the
+ * next attempt may go to another member.
  *
  * @example
  * import { ChatModel, RetryPolicy } from "effect-steadfast"
@@ -35,21 +34,19 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Redacted from "effect/Redacted"
 import { targetName } from "../../calls/CallRecord.js"
-import * as LlmError from "../../errors/LlmError.js"
 import * as Balancer from "../../policies/balance/Balancer.js"
 import * as KeyPool from "../../policies/balance/KeyPool.js"
 import type * as Chat from "../Chat.js"
 import * as Fallback from "../Fallback.js"
-import { type ChatModel, isChatModel, TypeId } from "../Model.js"
+import { attributesOf, type ChatModel, isChatModel, TypeId } from "../Model.js"
 import * as Members from "./Members.js"
-import * as MembersModel from "./MembersModel.js"
 
 // -----------------------------------------------------------------------------
 // combinators
 // -----------------------------------------------------------------------------
 
 /**
- * A model, or a model with the numbers by which it is chosen.
+ * A model, alone or with its weight and cost.
  *
  * @since 0.2.0
  * @category options
@@ -57,18 +54,16 @@ import * as MembersModel from "./MembersModel.js"
 export type BalanceMember =
   | ChatModel
   | {
+      /** The model. */
       readonly model: ChatModel
       /** The share of the requests: above 0, at most 1,000,000. Default 1. */
       readonly weight?: number | undefined
-      /**
-       * The price in any unit that all members share, for `"cheapest"`. Default: not known, and the member is asked
-       * last.
-       */
+      /** The price for `"cheapest"`, in any unit that all members share. Default: unknown; the member is asked last. */
       readonly cost?: number | undefined
     }
 
 /**
- * The options of {@link balance} as they stand in JSON or YAML: durations are text with a unit, `affinity` is left out.
+ * The schema of {@link balance}'s options in JSON or YAML: durations are text with a unit, `affinity` is left out.
  *
  * @since 0.2.0
  * @category options
@@ -82,55 +77,52 @@ export const BalanceOptions = Balancer.choosing.schema
  * @category options
  */
 export interface BalanceOptions {
-  /** Which of the members that take traffic is asked. Default `"weighted"`. */
+  /** How to choose among the members that take traffic. Default `"weighted"`. */
   readonly strategy?: Balancer.Strategy | undefined
   /**
    * A key that requests for the same member share, such as the id of a conversation whose prompt the provider keeps in
-   * its cache. It comes before the strategy. Default: none.
+   * its cache. It outranks the strategy. Default: none.
    */
   readonly affinity?: ((request: Chat.Request) => string | undefined) | undefined
   /**
-   * How long an attempt waits if no member takes traffic and its deadline allows the wait. Default 60 seconds, the
-   * longest hint that `RetryPolicy` waits for. With a fallback outside, 0 sends it there at once.
+   * The longest wait while no member takes traffic, if the deadline allows it. Default 60 seconds, the longest hint
+   * that `RetryPolicy` waits for. With a fallback outside, 0 sends the request there at once.
    */
   readonly maxWait?: Duration.DurationInput | undefined
 }
 
-const nobody = (count: number): string => (count === 1 ? "the only model takes" : `none of the ${count} models takes`)
-
-/** What tells a member from others in another process too. */
+/** Names a member in the same way in every process. */
 const identity = (model: ChatModel): string => {
   const { key, model: name, provider } = model[TypeId].targets[0]
   return [model.name, provider, name, key ?? ""].join(" ")
 }
 
-/** Who cannot do what a request needs, unless nobody can: then the provider may say so itself. */
+/** The members that lack a capability for a request. If all do, none is left out: the provider's error tells why. */
 const unableOf = (models: ReadonlyArray<ChatModel>): Members.Members["unable"] => {
   const kinds = new Set(
     models.map((model) => JSON.stringify(model[TypeId].targets.map(({ capabilities }) => capabilities)))
   )
   if (kinds.size === 1) return undefined
   return (request) => {
-    const unable: Array<number> = []
-    for (let index = 0; index < models.length; index++) {
-      if (Fallback.cannot((models[index] as ChatModel)[TypeId].targets, request) !== undefined) unable.push(index)
-    }
+    const unable = [...models.keys()].filter(
+      (index) => Fallback.cannot((models[index] as ChatModel)[TypeId].targets, request) !== undefined
+    )
     return unable.length < models.length ? unable : []
   }
 }
 
-/** From when each takes traffic. Taken out of the models: of thousands the one that is asked is in no cache. */
+/** The members' own `readyAt`, read once, because among thousands of models the chosen one is in no CPU cache. */
 const readyAtOf = (models: ReadonlyArray<ChatModel>): ((index: number) => number) => {
   const all = models.map((model) => model[TypeId].readyAt)
   return (index) => (all[index] as () => number)()
 }
 
 /**
- * One model of several. Each attempt goes to one that takes traffic and can do what the request needs (`Fallback`), by
- * the strategy; one whose breaker refuses is passed over in the same attempt. Other errors are those of the member that
- * was asked: a `retry` outside chooses anew.
+ * One model of several. Each attempt goes to a member that takes traffic and has the capabilities for the
+ * request (`Fallback`), chosen by the strategy. If the member's breaker refuses, the same attempt asks the next member.
+ * Any other error is the result of the attempt; a `retry` outside chooses again.
  *
- * Throws a `RangeError` that names the option, what was found and what was expected.
+ * Throws a `RangeError` that names the option, the value found and the values expected.
  *
  * @since 0.2.0
  * @category combinators
@@ -140,34 +132,30 @@ export const balance = (members: ReadonlyArray<BalanceMember>, options: BalanceO
   const given = members.map((member) => (isChatModel(member) ? { model: member } : member))
   const models = given.map(({ model }) => model)
   const readyAt = readyAtOf(models)
-  const group: Members.Members = {
-    models,
-    balancer: Balancer.make(
-      given.map(({ model, ...member }) => ({ ...member, name: identity(model) })),
-      strategy
-    ),
-    maxWait,
-    affinity: options.affinity,
-    unable: unableOf(models),
-    readyAt,
-    spares: () => false,
-    admit: undefined,
-    judge: () => undefined,
-    goesOn: (error, now) => (error._tag === "CircuitOpen" ? Members.afterRefusal(error, now) : undefined),
-    outlook: (_, notBefore) => {
-      let first = Number.POSITIVE_INFINITY
-      for (let index = 0; index < models.length; index++) {
-        first = Math.min(first, Math.max(readyAt(index), notBefore(index)))
-      }
-      return { readyAt: first, worthAt: first, why: `${nobody(models.length)} traffic` }
+  const none = models.length === 1 ? "the only model takes" : `none of the ${models.length} models takes`
+  return Members.make(
+    {
+      models,
+      balancer: Balancer.make(
+        given.map(({ model, ...member }) => ({ ...member, name: identity(model) })),
+        strategy
+      ),
+      maxWait,
+      affinity: options.affinity,
+      unable: unableOf(models),
+      readyAt,
+      outlook: (_, notBefore) => {
+        const first = Members.earliest(models, (index) => Math.max(readyAt(index), notBefore(index)))
+        return { readyAt: first, worthAt: first, why: `${none} traffic` }
+      },
+      keys: undefined
     },
-    nameAt: (index) => (models[index] as ChatModel).name
-  }
-  return MembersModel.make(group, [...new Set(models.map(({ name }) => name))].join(" + "))
+    [...new Set(models.map(({ name }) => name))].join(" + ")
+  )
 }
 
 /**
- * What of {@link BalanceOptions} is a matter of the request; the rest is the pool's.
+ * The options of {@link balance} that concern the request; the others are options of the pool.
  *
  * @since 0.2.0
  * @category options
@@ -175,8 +163,8 @@ export const balance = (members: ReadonlyArray<BalanceMember>, options: BalanceO
 export type PooledOptions = Pick<BalanceOptions, "affinity">
 
 /**
- * One model over the keys of a pool, with a model for each of them. A key that is refused, without credit or over its
- * limit is left out, and the attempt goes on with another at once.
+ * One model over the keys of a pool: `make` builds the model of each key. If a key is refused, out of credit or over
+ * its limit, it is left out and the same attempt goes on with another key at once.
  *
  * @since 0.2.0
  * @category constructors
@@ -191,40 +179,31 @@ export const pooled = <E, R>(
     (models) => {
       const { name, [TypeId]: about } = models[0] as ChatModel
       const target = about.targets[0]
-      const view = pool.for(targetName(target))
+      const { admit, end, outlook, readyAt } = pool.for(targetName(target))
       const ownReadyAt = readyAtOf(models)
-      const members: Members.Members = {
-        models,
-        balancer: pool.balancer,
-        maxWait: pool.maxWait,
-        affinity: options.affinity,
-        unable: undefined,
-        readyAt: (index) => Math.max(view.readyAt(index), ownReadyAt(index)),
-        spares: (request, index, within, now, again) => {
-          const due = pool.dueAt(index)
-          if (due === undefined || due > now) return false
-          if (request.idempotent === false || again) return true
-          return now - due <= KeyPool.patience && !KeyPool.affords(within, now)
+      return Members.make(
+        {
+          models,
+          balancer: pool.balancer,
+          maxWait: pool.maxWait,
+          affinity: options.affinity,
+          unable: undefined,
+          readyAt: (index) => Math.max(readyAt(index), ownReadyAt(index)),
+          outlook: (now, notBefore) => outlook(now, (index) => Math.max(ownReadyAt(index), notBefore(index))),
+          keys: {
+            admit,
+            end,
+            spares: ({ again, request, within }, index, now) => {
+              const due = pool.dueAt(index)
+              if (due === undefined || due > now) return false
+              if (request.idempotent === false || again) return true
+              return now - due <= KeyPool.patience && !KeyPool.affords(within, now)
+            },
+            nameAt: (index) => (pool.keys[index] as KeyPool.Key).name
+          }
         },
-        admit: view.admit,
-        judge: view.end,
-        goesOn: (error, now) => {
-          if (error._tag === "CircuitOpen") return Members.afterRefusal(error, now)
-          return isOwn(error) ? Number.POSITIVE_INFINITY : undefined
-        },
-        outlook: (now, notBefore) => view.outlook(now, (index) => Math.max(ownReadyAt(index), notBefore(index))),
-        nameAt: (index) => (pool.keys[index] as KeyPool.Key).name
-      }
-      return MembersModel.make(members, name, {
-        "gen_ai.provider.name": target.provider,
-        "gen_ai.system": target.provider,
-        "gen_ai.request.model": target.model
-      })
+        name,
+        attributesOf(target)
+      )
     }
   )
-
-/** Whether another key may mend it. */
-const isOwn = (error: LlmError.LlmError): boolean => {
-  const health = LlmError.healthOf(error)
-  return health === "dead" || health === "throttled"
-}

@@ -1,12 +1,11 @@
 /**
- * Streamed answers: what a model's `stream` is made of, and what can be made of it.
+ * Streamed answers: the parts of a model's `stream`, and its conversions.
  *
- * Inside, a stream is a {@link Source}: an effect that opens it in a scope and answers with a {@link Pull}. The
- * combinators work on sources, because replaying (`Replay`) needs to know exactly what was delivered and to close the
- * socket of an attempt before the next one is opened; at the border each becomes a plain `Stream`.
+ * Inside, a stream is a {@link Source}: an effect that opens it in a scope and returns a {@link Pull}. The combinators
+ * work on sources because `Replay` must know exactly which events were delivered, and must close the socket of an
+ * attempt before it opens the next one. The public stream of a model is a plain `Stream`.
  *
- * {@link collect} gives the whole answer and {@link text} only its text; both keep the promises of the mode that the
- * stream was made with.
+ * {@link collect} gives the whole answer and {@link text} only its text; both keep the promises of the stream's mode.
  *
  * @since 0.1.0
  */
@@ -26,11 +25,12 @@ import type * as Call from "../../calls/Call.js"
 import * as Resilience from "../../calls/Resilience.js"
 import { type LlmError, StreamInterrupted, type TimeoutPhase } from "../../errors/LlmError.js"
 import * as Deadline from "../../policies/Deadline.js"
+import * as Immediate from "../../policies/Immediate.js"
 import type * as Chat from "../Chat.js"
 import * as StreamDecoder from "./StreamDecoder.js"
 
 /**
- * The next events; `None` at the end.
+ * Reads the next events. Fails with `None` at the end of the stream.
  *
  * @since 0.1.0
  * @category models
@@ -38,7 +38,7 @@ import * as StreamDecoder from "./StreamDecoder.js"
 export type Pull = StreamDecoder.Pull
 
 /**
- * A stream that can be opened; nothing is sent before the first pull. What it holds open is released with the scope.
+ * Opens a stream. Nothing is sent before the first pull. Closing the scope releases the stream's resources.
  *
  * @since 0.1.0
  * @category models
@@ -62,37 +62,19 @@ export const collect = <E, R>(self: Stream.Stream<Chat.Event, E, R>): Effect.Eff
     const toolCalls: Array<Chat.ToolCall> = []
     let answer: Chat.Response = { provider: "", model: "", text: "", toolCalls, finishReason: "other" }
     const apply = (event: Chat.Event): void => {
-      switch (event._tag) {
-        case "Start": {
-          const { _tag, ...start } = event
-          answer = { ...answer, ...start }
-          break
-        }
-        case "Reset":
-          text.length = reasoning.length = toolCalls.length = 0
-          break
-        case "TextDelta":
-          text.push(event.text)
-          break
-        case "ReasoningDelta":
-          reasoning.push(event.text)
-          break
-        case "ToolCall":
-          toolCalls.push({ id: event.id, name: event.name, arguments: event.arguments })
-          break
-        case "Usage":
-          answer = { ...answer, usage: event.usage }
-          break
-        case "Finish":
-          answer = { ...answer, finishReason: event.reason }
+      if (event._tag === "TextDelta") text.push(event.text)
+      else if (event._tag === "ReasoningDelta") reasoning.push(event.text)
+      else if (event._tag === "ToolCall") toolCalls.push({ id: event.id, name: event.name, arguments: event.arguments })
+      else if (event._tag === "Usage") answer = { ...answer, usage: event.usage }
+      else if (event._tag === "Finish") answer = { ...answer, finishReason: event.reason }
+      else if (event._tag === "Reset") text.length = reasoning.length = toolCalls.length = 0
+      else if (event._tag === "Start") {
+        const { _tag, ...start } = event
+        answer = { ...answer, ...start }
       }
     }
     return Effect.map(
-      Stream.runForEachChunk(self, (chunk) =>
-        Effect.sync(() => {
-          for (const event of chunk) apply(event)
-        })
-      ),
+      Stream.runForEachChunk(self, (chunk) => Effect.sync(() => Chunk.forEach(chunk, apply))),
       () => ({
         ...answer,
         text: text.join(""),
@@ -102,8 +84,8 @@ export const collect = <E, R>(self: Stream.Stream<Chat.Event, E, R>): Effect.Eff
   })
 
 /**
- * Only the text. Text alone cannot take anything back: a `Reset` after text was given out ends it with
- * `StreamInterrupted`; collect a `restart` stream, or read its events.
+ * Only the text. Text cannot be taken back, so a `Reset` after some text fails with `StreamInterrupted`. For streams
+ * in `restart` mode use {@link collect}, or read the events.
  *
  * @since 0.1.0
  * @category combinators
@@ -123,7 +105,7 @@ export const text = <E, R>(self: Stream.Stream<Chat.Event, E, R>): Stream.Stream
           return Effect.fail(
             new StreamInterrupted({
               ...origin,
-              message: `the answer began anew (${event.cause}), and text that was given out cannot be taken back`,
+              message: `the answer started over (${event.cause}), and delivered text cannot be taken back`,
               delivery: "unknown",
               retryable: false,
               received,
@@ -141,7 +123,7 @@ export const text = <E, R>(self: Stream.Stream<Chat.Event, E, R>): Stream.Stream
 // -----------------------------------------------------------------------------
 
 /**
- * Whether an event is content: from the first one on, a stream can no longer be replayed unseen.
+ * Whether an event is content. After its first content a stream can no longer be replayed unnoticed.
  *
  * @since 0.1.0
  * @category predicates
@@ -162,7 +144,7 @@ export const toChunk = (events: ReadonlyArray<Chat.Event>): Chunk.NonEmptyChunk<
 export const toStream = (source: Source): Stream.Stream<Chat.Event, LlmError> => Stream.fromPull(source)
 
 /**
- * A stream of any origin with the promises that ours keep: nothing comes after `Finish`, and an end without `Finish` is
+ * Makes a source of any stream, with the promises of ours: no event follows `Finish`, and an end without `Finish` is
  * `StreamInterrupted`.
  *
  * @since 0.1.0
@@ -170,7 +152,7 @@ export const toStream = (source: Source): Stream.Stream<Chat.Event, LlmError> =>
  */
 export const fromStream = (stream: Stream.Stream<Chat.Event, LlmError>, target: Attempt.Target): Source =>
   Effect.zipWith(Effect.context<never>(), Stream.toPull(stream), (context, pulled) => {
-    // Pulling is what runs the stream, so it runs inside what was opened around it, just as opening does.
+    // A pull runs the stream, so it needs the context of the opening: the attempt and the call around it.
     const pull = Effect.mapInputContext(pulled, (_: Context.Context<never>) => context)
     const tally = StreamDecoder.makeTally(target)
     let finished = false
@@ -192,7 +174,7 @@ export const fromStream = (stream: Stream.Stream<Chat.Event, LlmError>, target: 
   })
 
 /**
- * Runs a source with something more in its context.
+ * Adds a service to the context of a source.
  *
  * @internal
  */
@@ -200,9 +182,34 @@ export const provided = <I, S>(source: Source, tag: Context.Tag<I, S>, service: 
   Effect.mapInputContext(source, (context: Context.Context<Scope.Scope>) => Context.add(context, tag, service))
 
 /**
- * Opens something around a stream and closes it once with how the stream ended: with its `Finish`, with its error, or
- * as interrupted where its reader left before. The source is opened under its context, and what a pull runs it must run
- * under the context that it was opened with: providing one costs 5 µs a pull.
+ * Calls `onEvent` for each event of a pull, and runs `onExit` at the end of the answer: after `Finish`, or after an
+ * error.
+ */
+const watched = (
+  pull: Pull,
+  onEvent: (event: Chat.Event) => void,
+  onExit: (exit: Exit.Exit<void, LlmError>) => Effect.Effect<void> | undefined
+): Pull =>
+  Effect.matchCauseEffect(pull, {
+    onSuccess: (chunk) => {
+      let finished = false
+      for (const event of chunk) {
+        onEvent(event)
+        if (event._tag === "Finish") finished = true
+      }
+      return Immediate.andThen(finished ? onExit(Exit.void) : undefined, () => Effect.succeed(chunk))
+    },
+    onFailure: (cause) => {
+      const failure = Cause.flipCauseOption(cause)
+      const exited = failure._tag === "Some" ? onExit(Exit.failCause(failure.value)) : undefined
+      return Immediate.andThen(exited, () => Effect.failCause(cause))
+    }
+  })
+
+/**
+ * Opens a call or an attempt around a stream, and closes it once with the end of the stream: its `Finish`, its error,
+ * or an interruption if the reader left before. The source is opened under the context of the call or attempt. A pull
+ * must itself run its effects under that context, because providing it for each pull costs 5 µs.
  *
  * @since 0.1.0
  * @category combinators
@@ -214,21 +221,9 @@ export const evidenced = <O extends Call.Opened>(
 ): Source =>
   Effect.suspend(() => {
     let end: Exit.Exit<unknown, unknown> = Exit.interrupt(FiberId.none)
-    const watched = (pull: Pull, opened: O): Pull =>
-      Effect.matchCauseEffect(pull, {
-        onSuccess: (chunk) => {
-          for (const event of chunk) {
-            onEvent(event, opened)
-            if (event._tag === "Finish") end = Exit.void
-          }
-          return Effect.succeed(chunk)
-        },
-        onFailure: (cause) => {
-          const failure = Cause.flipCauseOption(cause)
-          if (failure._tag === "Some") end = Exit.failCause(failure.value)
-          return Effect.failCause(cause)
-        }
-      })
+    const onExit = (exit: Exit.Exit<unknown, unknown>): undefined => {
+      end = exit
+    }
     return Effect.flatMap(
       Effect.acquireRelease(
         Effect.withFiberRuntime<O>((fiber) => Effect.succeed(open(fiber))),
@@ -239,78 +234,66 @@ export const evidenced = <O extends Call.Opened>(
           Effect.mapInputContext((context: Context.Context<Scope.Scope>) =>
             Context.add(opened.context, Scope.Scope, Context.get(context, Scope.Scope))
           ),
-          Effect.tapErrorCause((cause) =>
-            Effect.sync(() => {
-              end = Exit.failCause(cause)
-            })
-          ),
-          Effect.map((pull) => watched(pull, opened))
+          Effect.tapErrorCause((cause) => Effect.sync(() => onExit(Exit.failCause(cause)))),
+          Effect.map((pull) => watched(pull, (event) => onEvent(event, opened), onExit))
         )
     )
   })
 
 /**
- * How a stream ended, for whoever let it in: with the last usage that it told.
+ * Runs when a stream ends, with its exit and the last usage that it reported.
  *
  * @since 0.2.0
  * @category models
  */
-export interface Ended {
+export type OnEnd = (end: {
   readonly exit: Exit.Exit<void, LlmError>
   readonly usage: Chat.Usage | undefined
-}
+}) => Effect.Effect<void>
 
 /**
- * Lets a stream in with its first pull, and opens it only then: who waits, or is refused, has made no attempt. Its end
- * is told exactly once: `enter` answers with who is to be told. A reader that leaves before is an interruption; one
- * that never pulled never entered.
+ * Runs `enter` on the first pull, and opens the stream only if that succeeds: a stream that waits, or is refused, has
+ * made no attempt. The `OnEnd` that `enter` returns runs exactly once; if the reader leaves early, with an
+ * interruption.
+ *
+ * `enter` runs uninterruptibly, except under `restore`.
  *
  * @since 0.2.0
  * @category combinators
  */
 export const guarded = (
   source: Source,
-  enter: (told: (leave: (ended: Ended) => Effect.Effect<void>) => void) => Effect.Effect<void, LlmError>
+  enter: (restore: Immediate.Region["restore"]) => Effect.Effect<OnEnd, LlmError>
 ): Source =>
   Effect.flatMap(Effect.context<Scope.Scope>(), (context) => {
-    let leave: ((ended: Ended) => Effect.Effect<void>) | undefined
+    let onEnd: OnEnd | undefined
     let usage: Chat.Usage | undefined
     let reading: Pull | undefined
     const end = (exit: Exit.Exit<void, LlmError>): Effect.Effect<void> => {
-      const told = leave
-      leave = undefined
-      return told === undefined ? Effect.void : told({ exit, usage })
+      const run = onEnd
+      onEnd = undefined
+      return run === undefined ? Effect.void : run({ exit, usage })
     }
-    const watched = (pull: Pull): Pull =>
-      Effect.matchCauseEffect(pull, {
-        onSuccess: (chunk) => {
-          let finished = false
-          for (const event of chunk) {
-            if (event._tag === "Usage") usage = event.usage
-            else if (event._tag === "Finish") finished = true
-          }
-          return finished && leave !== undefined ? Effect.as(end(Exit.void), chunk) : Effect.succeed(chunk)
-        },
-        onFailure: (cause) => {
-          const failure = Cause.flipCauseOption(cause)
-          const exit = failure._tag === "Some" ? Exit.failCause(failure.value) : Exit.void
-          return Effect.zipRight(end(exit), Effect.failCause(cause))
-        }
-      })
+    const noteUsage = (event: Chat.Event): void => {
+      if (event._tag === "Usage") usage = event.usage
+    }
     const opened = Effect.flatMap(
       Effect.mapInputContext(source, (_: Context.Context<never>) => context),
       (pull) => {
-        reading = watched(pull)
+        reading = watched(pull, noteUsage, end)
         return reading
       }
     )
-    const begun = Effect.suspend(() => {
-      // Who was not let in gets nothing, whoever pulls again.
+    const begun: Pull = Effect.uninterruptibleMask((restore) => {
+      // After a refusal, every further pull is at the end.
       reading = Effect.fail(Option.none())
-      const entering = enter((told) => {
-        leave = told
+      return Effect.matchEffect(enter(restore), {
+        onFailure: (error) => Effect.fail(Option.some(error)),
+        onSuccess: (returned) => {
+          onEnd = returned
+          return restore(opened)
+        }
       })
-      return Effect.zipRight(Effect.mapError(entering, Option.some), opened)
     })
     return Effect.as(
       Scope.addFinalizer(
@@ -322,8 +305,8 @@ export const guarded = (
   })
 
 /**
- * Holds back what comes before the first content, so that a stream which fails before it can be replayed and nobody
- * notices.
+ * Holds back all events before the first content, so that a stream that fails before its content can be replayed
+ * unnoticed.
  *
  * @since 0.1.0
  * @category combinators
@@ -347,26 +330,29 @@ export const held = (source: Source): Source =>
 // -----------------------------------------------------------------------------
 
 /**
- * The limits of a stream, in milliseconds: for everything (`attempt` or `total`), to its first content, and between
- * content. Only the time that its reader waits counts towards `idle`.
+ * The time limits of a stream, in milliseconds. Default for each: no limit.
  *
  * @since 0.1.0
  * @category models
  */
-export interface Limits {
+export interface TimeLimits {
+  /** The longest time of one attempt. */
   readonly attempt?: number | undefined
+  /** The longest time of all attempts and waits together. */
   readonly total?: number | undefined
+  /** The longest time to the first content. */
   readonly firstToken?: number | undefined
+  /** The longest time between content. Only the time during which the reader waits counts. */
   readonly idle?: number | undefined
 }
 
 /**
- * Ends a stream that takes longer than its limits with the `Timeout` of the limit that was nearest.
+ * Ends a stream that exceeds a limit with the `Timeout` of that limit.
  *
  * @since 0.1.0
  * @category combinators
  */
-export const limited = (source: Source, limits: Limits, named: Resilience.Named): Source =>
+export const limited = (source: Source, limits: TimeLimits, named: Resilience.Named): Source =>
   Effect.flatMap(Effect.context<Scope.Scope>(), (context) =>
     Effect.flatMap(Clock.currentTimeMillis, (start) => {
       const phase: TimeoutPhase = limits.attempt === undefined ? "total" : "attempt"
@@ -385,18 +371,10 @@ export const limited = (source: Source, limits: Limits, named: Resilience.Named)
               : { whole: idle, millis: idle, phase: "idle" as const }
             const rest = { whole, millis: start + whole - now, phase }
             const nearest = gap.millis < rest.millis ? gap : rest
-            return Effect.map(
-              Resilience.within(pull, {
-                ...nearest,
-                limit,
-                named,
-                fail: Option.some
-              }),
-              (chunk) => {
-                first = false
-                return chunk
-              }
-            )
+            return Effect.map(Resilience.within(pull, { ...nearest, limit, named, fail: Option.some }), (chunk) => {
+              first = false
+              return chunk
+            })
           })
       )
     })

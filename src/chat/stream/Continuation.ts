@@ -1,17 +1,17 @@
 /**
- * How an answer that was cut is asked to go on, and how its two parts are joined. Nothing here needs a runtime.
+ * Asks a model to continue a cut answer, and joins the two parts. Everything here is pure.
  *
- * Only models that are known to go on are asked to ({@link methodOf}): by `prefill`, where the answer so far stands as
- * the beginning of the model's own message, or by `turn`, where a user message asks it to go on. What the model repeats
- * of the end of what was delivered is cut off at the seam, and only if it is exactly that and long enough to be no
- * chance ({@link minOverlap}).
+ * Only models that are known to continue are asked ({@link methodOf}). With `prefill` the answer so far is the
+ * beginning of the model's own message; with `turn` a user message asks the model to continue. If the model repeats the
+ * end of the delivered text, the repetition is removed at the seam, if it is exact and at least {@link minOverlap}
+ * long.
  *
  * @since 0.1.0
  */
 import * as Chat from "../Chat.js"
 
 /**
- * How a model is asked to go on.
+ * How a model is asked to continue: in its own message (`prefill`), or by a user message (`turn`).
  *
  * @since 0.1.0
  * @category models
@@ -19,12 +19,12 @@ import * as Chat from "../Chat.js"
 export type Method = "prefill" | "turn"
 
 /**
- * Which models go on, and how; the first row that fits counts, and a model in no row is not asked.
+ * The method of each model. The first matching row counts; a model without a row is not asked.
  *
- * - Claude up to 4.5 takes a prefilled answer; from 4.6 on it is refused with a 400 (Anthropic's migration guide), and
- *   a user message is what that guide advises.
- * - Gemini goes on from a last turn of the role `model` (Gemini API, multi-turn conversations).
- * - Mistral goes on from an assistant message with `prefix: true` (Mistral, prefix completion).
+ * - Claude up to 4.5 takes a prefilled answer. From 4.6 on it refuses one with a 400, and Anthropic's migration guide
+ *   advises a user message.
+ * - Gemini continues a last turn of the role `model` (Gemini API, multi-turn conversations).
+ * - Mistral continues an assistant message with `prefix: true` (Mistral, prefix completion).
  * - GPT-4o, GPT-4.1 and GPT-5, DeepSeek chat, Grok, Llama and Qwen chat models have no prefill at the providers' own
  *   endpoints, and follow a user message that asks for the rest.
  */
@@ -38,7 +38,7 @@ const facts: ReadonlyArray<readonly [provider: RegExp, model: RegExp, method: Me
 ]
 
 /**
- * How a model is asked to go on; `undefined` where that is not known.
+ * The method for a model; `undefined` if none is known.
  *
  * @since 0.1.0
  * @category facts
@@ -46,58 +46,61 @@ const facts: ReadonlyArray<readonly [provider: RegExp, model: RegExp, method: Me
 export const methodOf = (target: { readonly provider: string; readonly model: string }): Method | undefined =>
   facts.find(([provider, model]) => provider.test(target.provider) && model.test(target.model))?.[2]
 
-const goOn =
+const continueText =
   "Your previous message was cut off. Continue it from exactly where it stopped: start with the very next character, repeat nothing, and add no remark about the interruption."
 
 /**
- * The request that asks for what follows `text`.
+ * The request that asks for the continuation of `text`.
  *
  * @since 0.1.0
  * @category combinators
  */
 export const request = (request: Chat.Request, text: string, method: Method): Chat.Request => ({
   ...request,
-  messages: [...request.messages, Chat.assistant(text), ...(method === "turn" ? [Chat.user(goOn)] : [])]
+  messages: [...request.messages, Chat.assistant(text), ...(method === "turn" ? [Chat.user(continueText)] : [])]
 })
 
 /**
- * The shortest repetition that is taken for one, in UTF-16 units: shorter ones occur by chance in ordinary prose.
+ * The shortest repetition that is removed, in UTF-16 units: shorter ones occur by chance in ordinary prose.
  *
  * @since 0.1.0
  * @category facts
  */
 export const minOverlap = 16
 
-/** How far back a repetition is looked for: a paragraph. */
+/** The longest repetition that is looked for, in UTF-16 units: a paragraph. */
 const maxOverlap = 2000
 
 /**
- * What is known of a seam when it is settled: how much of the new text repeated the end of the old and was cut off, and
- * whether the new text started over from the beginning of the old.
+ * The result at a seam.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Settled {
+  /** The length of the removed repetition, in UTF-16 units. */
   readonly overlap: number
+  /** Whether the new text started over from the beginning of the old. */
   readonly startedOver: boolean
+  /** The new text without the repetition. */
   readonly text: string
 }
 
 /**
- * A seam that is being looked at: `add` takes the new text piece by piece and answers once it can be settled; `end`
- * settles it with what there is.
+ * The text after a seam, until its repetition is known.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Seam {
+  /** Adds new text. Returns the result as soon as it is certain. */
   readonly add: (text: string) => Settled | undefined
+  /** Returns the result for the text so far. */
   readonly end: () => Settled
 }
 
 /**
- * A seam after `delivered`.
+ * A seam after the delivered text.
  *
  * @since 0.1.0
  * @category constructors
@@ -105,7 +108,7 @@ export interface Seam {
 export const seam = (delivered: string): Seam => {
   const tail = delivered.slice(-maxOverlap)
   const head = delivered.slice(0, minOverlap)
-  /** The lengths that may still turn out to be the repetition, longest first. */
+  /** The possible lengths of the repetition, longest first. */
   let open = Array.from({ length: Math.max(0, tail.length - minOverlap + 1) }, (_, index) => tail.length - index)
   let text = ""
   const settle = (): Settled => {

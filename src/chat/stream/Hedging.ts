@@ -1,27 +1,27 @@
 /**
- * The race of two streams to their first content: asks a second target when the first one is late, and reads on from
- * whichever speaks first.
+ * The race of two streams to their first content: if the first target is late, a second one is asked, and the first to
+ * answer wins.
  *
- * `Hedge` says when, the `RetryBudget` of the second target's group and its health say whether. Until the first content
- * both run in fibers and scopes of their own; then the loser is interrupted and its scope closed, before anything is
- * delivered. What is delivered comes from one attempt, as without a hedge.
+ * `Hedge` decides when; the `RetryBudget` of the second target's group and the health of both decide whether. Until
+ * the first content each side runs in its own fiber and scope. Then the loser is interrupted and its scope closed,
+ * before anything is delivered. All delivered events come from one attempt, as without a hedge.
  *
  * | while both run | then |
  * |---|---|
- * | one gives content | it is the answer; a hedge that wins gets back what it drew from the budget |
- * | the first fails | the hedge goes on alone, and its end counts |
- * | the hedge fails, or dies | the first goes on alone; the error stands in the evidence only |
- * | both fail | with the error of the first |
- * | the reader leaves | both end |
+ * | a side delivers content | it wins; a winning hedge returns its draw to the budget |
+ * | the first fails | the hedge goes on alone |
+ * | the hedge fails, or dies | the first goes on alone; the hedge's error is only recorded |
+ * | both fail | the stream fails with the error of the first |
+ * | the reader leaves | both are interrupted |
  *
- * A first that fails before it is late is not hedged: retry and fallback are for that. Nor is a request that may not
- * run twice, the rest of an answer that one target keeps, or a hedge itself.
+ * If the first side fails before the delay, no hedge is sent: retry and fallback handle that. No hedge is sent either
+ * for a request that is not idempotent, for the rest of a stored answer, or for an attempt that is itself a hedge.
  *
- * Both attempts are children of the same call. What the loser is known to have cost stands in its record, and is added
- * to the usage that the stream tells, as for every attempt that was lost.
+ * Both attempts belong to the same call. The loser's reported usage stands in its attempt record, and is added to the
+ * usage of the stream.
  *
- * Gotchas: only streams are hedged, because a whole answer has no first token to see; `generate` never sends two
- * requests. Between the delay and the end of the race a target may have been paid for an answer that nobody reads.
+ * Gotchas: only streams are hedged, because a whole answer has no first token; `generate` never sends two requests. A
+ * target may charge for an answer that it began between the delay and the end of the race.
  *
  * @example
  * import { ChatModel } from "effect-steadfast"
@@ -55,18 +55,20 @@ import * as Usage from "../../policies/Usage.js"
 import type * as Chat from "../Chat.js"
 import * as ChatStream from "./ChatStream.js"
 import * as Replay from "./Replay.js"
+import * as StreamDecoder from "./StreamDecoder.js"
 
 /**
- * - `hedge`: what is known of this pair of targets. It is shared by all calls to them.
- * - `group`: whose retry budget a hedge draws on: the group of the second target.
- * - `healthy`: whether both targets take traffic, at a time in epoch milliseconds. Asked when a hedge is due.
+ * The options of {@link source}.
  *
  * @since 0.2.0
  * @category options
  */
 export interface Options {
+  /** The statistics of this pair of targets, shared by all calls to it. */
   readonly hedge: Hedge.Hedge
+  /** The group whose retry budget a hedge draws on: that of the second target. */
   readonly group: string
+  /** Whether both targets take traffic at a time in epoch milliseconds. Called when a hedge is due. */
   readonly healthy: (now: number) => boolean
 }
 
@@ -83,15 +85,15 @@ type Events = Chunk.NonEmptyChunk<Chat.Event>
 const clockOf = (fiber: Fiber.RuntimeFiber<unknown, unknown>): Clock.Clock =>
   Context.get(fiber.currentDefaultServices, Clock.Clock)
 
-/** Takes the time of one side from now on, and tells it once. */
-const watching = (hedge: Hedge.Hedge, side: Hedge.Side, clock: Clock.Clock) => {
+/** Measures one side from now on: the first call of `stop` reports its time. */
+const stopwatch = (hedge: Hedge.Hedge, side: Hedge.Side, clock: Clock.Clock) => {
   const start = clock.unsafeCurrentTimeMillis()
-  let told = false
+  let stopped = false
   return {
-    told: () => told,
-    tell: (answered: boolean): void => {
-      if (told) return
-      told = true
+    stopped: () => stopped,
+    stop: (answered: boolean): void => {
+      if (stopped) return
+      stopped = true
       const millis = clock.unsafeCurrentTimeMillis() - start
       if (answered) hedge.answered(side, millis)
       else hedge.silent(side, millis)
@@ -104,43 +106,44 @@ const hasContent = (events: Events): boolean => {
   return false
 }
 
-/** No hedge is possible: only the time to the first content is taken. */
+/** A stream that cannot be hedged: only its time to the first content is measured. */
 const timed = (source: ChatStream.Source, hedge: Hedge.Hedge, scope: Scope.Scope): ChatStream.Source =>
   Effect.flatMap(source, (pull) => {
-    let watch: ReturnType<typeof watching> | undefined
+    let watch: ReturnType<typeof stopwatch> | undefined
     const first: ChatStream.Pull = Effect.withFiberRuntime((fiber) => {
-      const mine = watch ?? watching(hedge, "first", clockOf(fiber))
+      const mine = watch ?? stopwatch(hedge, "first", clockOf(fiber))
       watch = mine
       return Effect.map(pull, (events) => {
-        if (hasContent(events)) mine.tell(true)
+        if (hasContent(events)) mine.stop(true)
         return events
       })
     })
-    // However it ended without content, it would have taken longer still.
-    const ended = Effect.sync(() => watch?.tell(false))
+    // A stream that ended without content would have taken longer still.
+    const ended = Effect.sync(() => watch?.stop(false))
     return Effect.as(
       Scope.addFinalizer(scope, ended),
-      Effect.suspend(() => (watch?.told() === true ? pull : first))
+      Effect.suspend(() => (watch?.stopped() === true ? pull : first))
     )
   })
 
-/** The first content of a side, and what is to be read after it. */
+/** The first content of a side, and the pull for the events after it. */
 interface Answer {
   readonly events: Events
   readonly pull: ChatStream.Pull
 }
 
-type Outcome = Exit.Exit<Answer, Option.Option<LlmError>>
-
 type Reading = Effect.Effect<Answer, Option.Option<LlmError>>
 
-const firstOf = (pull: ChatStream.Pull): Reading => Effect.map(pull, (events) => ({ events, pull }))
+type AnswerExit = Exit.Exit<Answer, Option.Option<LlmError>>
 
-/** Reads to the first content in a scope, which is closed unless that comes. */
-const ask = (scope: Scope.CloseableScope, reading: Reading): Reading =>
-  Effect.onExit(reading, (exit) => (Exit.isSuccess(exit) ? Effect.void : Scope.close(scope, exit)))
+/** Reads to the first content. Closes the scope on any other end. */
+const answerIn = (scope: Scope.CloseableScope, opened: Effect.Effect<ChatStream.Pull>): Reading =>
+  Effect.onExit(
+    Effect.flatMap(opened, (pull) => Effect.map(pull, (events) => ({ events, pull }))),
+    (exit) => (Exit.isSuccess(exit) ? Effect.void : Scope.close(scope, exit))
+  )
 
-/** Opens a source inside a scope, where it notes how far it came. */
+/** Opens a source inside a scope, with its own progress. */
 const openIn = (
   scope: Scope.Scope,
   source: ChatStream.Source,
@@ -152,25 +155,27 @@ const openIn = (
   )
 
 /**
- * A scope within another for what is opened by one fiber and closed by another, which it is in a fiber of its own: a
+ * A scope within another that is opened by one fiber and closed by another. It is closed in a fiber of its own: a
  * finalizer takes on the fiber refs under which it was added, and each time leaves some of them behind (effect 3.22),
- * so that a fiber which closes many of them becomes slow.
+ * so that a fiber that closes many of them becomes slow.
  */
 const scopeIn = (outer: Scope.Scope): Effect.Effect<Scope.CloseableScope> =>
   Effect.tap(Scope.make(), (scope) =>
     Scope.addFinalizerExit(outer, (exit) => Effect.flatMap(Effect.fork(Scope.close(scope, exit)), Fiber.await))
   )
 
-/** A side that is being asked. */
+/** A side that runs. */
 interface Running {
-  readonly watch: ReturnType<typeof watching>
+  readonly watch: ReturnType<typeof stopwatch>
   readonly progress: Progress
   readonly fiber: Fiber.RuntimeFiber<Answer, Option.Option<LlmError>>
+  /** Called when this side wins the race. */
+  readonly won: () => void
 }
 
-/** Ends a side at once, and answers with what waits until it has cleaned up behind itself. */
+/** Interrupts a side at once. The effect waits until its finalizers have run. */
 const leave = ({ fiber, watch }: Running, by: FiberId.FiberId): Effect.Effect<unknown> => {
-  watch.tell(false)
+  watch.stop(false)
   fiber.unsafeInterruptAsFork(by)
   return Fiber.await(fiber)
 }
@@ -179,102 +184,89 @@ const leave = ({ fiber, watch }: Running, by: FiberId.FiberId): Effect.Effect<un
 // the race
 // -----------------------------------------------------------------------------
 
-/** A hedge that was sent; `won` gives back what was drawn for it. */
-interface Second extends Running {
-  readonly won: () => void
-}
+/** Makes the reader's pull from the exit of the side that counts; `loser` was interrupted for it. */
+type Deliver = (side: Running, exit: AnswerExit, loser: Running | undefined) => ChatStream.Pull
 
-interface Race {
-  readonly reader: Fiber.RuntimeFiber<unknown, unknown>
-  readonly runtime: Runtime.Runtime<never>
-  readonly delay: number
-  readonly first: Running
-  /** Sends the hedge, if one may be sent now. */
-  readonly launch: () => Second | undefined
-  /** What the reader gets: how a side ended, and which side was left for it. */
-  readonly deliver: (side: Running, outcome: Outcome, left: Running | undefined) => ChatStream.Pull
-}
-
-/** Waits for the first content of either side. */
-const awaited = ({ delay, deliver, first, launch, reader, runtime }: Race): ChatStream.Pull =>
+/** Waits for the first content of either side. `launch` sends the hedge, if one may be sent now. */
+const race = (
+  reader: Fiber.RuntimeFiber<unknown, unknown>,
+  runtime: Runtime.Runtime<never>,
+  delay: number,
+  first: Running,
+  launch: () => Running | undefined,
+  deliver: Deliver
+): ChatStream.Pull =>
   Effect.async<Events, Option.Option<LlmError>>((resume) => {
-    let second: Second | undefined
-    /** How the first failed, where the hedge goes on alone. */
-    let failed: Outcome | undefined
-    /** Whether the hedge failed, so that the first goes on alone. */
-    let alone = false
+    let second: Running | undefined
+    /** The failure of the first, while the hedge goes on alone. */
+    let firstFailure: AnswerExit | undefined
+    let secondFailed = false
     let over = false
-    let stop = (): void => {}
+    let stopTimer = (): void => {}
 
-    const end = (side: Running, outcome: Outcome, other: Running | undefined): void => {
+    const end = (side: Running, exit: AnswerExit, other: Running | undefined): void => {
       over = true
-      stop()
-      side.watch.tell(Exit.isSuccess(outcome))
-      if (other === undefined) {
-        resume(deliver(side, outcome, undefined))
-        return
-      }
-      resume(Effect.flatMap(leave(other, reader.id()), () => deliver(side, outcome, other)))
+      stopTimer()
+      side.watch.stop(Exit.isSuccess(exit))
+      if (Exit.isSuccess(exit)) side.won()
+      const left = other === undefined ? Effect.void : leave(other, reader.id())
+      resume(Effect.flatMap(left, () => deliver(side, exit, other)))
     }
 
-    const onFirst = (outcome: Outcome): void => {
+    const onFirst = (exit: AnswerExit): void => {
       if (over) return
-      // A defect is a bug, which no other target mends.
-      const mendable = Exit.isFailure(outcome) && Option.isSome(Cause.failureOption(outcome.cause))
-      if (second !== undefined && !alone && mendable) {
-        failed = outcome
-        first.watch.tell(false)
-      } else end(first, outcome, second)
+      // A defect is a bug, which another target does not fix.
+      const failed = Exit.isFailure(exit) && Option.isSome(Cause.failureOption(exit.cause))
+      if (second !== undefined && !secondFailed && failed) {
+        firstFailure = exit
+        first.watch.stop(false)
+      } else end(first, exit, second)
     }
 
-    const onSecond = (hedge: Second, outcome: Outcome): void => {
+    const onSecond = (hedge: Running, exit: AnswerExit): void => {
       if (over) return
-      if (Exit.isSuccess(outcome)) {
-        hedge.won()
-        end(hedge, outcome, first)
-      } else if (failed !== undefined) end(first, failed, hedge)
+      if (Exit.isSuccess(exit)) end(hedge, exit, first)
+      else if (firstFailure !== undefined) end(first, firstFailure, hedge)
       else {
-        alone = true
-        hedge.watch.tell(false)
+        secondFailed = true
+        hedge.watch.stop(false)
       }
     }
 
     const onLate = (): void => {
       const hedge = over ? undefined : launch()
       second = hedge
-      hedge?.fiber.addObserver((outcome) => onSecond(hedge, outcome))
+      hedge?.fiber.addObserver((exit) => onSecond(hedge, exit))
     }
 
     first.fiber.addObserver(onFirst)
-    if (!over) stop = Resilience.startTimer(reader, runtime, delay, onLate)
+    if (!over) stopTimer = Resilience.startTimer(reader, runtime, delay, onLate)
     return Effect.suspend(() => {
       over = true
-      stop()
+      stopTimer()
       const left = leave(first, reader.id())
       return Effect.asVoid(second === undefined ? left : Effect.zipRight(left, leave(second, reader.id())))
     })
   })
 
-/** The usage that was lost with the other side is told once: with the usage of this one, or before its end. */
+/** Adds the usage of the loser once: to the first usage of the winner, or before its `Finish`. */
 const addingLost = (lost: Chat.Usage | undefined) => {
-  let untold = lost
+  let rest = lost
   return (events: Events): Events => {
-    if (untold === undefined) return events
+    if (rest === undefined) return events
     const out: Array<Chat.Event> = []
     for (const event of events) {
       if (event._tag === "Usage") {
-        out.push({ _tag: "Usage", usage: Usage.add(untold, event.usage) ?? event.usage })
-        untold = undefined
+        out.push({ _tag: "Usage", usage: Usage.add(rest, event.usage) ?? event.usage })
+        rest = undefined
       } else {
-        if (event._tag === "Finish" && untold !== undefined) out.push({ _tag: "Usage", usage: untold })
+        if (event._tag === "Finish" && rest !== undefined) out.push({ _tag: "Usage", usage: rest })
         out.push(event)
       }
     }
     return ChatStream.toChunk(out)
   }
 }
-
-const begun: Progress["cursor"] = { inside: "nothing", usage: undefined }
 
 const racing = (
   first: Open,
@@ -286,27 +278,27 @@ const racing = (
   outer: Scope.Scope
 ): ChatStream.Source => {
   const above = Call.peek(context, Replay.Progress)
-  const progress = above ?? { cursor: begun }
-  /** What is read from now on, once it is known who is. */
+  const progress = above ?? { cursor: StreamDecoder.start }
+  /** The pull for the events after the race. */
   let rest: ChatStream.Pull | undefined
 
-  /** Whoever replays us finds where the stream stood that broke, with what was lost on the other side. */
+  /** Reports to a `Replay` outside where the stream broke, with the usage of the loser added. */
   const report = ({ progress }: Running, lost: Chat.Usage | undefined): void => {
     if (above === undefined) return
     const usage = Usage.add(lost, progress.cursor.usage)
-    // The rest of an answer would be asked for at the first target, which does not have that of the second.
+    // Only the first target can be asked to resume an answer, and it does not have the answer of the second.
     above.cursor = progress === above ? { ...above.cursor, usage } : { inside: progress.cursor.inside, usage }
   }
 
-  const deliver: Race["deliver"] = (side, outcome, left) => {
-    const lost = left?.progress.cursor.usage
-    if (Exit.isFailure(outcome)) {
+  const deliver: Deliver = (side, exit, loser) => {
+    const lost = loser?.progress.cursor.usage
+    if (Exit.isFailure(exit)) {
       report(side, lost)
-      rest = Effect.failCause(outcome.cause)
+      rest = Effect.failCause(exit.cause)
       return rest
     }
-    const { events, pull } = outcome.value
-    if (left === undefined) {
+    const { events, pull } = exit.value
+    if (loser === undefined) {
       rest = pull
       return Effect.succeed(events)
     }
@@ -329,30 +321,33 @@ const racing = (
         fiberRefs: reader.getFiberRefs(),
         runtimeFlags: Runtime.defaultRuntimeFlags
       })
-      const run = (side: Hedge.Side, asking: Reading, progress: Progress) => ({
-        watch: watching(hedge, side, clock),
+      const run = (side: Hedge.Side, reading: Reading, progress: Progress, won: () => void): Running => ({
+        watch: stopwatch(hedge, side, clock),
         progress,
-        fiber: Runtime.runFork(runtime)(asking)
+        fiber: Runtime.runFork(runtime)(reading),
+        won
       })
-      const launch = (): Second | undefined => {
+      const launch = (): Running | undefined => {
         const now = clock.unsafeCurrentTimeMillis()
         const budget = Context.get(context, RetryBudgets).of(group, clock)
         if (!healthy(now) || !hedge.launch(() => budget.draw(now))) return undefined
-        const progress = { cursor: begun }
+        const progress = { cursor: StreamDecoder.start }
         const inside = Context.add(context, Attempt.Extra, { reason: "hedge" })
-        const asking = Effect.flatMap(scopeIn(outer), (scope) =>
-          ask(scope, Effect.flatMap(openIn(scope, second(request), inside, progress), firstOf))
+        const reading = Effect.flatMap(scopeIn(outer), (scope) =>
+          answerIn(scope, openIn(scope, second(request), inside, progress))
         )
-        return {
-          ...run("second", hedging(asking, delay), progress),
-          won: () => budget.refund(clock.unsafeCurrentTimeMillis())
-        }
+        // A hedge that fails is in the record of the call; one that dies outside of an attempt is only in the log.
+        const logged = Effect.zipRight(
+          Effect.logDebug(`no first token within ${Math.round(delay)}ms: asking another target too`),
+          Effect.tapDefect(reading, (cause) => Effect.logWarning("a hedge died", cause))
+        )
+        return run("second", logged, progress, () => budget.refund(clock.unsafeCurrentTimeMillis()))
       }
-      const mine = run("first", ask(scope, firstOf(pull)), progress)
-      const outcome = mine.fiber.unsafePoll()
-      if (outcome === null) return awaited({ reader, runtime, delay, first: mine, launch, deliver })
-      mine.watch.tell(Exit.isSuccess(outcome))
-      return deliver(mine, outcome, undefined)
+      const mine = run("first", answerIn(scope, Effect.succeed(pull)), progress, () => {})
+      const exit = mine.fiber.unsafePoll()
+      if (exit === null) return race(reader, runtime, delay, mine, launch, deliver)
+      mine.watch.stop(Exit.isSuccess(exit))
+      return deliver(mine, exit, undefined)
     })
 
   return Effect.flatMap(Scope.fork(outer, ExecutionStrategy.sequential), (scope) =>
@@ -363,19 +358,12 @@ const racing = (
   )
 }
 
-/** A hedge that fails is in the record of the call. One that dies outside of an attempt would be nowhere. */
-const hedging = <A, E>(asking: Effect.Effect<A, E>, delay: number): Effect.Effect<A, E> =>
-  Effect.zipRight(
-    Effect.logDebug(`no first token within ${Math.round(delay)}ms: asking another target too`),
-    Effect.tapDefect(asking, (cause) => Effect.logWarning("a hedge died", cause))
-  )
-
 // -----------------------------------------------------------------------------
 // the combinator
 // -----------------------------------------------------------------------------
 
 /**
- * A stream of the first target, and of the second where the first is late and `Hedge` finds it worth it.
+ * Opens a stream of the first target, and one of the second if the first is late and a hedge may be sent.
  *
  * @since 0.2.0
  * @category combinators
@@ -383,7 +371,7 @@ const hedging = <A, E>(asking: Effect.Effect<A, E>, delay: number): Effect.Effec
 export const source = (first: Open, second: Open, request: Chat.Request, options: Options): ChatStream.Source =>
   Effect.withFiberRuntime<ChatStream.Pull, never, Scope.Scope>((fiber) => {
     const context = fiber.currentContext
-    // How soon the rest of an answer comes says nothing of other calls.
+    // The rest of a stored answer comes at another speed than a new answer.
     if (Call.peek(context, Replay.Resume) !== undefined) return first(request)
     const outer = Context.get(context as Context.Context<Scope.Scope>, Scope.Scope)
     const may = request.idempotent !== false && Call.peek(context, Attempt.Extra)?.reason !== "hedge"

@@ -1,19 +1,19 @@
 /**
- * Going on after a stream broke: the three modes, and what each promises of what is delivered.
+ * Continues a stream after it broke, in one of three modes.
  *
  * | mode | promise |
  * |---|---|
- * | `strict` | what was delivered is a prefix of exactly one attempt; replay only while nothing was delivered |
- * | `restart` | `Reset` comes before anything of a new attempt |
- * | `continue` | the first part of one attempt, and then what another was asked to go on with; `Seam` marks the joint |
+ * | `strict` | the delivered events are a prefix of exactly one attempt; replays only while nothing was delivered |
+ * | `restart` | `Reset` comes before the first event of a new attempt |
+ * | `continue` | the beginning is from one attempt, the rest from one that was asked to continue it, after a `Seam` |
  *
- * {@link retry} and {@link orElse} say which source follows an error; everything else is the same for both. In all
- * modes there is one `Finish` or one error at the end, a tool call is delivered at most once, and the usage of lost
- * attempts, as far as they told it, is added to that of the last one.
+ * {@link retry} and {@link orElse} differ only in the model that they ask after an error. In all modes a stream has one
+ * `Finish` or one error at its end, delivers a tool call at most once, and adds the reported usage of lost attempts to
+ * the usage of the last one.
  *
- * Gotchas: in `restart` and `continue` tool calls are held back until the end, because one that was delivered may have
- * been carried out. `continue` goes on only in text: never inside a tool call, after reasoning or a finish reason, or
- * in an answer that must be JSON, and only with models that `Continuation` knows; elsewhere the error stands.
+ * Gotchas: `restart` and `continue` deliver tool calls only at the end, because the caller may run a tool as soon as it
+ * is delivered. `continue` works only in text: not inside a tool call, not after reasoning or a finish reason, not in a
+ * JSON answer, and only with models that `Continuation` knows. In all other cases the stream fails with the error.
  *
  * @since 0.1.0
  */
@@ -32,27 +32,31 @@ import * as Usage from "../../policies/Usage.js"
 import type * as Chat from "../Chat.js"
 import * as ChatStream from "./ChatStream.js"
 import * as Continuation from "./Continuation.js"
-import type * as StreamDecoder from "./StreamDecoder.js"
+import * as StreamDecoder from "./StreamDecoder.js"
 
 /**
+ * Whether and how a stream goes on after it broke: see the table of this module.
+ *
  * @since 0.1.0
  * @category models
  */
 export type Mode = "strict" | "restart" | "continue"
 
 /**
- * What can be asked for a stream, and how it is asked to go on, if it can be.
+ * A model as this module needs it.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Candidate {
+  /** Opens a stream for a request. */
   readonly open: (request: Chat.Request) => ChatStream.Source
+  /** How to ask the model to continue a cut answer; `undefined` if it cannot. */
   readonly continuation: Continuation.Method | undefined
 }
 
 /**
- * Where the stream of the running attempt stands: its leaf writes, whoever replays it reads.
+ * The cursor of the running attempt's stream. The provider's leaf writes it, `Replay` reads it.
  *
  * @since 0.1.0
  * @category context
@@ -60,7 +64,8 @@ export interface Candidate {
 export class Progress extends Context.Tag("steadfast/Replay/Progress")<Progress, { cursor: StreamDecoder.Cursor }>() {}
 
 /**
- * Set where a provider is to be asked for the rest of an answer that it kept.
+ * Set around an attempt that asks the provider for the rest of a stored answer: the answer's id and the number of the
+ * last event received.
  *
  * @since 0.1.0
  * @category context
@@ -70,26 +75,24 @@ export class Resume extends Context.Tag("steadfast/Replay/Resume")<
   { readonly id: string; readonly after: number }
 >() {}
 
-const begun: StreamDecoder.Cursor = { inside: "nothing", usage: undefined }
-
 // -----------------------------------------------------------------------------
 // the pure part
 // -----------------------------------------------------------------------------
 
-/** How the next attempt joins what was delivered. */
+/** How the next attempt joins the delivered events. */
 type Joint =
   | { readonly _tag: "Silent" }
   | { readonly _tag: "Reset" }
-  | { readonly _tag: "Resume"; readonly from: { readonly id: string; readonly after: number } }
+  | { readonly _tag: "Resume"; readonly from: Resume["Type"] }
   | { readonly _tag: "Seam"; readonly method: Continuation.Method; readonly text: string }
 
-/** What was delivered so far, and what must be held back to keep the promise of the mode. */
+/** Keeps the delivered text, and holds back events as the mode requires. */
 const makeDelivery = (mode: Mode, request: Chat.Request) => {
   let attempt = 1
   let content = false
   let reasoned = false
   let text = ""
-  /** White space at the end is held back in `continue` mode: no provider goes on from it. */
+  /** White space at the end, held back in `continue` mode because no provider continues after it. */
   let blank = ""
   let calls: Array<Chat.Event> = []
   let lost: Chat.Usage | undefined
@@ -109,28 +112,20 @@ const makeDelivery = (mode: Mode, request: Chat.Request) => {
     out.push({ _tag: "TextDelta", text: whole.slice(0, end) })
   }
 
-  const settle = (settled: Continuation.Settled, out: Array<Chat.Event>): void => {
-    if (seam === undefined) return
+  const settle = (settled: Continuation.Settled | undefined, out: Array<Chat.Event>): void => {
+    if (settled === undefined || seam === undefined) return
     const { overlap, startedOver } = settled
     out.push({ _tag: "Seam", offset: text.length, method: seam.method, overlap, startedOver })
     seam = undefined
     deliverText(settled.text, out)
   }
 
-  const one = (event: Chat.Event, out: Array<Chat.Event>): void => {
+  const takeOne = (event: Chat.Event, out: Array<Chat.Event>): void => {
     switch (event._tag) {
-      case "Start":
-        if (!continued) out.push(event)
+      case "TextDelta":
+        if (seam === undefined) deliverText(event.text, out)
+        else settle(seam.state.add(event.text), out)
         return
-      case "TextDelta": {
-        if (seam === undefined) {
-          deliverText(event.text, out)
-          return
-        }
-        const settled = seam.state.add(event.text)
-        if (settled !== undefined) settle(settled, out)
-        return
-      }
       case "ReasoningDelta":
         reasoned = true
         if (!continued) out.push(event)
@@ -146,39 +141,35 @@ const makeDelivery = (mode: Mode, request: Chat.Request) => {
       case "Reset":
         text = blank = ""
         reasoned = false
-        out.push(event)
-        return
-      case "Seam":
-        out.push(event)
-        return
+        break
       case "Finish": {
-        if (seam !== undefined) settle(seam.state.end(), out)
+        settle(seam?.state.end(), out)
         const usage = out.findLastIndex((event) => event._tag === "Usage")
         const tail = usage === -1 ? [] : out.splice(usage)
         if (blank !== "") out.push({ _tag: "TextDelta", text: blank })
         out.push(...calls, ...tail)
         if (lost !== undefined) out.push({ _tag: "Usage", usage: lost })
-        out.push(event)
       }
     }
+    if (event._tag !== "Start" || !continued) out.push(event)
   }
 
   return {
-    /** What of a chunk is delivered now; possibly nothing. */
+    /** The events to deliver now, possibly none. */
     take: (chunk: Iterable<Chat.Event>): ReadonlyArray<Chat.Event> => {
       const out: Array<Chat.Event> = []
-      for (const event of chunk) one(event, out)
+      for (const event of chunk) takeOne(event, out)
       content ||= out.some(ChatStream.isContent)
       return out
     },
-    /** What the attempt that failed is known to have cost. */
+    /** Adds the usage of a failed attempt. */
     lose: (usage: Chat.Usage | undefined): void => {
       lost = Usage.add(lost, usage)
     },
     lost: () => lost,
-    /** How another attempt may join, or `undefined` where none may. */
+    /** How another attempt may join; `undefined` if none may. */
     joint: (cursor: StreamDecoder.Cursor, method: Continuation.Method | undefined): Joint | undefined => {
-      // Without the number of its last event an answer can only be had from its beginning.
+      // Without the number of its last event, an answer can only be resumed from its beginning.
       if (cursor.resume !== undefined && (!content || cursor.resume.after >= 0)) {
         return { _tag: "Resume", from: cursor.resume }
       }
@@ -189,7 +180,7 @@ const makeDelivery = (mode: Mode, request: Chat.Request) => {
       if (!inText || reasoned || calls.length > 0 || request.responseFormat !== undefined) return undefined
       return { _tag: "Seam", method, text }
     },
-    /** Prepares for the attempt that joins so, and answers with what is to be said first. */
+    /** Prepares for an attempt that joins in this way. Returns the events to deliver before it. */
     join: (joint: Joint, cause: LlmError): ReadonlyArray<Chat.Event> => {
       attempt += 1
       if (joint._tag === "Resume") return []
@@ -215,16 +206,10 @@ interface Options {
   readonly mode: Mode
   readonly request: Chat.Request
   readonly first: Candidate
-  /** What is asked after an error: fails, with an error, to give up. */
-  readonly next: (error: LlmError) => Effect.Effect<
-    {
-      readonly candidate: Candidate
-      readonly within: (source: ChatStream.Source) => ChatStream.Source
-    },
-    LlmError
-  >
-  /** Who would be asked after an error. */
+  /** The model asked after an error. */
   readonly following: Candidate
+  /** Returns a wrapper for the source of the next attempt, or fails to give up. */
+  readonly next: (error: LlmError) => Effect.Effect<(source: ChatStream.Source) => ChatStream.Source, LlmError>
 }
 
 /** The scope of a failed source is closed before the next one is opened. */
@@ -235,16 +220,17 @@ const replaying = (options: Options): ChatStream.Source =>
     const delivery = makeDelivery(options.mode, options.request)
     let scope: Scope.CloseableScope | undefined
     let pull: ChatStream.Pull = Effect.fail(Option.none())
-    let progress = { cursor: begun }
-    /** The cursor as of what was handed out: what was read and not handed out is asked for again. */
-    let handedOut = begun
+    let progress = { cursor: StreamDecoder.start }
+    /** The cursor of the delivered events: events that were read and not delivered are asked for again. */
+    let delivered = StreamDecoder.start
 
     const open = (source: ChatStream.Source, from?: Resume["Type"]): Effect.Effect<void> =>
       Effect.flatMap(Scope.fork(outer, ExecutionStrategy.sequential), (opened) => {
         scope = opened
-        // An attempt that is to go on, and fails before it does, leaves the answer where it stood.
-        handedOut = from === undefined ? begun : { inside: progress.cursor.inside, usage: undefined, resume: from }
-        progress = { cursor: handedOut }
+        // If a resumed attempt fails before its first event, the answer stays at the cursor before it.
+        const { inside } = progress.cursor
+        delivered = from === undefined ? StreamDecoder.start : { inside, usage: undefined, resume: from }
+        progress = { cursor: delivered }
         return Effect.map(
           Effect.mapInputContext(source, () => {
             const inner = Context.add(Context.add(context, Scope.Scope, opened), Progress, progress)
@@ -257,8 +243,8 @@ const replaying = (options: Options): ChatStream.Source =>
       })
 
     /**
-     * Whoever replays us in turn sees our cursor, with what was lost here added to the cost. It does not ask for the
-     * rest of an answer: it could ask somebody else for it, and it does not know what is held back here.
+     * Reports our cursor to a `Replay` outside, with the lost usage added and without `resume`: the outer one may ask
+     * another model, and it does not know which events are held back here.
      */
     const report = (): void => {
       if (above === undefined) return
@@ -266,11 +252,11 @@ const replaying = (options: Options): ChatStream.Source =>
       above.cursor = { inside: cursor.inside, usage: Usage.add(delivery.lost(), cursor.usage) }
     }
 
-    /** From where the rest of the answer can be had, which only the one who gave its beginning has. */
+    /** The point to resume the answer from; only the model that began the answer can. */
     const rest = (): Resume["Type"] | undefined => {
       const { resume } = progress.cursor
       if (resume === undefined || options.following !== options.first) return undefined
-      return handedOut.resume ?? { id: resume.id, after: -1 }
+      return delivered.resume ?? { id: resume.id, after: -1 }
     }
 
     const replay = (error: LlmError): ChatStream.Pull => {
@@ -285,11 +271,10 @@ const replaying = (options: Options): ChatStream.Source =>
         Effect.mapInputContext(
           Effect.matchEffect(options.next(error), {
             onFailure: (error) => Effect.fail(Option.some(error)),
-            onSuccess: ({ candidate, within }) => {
+            onSuccess: (within) => {
               const first = delivery.join(joint, error)
-              const source = within(candidate.open(asked))
               return Effect.zipRight(
-                open(source, joint._tag === "Resume" ? joint.from : undefined),
+                open(within(options.following.open(asked)), joint._tag === "Resume" ? joint.from : undefined),
                 first.length === 0 ? step : Effect.succeed(ChatStream.toChunk(first))
               )
             }
@@ -303,7 +288,7 @@ const replaying = (options: Options): ChatStream.Source =>
       Effect.matchEffect(pull, {
         onSuccess: (chunk) => {
           const events = delivery.take(chunk)
-          handedOut = progress.cursor
+          delivered = progress.cursor
           report()
           return events.length === 0 ? step : Effect.succeed(ChatStream.toChunk(events))
         },
@@ -314,7 +299,7 @@ const replaying = (options: Options): ChatStream.Source =>
   })
 
 /**
- * What was drawn for an attempt is given back with its first content.
+ * Returns the draw of an attempt to the budget with its first content.
  *
  * @internal
  */
@@ -322,7 +307,7 @@ export const answering = (source: ChatStream.Source, draw: RetryBudget.Draw): Ch
   Effect.map(source, Effect.tap(draw.answered))
 
 /**
- * Asks the same candidate again as a policy says.
+ * Asks the same candidate again, as the policy decides.
  *
  * @since 0.1.0
  * @category combinators
@@ -337,32 +322,30 @@ export const retry = <Out>(
   Effect.suspend(() => {
     let driver: Schedule.ScheduleDriver<unknown, LlmError> | undefined
     const draw = RetryBudget.draw(options?.group)
+    const started = Effect.suspend(() => (driver ? Effect.succeed(driver) : Schedule.driver(announced(policy, draw))))
     return replaying({
       mode,
       request,
       first: candidate,
       following: candidate,
       next: (error) =>
-        Effect.flatMap(
-          driver === undefined ? Schedule.driver(announced(policy, draw)) : Effect.succeed(driver),
-          (started) => {
-            driver = started
-            return Effect.matchEffect(started.next(error), {
-              onFailure: () => Effect.fail(error),
-              onSuccess: () =>
-                Effect.map(started.iterationMeta, (meta) => ({
-                  candidate,
-                  within: (source: ChatStream.Source) =>
-                    answering(ChatStream.provided(source, Schedule.CurrentIterationMetadata, meta), draw)
-                }))
-            })
-          }
-        )
+        Effect.flatMap(started, (running) => {
+          driver = running
+          return Effect.matchEffect(running.next(error), {
+            onFailure: () => Effect.fail(error),
+            onSuccess: () =>
+              Effect.map(
+                running.iterationMeta,
+                (meta) => (source) =>
+                  answering(ChatStream.provided(source, Schedule.CurrentIterationMetadata, meta), draw)
+              )
+          })
+        })
     })
   })
 
 /**
- * Asks another candidate, once, where `next` allows it: it fails, with an error, where it does not.
+ * Asks another candidate, once. `next` fails to give up, or returns a wrapper for the other's source.
  *
  * @since 0.1.0
  * @category combinators
@@ -371,7 +354,7 @@ export const orElse = (
   candidate: Candidate,
   that: Candidate,
   request: Chat.Request,
-  next: (error: LlmError) => Effect.Effect<(source: ChatStream.Source) => ChatStream.Source, LlmError>,
+  next: Options["next"],
   mode: Mode
 ): ChatStream.Source =>
   Effect.suspend(() => {
@@ -384,7 +367,7 @@ export const orElse = (
       next: (error) => {
         if (used) return Effect.fail(error)
         used = true
-        return Effect.map(next(error), (within) => ({ candidate: that, within }))
+        return next(error)
       }
     })
   })

@@ -1,11 +1,11 @@
 /**
- * Server-sent events from bytes, however the network cut them.
+ * Parses server-sent events from bytes, cut at any place.
  *
- * A {@link Parser} is fed pieces of any size and answers with the events that became whole. It follows the WHATWG
- * rules: lines end with LF, CRLF or CR, also where the pair is split between pieces; a byte order mark at the start,
- * comments and `retry:` are passed over; several `data:` lines are joined by LF. Two things go beyond the rules because
- * providers do: text that is no field at all (a bare JSON error in the middle of a stream) is kept and handed out as
- * `stray`, and what stands unterminated at the end of the input can be asked for with `end`.
+ * A {@link Parser} takes pieces of any size and returns the events that became complete. It follows the WHATWG rules:
+ * lines end with LF, CRLF or CR, also if the pair is split between pieces; a byte order mark at the start, comments and
+ * `retry:` are ignored; several `data:` lines are joined by LF. It goes beyond the rules in two ways, because some
+ * providers need it. Text that is not a field (such as a bare JSON error in the middle of a stream) is returned as
+ * `stray`. An unterminated event at the end of the input is returned by `end`.
  *
  * @example
  * import * as Sse from "./Sse.js"
@@ -18,35 +18,40 @@
  */
 
 /**
- * One event. `stray` marks text that stood in the stream without being a field.
+ * One event.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Event {
+  /** The `event:` field. */
   readonly event: string | undefined
+  /** The `data:` lines, joined by LF. */
   readonly data: string
+  /** Whether `data` is text that stood in the stream outside of any field. */
   readonly stray: boolean
 }
 
 /**
- * `feed` answers with the events that the piece completed, `end` with what was left unterminated. `overflow` is true
- * once an event was larger than the bound; nothing is kept or parsed from then on.
+ * A parser of one stream.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Parser {
+  /** Takes a piece and returns the events that it completed. */
   readonly feed: (piece: Uint8Array) => ReadonlyArray<Event>
+  /** Ends the input and returns the unterminated event, if there is one. */
   readonly end: () => ReadonlyArray<Event>
+  /** Whether an event exceeded the bound. From then on nothing is kept or parsed. */
   readonly overflow: () => boolean
 }
 
-/** Larger than any answer of today in one event (a base64 image is a few MB), small enough not to exhaust a server. */
+/** Larger than any known event (a base64 image is a few MB), and small enough for the memory of a server. */
 const defaultMaxEventLength = 16 * 1024 * 1024
 
 /**
- * A parser for one stream. `maxEventLength` bounds one event, and one line, in UTF-16 units. Default 16 Mi.
+ * Makes a parser. `maxEventLength` limits one event, and one line, in UTF-16 units. Default 16 Mi.
  *
  * @since 0.1.0
  * @category constructors
@@ -54,10 +59,10 @@ const defaultMaxEventLength = 16 * 1024 * 1024
 export const make = (options: { readonly maxEventLength?: number } = {}): Parser => {
   const bound = options.maxEventLength ?? defaultMaxEventLength
   const decoder = new TextDecoder()
-  /** The beginning of a line that is not whole yet, in pieces, and how long it is. */
+  /** The pieces of an incomplete line, and their total length. */
   let pieces: Array<string> = []
   let pending = 0
-  /** The last character was CR: a LF that follows belongs to it. */
+  /** Whether the last character was CR: a LF after it belongs to the same line end. */
   let afterCr = false
   let data: string | undefined
   let name: string | undefined
@@ -77,7 +82,7 @@ export const make = (options: { readonly maxEventLength?: number } = {}): Parser
   }
 
   const line = (text: string, out: Array<Event>): void => {
-    // As for a line in pieces, so that the bound is the same however the network cut it.
+    // The same bound as for a line in pieces, so that the cuts of the network make no difference.
     if (text.length > bound) {
       overflow = true
       return
@@ -123,7 +128,7 @@ export const make = (options: { readonly maxEventLength?: number } = {}): Parser
       afterCr = false
       if (text.charCodeAt(0) === 10) start = 1
     }
-    // Each is looked for again only once it was passed: a search from every line would be quadratic.
+    // Each is searched for again only after it was passed: a search from every line would be quadratic.
     let lf = text.indexOf("\n", start)
     let cr = text.indexOf("\r", start)
     while (!overflow && (lf !== -1 || cr !== -1)) {

@@ -1,9 +1,9 @@
 /**
- * From a provider's bytes to events.
+ * Decodes a provider's bytes into events.
  *
- * {@link decode} reads the body of a streaming response with the help of the provider's {@link Decoder}. It ends in
- * exactly one way: with `Finish` if the protocol's own end was seen, or with an error. A clean end of the bytes before
- * that is `StreamInterrupted`, never an answer; an error event is the error that it names.
+ * {@link decode} reads the body of a streaming response with the provider's {@link Decoder}. It ends in exactly one
+ * way: with `Finish` after the end that the protocol defines, or with an error. If the bytes end before that, the
+ * error is `StreamInterrupted`; an error event in the stream becomes the error that it names.
  *
  * @since 0.1.0
  */
@@ -17,7 +17,7 @@ import type * as Chat from "../Chat.js"
 import * as Sse from "./Sse.js"
 
 /**
- * The next events; `None` at the end.
+ * Reads the next events. Fails with `None` at the end of the stream.
  *
  * @since 0.1.0
  * @category models
@@ -25,55 +25,70 @@ import * as Sse from "./Sse.js"
 export type Pull = Effect.Effect<Chunk.NonEmptyChunk<Chat.Event>, Option.Option<LlmError>>
 
 /**
- * How a provider's events become ours. One decoder reads one stream.
- *
- * - `push` takes one event, appends what it means to `out`, and answers with the error if it is one.
- * - `done` is true once nothing can follow, so that reading may stop.
- * - `end` is called once after the last event: it appends the rest (usage, `Finish`) if the protocol's end was seen,
- *   and answers with an error, or with `undefined` where the stream was merely cut.
- * - `cursor` says where the stream stands.
+ * Translates a provider's events into ours. One decoder reads one stream.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Decoder {
+  /** Takes one event and appends its translation to `out`. Returns the error if the event is one. */
   readonly push: (event: Sse.Event, out: Array<Chat.Event>) => LlmError | undefined
+  /** Whether the protocol allows nothing more, so that reading may stop. */
   readonly done: () => boolean
+  /**
+   * Called once after the last event. Appends the rest (usage, `Finish`) if the protocol's end was seen. Returns an
+   * error if there is one; a cut stream appends no `Finish` and returns `undefined`.
+   */
   readonly end: (out: Array<Chat.Event>) => LlmError | undefined
+  /** The position in the answer. */
   readonly cursor: () => Cursor
 }
 
 /**
- * Where a stream stands: inside what (`end` once a finish reason came), what it is known to have cost so far, and from
- * where the provider can be asked for the rest of this very answer, if it keeps it.
+ * The position of a stream in its answer.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Cursor {
+  /** The part of the answer that is open; `end` after a finish reason. */
   readonly inside: "nothing" | "text" | "reasoning" | "tool-call" | "end"
+  /** The usage reported so far. */
   readonly usage: Chat.Usage | undefined
+  /** The id of the answer and the number of its last event, if the provider stores it and can continue it. */
   readonly resume?: { readonly id: string; readonly after: number } | undefined
 }
 
 /**
- * Who speaks, for the errors made here; `broken` classifies what went wrong beneath while the body was read, `shown`
- * scrubs what an error shows of it, and `moved` hears where the stream stands after each piece.
+ * The cursor of a stream that has not begun.
+ *
+ * @internal
+ */
+export const start: Cursor = { inside: "nothing", usage: undefined }
+
+/**
+ * The target of a stream, for error messages, and the callbacks of {@link decode}.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Origin<E> {
+  /** The provider named in errors. */
   readonly provider: string
+  /** The model named in errors. */
   readonly model: string
+  /** The request id named in errors. */
   readonly requestId?: string | undefined
+  /** Removes secrets from text that an error shows. */
   readonly shown: (text: string) => string
+  /** Classifies an error that broke the body while it was read. */
   readonly broken: (error: E) => LlmError
+  /** Receives the cursor after each piece. */
   readonly moved: (cursor: Cursor) => void
 }
 
 /**
- * Events from bytes: each pull reads until there is something to hand out.
+ * Decodes bytes: each pull reads until there is an event to deliver.
  *
  * @since 0.1.0
  * @category constructors
@@ -84,9 +99,9 @@ export const decode = <E>(
   origin: Origin<E>
 ): Pull => {
   const state = makeState(decoder, origin)
-  /** What the next pull answers when the last one had events and an end at once. */
-  let ended: LlmError | "end" | undefined
-  const handOut = (out: Array<Chat.Event>): Pull =>
+  /** The end of the stream, for the next pull if this one has events too. */
+  let ended: End
+  const deliver = (out: Array<Chat.Event>): Pull =>
     out.length > 0
       ? Effect.succeed(Chunk.unsafeFromArray(out) as Chunk.NonEmptyChunk<Chat.Event>)
       : ended === undefined
@@ -96,38 +111,33 @@ export const decode = <E>(
     onSuccess: (pieces) => {
       const out: Array<Chat.Event> = []
       ended = state.read(pieces, out)
-      return handOut(out)
+      return deliver(out)
     },
     onFailure: (cause) => {
-      const failure = failureOf(cause)
-      if (failure === undefined) return Effect.failCause(cause as Cause.Cause<never>)
+      const failure = Cause.failureOption(cause)
+      if (failure._tag === "None") return Effect.failCause(cause as Cause.Cause<never>)
       const out: Array<Chat.Event> = []
-      ended = (failure._tag === "None" ? state.end(out) : state.broken(failure.value, out)) ?? "end"
-      return handOut(out)
+      ended = failure.value._tag === "None" ? state.end(out) : state.broken(failure.value.value, out)
+      return deliver(out)
     }
   })
-  return Effect.suspend(() => (ended === undefined ? next : handOut([])))
+  return Effect.suspend(() => (ended === undefined ? next : deliver([])))
 }
 
-const failureOf = <E>(cause: Cause.Cause<Option.Option<E>>): Option.Option<E> | undefined => {
-  const failure = Cause.failureOption(cause)
-  return failure._tag === "None" ? undefined : failure.value
-}
+/** The end of a stream, by its protocol or by an error; `undefined` while it goes on. */
+type End = LlmError | "end" | undefined
 
-/** As much of a cut answer as an error carries: its end, for whoever wants to show or mend it. */
+/** The most text that an error about a cut answer carries, in UTF-16 units: the last 65,536. */
 const maxPartial = 65_536
 
 /**
- * Keeps count of the text that was handed out, and makes the error for a stream that was cut.
+ * Counts the text that was delivered, and makes the error for a cut stream.
  *
  * @internal
  */
-export const makeTally = (origin: {
-  readonly provider: string
-  readonly model: string
-  readonly requestId?: string | undefined
-  readonly shown?: ((text: string) => string) | undefined
-}) => {
+export const makeTally = (
+  origin: Pick<Origin<never>, "provider" | "model"> & Partial<Pick<Origin<never>, "requestId" | "shown">>
+) => {
   const { shown = identity } = origin
   let partial: Array<string> = []
   let kept = 0
@@ -160,7 +170,7 @@ export const makeTally = (origin: {
   }
 }
 
-/** Whether what stood unterminated at the end is an event that only lacks its line end, and not one that was cut. */
+/** Whether an event without a line end is complete: providers end a stream so, but a cut event must not be read. */
 const isWhole = (event: Sse.Event): boolean => {
   if (event.data === "[DONE]") return true
   try {
@@ -171,20 +181,11 @@ const isWhole = (event: Sse.Event): boolean => {
   }
 }
 
-/** The part without a runtime: bytes in, events and at most one error out. */
+/** The pure part: takes bytes, appends events, and returns the end once. */
 const makeState = <E>(decoder: Decoder, origin: Origin<E>) => {
   const parser = Sse.make()
   const { count, interrupted } = makeTally(origin)
-
-  const tooLarge = (): LlmError =>
-    new InvalidResponse({
-      provider: origin.provider,
-      model: origin.model,
-      requestId: origin.requestId,
-      message: "an event of the stream is too large",
-      delivery: "unknown",
-      retryable: false
-    })
+  const { model, provider, requestId } = origin
 
   const push = (events: ReadonlyArray<Sse.Event>, out: Array<Chat.Event>): LlmError | undefined => {
     for (const event of events) {
@@ -194,46 +195,45 @@ const makeState = <E>(decoder: Decoder, origin: Origin<E>) => {
     return undefined
   }
 
-  /** `Finish` is the last event there is, and only together with the protocol's end. */
-  const finish = (out: Array<Chat.Event>): LlmError | "finished" | undefined => {
+  const feed = (piece: Uint8Array, out: Array<Chat.Event>): LlmError | undefined => {
+    const error = push(parser.feed(piece), out)
+    if (error !== undefined || !parser.overflow()) return error
+    const message = "an event of the stream is too large"
+    return new InvalidResponse({ provider, model, requestId, message, delivery: "unknown", retryable: false })
+  }
+
+  /** Appends the rest of the answer only if it closes with `Finish`. */
+  const finish = (out: Array<Chat.Event>): End => {
     const last: Array<Chat.Event> = []
     const error = decoder.end(last)
-    if (error !== undefined) return error
-    if (last.at(-1)?._tag !== "Finish") return undefined
+    if (error !== undefined || last.at(-1)?._tag !== "Finish") return error
     out.push(...last)
-    return "finished"
+    return "end"
   }
 
-  const read = (pieces: Chunk.Chunk<Uint8Array>, out: Array<Chat.Event>): LlmError | undefined => {
-    for (const piece of pieces) {
-      const error = push(parser.feed(piece), out)
-      if (error !== undefined) return error
-      if (parser.overflow()) return tooLarge()
-      if (decoder.done()) return undefined
-    }
-    return undefined
-  }
-
-  const end = (out: Array<Chat.Event>): LlmError | undefined => {
+  const end = (out: Array<Chat.Event>): End => {
     const error = decoder.done() ? undefined : push(parser.end().filter(isWhole), out)
     if (error !== undefined) return error
     count(out)
-    const ended = finish(out)
-    return ended === "finished" ? undefined : (ended ?? interrupted("the stream ended before the answer did"))
+    return finish(out) ?? interrupted("the stream ended before the answer did")
   }
 
   return {
-    read: (pieces: Chunk.Chunk<Uint8Array>, out: Array<Chat.Event>): LlmError | "end" | undefined => {
-      const error = read(pieces, out)
+    read: (pieces: Chunk.Chunk<Uint8Array>, out: Array<Chat.Event>): End => {
+      let error: LlmError | undefined
+      for (const piece of pieces) {
+        error = feed(piece, out)
+        if (error !== undefined || decoder.done()) break
+      }
       origin.moved(decoder.cursor())
-      if (error === undefined && decoder.done()) return end(out) ?? "end"
+      if (error === undefined && decoder.done()) return end(out)
       count(out)
       return error
     },
     end,
-    /** Some servers reset the connection after a whole answer: what was finished stays finished. */
-    broken: (failure: E, out: Array<Chat.Event>): LlmError | undefined => {
-      if (finish(out) === "finished") return undefined
+    /** Some servers reset the connection after a whole answer: a finished answer stays finished. */
+    broken: (failure: E, out: Array<Chat.Event>): End => {
+      if (finish(out) === "end") return "end"
       const error = origin.broken(failure)
       return error._tag === "StreamInterrupted" || error._tag === "ConnectionError"
         ? interrupted(error.message, error)

@@ -85,7 +85,7 @@ describe("for any interleaving of calls that begin, end, fail, and are given up"
           const outcome = Effect.gen(function* () {
             let nth = 0
             const names = Array.from({ length: keys }, (_, index) => `key ${index}`)
-            /** By request, whom it was really sent to. */
+            /** By request, the members that it was sent to. */
             const sent = new Map<Chat.Request, Array<string>>()
             const { all, inFlight, model, pool } = yield* pooledOf(
               names,

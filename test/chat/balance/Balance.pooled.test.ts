@@ -371,7 +371,7 @@ describe("a key that lets requests hang", () => {
         (key) => ({ error: key === "b" ? hinted("1 second") : undefined }),
         { affinity: () => `session ${session}` }
       )
-      /** Whom the session ranks first of those that are left. */
+      /** The first of the remaining keys in the session's ranking. */
       const first = (...left: ReadonlyArray<number>) =>
         pool.balancer.choose({
           now: 0,

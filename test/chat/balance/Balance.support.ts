@@ -8,7 +8,7 @@ import * as KeyPool from "../../../src/policies/balance/KeyPool.js"
 export interface Answer {
   readonly error?: LlmError.LlmError | undefined
   readonly millis?: number | undefined
-  /** Never, until somebody gives up. */
+  /** It answers never. */
   readonly hangs?: boolean | undefined
 }
 
@@ -19,7 +19,7 @@ export interface Reached {
   readonly request: Chat.Request
 }
 
-/** The record of all members: who was asked, and how many requests are still open at each. */
+/** The record of all members: the requests that reached them, and the open requests of each. */
 export const ledger = () => {
   const reached: Array<Reached> = []
   const open = new Map<string, number>()
@@ -40,7 +40,7 @@ const events = (model: string): ReadonlyArray<Chat.Event> => [
   { _tag: "TextDelta", text: "hi" }
 ]
 
-/** A member that answers as it is told, both ways of asking alike; it is not asked before its stream is pulled. */
+/** A member with scripted answers, the same for both ways of asking. A stream asks it on its first pull. */
 export const memberOf = (
   all: Ledger,
   name: string,
@@ -90,7 +90,7 @@ export const memberOf = (
   })
 }
 
-/** A pool of keys by their names, and a model over them whose keys answer as they are told. */
+/** A pool of keys by their names, and a model over them with scripted answers. */
 export const pooledOf = (
   keys: ReadonlyArray<string>,
   answer: (key: string, nth: number, request: Chat.Request) => Answer | undefined,
@@ -114,7 +114,7 @@ export const pooledOf = (
     return { pool, model, all, inFlight }
   })
 
-/** Both ways of asking, as what they answer with: the name of whoever did. */
+/** Both ways of asking. Each answers with the name of the member that answered. */
 export const ways = {
   generate: (model: ChatModel.ChatModel, request: Chat.Request) =>
     Effect.map(model.generate(request), (response) => response.text),

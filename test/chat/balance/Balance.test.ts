@@ -9,7 +9,7 @@ import { type Answer, errorTag, ledger, memberOf, ways } from "./Balance.support
 
 const prompt = Chat.prompt("Hello")
 
-/** Members that answer as they are told, and one model of them. */
+/** Members with scripted answers, and one model of them. */
 const balanced = (
   answers: { readonly [name: string]: (nth: number) => Answer | undefined },
   options: Balance.BalanceOptions = {},

@@ -6,7 +6,7 @@ import { cases } from "../../support/cases.js"
 import { prompt } from "../support.js"
 import { down, finish, fixed, start, text } from "./Hedging.support.js"
 
-/** A clock that stands still until nobody has anything to do, and then goes to the next who waits. */
+/** A clock that stands still while a fiber can run, and then jumps to the next sleeper. */
 const steppedClock = () => {
   let now = 0
   let waiting: Array<{ readonly at: number; readonly wake: () => void }> = []
@@ -42,7 +42,7 @@ const steppedClock = () => {
   return { clock, run }
 }
 
-/** One target: what comes first and when, how many words follow, each 10 ms after the other, and how it ends then. */
+/** One target: its first event and the time of it, the number of words after it (10 ms apart), and its end. */
 interface Side {
   readonly millis: number
   readonly first: "content" | "failure" | "silence"

@@ -39,7 +39,7 @@ export const failing = (provider: string, millis: number): Script => ({
   end: [millis, "fail"]
 })
 
-/** A provider by script, which keeps count of who is on the line, and takes its time to hang up. */
+/** A scripted provider that counts its open streams and closes them slowly. */
 export const scripted = (provider: string, script: Script, closing = 0) => {
   const seen = { opened: 0, closed: 0 }
   const events = script.steps.map(([millis, event]) => Stream.fromEffect(Effect.as(Effect.sleep(millis), event)))
@@ -72,7 +72,7 @@ export const scripted = (provider: string, script: Script, closing = 0) => {
   return { model, seen, provider }
 }
 
-/** Hedging that waits for as long as told, sends whatever it may, and keeps what it is told. */
+/** A hedge with a fixed delay that sends every hedge it may, and records its calls. */
 export const fixed = (delay: number | undefined, may = true) => {
   const told: Array<readonly [what: string, side: Hedge.Side, millis: number]> = []
   const asked = { begun: 0, launched: 0 }
@@ -146,7 +146,7 @@ export const late = answering("first", 5000)
 /** Takes 300 ms. */
 export const soon = answering("second", 300)
 
-/** Two targets of which the first is hedged after a second, and what came of one stream. */
+/** Two targets, the first hedged after one second, and the result of one stream. */
 export const race = (first: Script, second: Script) =>
   Effect.gen(function* () {
     const one = scripted("first", first)

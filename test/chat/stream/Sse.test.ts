@@ -82,7 +82,7 @@ describe("the rules", () => {
     assert.deepStrictEqual(parser.feed(bytes("data: hel")), [])
     assert.deepStrictEqual(parser.feed(bytes("lo\n")), [])
     assert.deepStrictEqual(parser.feed(bytes("\ndata: x")), data("hello"))
-    // CR alone ends a line: nobody waits for a LF that may never come.
+    // CR alone ends a line: the parser does not wait for a LF.
     assert.deepStrictEqual(parser.feed(bytes("\r\r")), data("x"))
     assert.deepStrictEqual(parser.feed(bytes("\n")), [])
     assert.deepStrictEqual(parser.end(), [])

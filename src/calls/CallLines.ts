@@ -1,5 +1,5 @@
 /**
- * What the log says of a call that is over.
+ * The log line about the end of a call.
  *
  * @since 0.2.0
  */
@@ -13,7 +13,7 @@ const attemptLine = (attempt: AttemptRecord): string => {
 }
 
 /**
- * One line with every attempt; `gaveUp` is why the last policy gave up, if one did.
+ * Logs one line with every attempt. `gaveUp` is the last policy's reason for giving up.
  *
  * @internal
  */

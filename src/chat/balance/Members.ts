@@ -52,7 +52,7 @@ export interface Members {
     again: boolean
   ) => boolean
   readonly admit: ((index: number) => Effect.Effect<CircuitBreaker.Admission, LlmError.CircuitOpen>) | undefined
-  readonly judge: (end: KeyPool.End) => Effect.Effect<void> | undefined
+  readonly judge: (end: KeyPool.AttemptEnd) => Effect.Effect<void> | undefined
   readonly goesOn: (error: LlmError.LlmError, now: number) => number | undefined
   readonly outlook: (now: number, notBefore: (index: number) => number) => KeyPool.Outlook
   readonly nameAt: (index: number) => string

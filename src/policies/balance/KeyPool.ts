@@ -7,7 +7,7 @@
  * | an attempt with the key ends with | the key |
  * |---|---|
  * | `AuthError`, `QuotaExhausted` | is dead: one probe after 60 seconds, doubling to an hour |
- * | three failures or timeouts in a row while other keys answer | is out for 15 seconds, doubling to 5 minutes; one probe |
+ * | three failures or timeouts in a row, other keys answer | is out for 15 seconds, doubling to 5 minutes; one probe |
  * | `RateLimited` | pauses for this model only: for the hint, else for 1 second, doubling to 16 |
  * | an answer | works |
  *

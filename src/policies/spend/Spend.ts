@@ -6,14 +6,14 @@
  * concurrent attempts cannot pass a limit together. An inner scope is charged to the outer ones too, and can spend no
  * more than they have left.
  *
- * The charge of an attempt: its usage, if known; only the attempt itself, if it was not sent or was rejected unprocessed; otherwise the
- * whole hold (a timeout, a cut stream, an interruption), because the provider may have billed it.
+ * The charge of an attempt: its usage, if known; only the attempt, if it was not sent or was rejected unprocessed;
+ * otherwise the whole hold (a timeout, a cut stream, an interruption), because the provider may have billed it.
  *
  * Gotchas:
  * - Under a limit on dollars or tokens, a request without `maxTokens` gets one, so that the provider keeps the answer
  *   within the hold.
- * - The prompt is estimated (`Tokens.estimate`). A longer prompt is charged in full, and so can pass a limit; nothing
- *   else can. `strict` rules this out, and holds three to five times as much during an attempt.
+ * - The prompt is estimated (`Tokens.estimate`). A longer prompt is charged in full and can pass a limit. `strict`
+ *   rules this out, and holds three to five times as much during an attempt.
  * - Dollars need `Prices`. A limit on dollars refuses attempts without a known price, unless `unpriced` allows them.
  * - Extra output that `providerOptions` ask for, such as `n`, is not held.
  *
@@ -35,7 +35,6 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type * as Fiber from "effect/Fiber"
 import { dual } from "effect/Function"
 import * as Option from "effect/Option"
 import * as LlmError from "../../errors/LlmError.js"
@@ -102,9 +101,6 @@ const chain = (scope: Scope | undefined): ReadonlyArray<Scope> => {
   return scopes
 }
 
-const nowOf = (fiber: Fiber.RuntimeFiber<unknown, unknown>): number =>
-  Context.get(fiber.currentDefaultServices, Clock.Clock).unsafeCurrentTimeMillis()
-
 /**
  * Opens a scope inside the one in force. Provide it as {@link Spend}, around a stream or around several effects that
  * share it. Its time begins now and refuses later attempts; only {@link within} interrupts running ones.
@@ -117,14 +113,14 @@ const nowOf = (fiber: Fiber.RuntimeFiber<unknown, unknown>): number =>
 export const open = (limits: SpendOptions.Limits, options: SpendOptions.Options = {}): Effect.Effect<Scope> => {
   const chosen = SpendOptions.settings(limits, options)
   return Effect.withFiberRuntime((fiber) =>
-    Effect.succeed(nest(Context.get(fiber.currentContext, Spend), chosen, nowOf(fiber)))
+    Effect.succeed(nest(Context.get(fiber.currentContext, Spend), chosen, Immediate.nowOf(fiber)))
   )
 }
 
 export const within: {
   /**
-   * Runs an effect in a new scope, inside the one in force. When its time is up, the effect is interrupted and fails with
-   * `Timeout` (`phase: "total"`). As under a deadline, a retry whose wait would outlive the time is not begun.
+   * Runs an effect in a new scope, inside the one in force. When its time is up, the effect is interrupted and fails
+   * with `Timeout` (`phase: "total"`). As under a deadline, a retry whose wait would outlive the time is not begun.
    *
    * Throws a `RangeError` that names the option, the value found and the value expected.
    *
@@ -145,7 +141,7 @@ export const within: {
   <A, E, R>(self: Effect.Effect<A, E, R>, limits: SpendOptions.Limits, options: SpendOptions.Options = {}) => {
     const chosen = SpendOptions.settings(limits, options)
     return Effect.withFiberRuntime<A, E | LlmError.Timeout, R>((fiber) => {
-      const now = nowOf(fiber)
+      const now = Immediate.nowOf(fiber)
       const inScope = Effect.provideService(self, Spend, nest(Context.get(fiber.currentContext, Spend), chosen, now))
       const inForce = Deadline.of(fiber.currentContext)
       const limit = Deadline.narrow(inForce, now, chosen.millis, "total")
@@ -319,7 +315,7 @@ export const attempt = <A, E, R>(
     Context.get(fiber.currentContext, Spend) === undefined
       ? body(ask.maxTokens)
       : Immediate.masked<A, E | LlmError.BudgetExceeded | LlmError.Timeout, R>(({ fiber, restore }) => {
-          const held = hold(fiber.currentContext, ask, nowOf(fiber))
+          const held = hold(fiber.currentContext, ask, Immediate.nowOf(fiber))
           if (held === undefined) return restore(body(ask.maxTokens))
           if (held._tag !== "Hold") return Effect.fail(held)
           return Immediate.ended(restore(Effect.suspend(() => body(held.maxTokens))), (exit) => {

@@ -90,17 +90,26 @@ export interface Plan {
 }
 
 /**
- * The attempt may begin.
+ * An amount held or charged for an attempt.
  *
  * @since 0.2.0
  * @category models
  */
-export interface Held {
-  readonly _tag: "Held"
-  /** The amount to hold in every account. */
+export interface Charge {
+  /** The most that a running attempt can cost, or the cost of a finished one. */
   readonly amount: Amount
   /** Whether the dollars of `amount` are known. */
   readonly priced: boolean
+}
+
+/**
+ * The attempt may begin, with `amount` held in every account.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Held extends Charge {
+  readonly _tag: "Held"
   /** The `maxTokens` to send. */
   readonly maxTokens: number | undefined
 }
@@ -121,19 +130,6 @@ export interface Refused<L> {
   readonly asked: number | undefined
 }
 
-/**
- * The cost of a finished attempt.
- *
- * @since 0.2.0
- * @category models
- */
-export interface Charge {
-  /** The cost. */
-  readonly amount: Amount
-  /** Whether the dollars of `amount` are known. */
-  readonly priced: boolean
-}
-
 // -----------------------------------------------------------------------------
 // amounts
 // -----------------------------------------------------------------------------
@@ -152,17 +148,13 @@ const zero: Amount = { usd: 0, tokens: 0, attempts: 0 }
 
 const budgets = ["attempts", "tokens", "usd"] as const
 
-const plus = (a: Amount, b: Amount): Amount => ({
-  usd: a.usd + b.usd,
-  tokens: a.tokens + b.tokens,
-  attempts: a.attempts + b.attempts
+const plus = (a: Amount, b: Amount, sign = 1): Amount => ({
+  usd: a.usd + sign * b.usd,
+  tokens: a.tokens + sign * b.tokens,
+  attempts: a.attempts + sign * b.attempts
 })
 
-const minus = (a: Amount, b: Amount): Amount => ({
-  usd: a.usd - b.usd,
-  tokens: a.tokens - b.tokens,
-  attempts: a.attempts - b.attempts
-})
+const minus = (a: Amount, b: Amount): Amount => plus(a, b, -1)
 
 /**
  * Converts limits to amounts. Dollars are rounded down.

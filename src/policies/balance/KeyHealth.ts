@@ -4,6 +4,7 @@
  * @since 0.2.0
  */
 import * as Duration from "effect/Duration"
+import type * as Deadline from "../Deadline.js"
 
 /** As the breaker's default: three failures in a row are hardly chance. */
 const tolerated = 3
@@ -85,4 +86,38 @@ export const paused = (before: Pause, hint: Duration.Duration | undefined, now: 
   const unhinted = hint === undefined ? before.unhinted + 1 : before.unhinted
   const millis = hint === undefined ? pauseMillis(unhinted) : Duration.toMillis(hint)
   return { until: Math.max(before.until, now + millis), unhinted }
+}
+
+/**
+ * How long the probe of a key with hanging requests waits for a call that can afford it, in milliseconds: as long as
+ * the key's first pause.
+ *
+ * @since 0.2.0
+ * @category constants
+ */
+export const patience = 15_000
+
+/**
+ * Whether a call can afford a hanging attempt: the time left after it allows another attempt of the same length.
+ *
+ * @since 0.2.0
+ * @category predicates
+ */
+export const affords = (within: Deadline.Limit, now: number): boolean => {
+  if (!Number.isFinite(within.at)) return true
+  const rest = (within.outer?.at ?? Number.POSITIVE_INFINITY) - within.at
+  return within.phase !== "total" && rest >= within.at - now
+}
+
+/**
+ * Counts the errors of keys: "all 5 keys are out: 3 AuthError, 2 RateLimited".
+ *
+ * @internal
+ */
+export const summary = (tags: ReadonlyArray<string>): string => {
+  const counts = new Map<string, number>()
+  for (const tag of tags) counts.set(tag, (counts.get(tag) ?? 0) + 1)
+  const [first] = counts.keys()
+  const reasons = counts.size === 1 ? first : Array.from(counts, ([tag, count]) => `${count} ${tag}`).join(", ")
+  return `${tags.length === 1 ? "the only key is" : `all ${tags.length} keys are`} out: ${reasons}`
 }

@@ -52,6 +52,7 @@ import * as Balancer from "./Balancer.js"
 import * as KeyHealth from "./KeyHealth.js"
 import { nameOf } from "./KeyName.js"
 
+export { affords, patience } from "./KeyHealth.js"
 export { nameOf } from "./KeyName.js"
 
 // -----------------------------------------------------------------------------
@@ -220,27 +221,6 @@ export interface KeyPool {
 // -----------------------------------------------------------------------------
 
 /**
- * How long the probe of a key with hanging requests waits for a call that can afford it, in milliseconds: as long as
- * the key's first pause.
- *
- * @since 0.2.0
- * @category constants
- */
-export const patience = 15_000
-
-/**
- * Whether a call can afford a hanging attempt: the time after it allows another attempt of the same length.
- *
- * @since 0.2.0
- * @category predicates
- */
-export const affords = (within: Deadline.Limit, now: number): boolean => {
-  if (!Number.isFinite(within.at)) return true
-  const rest = (within.outer?.at ?? Number.POSITIVE_INFINITY) - within.at
-  return within.phase !== "total" && rest >= within.at - now
-}
-
-/**
  * The outcome of an attempt for its key's circuit. A timeout of the whole call counts as a failure too: without another
  * limit it is the only sign of a key with hanging requests.
  */
@@ -251,15 +231,6 @@ const outcomeOf = (end: AttemptEnd, error: LlmError.LlmError | undefined): Circu
 
 const isDead = (reason: LlmError.Tag | undefined): boolean =>
   reason !== undefined && LlmError.rules[reason].health === "dead"
-
-/** "all 5 keys are out: 3 AuthError, 2 RateLimited" */
-const summary = (tags: ReadonlyArray<string>): string => {
-  const counts = new Map<string, number>()
-  for (const tag of tags) counts.set(tag, (counts.get(tag) ?? 0) + 1)
-  const [first] = counts.keys()
-  const reasons = counts.size === 1 ? first : Array.from(counts, ([tag, count]) => `${count} ${tag}`).join(", ")
-  return `${tags.length === 1 ? "the only key is" : `all ${tags.length} keys are`} out: ${reasons}`
-}
 
 // -----------------------------------------------------------------------------
 // constructors
@@ -354,7 +325,7 @@ const viewOf = (records: ReadonlyArray<KeyRecord>, circuits: CircuitBreaker.Circ
         first = Math.min(first, at)
         if (!isDead(reason)) worth = Math.min(worth, at)
       }
-      return { readyAt: first, worthAt: worth, why: summary(tags) }
+      return { readyAt: first, worthAt: worth, why: KeyHealth.summary(tags) }
     }
   }
 }

@@ -5,7 +5,8 @@
  */
 import * as Duration from "effect/Duration"
 import { CircuitOpen, type Tag } from "../../errors/LlmError.js"
-import { type Circuit, current, freeAt, type HalfOpen, type Open, type Reason, type Refusal } from "./CircuitState.js"
+import type { Circuit, HalfOpen, Open, Reason, Refusal } from "./Circuit.js"
+import { current, freeAt } from "./CircuitState.js"
 
 /**
  * The options of `admit`.

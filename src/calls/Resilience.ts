@@ -23,6 +23,7 @@ import * as Runtime from "effect/Runtime"
 import * as Schedule from "effect/Schedule"
 import * as LlmError from "../errors/LlmError.js"
 import * as Deadline from "../policies/Deadline.js"
+import * as Immediate from "../policies/Immediate.js"
 import * as PolicyOptions from "../policies/Options.js"
 import * as RetryBudget from "../policies/retry/RetryBudget.js"
 import { announced } from "../policies/retry/RetryDecision.js"
@@ -110,17 +111,6 @@ export interface Named {
   readonly model?: string | undefined
 }
 
-const timeoutError = (options: Within<unknown>): LlmError.Timeout => {
-  const asked = options.limit.asked
-  return new LlmError.Timeout({
-    provider: asked?.provider ?? options.named.provider ?? "steadfast",
-    model: asked?.model ?? options.named.model,
-    message: `no answer within ${Duration.format(Duration.millis(options.whole))} (${options.phase})`,
-    phase: options.phase,
-    delivery: asked === undefined ? "not-sent" : "unknown"
-  })
-}
-
 const liveClock = Context.get(DefaultServices.liveServices, Clock.Clock)
 
 /** The longest platform timer, in milliseconds. A longer limit gets no timer. */
@@ -177,7 +167,7 @@ export interface Within<E> {
  */
 export const within = <A, E, R, E2>(self: Effect.Effect<A, E, R>, options: Within<E2>): Effect.Effect<A, E | E2, R> =>
   Effect.withFiberRuntime<A, E | E2, R>((fiber) => {
-    const { limit } = options
+    const { limit, millis, named, phase, whole } = options
     const outer = fiber.currentContext
     const runtime = Runtime.make({
       context: Context.add(outer, Deadline.Deadline, limit) as Context.Context<R>,
@@ -190,12 +180,18 @@ export const within = <A, E, R, E2>(self: Effect.Effect<A, E, R>, options: Withi
     return Effect.async<A, E | E2>((resume) => {
       let expired: LlmError.Timeout | undefined
       const expire = () => {
-        expired = timeoutError(options)
+        const { asked } = limit
+        expired = new LlmError.Timeout({
+          provider: asked?.provider ?? named.provider ?? "steadfast",
+          model: asked?.model ?? named.model,
+          message: `no answer within ${Duration.format(Duration.millis(whole))} (${phase})`,
+          phase,
+          delivery: asked === undefined ? "not-sent" : "unknown"
+        })
         limit.expired = expired
         child.unsafeInterruptAsFork(fiber.id())
       }
-      const stop =
-        options.millis > maxTimeout ? () => {} : startTimer(fiber, runtime, Math.max(0, options.millis), expire)
+      const stop = millis > maxTimeout ? () => {} : startTimer(fiber, runtime, Math.max(0, millis), expire)
       child.addObserver((exit: Exit.Exit<A, E>) => {
         stop()
         resume(expired !== undefined && exit._tag === "Failure" ? Effect.fail(options.fail(expired)) : exit)
@@ -205,20 +201,6 @@ export const within = <A, E, R, E2>(self: Effect.Effect<A, E, R>, options: Withi
         return Effect.asVoid(Fiber.interruptAs(child, fiber.id()))
       })
     })
-  })
-
-/** Runs an effect under a nearer deadline, unless the one in force is nearer. */
-const limited = <A, E, R>(
-  self: Effect.Effect<A, E, R>,
-  millis: number,
-  phase: LlmError.TimeoutPhase,
-  named: Named
-): Effect.Effect<A, E | LlmError.Timeout, R> =>
-  Effect.withFiberRuntime<A, E | LlmError.Timeout, R>((fiber) => {
-    const now = Context.get(fiber.currentDefaultServices, Clock.Clock).unsafeCurrentTimeMillis()
-    const inForce = Deadline.of(fiber.currentContext)
-    const limit = Deadline.narrow(inForce, now, millis, phase)
-    return limit === inForce ? self : within(self, { limit, whole: millis, millis, phase, named, fail: identity })
   })
 
 /**
@@ -251,8 +233,14 @@ const length = PolicyOptions.duration()
 const limiting = (name: string, phase: LlmError.TimeoutPhase): Limiting =>
   dual(
     (args) => Effect.isEffect(args[0]),
-    <A, E, R>(self: Effect.Effect<A, E, R>, duration: Duration.DurationInput, named: Named = {}) =>
-      limited(self, length.read(duration, name), phase, named)
+    <A, E, R>(self: Effect.Effect<A, E, R>, duration: Duration.DurationInput, named: Named = {}) => {
+      const millis = length.read(duration, name)
+      return Effect.withFiberRuntime<A, E | LlmError.Timeout, R>((fiber) => {
+        const inForce = Deadline.of(fiber.currentContext)
+        const limit = Deadline.narrow(inForce, Immediate.nowOf(fiber), millis, phase)
+        return limit === inForce ? self : within(self, { limit, whole: millis, millis, phase, named, fail: identity })
+      })
+    }
   )
 
 /**

@@ -126,9 +126,9 @@ export const outcomeWithin = (
   exit: Exit.Exit<unknown, unknown>,
   context: Context.Context<never>
 ): readonly [Outcome, LlmError | undefined] => {
-  const judged = outcomeOf(exit)
-  const expired = judged[0] === "interrupted" ? Deadline.expired(Deadline.of(context)) : undefined
-  return expired === undefined ? judged : ["failure", expired]
+  const recorded = outcomeOf(exit)
+  const expired = recorded[0] === "interrupted" ? Deadline.expired(Deadline.of(context)) : undefined
+  return expired === undefined ? recorded : ["failure", expired]
 }
 
 /**
@@ -317,14 +317,14 @@ const close = (
     attempts: call.attempts.slice()
   }
   const logged = logs ? CallLines.tell(record, exit, call.gaveUp) : Effect.void
-  return observers.reduce(
-    (all, observer) => Effect.zipRight(all, guarded(Effect.suspend(() => observer(record)))),
-    logged
-  )
+  return observers.reduce((all, observer) => {
+    const seen = Effect.suspend(() => observer(record))
+    return Effect.zipRight(
+      all,
+      Effect.catchAllCause(seen, (cause) => Effect.logWarning("a call observer died", cause))
+    )
+  }, logged)
 }
-
-const guarded = (effect: Effect.Effect<void>): Effect.Effect<void> =>
-  Effect.catchAllCause(effect, (cause) => Effect.logWarning("a call observer died", cause))
 
 /** Several attempts without a failure need no log line: an agent makes many in one call. */
 const failed = (attempt: AttemptRecord): boolean => attempt.outcome === "failure" || attempt.outcome === "defect"

@@ -287,11 +287,6 @@ const silent = (state: State, side: Side, millis: number): State => {
   return { ...state, times: { ...state.times, [side]: known } }
 }
 
-const settingsOf = (input: Options): Settings => {
-  const chosen = options.read(input, "Hedge")
-  return { ...chosen, minimum: Math.round(1 / (1 - chosen.quantile)) }
-}
-
 // -----------------------------------------------------------------------------
 // constructors
 // -----------------------------------------------------------------------------
@@ -302,15 +297,10 @@ const settingsOf = (input: Options): Settings => {
  * @since 0.2.0
  * @category constructors
  */
-export const make = (options: Options = {}): Hedge => {
-  const settings = settingsOf(options)
-  let state: State = {
-    calls: 0,
-    seen: 0,
-    available: 0,
-    ratio: settings.ratio,
-    times: { first: empty, second: empty }
-  }
+export const make = (input: Options = {}): Hedge => {
+  const { quantile, ratio } = options.read(input, "Hedge")
+  const settings: Settings = { quantile, ratio, minimum: Math.round(1 / (1 - quantile)) }
+  let state: State = { calls: 0, seen: 0, available: 0, ratio, times: { first: empty, second: empty } }
   const medianOf = (self: Histogram): number | undefined => (self.total === 0 ? undefined : edge(quantileOf(self, 0.5)))
   return {
     begin: () => {

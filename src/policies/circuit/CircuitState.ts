@@ -222,7 +222,7 @@ export const record = (
 ): Circuit | undefined => {
   const known = current(circuit, now)
   const { since } = admission
-  // A circuit known then would be dropped by now.
+  // A circuit kept since the admission would be dropped by now.
   if (since !== undefined && now >= since + idleMillis) return known
   if (known === undefined) {
     return since === undefined || !changesMore(settings, undefined, outcome)

@@ -105,12 +105,7 @@ const isOpinion = (u: unknown): u is Opinion =>
  */
 export const findDecision = (output: unknown): Opinion | undefined => {
   if (isOpinion(output)) return output
-  if (!Array.isArray(output)) return undefined
-  for (const part of output) {
-    const found = findDecision(part)
-    if (found !== undefined) return found
-  }
-  return undefined
+  return Array.isArray(output) ? output.map(findDecision).find((found) => found !== undefined) : undefined
 }
 
 /** The decision as carried out. A composed schedule may differ from our part of it, so the step counts. */

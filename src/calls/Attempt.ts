@@ -1,10 +1,10 @@
 /**
- * An attempt: one request to one target, recorded whatever its end.
+ * An attempt: one request to one target, and its record.
  *
- * A provider runs its request inside {@link run} (or, for a stream, between {@link open} and its `close`), and notes on
- * the {@link Attempt} what it learns on the way: status, request id, limits, usage. Success, failure, defect and
- * interruption all leave a record in the open call and end the span. Where the attempt was interrupted because a
- * deadline was up, it is recorded as that `Timeout`.
+ * A provider runs its request inside {@link run}, or a stream between {@link open} and its `close`. It adds facts to
+ * the {@link Attempt} as they arrive: status, request id, limits, usage. Success, failure, defect and interruption each
+ * end the span and complete the record in the open call. An attempt that a deadline interrupted is recorded as that
+ * deadline's `Timeout`.
  *
  * @since 0.1.0
  */
@@ -26,35 +26,41 @@ import * as Call from "./Call.js"
 import { type AttemptRecord, targetName } from "./CallRecord.js"
 
 /**
- * Where an attempt is sent. `key` names the API key by a short hash; `group` says who shares a `RetryBudget`, by
- * default all that go to the provider.
+ * The destination of an attempt.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Target {
+  /** The provider's name, such as `openai`. */
   readonly provider: string
+  /** The model's name at the provider. */
   readonly model: string
+  /** The API key's short hash (`KeyPool.nameOf`). Default: none. */
   readonly key?: string | undefined
+  /** The targets of one group share a `RetryBudget`. Default: the provider. */
   readonly group?: string | undefined
 }
 
 type Note = Partial<Pick<AttemptRecord, "status" | "requestId" | "responseId" | "responseModel" | "usage" | "limits">>
 
 /**
- * The running attempt. `note` adds what becomes known of it.
+ * A running attempt.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Attempt {
+  /** The number of the attempt in its call, from 1. */
   readonly index: number
+  /** The destination. */
   readonly target: Target
+  /** Adds facts to the record. An `undefined` fact changes nothing. */
   readonly note: (facts: Note) => void
 }
 
 /**
- * The attempt that runs, if one does.
+ * The running attempt; absent outside an attempt.
  *
  * @since 0.1.0
  * @category context
@@ -62,7 +68,7 @@ export interface Attempt {
 export class CurrentAttempt extends Context.Tag("steadfast/CurrentAttempt")<CurrentAttempt, Attempt>() {}
 
 /**
- * Set around a fallback: which target failed, and with what.
+ * Set around a fallback: the target that failed, and the reason.
  *
  * @since 0.1.0
  * @category context
@@ -73,8 +79,8 @@ export class Fallback extends Context.Tag("steadfast/Attempt/Fallback")<
 >() {}
 
 /**
- * Set around an attempt that a budget was asked for, though it is no retry: a hedge, another key, a fallback to the
- * same group.
+ * Set around an attempt that drew on a retry budget without being a retry: a hedge, another key, or a fallback within
+ * the group.
  *
  * @since 0.2.0
  * @category context
@@ -82,7 +88,7 @@ export class Fallback extends Context.Tag("steadfast/Attempt/Fallback")<
 export class Extra extends Context.Tag("steadfast/Attempt/Extra")<Extra, { readonly reason: "hedge" | "again" }>() {}
 
 /**
- * Who shares a retry budget with a target.
+ * The name of the retry budget that a target shares: its group, or else its provider.
  *
  * @since 0.2.0
  * @category getters
@@ -90,19 +96,20 @@ export class Extra extends Context.Tag("steadfast/Attempt/Extra")<Extra, { reado
 export const groupOf = (target: Target): string => target.group ?? target.provider
 
 /**
- * An attempt that was opened: run under `context`, and close it with its exit.
+ * An open attempt. Run its work under `context`, and close it with its exit.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Opened extends Call.Opened {
+  /** The attempt, for notes. */
   readonly attempt: Attempt
 }
 
 type Draft = Types.Mutable<AttemptRecord>
 
 /**
- * Opens an attempt at a target. Whoever opens it must close it.
+ * Opens an attempt at a target. The caller must close it exactly once.
  *
  * @internal
  */
@@ -122,7 +129,7 @@ export const open = (fiber: Fiber.RuntimeFiber<unknown, unknown>, target: Target
     index: draft.index,
     target,
     note: (facts) => {
-      // What is not known takes nothing back.
+      // An absent fact leaves an earlier one in place. Written out: every call passes here.
       if (facts.status !== undefined) draft.status = facts.status
       if (facts.requestId !== undefined) draft.requestId = facts.requestId
       if (facts.responseId !== undefined) draft.responseId = facts.responseId
@@ -165,7 +172,10 @@ export const run = <A, E, R>(
     ({ attempt }) => body(attempt)
   )
 
-/** The number, and why there is another attempt at all: read from the schedule around it, whoever drives that. */
+/**
+ * Starts the record: the attempt's number, and the retry or fallback that led to it. The retry is read from the
+ * schedule around the attempt, so a plain `Effect.retry` is recorded too.
+ */
 const begin = (
   context: Context.Context<never>,
   call: Call.Call | undefined,

@@ -1,12 +1,12 @@
 /**
- * A call: what the application asked for, once, however many attempts it takes.
+ * A call: one request of the application, with all its attempts.
  *
- * {@link make} opens a call around an effect: one span, one record, and the lines that tell how it ended. Whatever runs
- * inside joins it, so combinators nest without a second record. Every `ChatModel` opens one where none is open.
+ * {@link make} opens a call around an effect: one span, one record, and log lines about its end. Effects inside join
+ * the open call, so nested combinators make no second record. A `ChatModel` opens a call itself if none is open.
  *
- * The record goes to every observer ({@link observe}). What the log tells: a WARN for each retry and fallback, an INFO
- * when a later attempt recovered the call, and one ERROR with every attempt when it is exhausted. A call that succeeds
- * at once says nothing and builds no record unless somebody observes.
+ * Every observer ({@link observe}) receives the record. The log gets a WARN for each retry and fallback, an INFO if a
+ * later attempt recovered the call, and one ERROR with every attempt if the call failed. A call that succeeds at once
+ * logs nothing, and builds no record unless an observer is installed.
  *
  * @example
  * import { Effect } from "effect"
@@ -37,26 +37,30 @@ import * as CallLines from "./CallLines.js"
 import { type AttemptRecord, type CallRecord, type Outcome, targetName } from "./CallRecord.js"
 
 /**
- * A call that is open. `attempts` grows while it runs; `firstIndex` is the number of its first attempt, above 1 where
- * the call is itself one round of a schedule.
+ * An open call.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Call {
+  /** Unique; from {@link Ids}. */
   readonly id: string
+  /** The name that the application gave, or the model's operation. */
   readonly name: string
+  /** Epoch milliseconds. */
   readonly startedAt: number
+  /** The number of the first attempt: above 1 if the call itself is one round of a schedule. */
   readonly firstIndex: number
+  /** Grows while the call runs. */
   readonly attempts: Array<AttemptRecord>
-  /** The retry decisions whose first attempt has begun: a fallback in the same round did not wait again. */
+  /** The retry decisions whose first attempt has begun. A fallback in the same round did not wait again. */
   begun: Set<object> | undefined
-  /** Why the last policy gave up, if one did. */
+  /** The last policy's reason for giving up; `undefined` if none gave up. */
   gaveUp: string | undefined
 }
 
 /**
- * The call that is open, if one is.
+ * The open call; absent outside a call.
  *
  * @since 0.1.0
  * @category context
@@ -64,7 +68,7 @@ export interface Call {
 export class CurrentCall extends Context.Tag("steadfast/CurrentCall")<CurrentCall, Call>() {}
 
 /**
- * Who is told of every call that ends.
+ * The observers of ended calls.
  *
  * @since 0.1.0
  * @category context
@@ -74,7 +78,7 @@ export class Observers extends Context.Reference<Observers>()("steadfast/Call/Ob
 }) {}
 
 /**
- * Where the ids of calls come from; random UUIDs unless replaced.
+ * Makes the ids of calls. Default: random UUIDs.
  *
  * @since 0.1.0
  * @category context
@@ -84,7 +88,7 @@ export class Ids extends Context.Reference<Ids>()("steadfast/Call/Ids", {
 }) {}
 
 /**
- * Adds an observer to those there are. An observer that dies is reported in the log and does not harm the call.
+ * Adds an observer. If it dies, a warning is logged and the call is unaffected.
  *
  * @since 0.1.0
  * @category layers
@@ -94,14 +98,14 @@ export const observe = (observer: (record: CallRecord) => Effect.Effect<void>): 
     Effect.map(Observers, (observers) => Context.make(Observers, [...observers, observer]) as Context.Context<never>)
   )
 
-/** Evidence holds no answer: what arrived of one stays on the error that the application gets. */
+/** Removes the partial answer. Records hold no answers; the application's own error keeps it. */
 const withoutAnswer = (error: LlmError): LlmError =>
   error._tag === "StreamInterrupted" && error.partial !== ""
     ? new StreamInterrupted({ ...error, message: error.message, cause: error.cause, partial: "" })
     : error
 
 /**
- * How an exit is recorded, with the error if it is one of ours, and without the answer that it may carry.
+ * The outcome of an exit, and its `LlmError` without the partial answer.
  *
  * @since 0.1.0
  * @category getters
@@ -114,7 +118,7 @@ export const outcomeOf = (exit: Exit.Exit<unknown, unknown>): readonly [Outcome,
 }
 
 /**
- * As {@link outcomeOf}, and what was interrupted because a deadline was up is a failure with that `Timeout`.
+ * Like {@link outcomeOf}, but an interruption by a deadline is a failure with that `Timeout`.
  *
  * @internal
  */
@@ -122,13 +126,13 @@ export const outcomeWithin = (
   exit: Exit.Exit<unknown, unknown>,
   context: Context.Context<never>
 ): readonly [Outcome, LlmError | undefined] => {
-  const judged = outcomeOf(exit)
-  const expired = judged[0] === "interrupted" ? Deadline.expired(Deadline.of(context)) : undefined
-  return expired === undefined ? judged : ["failure", expired]
+  const recorded = outcomeOf(exit)
+  const expired = recorded[0] === "interrupted" ? Deadline.expired(Deadline.of(context)) : undefined
+  return expired === undefined ? recorded : ["failure", expired]
 }
 
 /**
- * The round of the retry schedule around, if there is one. A schedule that repeats what succeeded is none: its input is
+ * The current round of the surrounding retry schedule. A schedule that repeats successes does not count: its input is
  * no error.
  *
  * @internal
@@ -139,7 +143,7 @@ export const roundOf = (context: Context.Context<never>): Schedule.IterationMeta
 }
 
 /**
- * A service from the context of the running fiber, without asking for it in the type.
+ * Reads an optional service from a context, without a requirement in the type.
  *
  * @internal
  */
@@ -147,7 +151,7 @@ export const peek = <I, S>(context: Context.Context<never>, tag: Context.Tag<I, 
   context.unsafeMap.get(tag.key)
 
 /**
- * A span that its maker ends; `undefined` where tracing is off, so that nothing is paid for it.
+ * Starts a span that the caller ends; `undefined` at no cost if tracing is off.
  *
  * @internal
  */
@@ -168,7 +172,7 @@ export const openSpan = (
 }
 
 /**
- * Opens something, runs an effect under its context, and closes it with the exit.
+ * Opens a call or an attempt, runs an effect under its context, and closes it with the exit.
  *
  * @internal
  */
@@ -183,30 +187,33 @@ export const under = <O extends Opened, A, E, R>(
   })
 
 /**
- * What was opened around an effect or a stream: run it under `context`, and close it once, with its exit. `close`
- * answers with what is left to do, if anything is.
+ * An open call or attempt, around an effect or a stream.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Opened {
+  /** The context to run under. */
   readonly context: Context.Context<never>
+  /** Call once, with the exit. Returns the remaining work, if any. */
   readonly close: (exit: Exit.Exit<unknown, unknown>) => Effect.Effect<void> | undefined
 }
 
 /**
- * How a call is opened by a model rather than by the application: its span is named otherwise, and alone it is silent
- * about a failure that the application, or the schedule around it, hears as a typed error anyway.
+ * The options of a call that a model opens by itself. A lone failed attempt then logs nothing: the application, or the
+ * schedule around it, gets the typed error.
  *
  * @internal
  */
 export interface Implicit {
+  /** The name of the call's span. */
   readonly spanName: string
+  /** More attributes of the span. */
   readonly attributes: Record<string, unknown>
 }
 
 /**
- * Whether a call is open, which whatever runs here joins.
+ * Whether a call is open. Effects that run in it join it.
  *
  * @internal
  */
@@ -214,7 +221,7 @@ export const isOpen = (fiber: Fiber.RuntimeFiber<unknown, unknown>): boolean =>
   fiber.currentContext.unsafeMap.has(CurrentCall.key)
 
 /**
- * Opens a call. Whoever opens it must close it.
+ * Opens a call. The caller must close it exactly once.
  *
  * @internal
  */
@@ -246,7 +253,7 @@ export const open = (fiber: Fiber.RuntimeFiber<unknown, unknown>, name: string, 
 }
 
 /**
- * Runs an effect as one call with one span and one record, unless a call is open already: then it joins that one.
+ * Runs an effect as one call, with one span and one record. Inside an open call the effect joins that call.
  *
  * @since 0.1.0
  * @category combinators
@@ -273,7 +280,7 @@ export const around = <A, E, R>(
         )
   )
 
-/** Inside a call a decision is one line; whether giving up is the end is for the call to tell. */
+/** Logs each retry. Only the end of the call logs a give-up: a fallback may still follow it. */
 const listener =
   (call: Call) =>
   (decision: RetryDecision.Decision): Effect.Effect<void> => {
@@ -295,11 +302,11 @@ const close = (
 ): Effect.Effect<void> | undefined => {
   const [outcome, error] = outcomeWithin(exit, context)
   if (span !== undefined) endSpan(call, span, clock, exit, error)
-  const tells = Exit.isSuccess(exit)
+  const logs = Exit.isSuccess(exit)
     ? call.attempts.some(failed)
     : call.attempts.length > 1 || !implicit || call.gaveUp !== undefined
   const observers = Context.get(context, Observers)
-  if (observers.length === 0 && !tells) return undefined
+  if (observers.length === 0 && !logs) return undefined
   const record: CallRecord = {
     id: call.id,
     name: call.name,
@@ -309,17 +316,17 @@ const close = (
     error,
     attempts: call.attempts.slice()
   }
-  const told = tells ? CallLines.tell(record, exit, call.gaveUp) : Effect.void
-  return observers.reduce(
-    (all, observer) => Effect.zipRight(all, guarded(Effect.suspend(() => observer(record)))),
-    told
-  )
+  const logged = logs ? CallLines.tell(record, exit, call.gaveUp) : Effect.void
+  return observers.reduce((all, observer) => {
+    const seen = Effect.suspend(() => observer(record))
+    return Effect.zipRight(
+      all,
+      Effect.catchAllCause(seen, (cause) => Effect.logWarning("a call observer died", cause))
+    )
+  }, logged)
 }
 
-const guarded = (effect: Effect.Effect<void>): Effect.Effect<void> =>
-  Effect.catchAllCause(effect, (cause) => Effect.logWarning("a call observer died", cause))
-
-/** Several attempts are no trouble where none failed: an agent asks more than once in one call. */
+/** Several attempts without a failure need no log line: an agent makes many in one call. */
 const failed = (attempt: AttemptRecord): boolean => attempt.outcome === "failure" || attempt.outcome === "defect"
 
 const endSpan = (
@@ -340,7 +347,7 @@ const endSpan = (
 }
 
 /**
- * What the answer said of itself, under the names of the GenAI conventions and of OpenInference.
+ * The model and usage of the answer, named as in the GenAI conventions and in OpenInference.
  *
  * @internal
  */

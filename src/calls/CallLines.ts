@@ -1,5 +1,5 @@
 /**
- * What the log says of a call that is over.
+ * The log line about the end of a call.
  *
  * @since 0.2.0
  */
@@ -13,7 +13,7 @@ const attemptLine = (attempt: AttemptRecord): string => {
 }
 
 /**
- * One line with every attempt; `gaveUp` is why the last policy gave up, if one did.
+ * Logs one line with every attempt. `gaveUp` is the last policy's reason for giving up.
  *
  * @internal
  */
@@ -22,25 +22,22 @@ export const tell = (
   exit: Exit.Exit<unknown, unknown>,
   gaveUp: string | undefined
 ): Effect.Effect<void> => {
-  const fields = { call: record.name, attempts: record.attempts.map(attemptLine) }
+  const annotated = Effect.annotateLogs({ call: record.name, attempts: record.attempts.map(attemptLine) })
   const count = record.attempts.length === 1 ? "1 attempt" : `${record.attempts.length} attempts`
   switch (record.outcome) {
     case "success": {
       const served = servedBy(record)
       if (served === undefined) return Effect.void
       const line = `recovered by attempt ${served.index} at ${targetName(served)} after ${Math.round(waitedMillis(record))}ms of waiting`
-      return Effect.annotateLogs(Effect.logInfo(line), fields)
+      return annotated(Effect.logInfo(line))
     }
     case "interrupted":
-      return Effect.annotateLogs(Effect.logDebug(`call interrupted after ${count}`), fields)
+      return annotated(Effect.logDebug(`call interrupted after ${count}`))
     case "failure": {
       const line = `call failed after ${count}: ${record.error?._tag ?? "an error of the application"}`
-      return Effect.annotateLogs(Effect.logError(gaveUp === undefined ? line : `${line} (${gaveUp})`), fields)
+      return annotated(Effect.logError(gaveUp === undefined ? line : `${line} (${gaveUp})`))
     }
     case "defect":
-      return Effect.annotateLogs(
-        Effect.logError(`call died after ${count}`, Exit.isFailure(exit) ? exit.cause : undefined),
-        fields
-      )
+      return annotated(Effect.logError(`call died after ${count}`, Exit.isFailure(exit) ? exit.cause : undefined))
   }
 }

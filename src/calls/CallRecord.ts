@@ -1,8 +1,8 @@
 /**
- * The evidence: what is known of a call, and of each of its attempts, when it is over.
+ * The records of ended calls and of their attempts.
  *
- * Records are plain data with a `Schema`, so that they can be logged, stored and read back. They hold no prompt, no
- * answer, no header and no key.
+ * Records are plain data with a `Schema`, so they can be logged, stored and read back. They hold no prompt, no answer,
+ * no header and no key.
  *
  * @since 0.1.0
  */
@@ -15,7 +15,7 @@ export { Limit, Limits } from "../policies/pacer/RateLimits.js"
 export { Usage } from "../policies/Usage.js"
 
 /**
- * How something ended. A `defect` is a bug, not an answer of a provider.
+ * The end of a call or an attempt. A `defect` is a bug, not a provider's answer.
  *
  * @since 0.1.0
  * @category models
@@ -29,10 +29,16 @@ export const Outcome = Schema.Literal("success", "failure", "defect", "interrupt
 export type Outcome = typeof Outcome.Type
 
 /**
- * One request to one target. Times are in milliseconds; `index` counts from 1 over the whole call; `retry` is there if
- * it is a retry, with the wait before it; `fallback` is there if another target failed first; `hedge` if another target
- * was still being asked. `key` names the API key by a short hash. `usd` is the cost in US dollars, if usage and price are
- * known. `queuedMillis` is the wait in a pacer's queue, if there was one.
+ * One request to one target.
+ *
+ * - `index` counts from 1 over the whole call.
+ * - `key` is the API key's short hash.
+ * - `startedAt` is in epoch milliseconds.
+ * - `retry` is present on a retry, with the wait before it.
+ * - `fallback` is present if another target failed first.
+ * - `hedge` is true if another target had not answered yet.
+ * - `usd` is the cost in US dollars, if usage and price are known.
+ * - `queuedMillis` is the wait in a pacer's queue, if there was one.
  *
  * @since 0.1.0
  * @category models
@@ -66,7 +72,7 @@ export const AttemptRecord = Schema.Struct({
 export type AttemptRecord = typeof AttemptRecord.Type
 
 /**
- * What the application asked for, once. `error` is there if it failed with one of our errors.
+ * One request of the application, with all its attempts. `error` is present if the call failed with an `LlmError`.
  *
  * @since 0.1.0
  * @category models
@@ -88,7 +94,7 @@ export const CallRecord = Schema.Struct({
 export type CallRecord = typeof CallRecord.Type
 
 /**
- * A target as it is written in logs and spans: `provider/model`.
+ * The name of a target in logs and spans: `provider/model`.
  *
  * @since 0.1.0
  * @category getters
@@ -97,7 +103,7 @@ export const targetName = (target: { readonly provider: string; readonly model: 
   `${target.provider}/${target.model}`
 
 /**
- * The attempt that answered, if one did.
+ * The attempt that answered; `undefined` unless the call succeeded.
  *
  * @since 0.1.0
  * @category getters
@@ -106,7 +112,7 @@ export const servedBy = (record: CallRecord): AttemptRecord | undefined =>
   record.outcome === "success" ? record.attempts.findLast((attempt) => attempt.outcome === "success") : undefined
 
 /**
- * The milliseconds that the call spent waiting to try again.
+ * The milliseconds that the call waited before its retries.
  *
  * @since 0.1.0
  * @category getters

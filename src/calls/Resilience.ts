@@ -1,13 +1,13 @@
 /**
  * The policies as combinators on any effect that fails with `LlmError`: retry, timeout, deadline, fallback.
  *
- * They mean what Effect's own operators mean and differ in three ways: the happy path pays for nothing it does not use,
- * each decision is told to the open `Call`, and each respects the `Deadline` in force. `ChatModel` lifts the same
- * functions over models.
+ * They mean the same as Effect's own operators, with three differences: the happy path pays nothing for unused
+ * policies, the open `Call` learns of each decision, and each respects the `Deadline` in force. `ChatModel` lifts the
+ * same functions over models.
  *
- * Gotchas: a limited effect runs in a fiber of its own while it waits, so changes it makes to a `FiberRef` do not leave
- * it (as with `Effect.fork`). `orElse` asks `LlmError.isFallbackable` unless told otherwise; the caller's own mistake
- * goes to no second target.
+ * Gotchas: an effect under a time limit runs in a fiber of its own, so its changes to a `FiberRef` stay inside it (as
+ * with `Effect.fork`). `orElse` asks `LlmError.isFallbackable` unless `when` is given; an error of the caller goes to
+ * no second target.
  *
  * @since 0.1.0
  */
@@ -23,6 +23,7 @@ import * as Runtime from "effect/Runtime"
 import * as Schedule from "effect/Schedule"
 import * as LlmError from "../errors/LlmError.js"
 import * as Deadline from "../policies/Deadline.js"
+import * as Immediate from "../policies/Immediate.js"
 import * as PolicyOptions from "../policies/Options.js"
 import * as RetryBudget from "../policies/retry/RetryBudget.js"
 import { announced } from "../policies/retry/RetryDecision.js"
@@ -33,25 +34,29 @@ import * as Attempt from "./Attempt.js"
 // -----------------------------------------------------------------------------
 
 /**
- * Who shares the `RetryBudget` that a retry draws on, by the error it follows; `undefined` for none.
+ * The options of {@link retry}.
  *
  * @since 0.2.0
  * @category options
  */
 export interface RetryOptions {
+  /**
+   * The budget group of an error; each retry draws on that group's `RetryBudget`. `undefined` for no budget. Default:
+   * none.
+   */
   readonly group?: ((error: LlmError.LlmError) => string | undefined) | undefined
 }
 
-/**
- * Retries by a policy, or by any schedule over `LlmError`; with the newest error when it gives up. A success on the
- * first attempt costs one handler: the schedule is set up when the first error is there.
- *
- * With `group`, each retry draws on that group's `RetryBudget`. Defects and interruption are not retried.
- *
- * @since 0.1.0
- * @category combinators
- */
 export const retry: {
+  /**
+   * Retries by a policy, or by any schedule over `LlmError`, and fails with the newest error when it gives up. The
+   * schedule is built at the first error, so a success on the first attempt costs one handler.
+   *
+   * With `group`, each retry draws on that group's `RetryBudget`. Defects and interruption are not retried.
+   *
+   * @since 0.1.0
+   * @category combinators
+   */
   <Out, R2>(
     policy: Schedule.Schedule<Out, LlmError.LlmError, R2>,
     options?: RetryOptions
@@ -94,36 +99,26 @@ const again = <A, E extends LlmError.LlmError, R, R2>(
 // -----------------------------------------------------------------------------
 
 /**
- * Who a `Timeout` names when nobody was asked yet.
+ * The names in a `Timeout` if no target was asked yet.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Named {
+  /** Default `"steadfast"`. */
   readonly provider?: string | undefined
+  /** Default: none. */
   readonly model?: string | undefined
-}
-
-const timeoutError = (options: Within<unknown>): LlmError.Timeout => {
-  const asked = options.limit.asked
-  return new LlmError.Timeout({
-    provider: asked?.provider ?? options.named.provider ?? "steadfast",
-    model: asked?.model ?? options.named.model,
-    message: `no answer within ${Duration.format(Duration.millis(options.whole))} (${options.phase})`,
-    phase: options.phase,
-    delivery: asked === undefined ? "not-sent" : "unknown"
-  })
 }
 
 const liveClock = Context.get(DefaultServices.liveServices, Clock.Clock)
 
-/** What a timer of the platform can hold; a longer limit is none. */
+/** The longest platform timer, in milliseconds. A longer limit gets no timer. */
 const maxTimeout = 2 ** 31 - 1
 
 /**
- * Calls `onFire` when the clock says so, and answers with the way to call it off. On the live clock it is a plain
- * timer, which costs 1 µs where a sleeping fiber costs 16 µs (effect 3.22, Node 20); any other clock is slept on in a
- * fiber.
+ * Calls `onFire` after `millis`, and returns the cancellation. On the live clock it is a plain timer, which costs 1 µs;
+ * a sleeping fiber costs 16 µs (effect 3.22, Node 20). Other clocks need the fiber.
  *
  * @internal
  */
@@ -143,31 +138,36 @@ export const startTimer = (
 }
 
 /**
- * A limit to run something under: the {@link Deadline.Limit} that is in force below, how many milliseconds it has in
- * all (`whole`) and how many are left, and how its `Timeout` becomes the error.
+ * A time limit for {@link within}.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Within<E> {
+  /** The limit in force inside. */
   readonly limit: Deadline.Limit
+  /** The length that the message names, in milliseconds. */
   readonly whole: number
+  /** The time left, in milliseconds. */
   readonly millis: number
+  /** The phase that the `Timeout` names. */
   readonly phase: LlmError.TimeoutPhase
+  /** The names in the `Timeout` if no target was asked yet. */
   readonly named: Named
+  /** Turns the `Timeout` into the error. */
   readonly fail: (timeout: LlmError.Timeout) => E
 }
 
 /**
- * Runs an effect under a limit. It starts at once in a fiber of its own, and one that ends without waiting never sees a
- * timer. When the time is up its fiber is interrupted and waited for, then the `Timeout` is the answer.
+ * Runs an effect under a limit. The effect starts at once in its own fiber; if it ends without waiting, no timer is
+ * set. When the time is up, the fiber is interrupted and awaited, and the effect fails with the `Timeout`.
  *
  * @since 0.1.0
  * @category combinators
  */
 export const within = <A, E, R, E2>(self: Effect.Effect<A, E, R>, options: Within<E2>): Effect.Effect<A, E | E2, R> =>
   Effect.withFiberRuntime<A, E | E2, R>((fiber) => {
-    const { limit } = options
+    const { limit, millis, named, phase, whole } = options
     const outer = fiber.currentContext
     const runtime = Runtime.make({
       context: Context.add(outer, Deadline.Deadline, limit) as Context.Context<R>,
@@ -180,12 +180,18 @@ export const within = <A, E, R, E2>(self: Effect.Effect<A, E, R>, options: Withi
     return Effect.async<A, E | E2>((resume) => {
       let expired: LlmError.Timeout | undefined
       const expire = () => {
-        expired = timeoutError(options)
+        const { asked } = limit
+        expired = new LlmError.Timeout({
+          provider: asked?.provider ?? named.provider ?? "steadfast",
+          model: asked?.model ?? named.model,
+          message: `no answer within ${Duration.format(Duration.millis(whole))} (${phase})`,
+          phase,
+          delivery: asked === undefined ? "not-sent" : "unknown"
+        })
         limit.expired = expired
         child.unsafeInterruptAsFork(fiber.id())
       }
-      const stop =
-        options.millis > maxTimeout ? () => {} : startTimer(fiber, runtime, Math.max(0, options.millis), expire)
+      const stop = millis > maxTimeout ? () => {} : startTimer(fiber, runtime, Math.max(0, millis), expire)
       child.addObserver((exit: Exit.Exit<A, E>) => {
         stop()
         resume(expired !== undefined && exit._tag === "Failure" ? Effect.fail(options.fail(expired)) : exit)
@@ -197,27 +203,20 @@ export const within = <A, E, R, E2>(self: Effect.Effect<A, E, R>, options: Withi
     })
   })
 
-/** A nearer deadline, unless one in force is nearer still. */
-const limited = <A, E, R>(
-  self: Effect.Effect<A, E, R>,
-  millis: number,
-  phase: LlmError.TimeoutPhase,
-  named: Named
-): Effect.Effect<A, E | LlmError.Timeout, R> =>
-  Effect.withFiberRuntime<A, E | LlmError.Timeout, R>((fiber) => {
-    const now = Context.get(fiber.currentDefaultServices, Clock.Clock).unsafeCurrentTimeMillis()
-    const inForce = Deadline.of(fiber.currentContext)
-    const limit = Deadline.narrow(inForce, now, millis, phase)
-    return limit === inForce ? self : within(self, { limit, whole: millis, millis, phase, named, fail: identity })
-  })
-
 /**
- * A limit in time, for any effect.
+ * A time limit for any effect: {@link timeout} or {@link deadline}.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Limiting {
+  /**
+   * Limits the time of an effect: interrupts it when `duration` is over, and fails with `Timeout`.
+   *
+   * `timeout` limits one attempt (`phase: "attempt"`). `deadline` limits a whole call, waits included
+   * (`phase: "total"`): a retry whose wait would outlive it is not begun, and the call fails at once with its last
+   * error.
+   */
   (
     duration: Duration.DurationInput,
     named?: Named
@@ -234,44 +233,50 @@ const length = PolicyOptions.duration()
 const limiting = (name: string, phase: LlmError.TimeoutPhase): Limiting =>
   dual(
     (args) => Effect.isEffect(args[0]),
-    <A, E, R>(self: Effect.Effect<A, E, R>, duration: Duration.DurationInput, named: Named = {}) =>
-      limited(self, length.read(duration, name), phase, named)
+    <A, E, R>(self: Effect.Effect<A, E, R>, duration: Duration.DurationInput, named: Named = {}) => {
+      const millis = length.read(duration, name)
+      return Effect.withFiberRuntime<A, E | LlmError.Timeout, R>((fiber) => {
+        const inForce = Deadline.of(fiber.currentContext)
+        const limit = Deadline.narrow(inForce, Immediate.nowOf(fiber), millis, phase)
+        return limit === inForce ? self : within(self, { limit, whole: millis, millis, phase, named, fail: identity })
+      })
+    }
   )
 
 /**
- * Ends one attempt that takes longer than `duration` with `Timeout` (`phase: "attempt"`), interrupting it.
+ * Limits one attempt.
  *
  * @since 0.1.0
  * @category combinators
  */
-export const timeout: Limiting = limiting("Resilience.timeout", "attempt")
+export const timeout = limiting("Resilience.timeout", "attempt")
 
 /**
- * Bounds everything below, waits included, and ends it with `Timeout` (`phase: "total"`). A retry whose wait would
- * outlive it is not begun: the call fails at once with its last error.
+ * Limits a whole call, waits included.
  *
  * @since 0.1.0
  * @category combinators
  */
-export const deadline: Limiting = limiting("Resilience.deadline", "total")
+export const deadline = limiting("Resilience.deadline", "total")
 
 // -----------------------------------------------------------------------------
 // fallback
 // -----------------------------------------------------------------------------
 
-/**
- * Goes to the next effect when this one fails with an error that another target may mend: by default
- * `LlmError.isFallbackable`, or `when`. A refinement in `when` narrows the error channel to what can remain. With no
- * time left before the deadline, the error stands.
- *
- * @since 0.1.0
- * @category combinators
- */
 export const orElse: {
+  /**
+   * Runs the next effect if this one fails with an error that another target may mend: by default
+   * `LlmError.isFallbackable`, else `when`. A refinement in `when` narrows the error channel. If no time is left before
+   * the deadline, the error stands.
+   *
+   * @since 0.1.0
+   * @category combinators
+   */
   <E extends LlmError.LlmError, B, E2, R2, Caught extends E>(
     that: (error: NoInfer<E>) => Effect.Effect<B, E2, R2>,
     options: { readonly when: (error: E) => error is Caught }
   ): <A, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A | B, Exclude<E, Caught> | E2, R | R2>
+  /** The same with a plain predicate in `when`, or none. */
   <E extends LlmError.LlmError, B, E2, R2>(
     that: (error: NoInfer<E>) => Effect.Effect<B, E2, R2>,
     options?: { readonly when?: (error: LlmError.LlmError) => boolean }
@@ -304,7 +309,7 @@ export const orElse: {
 )
 
 /**
- * Runs the next effect after an error, in the context that `decide` gives it, or fails with the error of `decide`.
+ * Runs the next effect after an error, with the services from `decide`, or fails with the error of `decide`.
  *
  * @internal
  */
@@ -316,8 +321,8 @@ export const handingOver = <A, E, R, S, B, E2, R2>(
   Effect.catchAll(self, (error) => Effect.flatMap(decide(error), (services) => Effect.provide(that(error), services)))
 
 /**
- * Tells that the next target is tried after `error`, and why, and answers with what its attempts are to know; fails
- * with the error where no time is left. The reason is the tag of the error unless there is more to say.
+ * Logs the fallback after `error` and its reason, and returns the facts for the next target's attempts. Fails with the
+ * error if no time is left. The reason is the error's tag by default.
  *
  * @since 0.1.0
  * @category combinators

@@ -1,9 +1,9 @@
 /**
- * A point in time by which an answer is worth having.
+ * Deadlines: the time by which an answer is needed.
  *
- * The deadline in force is a value in the context ({@link Deadline}): `Resilience.deadline` and
- * `Resilience.timeout` narrow it and stand behind it with a timer, and everything that waits asks it first, so
- * that a wait which cannot end in time is never begun. A nested deadline can only be nearer.
+ * The deadline in force is a value in the context ({@link Deadline}). `Resilience.deadline` and `Resilience.timeout`
+ * narrow it and back it with a timer. Every wait checks it first, so a wait that cannot end in time is never begun. A
+ * nested deadline can only be nearer.
  *
  * @example
  * import { Effect } from "effect"
@@ -22,23 +22,26 @@ import * as Effect from "effect/Effect"
 import type { LlmError, TimeoutPhase } from "../errors/LlmError.js"
 
 /**
- * `at` is in milliseconds of the `Clock`, `Infinity` for none. `phase` says which kind of limit it is. When its time is
- * up, `expired` holds the error, so that whoever is interrupted can tell why. `outer` is the limit around it. `asked`
- * is the target that was asked last under it.
+ * A time limit.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Limit {
+  /** The end of the time, in milliseconds of the `Clock`; `Infinity` for none. */
   readonly at: number
+  /** The phase that its `Timeout` names. */
   readonly phase: TimeoutPhase
+  /** The limit around it. */
   readonly outer?: Limit
+  /** The error, set when the time is up, so that the interrupted effect can tell why. */
   expired?: LlmError
+  /** The last target asked under it. */
   asked?: { readonly provider: string; readonly model: string }
 }
 
 /**
- * The nearest limit in force.
+ * The nearest limit in force. Default: {@link none}.
  *
  * @since 0.1.0
  * @category context
@@ -48,7 +51,7 @@ export class Deadline extends Context.Reference<Deadline>()("steadfast/Deadline"
 }) {}
 
 /**
- * The limit that a context is under: as `Context.get`, which looks four times where there is none.
+ * The limit in force in a context. Like `Context.get`, which costs four lookups if the limit is absent.
  *
  * @internal
  */
@@ -56,7 +59,7 @@ export const of = (context: Context.Context<never>): Limit =>
   (context.unsafeMap.get(Deadline.key) as Limit | undefined) ?? none
 
 /**
- * No limit at all.
+ * No limit.
  *
  * @since 0.1.0
  * @category constructors
@@ -64,7 +67,7 @@ export const of = (context: Context.Context<never>): Limit =>
 export const none: Limit = { at: Number.POSITIVE_INFINITY, phase: "total" }
 
 /**
- * The limit `millis` from `now`, or `outer` where that one is nearer.
+ * The limit `millis` from `now`, or `outer` if that is nearer.
  *
  * @since 0.1.0
  * @category combinators
@@ -73,7 +76,7 @@ export const narrow = (outer: Limit, now: number, millis: number, phase: Timeout
   now + millis < outer.at ? { at: now + millis, phase, outer } : outer
 
 /**
- * Whether something that takes `millis` from `now` ends before the limit.
+ * Whether a wait of `millis` from `now` ends before the limit.
  *
  * @since 0.1.0
  * @category predicates
@@ -91,7 +94,7 @@ export const remaining: Effect.Effect<number> = Effect.flatMap(Deadline, (limit)
 )
 
 /**
- * Notes on a limit, and on those around it, who is asked under it.
+ * Sets the last target asked on a limit and on its outer limits.
  *
  * @internal
  */
@@ -100,7 +103,7 @@ export const asking = (limit: Limit, target: NonNullable<Limit["asked"]>): void 
 }
 
 /**
- * The error of the nearest limit whose time is up.
+ * The error of the nearest expired limit.
  *
  * @since 0.1.0
  * @category getters

@@ -1,31 +1,28 @@
 /**
- * When a call that has no first token yet is worth asking a second target for: the policy of a hedge.
+ * Hedging: when a call without a first token should ask a second target too.
  *
- * It learns how long the first target takes to its first token, and says after how long a call belongs to the slowest
- * (`quantile`, by default the p95). {@link Hedge} keeps what is known for one pair of targets; `Hedging` races the
- * streams.
+ * The policy learns the first target's time to first token, and hedges calls that are slower than its `quantile` (by
+ * default the p95). {@link Hedge} keeps the data of one pair of targets; `Hedging` races their streams.
  *
- * A hedge must be worth it, on four counts:
+ * A hedge needs four things:
  *
- * - **Known**: there is none before the quantile was seen, which takes 1 / (1 − quantile) first tokens: 20 for the p95.
- * - **Sooner**: it must be expected to end the wait at least a third sooner, by the mean of what slower calls still
- *   took and the median of the second target. So where times hardly differ, or the second target is slow too, there is
- *   none.
- * - **Allowed**: each call earns `ratio` of a hedge. None is there at the start, so that there are never more than
- *   `ratio` of the calls; and at most 5 can be saved up, so that there are at most 5 more than `ratio` of any stretch
- *   of calls.
- * - **Winning**: a hedge counts as lost until it wins. Losing lowers the ratio by a fifth, down to a tenth of `ratio`;
- *   winning doubles it. Where hedges win one time in four the ratio holds.
+ * - **Data**: the quantile is unknown until 1 / (1 − quantile) first tokens arrived: 20 for the p95.
+ * - **Gain**: it must be expected to shorten the whole wait by a third, by the mean of slower calls' remaining time and
+ *   the median of the second target. If times hardly differ, or the second target is slow too, there is no hedge.
+ * - **Allowance**: each call earns `ratio` of a hedge. None is there at the start, so hedges never exceed `ratio` of
+ *   the calls. At most 5 are saved, so any stretch of calls has at most 5 hedges above `ratio`.
+ * - **Success**: a hedge counts as lost until it wins. A loss lowers the ratio by a fifth, down to a tenth of `ratio`;
+ *   a win doubles it. If one hedge in four wins, the ratio holds.
  *
- * Times are kept in a histogram of 161 buckets, each 9 % wider than the one before, that halves its weights every 100
- * calls: memory is bounded, an update costs the same for ever, and a quantile is at most 9 % too long, never too short.
+ * Times are kept in a histogram of 161 buckets, each 9 % wider than the one before. Its weights halve every 100 calls.
+ * So memory is bounded, an update has a constant cost, and a quantile is at most 9 % too long, never too short.
  *
- * What is cut short tells a lower bound, and that counts too: the call is spread over the slower ones in the
- * proportions in which they were seen (the redistribution to the right of the Kaplan–Meier estimate). Without it every
- * call that a hedge beats would vanish, the slow tail would seem to shrink and the delay would creep down to nothing.
+ * An interrupted call gives a lower bound of its time, which counts too: the call is spread over the longer times in
+ * their observed proportions (the redistribution to the right of the Kaplan–Meier estimate). Otherwise every call
+ * beaten by a hedge would vanish, the slow tail would seem to shrink, and the delay would drop to nothing.
  *
- * Gotcha: a target that is slow as a whole is no case for hedging. Its own p95 is soon slow too, and hedging ends;
- * timeouts, a breaker and a fallback are for that.
+ * Gotcha: a target that is always slow is no case for hedging. Its p95 soon becomes slow too, and hedging ends. Use
+ * timeouts, a breaker and a fallback there.
  *
  * @example
  * import { Hedge } from "effect-steadfast"
@@ -40,14 +37,14 @@ import * as PolicyOptions from "./Options.js"
 const options = PolicyOptions.struct({
   quantile: PolicyOptions.optional(
     PolicyOptions.number({ min: 0.5, max: 0.99 }),
-    "Which of the times to a first token is waited for before a hedge",
+    "The quantile of the time to first token after which a call is hedged",
     0.95
   ),
   ratio: PolicyOptions.optional(PolicyOptions.number({ above: 0, max: 0.2 }), "Hedges for each call", 0.05)
 })
 
 /**
- * The options of {@link make} as they stand in JSON or YAML.
+ * The options of {@link make} in JSON or YAML.
  *
  * @since 0.2.0
  * @category options
@@ -61,14 +58,14 @@ export const Options = options.schema
  * @category options
  */
 export interface Options {
-  /** Which of the times to a first token is waited for before a hedge: 0.5 to 0.99. Default 0.95. */
+  /** The quantile of the time to first token after which a call is hedged: 0.5 to 0.99. Default 0.95. */
   readonly quantile?: number | undefined
-  /** Hedges for each call: above 0, at most 0.2. Default 0.05, as many as are slower than the p95. */
+  /** Hedges for each call: above 0, at most 0.2. Default 0.05, the share of calls slower than the p95. */
   readonly ratio?: number | undefined
 }
 
 /**
- * Which of the two was asked: the target of the call, or that of the hedge.
+ * The target of the call, or the target of the hedge.
  *
  * @since 0.2.0
  * @category models
@@ -76,34 +73,36 @@ export interface Options {
 export type Side = "first" | "second"
 
 /**
- * What is known at a moment: how long a call is waited for (`undefined` while too little is known), the median of both
- * targets as far as they were seen, the ratio that hedges have at present, and how many might be sent now.
+ * The current data of a pair.
  *
  * @since 0.2.0
  * @category models
  */
 export interface Snapshot {
+  /** The time before a hedge, in milliseconds; `undefined` with too little data. */
   readonly delayMillis: number | undefined
+  /** The median time to first token of both targets, in milliseconds; `undefined` without data. */
   readonly medianMillis: Readonly<Record<Side, number | undefined>>
+  /** The current ratio of hedges to calls. */
   readonly ratio: number
+  /** The hedges that may be sent now. */
   readonly available: number
 }
 
 /**
  * The hedging of one pair of targets. The functions are synchronous.
  *
- * - `begin`: a call begins. The milliseconds after which it is to be hedged, or `undefined` where it is not.
- * - `launch`: the call has waited that long. Whether a hedge may be sent, for which `agreed` is asked last.
- * - `answered`: a side gave its first content, so many milliseconds after it was asked; the second one wins with it.
- * - `silent`: a side was left, or failed, after so many milliseconds without content.
- *
  * @since 0.2.0
  * @category models
  */
 export interface Hedge {
+  /** Starts a call. Returns the time before its hedge, in milliseconds, or `undefined` for no hedge. */
   readonly begin: () => number | undefined
+  /** Whether a call that has waited that long may send a hedge. Asks `agreed` last. */
   readonly launch: (agreed: () => boolean) => boolean
+  /** Records a first token, `millis` after the request. The second target wins with it. */
   readonly answered: (side: Side, millis: number) => void
+  /** Records `millis` without a first token, for a request that failed or was interrupted. */
   readonly silent: (side: Side, millis: number) => void
   readonly snapshot: () => Snapshot
 }
@@ -111,11 +110,11 @@ export interface Hedge {
 interface Settings {
   readonly quantile: number
   readonly ratio: number
-  /** So many first tokens must have been seen: with fewer, the quantile lies beyond the longest of them. */
+  /** The first tokens needed: with fewer, the quantile lies beyond the longest of them. */
   readonly minimum: number
 }
 
-/** The weights are those of the call with number `at`. */
+/** The weights as of call number `at`. */
 interface Histogram {
   readonly weights: ReadonlyArray<number>
   readonly total: number
@@ -124,32 +123,26 @@ interface Histogram {
 
 interface State {
   readonly calls: number
-  /** How many first tokens of the first target were seen. */
+  /** The number of first tokens of the first target. */
   readonly seen: number
   readonly available: number
   readonly ratio: number
   readonly times: Readonly<Record<Side, Histogram>>
 }
 
-type Event =
-  | { readonly _tag: "Call" }
-  | { readonly _tag: "Launch" }
-  | { readonly _tag: "Answered"; readonly side: Side; readonly millis: number }
-  | { readonly _tag: "Silent"; readonly side: Side; readonly millis: number }
-
 // -----------------------------------------------------------------------------
 // the pure part: times
 // -----------------------------------------------------------------------------
 
-/** Eight buckets to each doubling: the next edge is at most 9.1 % away, well below the noise of a p95 of 290 calls. */
+/** Eight buckets for each doubling: the next edge is at most 9.1 % away, well below the noise of a p95 of 290 calls. */
 const perDoubling = 8
 
-/** From 1 ms to 2^20 ms, 17 minutes, which no first token takes. */
+/** From 1 ms to 2^20 ms, 17 minutes, longer than any first token takes. */
 const buckets = 20 * perDoubling + 1
 
 /**
- * After so many calls a time counts half. In effect some 290 calls are remembered, so that the rank of the p95 is known
- * to 1.3 % of calls, and calls that are all slow of a sudden are the new p95 after eight.
+ * The calls after which a time counts half. In effect some 290 calls are remembered: the rank of the p95 is known to
+ * 1.3 % of calls, and a sudden slowdown of all calls is the new p95 after eight.
  */
 const halfLife = 100
 
@@ -160,15 +153,15 @@ const empty: Histogram = { weights: new Array<number>(buckets).fill(0), total: 0
 const bucketOf = (millis: number): number =>
   Math.max(0, Math.min(buckets - 1, Math.ceil(Math.log2(millis) * perDoubling)))
 
-/** The longest time in a bucket. */
+/** The longest time of a bucket, in milliseconds. */
 const edge = (bucket: number): number => 2 ** (bucket / perDoubling)
 
-/** What a typical time in each bucket is; a power costs more than all else that a call is asked here. */
+/** A typical time of each bucket, in milliseconds. Precomputed: a power costs more than the rest of a call's update. */
 const typical = Array.from({ length: buckets }, (_, i) => 2 ** ((i - 0.5) / perDoubling))
 
 const totalAt = (self: Histogram, calls: number): number => self.total * keep ** (calls - self.at)
 
-/** One more, in each bucket as much of it as `share` says. */
+/** Adds one observation, spread over the buckets by `share`. */
 const add = (self: Histogram, calls: number, from: number, share: (bucket: number) => number): Histogram => {
   const factor = keep ** (calls - self.at)
   const weights = new Array<number>(buckets)
@@ -184,9 +177,7 @@ const seenIn = (self: Histogram, calls: number, millis: number): Histogram => {
   return add(self, calls, bucket, (i) => (i === bucket ? 1 : 0))
 }
 
-/**
- * Part of the whole weight: what is left of one time after some 1000 calls, and too little to conclude anything from.
- */
+/** The share of the whole weight that is too little for a conclusion: the rest of one time after some 1000 calls. */
 const negligible = 1e-5
 
 const massAbove = (self: Histogram, bucket: number): number => {
@@ -196,26 +187,21 @@ const massAbove = (self: Histogram, bucket: number): number => {
 }
 
 /**
- * One that took longer than this, who knows how much: as long as those did that took longer still, by the first of
- * `like` that knows any. If none does, this is the longest time that is known.
+ * Adds an observation longer than `millis`, spread like the longer times in the first histogram of `like` that has any.
+ * Without any, `millis` itself counts: it is the longest known time.
  */
-const longerThan = (
-  self: Histogram,
-  calls: number,
-  millis: number,
-  like: readonly [Histogram, ...ReadonlyArray<Histogram>]
-): Histogram => {
+const longerThan = (self: Histogram, calls: number, millis: number, like: ReadonlyArray<Histogram>): Histogram => {
   const bucket = bucketOf(millis)
   const known = like.find((one) => massAbove(one, bucket) > 0)
   if (known !== undefined) {
     const mass = massAbove(known, bucket)
     return add(self, calls, bucket + 1, (i) => (known.weights[i] ?? 0) / mass)
   }
-  // A quick failure, before anything else was seen, says nothing.
+  // A quick failure before any other observation says nothing.
   return like.every((one) => one.total === 0) ? self : seenIn(self, calls, millis)
 }
 
-/** Of all, so many took at most as long as the edge of this bucket. */
+/** The bucket of a quantile. */
 const quantileOf = (self: Histogram, quantile: number): number => {
   const above = self.total * (1 - quantile)
   let mass = 0
@@ -226,7 +212,7 @@ const quantileOf = (self: Histogram, quantile: number): number => {
   return 0
 }
 
-/** How much longer those took, on average, that took longer than the edge of a bucket; `undefined` if none did. */
+/** The mean excess of the times above a bucket's edge, in milliseconds; `undefined` if there are none. */
 const excess = (self: Histogram, bucket: number): number | undefined => {
   const mass = massAbove(self, bucket)
   if (mass === 0) return undefined
@@ -240,10 +226,9 @@ const excess = (self: Histogram, bucket: number): number | undefined => {
 // -----------------------------------------------------------------------------
 
 /**
- * So many hedges can be saved up, for calls that are slow by chance one soon after the other. Measured over 30 runs of
- * the scenario in the tests, a tail of 3 % (p99 with hedging as a part of that without, the worst run), and one stall
- * of all targets for ten minutes at one call a second (extra requests, the worst run): 3: 40 %, 0.5 %; 5: 22 %, 0.8 %;
- * 8: 20 %, 1.3 %.
+ * The most hedges saved, for slow calls that follow each other by chance. Measured over 30 runs of the scenario in the
+ * tests, worst run each: a tail of 3 % (p99 with hedging, relative to the p99 without), and one stall of all targets
+ * for ten minutes at one call a second (extra requests). 3: 40 %, 0.5 %; 5: 22 %, 0.8 %; 8: 20 %, 1.3 %.
  */
 const maxAvailable = 5
 
@@ -251,20 +236,20 @@ const maxAvailable = 5
 const afterLaunch = 0.8
 const afterWin = 2 / afterLaunch
 
-/** The ratio never falls below this part of what it may be, or nobody would notice that hedges win again. */
+/** The lowest part of `ratio`. Without hedges nobody would notice that they win again. */
 const floor = 0.1
 
-/** What a hedge must be expected to leave of the whole wait: with less to gain, it is not worth what it costs. */
+/** The largest expected part of the whole wait that a hedge may leave. With less gain it is not worth its cost. */
 const worthwhile = 2 / 3
 
-/** One hedge or two that were slow by chance are no evidence. */
+/** The observations of the second target needed: one or two slow hedges are no evidence. */
 const enough = 3
 
-/** Until the second target was seen often enough, it is taken to be as fast as the first. */
+/** The times of the second target. With too few, it counts as fast as the first. */
 const secondOf = ({ calls, times }: State): Histogram =>
   totalAt(times.second, calls) >= enough ? times.second : times.first
 
-/** After how many milliseconds a call is to be hedged, or `undefined` where it is not. */
+/** The time before a call's hedge, in milliseconds, or `undefined` for no hedge. */
 const decide = (settings: Settings, state: State): number | undefined => {
   if (state.available < 1 || state.seen < settings.minimum) return undefined
   const { first } = state.times
@@ -276,32 +261,30 @@ const decide = (settings: Settings, state: State): number | undefined => {
   return hedged <= worthwhile * (delay + more) ? delay : undefined
 }
 
-const step = (settings: Settings, state: State, event: Event): State => {
-  const { available, calls, ratio, seen, times } = state
-  switch (event._tag) {
-    case "Call":
-      return { ...state, calls: calls + 1, available: Math.min(maxAvailable, available + ratio) }
-    case "Launch":
-      return { ...state, available: available - 1, ratio: Math.max(settings.ratio * floor, ratio * afterLaunch) }
-    case "Answered": {
-      const known = seenIn(times[event.side], calls, event.millis)
-      return event.side === "first"
-        ? { ...state, seen: seen + 1, times: { ...times, first: known } }
-        : { ...state, ratio: Math.min(settings.ratio, ratio * afterWin), times: { ...times, second: known } }
-    }
-    case "Silent": {
-      const { first, second } = times
-      // The second target, where it has not told, is taken to be like the first.
-      return event.side === "first"
-        ? { ...state, times: { first: longerThan(first, calls, event.millis, [first]), second } }
-        : { ...state, times: { first, second: longerThan(second, calls, event.millis, [second, first]) } }
-    }
-  }
+const begun = (state: State): State => ({
+  ...state,
+  calls: state.calls + 1,
+  available: Math.min(maxAvailable, state.available + state.ratio)
+})
+
+const launched = (settings: Settings, state: State): State => ({
+  ...state,
+  available: state.available - 1,
+  ratio: Math.max(settings.ratio * floor, state.ratio * afterLaunch)
+})
+
+const answered = (settings: Settings, state: State, side: Side, millis: number): State => {
+  const times = { ...state.times, [side]: seenIn(state.times[side], state.calls, millis) }
+  return side === "first"
+    ? { ...state, seen: state.seen + 1, times }
+    : { ...state, ratio: Math.min(settings.ratio, state.ratio * afterWin), times }
 }
 
-const settingsOf = (input: Options): Settings => {
-  const chosen = options.read(input, "Hedge")
-  return { ...chosen, minimum: Math.round(1 / (1 - chosen.quantile)) }
+const silent = (state: State, side: Side, millis: number): State => {
+  const { first, second } = state.times
+  // Without longer times of its own, the second target counts as like the first.
+  const known = longerThan(state.times[side], state.calls, millis, side === "first" ? [first] : [second, first])
+  return { ...state, times: { ...state.times, [side]: known } }
 }
 
 // -----------------------------------------------------------------------------
@@ -309,36 +292,32 @@ const settingsOf = (input: Options): Settings => {
 // -----------------------------------------------------------------------------
 
 /**
- * Hedging that knows nothing yet. Throws a `RangeError` that names the option, what was found and what was expected.
+ * Hedging without data yet. Throws a `RangeError` that names the option, the value found and the value expected.
  *
  * @since 0.2.0
  * @category constructors
  */
-export const make = (options: Options = {}): Hedge => {
-  const settings = settingsOf(options)
-  let state: State = {
-    calls: 0,
-    seen: 0,
-    available: 0,
-    ratio: settings.ratio,
-    times: { first: empty, second: empty }
-  }
-  const hear = (event: Event): void => {
-    state = step(settings, state, event)
-  }
+export const make = (input: Options = {}): Hedge => {
+  const { quantile, ratio } = options.read(input, "Hedge")
+  const settings: Settings = { quantile, ratio, minimum: Math.round(1 / (1 - quantile)) }
+  let state: State = { calls: 0, seen: 0, available: 0, ratio, times: { first: empty, second: empty } }
   const medianOf = (self: Histogram): number | undefined => (self.total === 0 ? undefined : edge(quantileOf(self, 0.5)))
   return {
     begin: () => {
-      hear({ _tag: "Call" })
+      state = begun(state)
       return decide(settings, state)
     },
     launch: (agreed) => {
       if (state.available < 1 || !agreed()) return false
-      hear({ _tag: "Launch" })
+      state = launched(settings, state)
       return true
     },
-    answered: (side, millis) => hear({ _tag: "Answered", side, millis }),
-    silent: (side, millis) => hear({ _tag: "Silent", side, millis }),
+    answered: (side, millis) => {
+      state = answered(settings, state, side, millis)
+    },
+    silent: (side, millis) => {
+      state = silent(state, side, millis)
+    },
     snapshot: () => ({
       delayMillis: state.seen < settings.minimum ? undefined : edge(quantileOf(state.times.first, settings.quantile)),
       medianMillis: { first: medianOf(state.times.first), second: medianOf(state.times.second) },

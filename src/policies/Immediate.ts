@@ -1,16 +1,16 @@
 /**
- * Steps of a policy around an effect, taken in one uninterruptible region.
+ * The steps of a policy before and after an effect, in one uninterruptible region.
  *
- * A policy acts before an effect and after its exit. With Effect's own operators each act is a step of the runtime,
- * which costs more than a policy whose state is in memory. Here an act that is over at once is a call of a function.
- * The region itself costs six steps, {@link under} none more; `Effect.acquireUseRelease` with `Effect.provide` cost 30
- * (effect 3.22).
+ * With Effect's own operators each step runs through the runtime, which costs more than a policy with its state in
+ * memory. Here a step that is done at once is a plain function call. The region itself costs six runtime steps, and
+ * {@link under} adds none; `Effect.acquireUseRelease` with `Effect.provide` costs 30 (effect 3.22).
  *
- * This is the one module that writes a fiber's context in place.
+ * No other module writes a fiber's context in place.
  *
  * @since 0.2.0
  */
-import type * as Context from "effect/Context"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -18,12 +18,14 @@ import * as FiberRef from "effect/FiberRef"
 import type * as Option from "effect/Option"
 
 /**
- * An uninterruptible region: the fiber that runs it, and `restore` for the parts that may be interrupted.
+ * An uninterruptible region.
  *
  * @internal
  */
 export interface Region {
+  /** Makes an effect interruptible again. */
   readonly restore: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  /** The fiber that runs the region. */
   readonly fiber: Fiber.RuntimeFiber<unknown, unknown>
 }
 
@@ -38,7 +40,15 @@ export const masked = <A, E, R>(body: (region: Region) => Effect.Effect<A, E, R>
   )
 
 /**
- * The exit of an effect that is an exit already; else `undefined`. Cheaper than `Exit.isExit`.
+ * The time on the fiber's clock, in milliseconds.
+ *
+ * @internal
+ */
+export const nowOf = (fiber: Region["fiber"]): number =>
+  Context.get(fiber.currentDefaultServices, Clock.Clock).unsafeCurrentTimeMillis()
+
+/**
+ * An effect that is already an exit, as that exit; else `undefined`. Cheaper than `Exit.isExit`.
  *
  * @internal
  */
@@ -48,7 +58,7 @@ export const exitOf = <A, E, R>(self: Effect.Effect<A, E, R>): Exit.Exit<A, E> |
 }
 
 /**
- * `Effect.flatMap`, without a step where the effect is an exit already.
+ * `Effect.flatMap`, without a runtime step if the effect is already an exit.
  *
  * @internal
  */
@@ -62,7 +72,7 @@ export const entered = <A, E, R, B, E2, R2>(
 }
 
 /**
- * `Effect.zipRight`, without a step where the first effect is over already, or absent.
+ * `Effect.zipRight`, without a runtime step if the first effect is already an exit or `undefined`.
  *
  * @internal
  */
@@ -72,7 +82,7 @@ export const andThen = <B, E2, R2, E = never, R = never>(
 ): Effect.Effect<B, E | E2, R | R2> => (first === undefined ? then() : entered(first, then))
 
 /**
- * Goes on with the exit of an effect.
+ * Continues with the exit of an effect, without a runtime step if it is already an exit.
  *
  * @internal
  */
@@ -89,8 +99,8 @@ export const ended = <A, E, R, B, E2, R2>(
 }
 
 /**
- * Like `Effect.suspend(() => f(value))`, but drops `value` after running: the engine keeps an interruptible effect, and
- * whatever it holds, until the next full collection (V8 of Node 20).
+ * Like `Effect.suspend(() => f(value))`, but drops `value` after running. Otherwise the engine keeps it, through an
+ * interruptible effect, until the next full collection (V8 of Node 20).
  *
  * @internal
  */
@@ -103,7 +113,7 @@ export const once = <A, B, E, R>(value: A, f: (value: A) => Effect.Effect<B, E, 
   })
 }
 
-/** `FiberRuntime` has this method (effect 3.22), `Fiber.RuntimeFiber` does not show it. */
+/** `FiberRuntime` has this method (effect 3.22); the type `Fiber.RuntimeFiber` hides it. */
 interface Writable {
   readonly setFiberRef: <A>(ref: FiberRef.FiberRef<A>, value: A) => void
 }
@@ -112,7 +122,7 @@ const setContext = (fiber: Region["fiber"], context: Context.Context<never>): vo
   (fiber as unknown as Writable).setFiberRef(FiberRef.currentContext, context)
 
 /**
- * Runs an effect interruptibly under another context, and goes on with its exit under the one before.
+ * Runs an effect interruptibly under another context, and continues with its exit under the previous one.
  *
  * @internal
  */

@@ -1,20 +1,21 @@
 /**
  * The options of all policies: one check, one wording, one schema.
  *
- * A policy lists its options once, in a {@link struct}: the values that each may have, its purpose and its default.
- * From that list come the check of the options that a program gives (`read`), the description of each option, and the
- * schema that decodes the same options from JSON or YAML (`schema`).
+ * A policy lists its options once, in a {@link struct}: the allowed values, the purpose and the default of each. The
+ * list provides the check of a program's options (`read`), the description of each option, and the schema that decodes
+ * the same options from JSON or YAML (`schema`).
  *
- * A value that cannot be is refused with a `RangeError` that names the policy, the option, what was found and what was
- * expected: `Pacer: maxWait: found "-5 seconds", expected a duration of 0 or more`. The schema says the same of JSON.
+ * An invalid value is refused with a `RangeError` that names the policy, the option, the value found and the value
+ * expected: `Pacer: maxWait: found "-5 seconds", expected a duration of 0 or more`. The schema reports the same about
+ * JSON.
  *
  * Gotchas:
- * - `read` gives durations as milliseconds. The schema gives them as `Duration`; in JSON they are text with a unit,
- *   because a bare number would leave the unit to guessing.
- * - Effect takes a negative duration, and one that is not a number, for zero. Here they are refused.
+ * - `read` returns durations in milliseconds. The schema returns `Duration`; in JSON they are text with a unit, because
+ *   a bare number would leave the unit open.
+ * - Effect reads a negative duration, or one that is not a number, as zero. Here they are refused.
  *
- * The layers above check a single value the same way:
- * `duration({ above: 0 }).read(input, "ChatModel.timeout: attempt")`.
+ * The layers above check a single value in the same way: `duration({ above: 0 }).read(input, "ChatModel.timeout:
+ * attempt")`.
  *
  * @example
  * import * as PolicyOptions from "./Options.js"
@@ -37,37 +38,37 @@ import * as Schema from "effect/Schema"
 // -----------------------------------------------------------------------------
 
 /**
- * What one option may be, or all options of a policy.
+ * The rule of one option, or of all options of a policy.
  *
  * @since 0.2.0
  * @category models
  */
 export interface Rule<out Value, in Input, out S extends Schema.Struct.Field> {
-  /** The option as it stands in JSON or YAML. */
+  /** The schema of the option in JSON or YAML. */
   readonly schema: S
-  /** What the schema expects, in words; absent where each part says its own. */
+  /** The expected value in words; absent if each part has its own. */
   readonly expected?: string
   /**
-   * The value as the policy uses it, durations in milliseconds. Throws a `RangeError` that begins with `at`, the name
-   * of the policy and the option.
+   * Checks a value. Returns it as the policy uses it, durations in milliseconds. Throws a `RangeError` that begins with
+   * `at`, the names of the policy and the option.
    */
   readonly read: (input: Input, at: string) => Value
 }
 
 /**
- * Between which values a number or a duration must be; without any, it must be 0 or more.
+ * The bounds of a number or a duration. Without any, it must be 0 or more.
  *
  * @since 0.2.0
  * @category models
  */
 export interface Bounds<in out Limit> {
-  /** The least, itself allowed. */
+  /** The least allowed value. */
   readonly min?: Limit | undefined
-  /** Must be more than this. */
+  /** The value must be more than this. */
   readonly above?: Limit | undefined
-  /** The most, itself allowed. */
+  /** The largest allowed value. */
   readonly max?: Limit | undefined
-  /** Must be less than this. */
+  /** The value must be less than this. */
   readonly below?: Limit | undefined
 }
 
@@ -85,7 +86,7 @@ const show = (value: unknown): string => {
 const describe = (found: unknown, expected: string): string => `found ${show(found)}, expected ${expected}`
 
 /**
- * The error for an option that cannot be. `at` names the policy and the option: `"Pacer: maxWait"`.
+ * The error for an invalid option. `at` names the policy and the option: `"Pacer: maxWait"`.
  *
  * @since 0.2.0
  * @category errors
@@ -93,8 +94,8 @@ const describe = (found: unknown, expected: string): string => `found ${show(fou
 export const wrong = (at: string, found: unknown, expected: string): RangeError =>
   new RangeError(`${at}: ${describe(found, expected)}`)
 
-/** Makes a schema say of JSON the same as {@link wrong} says of a program's options. */
-const told = (expected: string) => ({
+/** Gives a schema the message of {@link wrong}. */
+const worded = (expected: string) => ({
   message: ({ actual }: ParseResult.ParseIssue) => ({ message: describe(actual, expected), override: true })
 })
 
@@ -108,18 +109,11 @@ const range = ({ above, below, max, min }: Bounds<unknown>): string => {
 // numbers and durations
 // -----------------------------------------------------------------------------
 
-/** Not a number is within no bounds. */
+/** NaN is within no bounds. */
 const within = ({ above, below, max, min = 0 }: Bounds<number>, value: number): boolean =>
   (above === undefined ? value >= min : value > above) &&
   (max === undefined || value <= max) &&
   (below === undefined || value < below)
-
-const checked =
-  <A>(is: (input: unknown) => input is A, expected: string) =>
-  (input: A, at: string): A => {
-    if (!is(input)) throw wrong(at, input, expected)
-    return input
-  }
 
 const plain = <A>(
   expected: string,
@@ -127,8 +121,11 @@ const plain = <A>(
   is: (input: unknown) => input is A
 ): Rule<A, A, Schema.Schema<A>> => ({
   expected,
-  schema: schema.annotations(told(expected)),
-  read: checked(is, expected)
+  schema: schema.annotations(worded(expected)),
+  read: (input, at) => {
+    if (!is(input)) throw wrong(at, input, expected)
+    return input
+  }
 })
 
 /**
@@ -153,7 +150,7 @@ export const number = (
   return plain(`a ${noun}${range(bounds)}`, Schema.Number.pipe(Schema.filter(is, { jsonSchema })), is)
 }
 
-/** In milliseconds, below zero where it was given so; not a number for anything that is no duration. */
+/** A duration in milliseconds, negative if given so; NaN for anything else. */
 const millisOf = (input: unknown): number => {
   if (typeof input === "number") return input
   if (typeof input === "bigint") return Number(input) / 1e6
@@ -164,7 +161,7 @@ const millisOf = (input: unknown): number => {
 }
 
 /**
- * A duration; `finite` refuses one without end. A program gives any `Duration.DurationInput`, JSON text with a unit.
+ * A duration; `finite` refuses infinity. Programs give any `Duration.DurationInput`, JSON gives text with a unit.
  *
  * @since 0.2.0
  * @category rules
@@ -196,7 +193,7 @@ export const duration = (
   )
   return {
     expected,
-    schema: schema.annotations({ ...told(expected), jsonSchema: { type: "string", examples: ["30 seconds"] } }),
+    schema: schema.annotations({ ...worded(expected), jsonSchema: { type: "string", examples: ["30 seconds"] } }),
     read: (input, at) => {
       const millis = millisOf(input)
       if (!isOk(millis)) throw wrong(at, input, words)
@@ -237,7 +234,7 @@ export const boolean = plain<boolean>(
 )
 
 /**
- * At least one.
+ * A list of at least one value.
  *
  * @since 0.2.0
  * @category rules
@@ -245,7 +242,7 @@ export const boolean = plain<boolean>(
 export const list = <Value, Input, A, I>(
   rule: Rule<Value, Input, Schema.Schema<A, I>>
 ): Rule<ReadonlyArray<Value>, ReadonlyArray<Input>, Schema.Schema<ReadonlyArray<A>, ReadonlyArray<I>>> => ({
-  schema: Schema.Array(rule.schema).pipe(Schema.minItems(1, told("at least one"))),
+  schema: Schema.Array(rule.schema).pipe(Schema.minItems(1, worded("at least one"))),
   read: (input, at) => {
     if (!Array.isArray(input) || input.length === 0) throw wrong(at, input, "at least one")
     return input.map((one, index) => rule.read(one, `${at}[${index}]`))
@@ -267,8 +264,8 @@ const sentence = (
 })
 
 /**
- * An option that may be left out. `about` says what it is for, without a full stop; where there is no `initial` value
- * it says what happens without the option.
+ * An optional option. `about` is its purpose, without a full stop; without an `initial` value it includes the behaviour
+ * without the option.
  *
  * @since 0.2.0
  * @category fields
@@ -289,7 +286,7 @@ export const optional: {
   initial?: Input
 ) => {
   const or = Schema.UndefinedOr(schema)
-  const value = expected === undefined ? or : or.annotations(told(expected))
+  const value = expected === undefined ? or : or.annotations(worded(expected))
   const fallback = initial === undefined ? undefined : read(initial, about)
   return {
     schema: Schema.optionalWith(value, { exact: true }).annotations(
@@ -300,7 +297,7 @@ export const optional: {
 }
 
 /**
- * An option that must be there.
+ * A required option.
  *
  * @since 0.2.0
  * @category fields
@@ -326,7 +323,7 @@ type Given<F extends Fields> = {
 }
 
 /**
- * The options of a policy, or of a part of it. Its `read` takes the name of the policy as `at`.
+ * The options of a policy, or of a part of it. `read` takes the name of the policy as `at`.
  *
  * @since 0.2.0
  * @category rules
@@ -345,7 +342,7 @@ export const struct = <F extends Fields>(
     read: (input, at) => {
       if (typeof input !== "object" || input === null) throw wrong(at, input, "an object")
       const given: Readonly<Record<string, unknown>> = input
-      // After the policy stands a colon, and a point between an option and its part.
+      // A colon follows the policy, a point separates an option and its part.
       const before = at.includes(": ") ? `${at}.` : `${at}: `
       const values: Record<string, unknown> = {}
       for (const [key, rule] of rules) values[key] = rule.read(given[key] as never, before + key)

@@ -1,36 +1,38 @@
 /**
- * Where a policy keeps its states by key: in its own memory, or in a {@link KeyedStore} that processes share.
+ * The states of a policy by key: in its own memory, or in a {@link KeyedStore} that processes share.
  *
  * @since 0.2.0
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 
 /**
- * A state in a store: plain JSON. A store may drop it from `keepUntil` on, in epoch milliseconds, and never if that is
- * `null`.
+ * A state in a store: plain JSON.
  *
  * @since 0.2.0
  * @category models
  */
 export interface Entry {
+  /** The time from which a store may drop the state, in epoch milliseconds; `null` for never. */
   readonly keepUntil: number | null
 }
 
 /**
  * A store of states that processes share.
  *
- * `modify` replaces the state of a key in one step. `f` is pure and may run more than once, so a store may use
- * compare-and-swap. `undefined` stands for no state; `f` returns the state that it got where there is nothing to write.
- * The clocks of the processes must agree to within a fraction of a second.
- *
- * A store has no error channel. If it dies, the policy lets the call run, records nothing, and logs a warning. A policy
- * does not interrupt it, so a store must bound its own time.
+ * The clocks of the processes must agree to within a fraction of a second. A store has no error channel: if it dies,
+ * the policy lets the call run, records nothing, and logs a warning. A policy does not interrupt a store, so a store
+ * must limit its own time.
  *
  * @since 0.2.0
  * @category models
  */
 export interface KeyedStore {
+  /**
+   * Replaces the state of a key in one step; `undefined` stands for no state. `f` is pure and may run more than once,
+   * so a store may use compare-and-swap. `f` returns the state unchanged if there is nothing to write.
+   */
   readonly modify: <S extends Entry, A>(
     key: string,
     f: (state: S | undefined) => readonly [A, S | undefined]
@@ -47,7 +49,7 @@ export interface KeyedStore {
 export const KeyedStore: Context.Tag<KeyedStore, KeyedStore> = Context.GenericTag<KeyedStore>("steadfast/KeyedStore")
 
 /**
- * A change of a state, and the answer of the function that made it.
+ * A change of a state, with the answer of the function that made it.
  *
  * @internal
  */
@@ -58,14 +60,16 @@ export interface Changed<S, A> {
 }
 
 /**
- * The states of one policy as this process knows them. `modify` succeeds with `undefined` if the store died; in memory
- * it is an exit already. `peek` and `keys` read the states that this process saw last.
+ * The states of one policy.
  *
  * @internal
  */
 export interface States<S> {
+  /** The state of a key as this process last saw it. */
   readonly peek: (key: string) => S | undefined
+  /** The keys that this process knows. */
   readonly keys: () => Iterable<string>
+  /** Changes a state. Already an exit in memory; succeeds with `undefined` if the store died. */
   readonly modify: <A>(
     key: string,
     now: number,
@@ -73,31 +77,18 @@ export interface States<S> {
   ) => Effect.Effect<Changed<S, A> | undefined>
 }
 
-/** Dropped states take no room for longer than this, in milliseconds, and the sweep takes no time that counts. */
+/**
+ * The time between two sweeps of dropped states, in milliseconds: short enough to free memory, long enough to cost
+ * nothing.
+ */
 const sweepMillis = 60_000
 
 /**
- * Whether a store may have dropped a state, which then counts as absent.
+ * Whether a store may have dropped a state. The state then counts as absent.
  *
  * @internal
  */
 export const isDropped = ({ keepUntil }: Entry, now: number): boolean => keepUntil !== null && now >= keepUntil
-
-const makeMemory = <S extends Entry>() => {
-  const states = new Map<string, S>()
-  let sweptAt = Number.NEGATIVE_INFINITY
-  return {
-    peek: (key: string): S | undefined => states.get(key),
-    keys: (): Iterable<string> => states.keys(),
-    set: (key: string, state: S | undefined, now: number): void => {
-      if (state === undefined) states.delete(key)
-      else states.set(key, state)
-      if (now - sweptAt < sweepMillis) return
-      sweptAt = now
-      for (const [known, kept] of states) if (isDropped(kept, now)) states.delete(known)
-    }
-  }
-}
 
 /**
  * States in the memory of this process.
@@ -105,12 +96,20 @@ const makeMemory = <S extends Entry>() => {
  * @internal
  */
 export const inMemory = <S extends Entry>(): States<S> => {
-  const { keys, peek, set } = makeMemory<S>()
+  const states = new Map<string, S>()
+  let sweptAt = Number.NEGATIVE_INFINITY
+  const set = (key: string, state: S | undefined, now: number): void => {
+    if (state === undefined) states.delete(key)
+    else states.set(key, state)
+    if (now - sweptAt < sweepMillis) return
+    sweptAt = now
+    for (const [known, kept] of states) if (isDropped(kept, now)) states.delete(known)
+  }
   return {
-    peek,
-    keys,
+    peek: (key) => states.get(key),
+    keys: () => states.keys(),
     modify: (key, now, f) => {
-      const before = peek(key)
+      const before = states.get(key)
       const [answer, next] = f(before)
       if (next !== before) set(key, next, now)
       return Effect.succeed({ answer, before, next })
@@ -118,16 +117,10 @@ export const inMemory = <S extends Entry>(): States<S> => {
   }
 }
 
-/**
- * States in a store. `name` says what a key names, in the warning that the store died.
- *
- * @internal
- */
-export const inStore = <S extends Entry>(store: KeyedStore, name: string): States<S> => {
-  const { keys, peek, set } = makeMemory<S>()
+const inStore = <S extends Entry>(store: KeyedStore, name: string): States<S> => {
+  const local = inMemory<S>()
   return {
-    peek,
-    keys,
+    ...local,
     modify: <A>(key: string, now: number, f: (state: S | undefined) => readonly [A, S | undefined]) => {
       const change = Effect.suspend(() =>
         store.modify<S, Changed<S, A>>(key, (before) => {
@@ -141,12 +134,25 @@ export const inStore = <S extends Entry>(store: KeyedStore, name: string): State
             Effect.annotateLogs(Effect.logWarning("the store died, going on without it", cause), { [name]: key }),
             undefined
           ),
-        onSuccess: (changed) => {
-          set(key, changed.next, now)
-          return Effect.succeed(changed)
-        }
+        onSuccess: (changed) =>
+          Effect.as(
+            local.modify(key, now, () => [undefined, changed.next]),
+            changed
+          )
       })
       return Effect.uninterruptible(changed)
     }
   }
 }
+
+/**
+ * States in the {@link KeyedStore} of the context, or else in memory. `name` names the key in the warning about a dead
+ * store.
+ *
+ * @internal
+ */
+export const states = <S extends Entry>(name: string): Effect.Effect<States<S>> =>
+  Effect.map(
+    Effect.serviceOption(KeyedStore),
+    Option.match({ onNone: () => inMemory<S>(), onSome: (store) => inStore<S>(store, name) })
+  )

@@ -1,5 +1,5 @@
 /**
- * What an answer took, in tokens as the provider counted them.
+ * The token usage of an answer.
  *
  * @since 0.1.0
  */
@@ -8,7 +8,7 @@ import * as Schema from "effect/Schema"
 const Count = Schema.NonNegativeInt
 
 /**
- * Tokens as the provider counted them. `inputTokens` includes `cachedInputTokens`, `outputTokens` includes
+ * Tokens by the provider's count. `inputTokens` includes `cachedInputTokens`, `outputTokens` includes
  * `reasoningTokens`.
  *
  * @since 0.1.0
@@ -28,7 +28,7 @@ export const Usage = Schema.Struct({
 export type Usage = typeof Usage.Type
 
 /**
- * The sum of what is known of two; `undefined` where nothing is.
+ * The sum of two usages. An unknown usage or field counts as absent.
  *
  * @since 0.2.0
  * @category combinators

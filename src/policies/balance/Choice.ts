@@ -1,5 +1,5 @@
 /**
- * Who of several is asked next, by their load, speed or cost. Pure.
+ * The choice of a member by load, speed or cost. Pure.
  *
  * @since 0.2.0
  */
@@ -16,19 +16,21 @@ import * as Rendezvous from "./Rendezvous.js"
 export type Strategy = "weighted" | "least-busy" | "fastest" | "cheapest"
 
 /**
- * A value that was measured at a time, in epoch milliseconds.
+ * A measured value.
  *
  * @since 0.2.0
  * @category models
  */
 export interface Measured {
+  /** The value. */
   readonly value: number
+  /** The time of the measurement, in epoch milliseconds. */
   readonly at: number
 }
 
 /**
- * What is measured of a member: the time to the first content of its streams, and to its whole answers. The two are
- * kept apart, because a long answer is not a slow one.
+ * The measured times: to the first content of a stream, and to a whole answer. They are kept apart, because a long
+ * answer is not a slow one.
  *
  * @since 0.2.0
  * @category models
@@ -36,62 +38,63 @@ export interface Measured {
 export type Measure = "firstToken" | "whole"
 
 /**
- * Who can be asked, and what is known of it.
- *
- * - `name`: what sessions are ranked by; it has to be its own.
- * - `weight`: its share, above 0.
- * - `cost`: for `cheapest`, in any unit; a member without one comes last.
- * - `inFlight`: the requests that it has not ended yet.
- * - `turn`: where it stands in the round that members with equal load take: the lowest is next. Default 0.
- * - `strain`: how many failures it had of late.
- * - `firstToken`, `whole`: how long it took of late, in milliseconds; a member never measured has none.
+ * A member, and the facts that a choice depends on.
  *
  * @since 0.2.0
  * @category models
  */
 export interface Member {
+  /** Sessions are ranked by it. Distinct. */
   readonly name: string
+  /** The share of the requests, above 0. */
   readonly weight: number
+  /** The price for `cheapest`, in any unit. A member without one comes last. */
   readonly cost?: number | undefined
+  /** The requests that have not ended. */
   readonly inFlight: number
+  /** The place in the rotation of members with equal load: the lowest is next. Default 0. */
   readonly turn?: number | undefined
+  /** The recent failures. */
   readonly strain?: Measured | undefined
+  /** The recent time to first token, in milliseconds. */
   readonly firstToken?: Measured | undefined
+  /** The recent time to a whole answer, in milliseconds. */
   readonly whole?: Measured | undefined
 }
 
 /**
- * Members, with what need not be computed for each choice.
+ * Members, with values computed once for all choices.
  *
  * @since 0.2.0
  * @category models
  */
 export interface Roster {
+  /** The members. */
   readonly members: ReadonlyArray<Member>
+  /** The index of each member. */
   readonly indices: ReadonlyArray<number>
-  /** The sum of the weights up to and including each member; `undefined` where all weigh the same. */
-  readonly cumulative: ReadonlyArray<number> | undefined
+  /** The sum of the weights up to each member, included. */
+  readonly cumulative: ReadonlyArray<number>
+  /** The hash of each name. */
   readonly hashes: ReadonlyArray<number>
 }
 
 /**
- * What is asked.
- *
- * - `now`: in epoch milliseconds.
- * - `seed`: the chance in it, from 0 to below 1.
- * - `readyAt`: from when a member, given by its index, takes traffic, in epoch milliseconds; 0 for now. Who does not
- *   take any yet is not chosen.
- * - `measure`: what `fastest` goes by. Default `"whole"`.
- * - `affinity`: the key of a session that stays with its member.
+ * The circumstances of one choice.
  *
  * @since 0.2.0
  * @category models
  */
-export interface Ask {
+export interface Circumstances {
+  /** Epoch milliseconds. */
   readonly now: number
+  /** The randomness of the choice, from 0 to below 1. */
   readonly seed: number
+  /** The time from which a member takes traffic, by index, in epoch milliseconds. A later member is not chosen. */
   readonly readyAt: (index: number) => number
+  /** The measure for `fastest`. Default `"whole"`. */
   readonly measure?: Measure | undefined
+  /** The key of a session that stays with its member. Default: none. */
   readonly affinity?: string | undefined
 }
 
@@ -100,7 +103,7 @@ export interface Ask {
 // -----------------------------------------------------------------------------
 
 /**
- * So many members are looked at one by one: a microsecond, and the choice is exact.
+ * Up to this number, every member is examined: the choice is exact and takes microseconds.
  *
  * @since 0.2.0
  * @category constants
@@ -108,39 +111,40 @@ export interface Ask {
 export const fewMembers = 32
 
 /**
- * How many of more than {@link fewMembers} are looked at. Two make the difference (Mitzenmacher 2001: the longest queue
- * is log log n); the third makes up for one that takes no traffic.
+ * The members examined above {@link fewMembers}. Two make the difference (Mitzenmacher 2001: the longest queue is log
+ * log n); the third makes up for a member without traffic.
  */
 const samples = 3
 
-/** So often so many are drawn before all are looked at, in case hardly any takes traffic. */
+/** After this many draws every member is examined, in case hardly any takes traffic. */
 const maxRounds = 5
 
 /**
- * A failure counts as half a request in flight after this time: long enough to tell, short enough to forget.
+ * The half-life of a failure, which counts as one request in flight, in milliseconds: long enough to matter, short
+ * enough to forget.
  *
  * @internal
  */
 export const strainHalfLife = 10_000
 
 /**
- * Without a new measurement the expected wait halves in this time, so that a member that was slow once is tried again,
- * the later the slower it was. As the half-life of the circuit breaker's failure ratio.
+ * Without a new measurement the expected time halves in this time, in milliseconds. A member that was slow once is
+ * therefore tried again, later if it was slower. The same as the half-life of the circuit breaker's failure ratio.
  */
 const latencyHalfLife = 60_000
 
-/** What a new measurement counts, at least: the mean is over the last five or so. */
+/** The least weight of a new measurement: the mean covers about the last five. */
 const newest = 0.2
 
 /**
- * What is left of a value after a time.
+ * A value after exponential decay.
  *
  * @internal
  */
 export const decayed = (measured: Measured | undefined, now: number, halfLife: number): number =>
   measured === undefined ? 0 : measured.value * 2 ** (-Math.max(0, now - measured.at) / halfLife)
 
-/** Numbers from 0 to below 1, as many as are needed of one seed (mulberry32). */
+/** Random numbers from 0 to below 1 from one seed (mulberry32). */
 const numbers = (seed: number): (() => number) => {
   let state = (seed * 0x1_0000_0000) | 0
   return () => {
@@ -152,7 +156,7 @@ const numbers = (seed: number): (() => number) => {
 }
 
 /**
- * Members to choose from.
+ * Prepares members for {@link choose}.
  *
  * @since 0.2.0
  * @category constructors
@@ -166,7 +170,7 @@ export const roster = (members: ReadonlyArray<Member>): Roster => {
   return {
     members,
     indices: members.map((_, index) => index),
-    cumulative: members.some(({ weight }) => weight !== members[0]?.weight) ? cumulative : undefined,
+    cumulative,
     hashes: members.map((member) => Rendezvous.hash(member.name))
   }
 }
@@ -183,65 +187,57 @@ const at = (cumulative: ReadonlyArray<number>, point: number): number => {
   return low
 }
 
-/** A few at random of many. */
-const drawn = (strategy: Strategy, { cumulative, members }: Roster, random: () => number): Array<number> => {
-  const found: Array<number> = []
+/** A few random members; under `weighted` in proportion to their weights. */
+const drawn = (strategy: Strategy, { cumulative, members }: Roster, random: () => number): ReadonlyArray<number> => {
+  const found = new Set<number>()
   for (let draws = 0; draws < samples; draws++) {
     const index =
-      strategy === "weighted" && cumulative !== undefined
+      strategy === "weighted"
         ? at(cumulative, random() * (cumulative[cumulative.length - 1] as number))
         : Math.floor(random() * members.length)
-    if (!found.includes(index)) found.push(index)
+    found.add(index)
+  }
+  return [...found]
+}
+
+/** The indices with the lowest value. */
+const lowest = (among: ReadonlyArray<number>, valueOf: (index: number) => number): ReadonlyArray<number> => {
+  let least = Number.POSITIVE_INFINITY
+  let found: Array<number> = []
+  for (const index of among) {
+    const value = valueOf(index)
+    if (value < least) found = []
+    least = Math.min(least, value)
+    if (value === least) found.push(index)
   }
   return found
 }
 
 const loadOf = (member: Member, now: number): number => member.inFlight + decayed(member.strain, now, strainHalfLife)
 
-/** Who would be the least loaded with one request more. */
-const nearest = (among: ReadonlyArray<number>, roster: Roster, now: number, weighted: boolean): number => {
-  let best = among[0] as number
-  let level = Number.POSITIVE_INFINITY
-  for (const index of among) {
-    const next = levelOf(roster.members[index] as Member, 1, now, weighted)
-    if (next >= level) continue
-    best = index
-    level = next
-  }
-  return best
-}
-
-const levelOf = (member: Member, more: number, now: number, weighted: boolean): number =>
-  (loadOf(member, now) + more) / (weighted ? member.weight : 1)
-
 /**
- * The least loaded. Requests are whole, so that with weights of 3 and 1 loads of 1 and 0 are as near to the shares as
- * can be: whoever has less, for its weight, than the best would have with one more, is as good, and they take turns.
+ * The least loaded member. Requests are whole, so loads of 1 and 0 match weights of 3 and 1 as well as possible. A
+ * member therefore counts as equal if its load, for its weight, is below the load that the best would have with one
+ * more request. Equal members take turns.
  */
 const lightest = (
   among: ReadonlyArray<number>,
-  roster: Roster,
+  { members }: Roster,
   now: number,
   weighted: boolean,
-  random: () => number,
-  first = nearest(among, roster, now, weighted)
+  random: () => number
 ): number => {
-  const level = levelOf(roster.members[first] as Member, 1, now, weighted)
-  let best = first
-  let lowest = Number.POSITIVE_INFINITY
-  let ties = 0
-  for (const index of among) {
-    const member = roster.members[index] as Member
-    const { turn = 0 } = member
-    if (turn > lowest || levelOf(member, 0, now, weighted) >= level) continue
-    ties = turn < lowest ? 1 : ties + 1
-    lowest = turn
-    if (ties === 1 || random() * ties < 1) best = index
-  }
-  return best
+  const memberOf = (index: number) => members[index] as Member
+  const level = (index: number, more: number) =>
+    (loadOf(memberOf(index), now) + more) / (weighted ? memberOf(index).weight : 1)
+  let limit = Number.POSITIVE_INFINITY
+  for (const index of among) limit = Math.min(limit, level(index, 1))
+  const equal = among.filter((index) => level(index, 0) < limit)
+  const next = lowest(equal, (index) => memberOf(index).turn ?? 0)
+  return next[Math.floor(random() * next.length)] as number
 }
 
-/** How long a member is expected to take. One that was never measured goes first, but for one request at a time. */
+/** The expected time to an answer. An unmeasured member goes first, for one request at a time. */
 const wait = (member: Member, other: Member, measure: Measure, now: number): number => {
   const own = member[measure]
   const load = loadOf(member, now)
@@ -250,105 +246,64 @@ const wait = (member: Member, other: Member, measure: Measure, now: number): num
   return (load + 1) * (known === undefined ? 1 : decayed(known, now, latencyHalfLife))
 }
 
-/** The power of two choices: two at random, so that not all rush to the one that was the fastest a moment ago. */
-const fastest = (among: ReadonlyArray<number>, roster: Roster, ask: Ask, random: () => number): number => {
+/** The power of two choices: the faster of two random members, so that not all requests rush to the fastest one. */
+const fastest = (
+  among: ReadonlyArray<number>,
+  roster: Roster,
+  circumstances: Circumstances,
+  random: () => number
+): number => {
   const first = Math.floor(random() * among.length)
   const second = (first + 1 + Math.floor(random() * (among.length - 1))) % among.length
   const [one, other] = [among[first] as number, among[second] as number]
   const [member, rival] = [roster.members[one] as Member, roster.members[other] as Member]
-  const measure = ask.measure ?? "whole"
-  return wait(rival, member, measure, ask.now) < wait(member, rival, measure, ask.now) ? other : one
+  const { measure = "whole", now } = circumstances
+  return wait(rival, member, measure, now) < wait(member, rival, measure, now) ? other : one
 }
 
-const cheap = (among: ReadonlyArray<number>, roster: Roster): ReadonlyArray<number> => {
-  const costOf = (index: number) => roster.members[index]?.cost ?? Number.POSITIVE_INFINITY
-  let lowest = Number.POSITIVE_INFINITY
-  for (const index of among) lowest = Math.min(lowest, costOf(index))
-  return among.filter((index) => costOf(index) === lowest)
-}
-
-/** Whoever ranks first for a session among those that take traffic. */
-const preferred = (roster: Roster, ask: Ask, session: string): number | undefined => {
+const preferred = (among: ReadonlyArray<number>, { hashes, members }: Roster, session: string): number | undefined => {
   const hashed = Rendezvous.hash(session)
-  let best: number | undefined
-  let highest = Number.NEGATIVE_INFINITY
-  for (let index = 0; index < roster.members.length; index++) {
-    if (ask.readyAt(index) > ask.now) continue
-    const { weight } = roster.members[index] as Member
-    const score = Rendezvous.score(hashed, roster.hashes[index] as number, weight)
-    if (score > highest) {
-      best = index
-      highest = score
-    }
-  }
-  return best
+  const scoreOf = (index: number) =>
+    Rendezvous.score(hashed, hashes[index] as number, (members[index] as Member).weight)
+  return lowest(among, (index) => -scoreOf(index))[0]
+}
+
+const best = (
+  strategy: Strategy,
+  among: ReadonlyArray<number>,
+  roster: Roster,
+  circumstances: Circumstances,
+  random: () => number
+): number | undefined => {
+  const { affinity, now } = circumstances
+  if (among.length < 2) return among[0]
+  if (affinity !== undefined) return preferred(among, roster, affinity)
+  if (strategy === "fastest") return fastest(among, roster, circumstances, random)
+  const costOf = (index: number) => roster.members[index]?.cost ?? Number.POSITIVE_INFINITY
+  const candidates = strategy === "cheapest" ? lowest(among, costOf) : among
+  return lightest(candidates, roster, now, strategy !== "least-busy", random)
 }
 
 /**
- * Who is asked: its index, or `undefined` where nobody takes traffic.
+ * Chooses a member: its index, or `undefined` if none takes traffic.
  *
  * @since 0.2.0
  * @category decisions
  */
-export const choose = (strategy: Strategy, roster: Roster, ask: Ask): number | undefined => {
-  if (ask.affinity !== undefined) return preferred(roster, ask, ask.affinity)
-  const random = numbers(ask.seed)
-  const found = atOnce(strategy, roster, ask, random)
-  if (found !== undefined) return found
-  const ready = roster.indices.filter((index) => ask.readyAt(index) <= ask.now)
-  return ready.length < 2 ? ready[0] : bestOf(strategy, ready, roster, ask, random)
-}
-
-/** Who is asked, where not everybody's readiness has to be known for that: it is the dearest part. */
-const atOnce = (strategy: Strategy, roster: Roster, ask: Ask, random: () => number): number | undefined => {
-  if (strategy === "cheapest" || roster.members.length < 2) return undefined
-  if (roster.members.length > fewMembers) return ofMany(strategy, roster, ask, random)
-  return strategy === "fastest" ? undefined : ofReady(roster, ask, strategy === "weighted", random)
-}
-
-const bestOf = (
-  strategy: Strategy,
-  among: ReadonlyArray<number>,
-  roster: Roster,
-  ask: Ask,
-  random: () => number
-): number => {
-  switch (strategy) {
-    case "weighted":
-      return lightest(among, roster, ask.now, true, random)
-    case "least-busy":
-      return lightest(among, roster, ask.now, false, random)
-    case "fastest":
-      return among.length < 2 ? (among[0] as number) : fastest(among, roster, ask, random)
-    case "cheapest":
-      return lightest(cheap(among, roster), roster, ask.now, true, random)
+export const choose = (strategy: Strategy, roster: Roster, circumstances: Circumstances): number | undefined => {
+  const { affinity, now, readyAt, seed } = circumstances
+  const random = numbers(seed)
+  const isReady = (index: number) => readyAt(index) <= now
+  const sampled = affinity === undefined && strategy !== "cheapest" && roster.members.length > fewMembers
+  for (let round = 0; sampled && round < maxRounds; round++) {
+    const ready = drawn(strategy, roster, random).filter(isReady)
+    if (ready.length > 0) return best(strategy, ready, roster, circumstances, random)
   }
-}
-
-/** The best of a few that takes traffic. */
-const ofMany = (strategy: Strategy, roster: Roster, ask: Ask, random: () => number): number | undefined => {
-  for (let round = 0; round < maxRounds; round++) {
-    let among = drawn(strategy, roster, random)
-    while (among.length > 0) {
-      const index = bestOf(strategy, among, roster, ask, random)
-      if (ask.readyAt(index) <= ask.now) return index
-      among = among.filter((other) => other !== index)
-    }
-  }
-  return undefined
-}
-
-/** The best of all, where it takes traffic, and so does whoever it is compared with: as if nobody else were there. */
-const ofReady = (roster: Roster, ask: Ask, weighted: boolean, random: () => number): number | undefined => {
-  const { now, readyAt } = ask
-  const first = nearest(roster.indices, roster, now, weighted)
-  if (readyAt(first) > now) return undefined
-  const index = lightest(roster.indices, roster, now, weighted, random, first)
-  return index === first || readyAt(index) <= now ? index : undefined
+  return best(strategy, roster.indices.filter(isReady), roster, circumstances, random)
 }
 
 /**
- * A measurement more: a mean that moves by a fifth, and by more where the last one is old.
+ * Adds a measurement: a mean that moves by a fifth, and by more if the previous one is old.
  *
  * @since 0.2.0
  * @category combinators

@@ -1,5 +1,5 @@
 /**
- * How an API key is called where it may not be shown.
+ * The name of an API key in logs and records.
  *
  * @since 0.2.0
  */
@@ -7,7 +7,7 @@ import * as Hash from "effect/Hash"
 import * as Redacted from "effect/Redacted"
 
 /**
- * Tells one key from another in the evidence. 32 bits of hash are of no use to whoever wants the key.
+ * A short hash, which tells keys apart in logs and records. Its 32 bits do not reveal the key.
  *
  * @since 0.2.0
  * @category getters

@@ -1,28 +1,28 @@
 /**
- * Several keys of one provider: which of them work, how busy each is, and whose turn it is.
+ * A pool of API keys of one provider: it spreads requests over the keys, and takes out keys that fail.
  *
- * A pool is made once and shared by all models of the provider; `ChatModel.pooled` makes one model of a pool and a
- * model for each key. A key that is refused is out for all of them, and is asked again by single probes.
+ * Make a pool once and share it among all models of the provider. `ChatModel.pooled` makes one model of a pool and a
+ * model for each key. A refused key is out for all models, and single probes test it again.
  *
- * | the key's attempt ends with | the key |
+ * | an attempt with the key ends with | the key |
  * |---|---|
  * | `AuthError`, `QuotaExhausted` | is dead: one probe after 60 seconds, doubling to an hour |
  * | three failures or timeouts in a row, other keys answer | is out for 15 seconds, doubling to 5 minutes; one probe |
- * | `RateLimited` | waits, for this model only, as long as the hint says, or else 1 second, doubling to 16 |
+ * | `RateLimited` | pauses for this model only: for the hint, else for 1 second, doubling to 16 |
  * | an answer | works |
  *
- * A probe is somebody's call, and what it risks is that call's time. A dead key says so at once, and the call goes on
- * to another. A key that let requests hang may take the time of an attempt: so its probe is a request that may be run
- * again, and one with time for another attempt of the same length after this one; where for {@link patience} none such
- * came, any that may be run again. While no other key takes traffic, anyone is the probe.
+ * A probe is a real call and costs that call time. A dead key refuses at once, and the call goes on to another key. A
+ * key with hanging requests may cost a whole attempt's time. Its probe is therefore a request that may run again and
+ * has time for another attempt of the same length; after {@link patience} without such a request, any request that may
+ * run again. While no other key takes traffic, every request may be the probe.
  *
  * Gotchas:
- * - Failures take a key out only if other keys answer: where all fail it is the provider that is down, which is for the
- *   breaker of the target to say. So the last key is never taken out by failures. It takes an attempt that began after
- *   another key answered: a key that lets requests hang is out after about twice the time that an attempt may take.
- * - A circuit that nobody asked for an hour is forgotten (`CircuitBreaker`), and its key is as new.
- * - A stream that began to answer has answered: what breaks afterwards says nothing about the key.
- * - Keys are named by {@link nameOf}, in the evidence too, and are nowhere shown themselves.
+ * - Failures take a key out only if other keys answer. If all keys fail, the provider is down, and the target's breaker
+ *   acts. So failures never take out the last key. The failing attempt must also have begun after another key answered:
+ *   a key with hanging requests is out after about twice the attempt's timeout.
+ * - A circuit unused for an hour is dropped (`CircuitBreaker`), and its key counts as new.
+ * - A stream counts as an answer once it begins. A later break says nothing about the key.
+ * - Logs and records name keys by {@link nameOf}, and show no key.
  *
  * @example
  * import { Config, Effect } from "effect"
@@ -37,40 +37,41 @@
  *
  * @since 0.2.0
  */
-import * as Cause from "effect/Cause"
 import * as Config from "effect/Config"
 import * as ConfigError from "effect/ConfigError"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
-import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as LlmError from "../../errors/LlmError.js"
 import * as CircuitBreaker from "../circuit/CircuitBreaker.js"
-import * as Deadline from "../Deadline.js"
+import * as CircuitOutcome from "../circuit/CircuitOutcome.js"
+import type * as Deadline from "../Deadline.js"
 import * as PolicyOptions from "../Options.js"
 import * as Balancer from "./Balancer.js"
 import * as KeyHealth from "./KeyHealth.js"
 import { nameOf } from "./KeyName.js"
 
+export { affords, patience } from "./KeyHealth.js"
 export { nameOf } from "./KeyName.js"
 
 // -----------------------------------------------------------------------------
 // models
 // -----------------------------------------------------------------------------
 
+type Secret = Redacted.Redacted | Config.Config<Redacted.Redacted>
+
 /**
- * A key, or the `Config` that holds it, and its share.
+ * A key or the `Config` that holds it, optionally with its weight.
  *
  * @since 0.2.0
  * @category options
  */
 export type KeyOption =
-  | Redacted.Redacted
-  | Config.Config<Redacted.Redacted>
+  | Secret
   | {
       /** The key, or the `Config` that holds it. */
-      readonly apiKey: Redacted.Redacted | Config.Config<Redacted.Redacted>
+      readonly apiKey: Secret
       /**
        * The share of the requests, in proportion to the weights of the others: above 0, at most 1,000,000. Default 1.
        */
@@ -78,8 +79,8 @@ export type KeyOption =
     }
 
 /**
- * The options of {@link make} as they stand in JSON or YAML: durations are text with a unit. `keys` is not among them,
- * because a key has no place in a file.
+ * The options of {@link make} in JSON or YAML: durations are text with a unit. `keys` is missing, because a key does
+ * not belong in a file.
  *
  * @since 0.2.0
  * @category options
@@ -95,105 +96,123 @@ export const Options = Balancer.choosing.schema
 export interface Options {
   /** The keys: at least one, and none twice. */
   readonly keys: ReadonlyArray<KeyOption>
-  /** Which of the keys that take traffic is asked. Default `"weighted"`. */
+  /** The choice among the keys that take traffic. Default `"weighted"`. */
   readonly strategy?: Balancer.Strategy | undefined
   /**
-   * How long a call waits for a key where all are out, if its deadline allows it. Default 60 seconds, the longest hint
-   * that `RetryPolicy` waits for.
+   * The longest wait for a key if all are out and the deadline allows it. Default 60 seconds, the longest hint that
+   * `RetryPolicy` waits for.
    */
   readonly maxWait?: Duration.DurationInput | undefined
 }
 
 /**
- * A key, and the name by which the evidence calls it.
+ * A key of the pool.
  *
  * @since 0.2.0
  * @category models
  */
 export interface Key {
+  /** The key's name in logs and records: {@link nameOf}, distinct. */
   readonly name: string
+  /** The key. */
   readonly apiKey: Redacted.Redacted
+  /** The share of the requests, in proportion to the other weights. */
   readonly weight: number
 }
 
 /**
- * How a key is now: its circuit, and its requests that have not ended.
+ * The state of a key.
  *
  * @since 0.2.0
  * @category models
  */
 export interface KeyState {
+  /** The key's name in logs and records. */
   readonly name: string
+  /** The requests that have not ended. */
   readonly inFlight: number
+  /** The key's circuit, shared by all models. */
   readonly circuit: CircuitBreaker.State
 }
 
 /**
- * The keys as one model uses them; each is given by its index. What `RateLimited` says holds for this model alone.
- *
- * - `readyAt`: from when a key takes traffic, in epoch milliseconds; 0 for now.
- * - `admit`: the right to make one attempt. Hand it back with `end`, exactly once, interruption included. Run both
- *   uninterruptibly.
- * - `outlook`: what is to be expected where none takes traffic; `notBefore` is from when a key is asked at the
- *   earliest.
+ * The keys for one model. `index` is the key's place in the pool. A `RateLimited` pauses a key for this model alone.
  *
  * @since 0.2.0
  * @category models
  */
 export interface View {
+  /** The time from which a key takes traffic, in epoch milliseconds; 0 for now. */
   readonly readyAt: (index: number) => number
+  /** Admits one attempt. Pass the admission to `end` exactly once, interruption included; run both uninterruptibly. */
   readonly admit: (index: number) => Effect.Effect<CircuitBreaker.Admission, LlmError.CircuitOpen>
-  readonly end: (end: End) => Effect.Effect<void>
+  /** Records the end of an attempt. */
+  readonly end: (end: AttemptEnd) => Effect.Effect<void>
+  /**
+   * The outlook while no key takes traffic. `notBefore` gives the earliest time for each key, in epoch milliseconds.
+   */
   readonly outlook: (now: number, notBefore: (index: number) => number) => Outlook
 }
 
 /**
- * How an attempt with a key ended. `within` is the limit in time that it ran under; `startedAt` and `now` are in epoch
- * milliseconds.
+ * The end of an attempt with a key.
  *
  * @since 0.2.0
  * @category models
  */
-export interface End {
+export interface AttemptEnd {
+  /** The key's place in the pool. */
   readonly index: number
+  /** The admission from `admit`. */
   readonly admission: CircuitBreaker.Admission
+  /** The attempt's exit. */
   readonly exit: Exit.Exit<unknown, unknown>
+  /** The deadline over the attempt. */
   readonly within: Deadline.Limit
+  /** The attempt's begin, in epoch milliseconds. */
   readonly startedAt: number
+  /** The attempt's end, in epoch milliseconds. */
   readonly now: number
 }
 
 /**
- * - `readyAt`: when the first key is asked again, dead ones too; `Infinity` where that is never.
- * - `worthAt`: the same without dead keys, for which nobody should wait.
- * - `why`: how many are out, and with which error.
+ * The outlook while no key takes traffic.
  *
  * @since 0.2.0
  * @category models
  */
 export interface Outlook {
+  /** The time at which the first key takes traffic again, dead keys included; `Infinity` for never. */
   readonly readyAt: number
+  /** The same without dead keys: nobody should wait for those. */
   readonly worthAt: number
+  /** The errors of the keys in one line. */
   readonly why: string
 }
 
 /**
- * - `balancer`: who has how much in flight, over all models.
- * - `circuits`: the health of the keys, by their names; `open` takes one out by hand until `reset`.
- * - `for`: the keys as the model of that name uses them.
- * - `dueAt`: since when a key that let requests hang waits for a probe, in epoch milliseconds; `undefined` for all
- *   others.
+ * A pool of keys.
  *
  * @since 0.2.0
  * @category models
  */
 export interface KeyPool {
+  /** The keys, in the order of the options. */
   readonly keys: ReadonlyArray<Key>
+  /** The requests in flight for each key, over all models. */
   readonly balancer: Balancer.Balancer
+  /** The circuits of the keys, by name. `open` takes a key out by hand until `reset`. */
   readonly circuits: CircuitBreaker.CircuitBreaker
+  /** The longest wait for a key, in milliseconds. */
   readonly maxWait: number
+  /** The keys for a model. */
   readonly for: (model: string) => View
+  /**
+   * The time at which a key with hanging requests became ready for a probe, in epoch milliseconds; `undefined` for all
+   * other keys.
+   */
   readonly dueAt: (index: number) => number | undefined
+  /** The states of all keys, by name. */
   readonly states: Effect.Effect<ReadonlyMap<string, KeyState>>
 }
 
@@ -202,40 +221,10 @@ export interface KeyPool {
 // -----------------------------------------------------------------------------
 
 /**
- * How long a probe of a key that let requests hang waits for a caller who can afford it, in milliseconds: as long as
- * the key is left alone the first time.
- *
- * @since 0.2.0
- * @category constants
+ * The outcome of an attempt for its key's circuit. A timeout of the whole call counts as a failure too: without another
+ * limit it is the only sign of a key with hanging requests.
  */
-export const patience = 15_000
-
-/**
- * Whether a caller loses no more than time, and has it: after this attempt there is room for another as long.
- *
- * @since 0.2.0
- * @category predicates
- */
-export const affords = (within: Deadline.Limit, now: number): boolean => {
-  if (!Number.isFinite(within.at)) return true
-  const rest = (within.outer?.at ?? Number.POSITIVE_INFINITY) - within.at
-  return within.phase !== "total" && rest >= within.at - now
-}
-
-/** The error that an attempt ended with; one that was interrupted because its time was up ended with that `Timeout`. */
-const errorOf = (end: End): LlmError.LlmError | undefined => {
-  if (end.exit._tag === "Success") return undefined
-  const error = Cause.isInterruptedOnly(end.exit.cause)
-    ? Deadline.expired(end.within)
-    : Option.getOrUndefined(Cause.failureOption(end.exit.cause))
-  return LlmError.isLlmError(error) ? error : undefined
-}
-
-/**
- * What an attempt says about its key. Time that is up for the whole call was spent on this key too, and where nothing
- * else limits an attempt it is all that ever tells.
- */
-const outcomeOf = (end: End, error: LlmError.LlmError | undefined): CircuitBreaker.Outcome =>
+const outcomeOf = (end: AttemptEnd, error: LlmError.LlmError | undefined): CircuitBreaker.Outcome =>
   error?._tag === "Timeout" && error.phase === "total" && error.delivery !== "not-sent"
     ? { _tag: "Failure", error: error._tag }
     : CircuitBreaker.classify(end.exit, end.now, end.within)
@@ -243,122 +232,109 @@ const outcomeOf = (end: End, error: LlmError.LlmError | undefined): CircuitBreak
 const isDead = (reason: LlmError.Tag | undefined): boolean =>
   reason !== undefined && LlmError.rules[reason].health === "dead"
 
-/** "all 5 keys are out: 3 AuthError, 2 RateLimited" */
-const summary = (tags: ReadonlyArray<string>): string => {
-  const counts = new Map<string, number>()
-  for (const tag of tags) counts.set(tag, (counts.get(tag) ?? 0) + 1)
-  const [first] = counts.keys()
-  const reasons = counts.size === 1 ? first : Array.from(counts, ([tag, count]) => `${count} ${tag}`).join(", ")
-  return `${tags.length === 1 ? "the only key is" : `all ${tags.length} keys are`} out: ${reasons}`
-}
-
 // -----------------------------------------------------------------------------
 // constructors
 // -----------------------------------------------------------------------------
 
-type Secret = Redacted.Redacted | Config.Config<Redacted.Redacted>
-
 const isSecret = (option: KeyOption): option is Secret => Redacted.isRedacted(option) || Config.isConfig(option)
 
-const read = (secret: Secret): Effect.Effect<Redacted.Redacted, ConfigError.ConfigError> =>
-  Redacted.isRedacted(secret) ? Effect.succeed(secret) : secret
-
-/** The first that is there a second time. */
+/** The first secret that repeats an earlier one. */
 const repeated = (secrets: ReadonlyArray<Redacted.Redacted>): Redacted.Redacted | undefined => {
   const seen = new Set<string>()
   return secrets.find((secret) => seen.size === seen.add(Redacted.value(secret)).size)
 }
 
-const viewOf = (pool: {
-  readonly keys: ReadonlyArray<Key>
-  readonly circuits: CircuitBreaker.CircuitBreaker
-  readonly records: Array<KeyHealth.Health>
-  readonly answeredAt: Array<number>
-  readonly reasons: Array<LlmError.Tag | undefined>
-  readonly probing: Array<number>
-}): View => {
-  const { answeredAt, circuits, keys, probing, reasons, records } = pool
-  const pauses: Array<KeyHealth.Pause> = keys.map(() => KeyHealth.running)
-  const nameAt = (index: number) => (keys[index] as Key).name
-  const pausedUntil = (index: number) => (pauses[index] as KeyHealth.Pause).until
-  const readyAt = (index: number): number => Math.max(circuits.readyAt(nameAt(index)), pausedUntil(index))
-  const admit: View["admit"] = (index) =>
-    Effect.matchEffect(circuits.admit({ key: nameAt(index) }), {
-      onSuccess: (admission) => {
-        if (admission.probe !== undefined) probing[index] = (probing[index] as number) + 1
-        return Effect.succeed(admission)
-      },
-      // Another process may have opened it.
-      onFailure: (refusal) =>
-        Effect.flatMap(circuits.state(nameAt(index)), (state) => {
-          if (state._tag !== "Closed") reasons[index] = state.error
-          return Effect.fail(refusal)
-        })
-    })
+/** The state of a key for all models, updated in place. */
+interface KeyRecord {
+  readonly name: string
+  health: KeyHealth.Health
+  answeredAt: number
+  /** The last error that took the key out. */
+  reason: LlmError.Tag | undefined
+  /** The probes in flight. */
+  probes: number
+}
 
-  /** When another key last answered that takes traffic now. */
-  const othersAnsweredAt = (index: number): number => {
-    let last = KeyHealth.never
-    for (let other = 0; other < keys.length; other++) {
-      if (other !== index && circuits.readyAt(nameAt(other)) === 0) {
-        last = Math.max(last, answeredAt[other] as number)
-      }
-    }
-    return last
-  }
+const viewOf = (records: ReadonlyArray<KeyRecord>, circuits: CircuitBreaker.CircuitBreaker): View => {
+  const pauses: Array<KeyHealth.Pause> = records.map(() => KeyHealth.running)
+  const recordOf = (index: number) => records[index] as KeyRecord
+  const pauseOf = (index: number) => pauses[index] as KeyHealth.Pause
+  const openUntil = (index: number) => circuits.readyAt(recordOf(index).name)
+  const readyAt = (index: number): number => Math.max(openUntil(index), pauseOf(index).until)
 
-  /** What the circuit is told: of the failures of a key that was not out only the one that is enough. */
-  const judged = (end: End, outcome: CircuitBreaker.Outcome): CircuitBreaker.Outcome => {
-    const record = records[end.index] as KeyHealth.Health
+  /** When any other key that takes traffic now last answered. */
+  const othersAnsweredAt = (index: number): number =>
+    records.reduce(
+      (last, { answeredAt }, other) => (other === index || openUntil(other) > 0 ? last : Math.max(last, answeredAt)),
+      KeyHealth.never
+    )
+
+  /** The outcome to record. Failures of a key in service are ignored until one is the key's fault. */
+  const judged = ({ admission, index, now, startedAt }: AttemptEnd, outcome: CircuitBreaker.Outcome) => {
+    const record = recordOf(index)
     if (outcome._tag === "Success") {
-      records[end.index] = KeyHealth.unasked
-      answeredAt[end.index] = end.now
-      const pause = pauses[end.index] as KeyHealth.Pause
-      if (pause.unhinted > 0) pauses[end.index] = { until: pause.until, unhinted: 0 }
+      record.health = KeyHealth.unasked
+      record.answeredAt = now
+      if (pauseOf(index).unhinted > 0) pauses[index] = { until: pauseOf(index).until, unhinted: 0 }
       return outcome
     }
-    if (outcome._tag !== "Failure" || end.admission.probe !== undefined) return outcome
-    const [enough, next] = KeyHealth.failed(record, othersAnsweredAt(end.index), end.startedAt, end.now)
-    records[end.index] = enough ? KeyHealth.unasked : next
-    return enough ? outcome : CircuitBreaker.ignored
+    if (outcome._tag !== "Failure" || admission.probe !== undefined) return outcome
+    const [atFault, next] = KeyHealth.failed(record.health, othersAnsweredAt(index), startedAt, now)
+    record.health = atFault ? KeyHealth.unasked : next
+    return atFault ? outcome : CircuitBreaker.ignored
   }
 
   return {
     readyAt,
-    admit,
+    admit: (index) => {
+      const record = recordOf(index)
+      return Effect.matchEffect(circuits.admit({ key: record.name }), {
+        onSuccess: (admission) => {
+          if (admission.probe !== undefined) record.probes += 1
+          return Effect.succeed(admission)
+        },
+        // Another process may have opened it.
+        onFailure: (refusal) =>
+          Effect.flatMap(circuits.state(record.name), (state) => {
+            if (state._tag !== "Closed") record.reason = state.error
+            return Effect.fail(refusal)
+          })
+      })
+    },
     end: (end) => {
-      if (end.admission.probe !== undefined) probing[end.index] = (probing[end.index] as number) - 1
-      const error = errorOf(end)
+      const { admission, exit, index, now, within } = end
+      const record = recordOf(index)
+      if (admission.probe !== undefined) record.probes -= 1
+      const error = CircuitOutcome.errorOf(exit, within)
       const outcome = judged(end, outcomeOf(end, error))
-      if (error?._tag === "RateLimited") {
-        pauses[end.index] = KeyHealth.paused(pauses[end.index] as KeyHealth.Pause, error.hint, end.now)
-      }
-      if (outcome._tag === "Failure" || outcome._tag === "Dead") reasons[end.index] = outcome.error
-      return circuits.record(nameAt(end.index), end.admission, outcome)
+      if (error?._tag === "RateLimited") pauses[index] = KeyHealth.paused(pauseOf(index), error.hint, now)
+      if (outcome._tag === "Failure" || outcome._tag === "Dead") record.reason = outcome.error
+      return circuits.record(record.name, admission, outcome)
     },
     outlook: (now, notBefore) => {
       const tags: Array<string> = []
       let first = Number.POSITIVE_INFINITY
       let worth = Number.POSITIVE_INFINITY
-      for (let index = 0; index < keys.length; index++) {
-        const reason = circuits.readyAt(nameAt(index)) > now ? (reasons[index] ?? "CircuitOpen") : undefined
-        tags.push(reason ?? (pausedUntil(index) > now ? "RateLimited" : "CircuitOpen"))
-        // A probe may end any moment, and then the key takes traffic again.
-        const at = Math.max((probing[index] as number) > 0 ? pausedUntil(index) : readyAt(index), notBefore(index))
+      for (let index = 0; index < records.length; index++) {
+        const record = recordOf(index)
+        const pausedUntil = pauseOf(index).until
+        const reason = openUntil(index) > now ? (record.reason ?? "CircuitOpen") : undefined
+        tags.push(reason ?? (pausedUntil > now ? "RateLimited" : "CircuitOpen"))
+        // A probe may end at any moment, and then the key takes traffic again.
+        const at = Math.max(record.probes > 0 ? pausedUntil : readyAt(index), notBefore(index))
         first = Math.min(first, at)
         if (!isDead(reason)) worth = Math.min(worth, at)
       }
-      return { readyAt: first, worthAt: worth, why: summary(tags) }
+      return { readyAt: first, worthAt: worth, why: KeyHealth.summary(tags) }
     }
   }
 }
 
 /**
- * A pool of keys, none of which was asked yet. Their circuits are in the `KeyedStore` of the context, where there
- * is one.
+ * A new pool of keys. Its circuits live in the `KeyedStore` of the context, if there is one.
  *
- * Fails with a `ConfigError` where a key is not configured, or is there twice. Throws a `RangeError` that names the
- * option, what was found and what was expected.
+ * Fails with a `ConfigError` if a key is not configured or appears twice. Throws a `RangeError` that names the option,
+ * the value found and the value expected.
  *
  * @since 0.2.0
  * @category constructors
@@ -369,7 +345,9 @@ export const make = (input: Options): Effect.Effect<KeyPool, ConfigError.ConfigE
   const given = input.keys.map((option) => (isSecret(option) ? { apiKey: option } : option))
   const weights = given.map(({ weight }, index) => Balancer.weight.read(weight, `KeyPool: keys[${index}].weight`))
   return Effect.gen(function* () {
-    const secrets = yield* Effect.forEach(given, ({ apiKey }) => read(apiKey))
+    const secrets = yield* Effect.forEach(given, ({ apiKey }) =>
+      Redacted.isRedacted(apiKey) ? Effect.succeed(apiKey) : apiKey
+    )
     const twice = repeated(secrets)
     if (twice !== undefined) {
       return yield* Effect.fail(ConfigError.InvalidData(["keys"], `found the key ${nameOf(twice)} twice`))
@@ -379,17 +357,22 @@ export const make = (input: Options): Effect.Effect<KeyPool, ConfigError.ConfigE
       (apiKey, index): Key => ({ name: names[index] as string, apiKey, weight: weights[index] as number })
     )
     const circuits = yield* CircuitBreaker.make({
-      // One that is told of is one that is enough: see `failed`.
+      // `viewOf` records only failures that prove the key's fault.
       tripPolicy: CircuitBreaker.consecutive(1),
-      // Slower than the breaker of a target: other keys serve meanwhile, and a probe may hang.
+      // Slower than a target's breaker: other keys serve meanwhile, and a probe may hang.
       openDuration: { initial: "15 seconds", max: "5 minutes" },
       deadDuration: { initial: "60 seconds", max: "1 hour" }
     })
     const balancer = Balancer.make(keys, strategy)
-    const reasons: Array<LlmError.Tag | undefined> = keys.map(() => undefined)
-    const records: Array<KeyHealth.Health> = keys.map(() => KeyHealth.unasked)
-    const answeredAt = keys.map(() => KeyHealth.never)
-    const probing = keys.map(() => 0)
+    const records = keys.map(
+      ({ name }): KeyRecord => ({
+        name,
+        health: KeyHealth.unasked,
+        answeredAt: KeyHealth.never,
+        reason: undefined,
+        probes: 0
+      })
+    )
     const views = new Map<string, View>()
     return {
       keys,
@@ -397,13 +380,13 @@ export const make = (input: Options): Effect.Effect<KeyPool, ConfigError.ConfigE
       circuits,
       maxWait,
       for: (model) => {
-        const view = views.get(model) ?? viewOf({ keys, circuits, records, answeredAt, reasons, probing })
+        const view = views.get(model) ?? viewOf(records, circuits)
         views.set(model, view)
         return view
       },
       dueAt: (index) => {
         const at = circuits.readyAt((keys[index] as Key).name)
-        return at === 0 || isDead(reasons[index]) ? undefined : at
+        return at === 0 || isDead(records[index]?.reason) ? undefined : at
       },
       states: Effect.map(
         Effect.forEach(keys, ({ name }, index) =>

@@ -1,9 +1,9 @@
 /**
- * Rendezvous hashing: which member a session belongs to, by their names alone.
+ * Rendezvous hashing: assigns a session to a member by their names alone.
  *
  * Each member draws a number for each session, and the highest wins (highest random weight, Thaler and Ravishankar
- * 1998; by weight as Schindelhauer and Schomaker 2005). So nothing needs to be kept, every process ranks alike, and a
- * member that leaves moves its own sessions only.
+ * 1998; weighted as by Schindelhauer and Schomaker 2005). No state is kept, every process ranks alike, and a leaving
+ * member moves only its own sessions.
  *
  * @since 0.2.0
  */
@@ -17,7 +17,7 @@ const mix = (n: number): number => {
 }
 
 /**
- * 32 bits of a text (FNV-1a, mixed).
+ * A 32-bit hash of a text (FNV-1a, mixed).
  *
  * @since 0.2.0
  * @category hashing
@@ -29,8 +29,8 @@ export const hash = (text: string): number => {
 }
 
 /**
- * What a member has to say to a session, both by their {@link hash}: the member with the highest score has it. Of many
- * sessions a member has its share by `weight`.
+ * The score of a member for a session, by their {@link hash}es. The highest score wins the session. Over many sessions,
+ * a member's share is proportional to its `weight`.
  *
  * @since 0.2.0
  * @category hashing

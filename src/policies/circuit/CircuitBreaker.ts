@@ -1,28 +1,29 @@
 /**
- * Circuit breakers for LLM targets: an attempt at a target that is known to fail is refused at once, with
- * `CircuitOpen`, and can go to another.
+ * Circuit breakers for LLM targets: an attempt at a failing target is refused at once with `CircuitOpen`, and can go to
+ * another target.
  *
- * One breaker holds a circuit for each key, which names a target.
+ * One breaker holds one circuit for each key. A key names a target.
  *
  * - Closed: attempts run, and the trip policies count their outcomes.
- * - Open: attempts are refused. For an unhealthy target 1, 2, 4, 8, at most 15 seconds; for a dead key 60 seconds,
- *   doubling to an hour. A probe that hung takes twice its time off that, but for the first of those times.
- * - Half-open: one attempt at a time is let through, then two, then four; each step takes one success of an attempt
- *   that began in it. Any failure opens the circuit again, for longer. Interruption and `Ignored` give the place to
- *   another.
+ * - Open: attempts are refused. An unhealthy target stays open for 1, 2, 4, 8, at most 15 seconds; a dead key for 60
+ *   seconds, doubling to an hour. Twice the time that the failed probe hung is subtracted, down to the first of these
+ *   times.
+ * - Half-open: one attempt at a time is admitted, then two, then four. Each step needs one success of an attempt that
+ *   began in it. A failure in the first step opens the circuit again, for longer; a later one returns to the first
+ *   step. After interruption and `Ignored` the place is free again.
  *
- * The backoff survives a close, so that a target that flaps is left alone for longer each time, and begins anew when
- * the circuit stayed closed as long as it was last open. For a dead key it begins anew with the close.
+ * The backoff survives a close, so that a flapping target stays open longer each time. It resets after the circuit
+ * stayed closed for as long as it was last open; for a dead key it resets at the close.
  *
- * It stands inside the retry and outside the pacer and the attempt's timeout, and hears each attempt: at these rates
- * one outcome for a whole call would come too late. It never waits; whoever is refused falls back, and the refusal's
- * `hint` says when to come again.
+ * A breaker stands inside the retry, and outside the pacer and the attempt's timeout. It records each attempt: at LLM
+ * rates, one outcome per call would come too late. It never waits. A refused attempt falls back, and the refusal's
+ * `hint` gives the time until the next probe.
  *
  * Gotchas:
- * - A 429 never opens a circuit: it is the pacer's business, and is only kept in sight in {@link State}.
- * - What was admitted before a transition runs to its end, and its outcome changes nothing.
- * - Errors that are no `LlmError` are `Ignored` unless you `classify` them.
- * - Breakers that share a store share the circuits of equal keys, and have to have equal options.
+ * - A 429 never opens a circuit: the pacer handles it. {@link State} shows it.
+ * - An attempt admitted before a transition runs to its end, and its outcome changes nothing.
+ * - Errors other than `LlmError` are `Ignored` unless you `classify` them.
+ * - Breakers with a common store share the circuits of equal keys, and need equal options.
  *
  * @example
  * import { Effect } from "effect"
@@ -40,14 +41,11 @@
  *
  * @since 0.2.0
  */
-import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type * as Fiber from "effect/Fiber"
 import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
 import * as PubSub from "effect/PubSub"
 import * as Random from "effect/Random"
 import * as Stream from "effect/Stream"
@@ -62,7 +60,7 @@ import * as CircuitView from "./CircuitView.js"
 export { type OpenDuration, Options } from "./CircuitOptions.js"
 export { classify, dead, failure, ignored, type Outcome, success, throttled } from "./CircuitOutcome.js"
 export type { Admission, Circuit, Reason } from "./CircuitState.js"
-export type { Ask, State, Transition } from "./CircuitView.js"
+export type { AdmitOptions, State, Transition } from "./CircuitView.js"
 export { consecutive, type RateOptions, rate, type StreakOptions, streak, type TripPolicy } from "./TripPolicy.js"
 
 // -----------------------------------------------------------------------------
@@ -70,15 +68,15 @@ export { consecutive, type RateOptions, rate, type StreakOptions, streak, type T
 // -----------------------------------------------------------------------------
 
 /**
- * An {@link Ask}, and how an exit becomes an outcome.
+ * The options of `execute`.
  *
  * @since 0.2.0
  * @category options
  */
-export interface ExecuteOptions<A, E> extends CircuitView.Ask {
+export interface ExecuteOptions<A, E> extends CircuitView.AdmitOptions {
   /**
-   * The outcome of an exit; `now` is in epoch milliseconds. It is not asked about an exit that is nothing but
-   * interruption. If it throws, the outcome is `Ignored` and the call dies. Default: `classify` of this module.
+   * The outcome of an exit; `now` is in epoch milliseconds. Not called for mere interruption. If it throws, the outcome
+   * is `Ignored` and the call dies. Default: `classify` of this module.
    */
   readonly classify?: ((exit: Exit.Exit<A, E>, now: number) => CircuitOutcome.Outcome) | undefined
 }
@@ -90,19 +88,19 @@ export interface ExecuteOptions<A, E> extends CircuitView.Ask {
  * @category models
  */
 export interface CircuitBreaker {
-  /** Runs an attempt through the circuit of its key and records its outcome. */
   readonly execute: {
+    /** Runs an attempt through the circuit of its key, and records its outcome. */
     (
-      options: CircuitView.Ask & { readonly classify?: undefined }
+      options: CircuitView.AdmitOptions & { readonly classify?: undefined }
     ): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | CircuitOpen, R>
     <A, E>(options: ExecuteOptions<A, E>): <R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | CircuitOpen, R>
     <A, E, R>(self: Effect.Effect<A, E, R>, options: ExecuteOptions<A, E>): Effect.Effect<A, E | CircuitOpen, R>
   }
   /**
-   * The first half of `execute`, for an attempt that is no single effect, such as a stream. Pass every admission to
-   * `record` exactly once, interruption included; a probe without a record holds its place until its lease ends.
+   * The first half of `execute`, for an attempt that is not a single effect, such as a stream. Pass every admission to
+   * `record` exactly once, interruption included. A probe without a record holds its place until its lease ends.
    */
-  readonly admit: (ask: CircuitView.Ask) => Effect.Effect<CircuitState.Admission, CircuitOpen>
+  readonly admit: (options: CircuitView.AdmitOptions) => Effect.Effect<CircuitState.Admission, CircuitOpen>
   /** The second half of `execute`. */
   readonly record: (
     key: string,
@@ -114,15 +112,15 @@ export interface CircuitBreaker {
   /** The states of all circuits that this process knows, by key. A circuit is forgotten an hour after its last use. */
   readonly states: Effect.Effect<ReadonlyMap<string, CircuitView.State>>
   /**
-   * The time from which a circuit takes traffic: 0 for now, `Infinity` until a reset. It is the latest time while a
-   * probe is out, and it is from what this process saw last.
+   * The time from which a circuit takes traffic, in epoch milliseconds: 0 for now, `Infinity` until a reset. During a
+   * probe it is the latest possible time. Read from the state that this process last saw.
    */
   readonly readyAt: (key: string) => number
   /** Opens a circuit by hand, until `reset`. */
   readonly open: (key: string) => Effect.Effect<void>
-  /** Makes a circuit as new. */
+  /** Resets a circuit to its initial state. */
   readonly reset: (key: string) => Effect.Effect<void>
-  /** The transitions that this breaker makes, from the subscription on. A slow subscriber keeps the last 128. */
+  /** The transitions made by this breaker, from the subscription on. A slow subscriber gets the last 128. */
   readonly transitions: Stream.Stream<CircuitView.Transition>
 }
 
@@ -142,10 +140,7 @@ export const CircuitBreaker: Context.Tag<CircuitBreaker, CircuitBreaker> =
 /** As many transitions as Effect's own breaker keeps for a slow subscriber. */
 const keptTransitions = 128
 
-const nowOf = (fiber: Fiber.RuntimeFiber<unknown, unknown>): number =>
-  Context.get(fiber.currentDefaultServices, Clock.Clock).unsafeCurrentTimeMillis()
-
-/** The admission of an attempt whose store died: nothing is recorded of it. */
+/** The admission while the store is dead. Nothing is recorded for it. */
 const unrecorded: CircuitState.Admission = { generation: -1 }
 
 type Change<A> = (circuit: CircuitState.Circuit | undefined) => readonly [A, CircuitState.Circuit | undefined]
@@ -155,21 +150,20 @@ const fromCircuits = (
   circuits: Store.States<CircuitState.Circuit>,
   hub: PubSub.PubSub<CircuitView.Transition>
 ): CircuitBreaker => {
-  /** Changes a circuit and publishes the transition, if there is one; `undefined` if the store died. */
+  /** Changes a circuit and publishes its transition, if any. `undefined` if the store died. */
   const change = <A>(key: string, now: number, f: Change<A>): Effect.Effect<A | undefined> =>
     Immediate.entered(circuits.modify(key, now, f), (changed) => {
-      const transition =
-        changed === undefined ? undefined : CircuitView.transition(key, changed.before, changed.next, now)
-      return transition === undefined
-        ? Effect.succeed(changed?.answer)
-        : Effect.as(PubSub.publish(hub, transition), changed?.answer)
+      const transition = changed && CircuitView.transition(key, changed.before, changed.next, now)
+      return Immediate.andThen(transition && PubSub.publish(hub, transition), () => Effect.succeed(changed?.answer))
     })
 
-  const admit = (ask: CircuitView.Ask, now: number): Effect.Effect<CircuitState.Admission, CircuitOpen> =>
+  const admit = (options: CircuitView.AdmitOptions, now: number): Effect.Effect<CircuitState.Admission, CircuitOpen> =>
     Immediate.entered(
-      change(ask.key, now, (circuit) => CircuitState.admit(settings, circuit, now)),
+      change(options.key, now, (circuit) => CircuitState.admit(settings, circuit, now)),
       (decision = unrecorded) =>
-        CircuitState.isRefusal(decision) ? Effect.fail(CircuitView.refused(ask, decision)) : Effect.succeed(decision)
+        CircuitState.isRefusal(decision)
+          ? Effect.fail(CircuitView.refused(options, decision))
+          : Effect.succeed(decision)
     )
 
   const record = (
@@ -192,9 +186,9 @@ const fromCircuits = (
     options: ExecuteOptions<A, E>
   ): Effect.Effect<A, E | CircuitOpen, R> =>
     Immediate.masked<A, E | CircuitOpen, R>(({ fiber, restore }) =>
-      Immediate.entered(admit(options, nowOf(fiber)), (admission) =>
+      Immediate.entered(admit(options, Immediate.nowOf(fiber)), (admission) =>
         Immediate.ended(restore(self), (exit) => {
-          const now = nowOf(fiber)
+          const now = Immediate.nowOf(fiber)
           const [outcome, judged] = CircuitOutcome.judge(exit, options.classify, now, fiber.currentContext)
           return Immediate.andThen(record(options.key, admission, outcome, now), () => judged)
         })
@@ -202,7 +196,7 @@ const fromCircuits = (
     )
 
   const atNow = <A, E>(f: (now: number) => Effect.Effect<A, E>): Effect.Effect<A, E> =>
-    Effect.withFiberRuntime((fiber) => f(nowOf(fiber)))
+    Effect.withFiberRuntime((fiber) => f(Immediate.nowOf(fiber)))
 
   const byHand = (
     key: string,
@@ -220,7 +214,7 @@ const fromCircuits = (
 
   return {
     execute: dual((args) => Effect.isEffect(args[0]), execute),
-    admit: (ask) => atNow((now) => admit(ask, now)),
+    admit: (options) => atNow((now) => admit(options, now)),
     record: (key, admission, outcome) => atNow((now) => record(key, admission, outcome, now)),
     state,
     states: Effect.suspend(() =>
@@ -237,22 +231,19 @@ const fromCircuits = (
 }
 
 /**
- * A breaker. Its circuits are in the `KeyedStore` of the context, or else in its own memory.
+ * A new breaker. Its circuits live in the `KeyedStore` of the context, or else in memory.
  *
- * Throws a `RangeError` that names the option, what was found and what was expected.
+ * Throws a `RangeError` that names the option, the value found and the value expected.
  *
  * @since 0.2.0
  * @category constructors
  */
 export const make = (options?: CircuitOptions.Options): Effect.Effect<CircuitBreaker> => {
-  const chosen = CircuitOptions.settings(options)
-  return Effect.gen(function* () {
-    const store = yield* Effect.serviceOption(Store.KeyedStore)
-    const circuits = Option.isSome(store)
-      ? Store.inStore<CircuitState.Circuit>(store.value, "circuit")
-      : Store.inMemory<CircuitState.Circuit>()
-    return fromCircuits(chosen, circuits, yield* PubSub.sliding<CircuitView.Transition>(keptTransitions))
-  })
+  const settings = CircuitOptions.settings(options)
+  const hub = PubSub.sliding<CircuitView.Transition>(keptTransitions)
+  return Effect.zipWith(Store.states<CircuitState.Circuit>("circuit"), hub, (circuits, hub) =>
+    fromCircuits(settings, circuits, hub)
+  )
 }
 
 /**

@@ -1,5 +1,5 @@
 /**
- * What can be set of a {@link CircuitBreaker}, and its defaults.
+ * The options of a {@link CircuitBreaker} and their defaults.
  *
  * @since 0.2.0
  */
@@ -10,8 +10,8 @@ import * as PolicyOptions from "../Options.js"
 import * as TripPolicy from "./TripPolicy.js"
 
 /**
- * How long to stay open: always the same, or doubling from `initial` to `max`. Chance takes up to a fifth off each
- * time, so that many processes do not probe in the same moment.
+ * How long to stay open: a fixed time, or one that doubles from `initial` to `max`. Up to a fifth of each time is taken
+ * off at random, so that many processes do not probe at the same moment.
  *
  * @since 0.2.0
  * @category options
@@ -46,32 +46,32 @@ const openDuration = {
 const options = PolicyOptions.struct({
   tripPolicy: PolicyOptions.optional(
     TripPolicy.rule,
-    "What opens a closed circuit, by consecutive, streak or rate; of several, any; by default streak and rate"
+    "What opens a closed circuit: consecutive, streak or rate, or any of several; default streak and rate"
   ),
   openDuration: PolicyOptions.optional(
     openDuration,
     "How long a circuit stays open for an unhealthy target: a finite duration above 0, or one that doubles",
     { initial: "1 second", max: "15 seconds" }
   ),
-  deadDuration: PolicyOptions.optional(openDuration, "The same for a key that is refused or has no credit", {
+  deadDuration: PolicyOptions.optional(openDuration, "The same for a refused key or one without credit", {
     initial: "60 seconds",
     max: "1 hour"
   }),
   ramp: PolicyOptions.optional(
     PolicyOptions.list(PolicyOptions.number({ min: 1, whole: true })),
-    "How many attempts may be in flight in a half-open circuit, step by step: whole numbers of 1 or more",
+    "The attempts in flight at each step of a half-open circuit: whole numbers of 1 or more",
     [1, 2, 4]
   ),
   probeLease: PolicyOptions.optional(
     time,
-    "How long the place of a probe is kept that is not heard of again, as when its process died",
+    "How long a lost probe, such as one of a dead process, keeps its place",
     "2 minutes"
   )
 })
 
 /**
- * The options of a breaker as they stand in JSON or YAML: durations are text with a unit, and a trip policy is
- * `{ "consecutive": 3 }`, `{ "streak": { … } }` or `{ "rate": { … } }` with the options of the function of that name.
+ * The options of a breaker in JSON or YAML: durations are text with a unit, and a trip policy is `{ "consecutive": 3
+ * }`, `{ "streak": { … } }` or `{ "rate": { … } }` with the options of the function of that name.
  *
  * @since 0.2.0
  * @category options
@@ -85,58 +85,60 @@ export const Options = options.schema
  * @category options
  */
 export interface Options {
-  /** What opens a closed circuit; of several, any. Default `streak()` and `rate()`. */
+  /** The trip policies; any of them opens a closed circuit. Default `streak()` and `rate()`. */
   readonly tripPolicy?: TripPolicy.TripPolicy | ReadonlyArray<TripPolicy.TripPolicy> | undefined
   /**
    * How long a circuit stays open for an unhealthy target: above 0, finite. Default 1 second, doubling to 15: LLM
    * outages are short and many, and a probe costs one call.
    */
   readonly openDuration?: OpenDuration | undefined
-  /**
-   * The same for a key that is refused or has no credit. Default 60 seconds, doubling to an hour: a person has to mend
-   * it.
-   */
+  /** The same for a refused key or one without credit. Default 60 seconds, doubling to an hour: it needs a person. */
   readonly deadDuration?: OpenDuration | undefined
-  /**
-   * How many attempts may be in flight in a half-open circuit, step by step: whole numbers, 1 or more. Default 1, 2, 4.
-   */
+  /** The attempts in flight at each step of a half-open circuit: whole numbers, 1 or more. Default 1, 2, 4. */
   readonly ramp?: ReadonlyArray<number> | undefined
   /**
-   * How long the place of a probe is kept that is not heard of again, as when its process died: above 0, finite.
-   * Default 2 minutes, longer than all but the longest answers take.
+   * How long a lost probe, such as one of a dead process, keeps its place: above 0, finite. Default 2 minutes, longer
+   * than nearly all answers take.
    */
   readonly probeLease?: Duration.DurationInput | undefined
 }
 
 /**
- * How long to stay open: doubling from `initial` to `max`, in milliseconds.
+ * How long to stay open, doubling.
  *
  * @since 0.2.0
  * @category models
  */
 export interface Backoff {
+  /** The first time, in milliseconds. */
   readonly initial: number
+  /** The longest time, in milliseconds. */
   readonly max: number
 }
 
 /**
- * The options of a breaker, checked and in milliseconds.
+ * The options of a breaker, checked.
  *
  * @since 0.2.0
  * @category models
  */
 export interface Settings {
+  /** The trip policies. */
   readonly policies: ReadonlyArray<TripPolicy.TripPolicy>
+  /** The open times of an unhealthy target. */
   readonly Unhealthy: Backoff
+  /** The open times of a dead key. */
   readonly Dead: Backoff
+  /** The attempts in flight at each step of a half-open circuit. */
   readonly ramp: ReadonlyArray<number>
+  /** How long a lost probe keeps its place, in milliseconds. */
   readonly lease: number
 }
 
 const standard: ReadonlyArray<TripPolicy.TripPolicy> = [TripPolicy.streak(), TripPolicy.rate()]
 
 /**
- * The options with their defaults, checked.
+ * Checks the options and adds the defaults.
  *
  * @internal
  */

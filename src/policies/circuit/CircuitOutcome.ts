@@ -1,9 +1,9 @@
 /**
- * What an attempt says about the health of its target.
+ * Outcomes: what an attempt tells about the health of its target.
  *
- * {@link classify} reads it off the `LlmError`, by `LlmError.rules`. The rule behind it: only what the target did
- * counts, and a circuit opens only for what passes by leaving the target alone. So the caller's mistakes, our own
- * refusals and interruption say nothing, and a 429 is for the pacer.
+ * {@link classify} reads the outcome off the `LlmError`, by `LlmError.rules`. Only the target's own behaviour counts,
+ * and a circuit opens only for faults that a pause can cure. The caller's mistakes, our own refusals and interruption
+ * are `Ignored`; a 429 is left to the pacer.
  *
  * @since 0.2.0
  */
@@ -16,15 +16,15 @@ import * as LlmError from "../../errors/LlmError.js"
 import * as Deadline from "../Deadline.js"
 
 /**
- * What an attempt says about its target.
+ * The health that an attempt tells of.
  *
- * - `Success`: it answers.
- * - `Ignored`: nothing.
- * - `Failure`: it is unhealthy; `retryAfter` is how long it asked to be left alone.
+ * - `Success`: the target answers.
+ * - `Ignored`: nothing is known.
+ * - `Failure`: the target is unhealthy. `retryAfter` is the pause that it asked for.
  * - `Dead`: its key is refused or has no credit.
- * - `Throttled`: it wants no more before `until`, in epoch milliseconds.
+ * - `Throttled`: it asked for a pause `until`, in epoch milliseconds.
  *
- * `error` is the tag of the error that said so.
+ * `error` is the tag of the error behind the outcome.
  *
  * @since 0.2.0
  * @category models
@@ -49,7 +49,7 @@ export type Outcome =
 export const success: Outcome = { _tag: "Success" }
 
 /**
- * Nothing is known; a probe gives its place to another.
+ * Nothing is known. A probe frees its place.
  *
  * @since 0.2.0
  * @category outcomes
@@ -57,14 +57,14 @@ export const success: Outcome = { _tag: "Success" }
 export const ignored: Outcome = { _tag: "Ignored" }
 
 /**
- * The target is unhealthy. Where this failure opens the circuit, `retryAfter` is a floor for how long, as far as the
- * longest open time allows.
+ * The target is unhealthy. If this failure opens the circuit, it stays open for at least `retryAfter`, up to the
+ * longest open time.
  *
  * @since 0.2.0
  * @category outcomes
  */
 export const failure = (options?: {
-  /** The shortest time to stay open, as far as the longest open time allows. Default: none. */
+  /** The shortest time to stay open, up to the longest open time. Default: none. */
   readonly retryAfter?: Duration.DurationInput | undefined
 }): Outcome =>
   options?.retryAfter === undefined
@@ -80,14 +80,14 @@ export const failure = (options?: {
 export const dead: Outcome = { _tag: "Dead" }
 
 /**
- * The target wants no more before `until`, in epoch milliseconds: kept in sight, and never opens the circuit.
+ * The target asked for a pause until `until`, in epoch milliseconds. The state shows it; it never opens the circuit.
  *
  * @since 0.2.0
  * @category outcomes
  */
 export const throttled = (until: number): Outcome => ({ _tag: "Throttled", until })
 
-/** Before it was sent, only the way to the target can have failed; whatever else did is on our side. */
+/** Whether an unsent request failed on our side: only connecting can fail on the target's side. */
 const isOurs = (error: LlmError.LlmError): boolean =>
   error.delivery === "not-sent" &&
   error._tag !== "ConnectionError" &&
@@ -107,13 +107,26 @@ const ofError = (error: LlmError.LlmError, now: number): Outcome => {
 }
 
 /**
- * The outcome of an attempt, by the health that its `LlmError` tells of (`LlmError.rules`). `Failure` and
- * `Throttled` carry the server's hint.
+ * The `LlmError` of an exit. An interruption by a limit of `within` has that limit's `Timeout`.
  *
- * Also `Ignored`: a request that was never sent (unless the connection failed), interruption, defects, and errors
- * that are no `LlmError`.
+ * @internal
+ */
+export const errorOf = (exit: Exit.Exit<unknown, unknown>, within: Deadline.Limit): LlmError.LlmError | undefined => {
+  if (Exit.isSuccess(exit)) return undefined
+  const error = Cause.isInterruptedOnly(exit.cause)
+    ? Deadline.expired(within)
+    : Option.getOrUndefined(Cause.failureOption(exit.cause))
+  return LlmError.isLlmError(error) ? error : undefined
+}
+
+/**
+ * The outcome of an attempt, by the health of its `LlmError` (`LlmError.rules`). `Failure` and `Throttled` carry the
+ * server's hint.
  *
- * What was interrupted because a limit of `within` was up is that limit's `Timeout`. `now` is in epoch milliseconds.
+ * Also `Ignored`: an unsent request (unless the connection failed), interruption, defects, and errors other than
+ * `LlmError`.
+ *
+ * An interruption by a limit of `within` counts as that limit's `Timeout`. `now` is in epoch milliseconds.
  *
  * @since 0.2.0
  * @category outcomes
@@ -124,15 +137,13 @@ export const classify = (
   within: Deadline.Limit = Deadline.none
 ): Outcome => {
   if (Exit.isSuccess(exit)) return success
-  const error = Cause.isInterruptedOnly(exit.cause)
-    ? Deadline.expired(within)
-    : Option.getOrUndefined(Cause.failureOption(exit.cause))
-  return LlmError.isLlmError(error) ? ofError(error, now) : ignored
+  const error = errorOf(exit, within)
+  return error === undefined ? ignored : ofError(error, now)
 }
 
 /**
- * The outcome of an exit under `context`, and the exit as it goes on: a `read` that throws makes the call die. One that
- * is nothing but interruption is not shown to it.
+ * The outcome of an exit under `context`, and the exit to go on with: if `read` throws, the call dies. `read` does not
+ * see mere interruption.
  *
  * @internal
  */

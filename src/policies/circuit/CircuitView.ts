@@ -1,134 +1,134 @@
 /**
- * How a circuit shows itself: its {@link State} for whoever looks, its refusals for whoever asks, its
- * {@link Transition}s for whoever listens.
+ * The outside of a circuit: its {@link State}, its refusals and its {@link Transition}s.
  *
  * @since 0.2.0
  */
 import * as Duration from "effect/Duration"
 import { CircuitOpen, type Tag } from "../../errors/LlmError.js"
-import { type Circuit, current, freeAt, type HalfOpen, type Open, type Reason, type Refusal } from "./CircuitState.js"
+import type { Circuit, HalfOpen, Open, Reason, Refusal } from "./Circuit.js"
+import { current, freeAt } from "./CircuitState.js"
 
 /**
- * An attempt that asks a circuit for admission.
+ * The options of `admit`.
  *
  * @since 0.2.0
  * @category models
  */
-export interface Ask {
-  /** The name of the circuit. It is seen in the evidence, so it must hold no secret. */
+export interface AdmitOptions {
+  /** The name of the circuit. Logs and records show it, so it must hold no secret. */
   readonly key: string
-  /** The provider that a refusal names. Default: the key. */
+  /** The provider named in a refusal. Default: the key. */
   readonly provider?: string | undefined
-  /** The model that a refusal names. Default: none. */
+  /** The model named in a refusal. Default: none. */
   readonly model?: string | undefined
 }
 
 /**
- * A circuit, as it shows itself: see `CircuitBreaker.state`.
- *
- * - `retryAfter`: what is left of the open time, never below zero, infinite where a reset is waited for. A circuit
- *   whose time is over is still `Open` until somebody asks.
- * - `probes` of at most `width` are in flight.
- * - `consecutiveOpenings`: how often it opened for this reason since its backoff began anew.
- * - `throttledUntil`: the latest time, in epoch milliseconds, that the target named with a 429 and that is yet to come.
+ * Why and how often a circuit opened.
  *
  * @since 0.2.0
  * @category models
  */
-export type State = { readonly key: string; readonly throttledUntil: number | undefined } & (
+export interface Opening {
+  readonly reason: Reason
+  /** The tag of the error that opened it. */
+  readonly error: Tag | undefined
+  /** How often it opened for this reason since its backoff last reset. */
+  readonly consecutiveOpenings: number
+}
+
+/**
+ * The state of a circuit. An open circuit stays `Open` after its time, until the next attempt asks.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export type State = {
+  readonly key: string
+  /** The end of the latest pause that the target asked for with a 429, in epoch milliseconds, if not over yet. */
+  readonly throttledUntil: number | undefined
+} & (
   | { readonly _tag: "Closed" }
-  | {
+  | (Opening & {
       readonly _tag: "Open"
-      readonly reason: Reason
-      readonly error: Tag | undefined
+      /** The rest of the open time, never below zero; infinite until a reset. */
       readonly retryAfter: Duration.Duration
-      readonly consecutiveOpenings: number
-    }
-  | {
+    })
+  | (Opening & {
       readonly _tag: "HalfOpen"
-      readonly reason: Reason
-      readonly error: Tag | undefined
+      /** The probes in flight. */
       readonly probes: number
+      /** The most probes in flight at this step of the ramp. */
       readonly width: number
-      readonly consecutiveOpenings: number
-    }
+    })
 )
 
 /**
- * A change of a circuit's state, at `at` in epoch milliseconds. `Open` to `Closed` happens by `reset` only.
+ * A change of a circuit's state, at `at` in epoch milliseconds. Only `reset` leads from `Open` to `Closed`.
  *
  * @since 0.2.0
  * @category models
  */
 export type Transition = { readonly key: string; readonly at: number } & (
-  | {
+  | (Opening & {
       readonly from: "Closed" | "HalfOpen"
       readonly to: "Open"
-      readonly reason: Reason
-      readonly error: Tag | undefined
+      /** The open time; infinite until a reset. */
       readonly retryAfter: Duration.Duration
-      readonly consecutiveOpenings: number
-    }
+    })
   | { readonly from: "Open"; readonly to: "HalfOpen" }
   | { readonly from: "HalfOpen" | "Open"; readonly to: "Closed" }
 )
 
-const openingsOf = (circuit: Open | HalfOpen): number =>
-  circuit.reason === "Manual" ? 1 : circuit.openings[circuit.reason]
+const openingOf = ({ error, openings, reason }: Open | HalfOpen): Opening => ({
+  reason,
+  error,
+  consecutiveOpenings: reason === "Manual" ? 1 : openings[reason]
+})
 
 const remaining = (circuit: Open, now: number): Duration.Duration =>
   circuit.until === null ? Duration.infinity : Duration.millis(Math.max(0, circuit.until - now))
 
 /**
- * How a circuit shows itself.
+ * The state of a circuit.
  *
  * @since 0.2.0
  * @category getters
  */
 export const view = (key: string, circuit: Circuit | undefined, now: number): State => {
   const known = current(circuit, now)
-  if (known === undefined) return { _tag: "Closed", key, throttledUntil: undefined }
-  const seen = { key, throttledUntil: known.throttledUntil > now ? known.throttledUntil : undefined }
-  if (known._tag === "Closed") return { _tag: "Closed", ...seen }
-  const broken = { ...seen, reason: known.reason, error: known.error, consecutiveOpenings: openingsOf(known) }
-  return known._tag === "Open"
-    ? { _tag: "Open", ...broken, retryAfter: remaining(known, now) }
-    : {
-        _tag: "HalfOpen",
-        ...broken,
-        probes: known.places.filter((place) => now < place.until).length,
-        width: known.width
-      }
+  const until = known?.throttledUntil ?? 0
+  const seen = { key, throttledUntil: until > now ? until : undefined }
+  if (known === undefined || known._tag === "Closed") return { _tag: "Closed", ...seen }
+  if (known._tag === "Open") {
+    return { _tag: "Open", ...seen, ...openingOf(known), retryAfter: remaining(known, now) }
+  }
+  const probes = known.places.filter((place) => now < place.until).length
+  return { _tag: "HalfOpen", ...seen, ...openingOf(known), probes, width: known.width }
 }
 
-const cause = (refusal: Refusal): string => {
-  const after = refusal.error === undefined ? "" : ` after ${refusal.error}`
-  switch (refusal.reason) {
-    case "Unhealthy":
-      return `the circuit is open${after}`
-    case "Dead":
-      return `the key is taken out${after}`
-    case "Manual":
-      return "the circuit was opened by hand"
-  }
+const causes: Record<Reason, string> = {
+  Unhealthy: "the circuit is open",
+  Dead: "the key is taken out",
+  Manual: "the circuit was opened by hand"
 }
 
 /**
- * The error of who asked and was refused.
+ * The error of a refused attempt.
  *
  * @internal
  */
-export const refused = (ask: Ask, refusal: Refusal): CircuitOpen =>
+export const refused = (options: AdmitOptions, { error, probing, reason, retryAfter }: Refusal): CircuitOpen =>
   new CircuitOpen({
-    provider: ask.provider ?? ask.key,
-    model: ask.model,
-    message: refusal.probing ? `${cause(refusal)}, and is being probed` : cause(refusal),
-    hint: Number.isFinite(refusal.retryAfter) ? Duration.millis(refusal.retryAfter) : undefined,
+    provider: options.provider ?? options.key,
+    model: options.model,
+    message: causes[reason] + (error === undefined ? "" : ` after ${error}`) + (probing ? ", and is being probed" : ""),
+    hint: Number.isFinite(retryAfter) ? Duration.millis(retryAfter) : undefined,
     delivery: "not-sent"
   })
 
 /**
- * What happened to a circuit that was one and is now the other, if anything did.
+ * The transition between two states of a circuit, if there is one.
  *
  * @since 0.2.0
  * @category getters
@@ -142,17 +142,15 @@ export const transition = (
   const from = current(before, now)?._tag ?? "Closed"
   if (next === undefined || next._tag === from) return undefined
   if (next._tag === "Open" && from !== "Open") {
-    const { error, reason } = next
-    const consecutiveOpenings = openingsOf(next)
-    return { key, at: now, from, to: "Open", reason, error, retryAfter: remaining(next, now), consecutiveOpenings }
+    return { key, at: now, from, to: "Open", ...openingOf(next), retryAfter: remaining(next, now) }
   }
   if (next._tag === "HalfOpen") return { key, at: now, from: "Open", to: "HalfOpen" }
   return from === "Closed" ? undefined : { key, at: now, from, to: "Closed" }
 }
 
 /**
- * From when a circuit takes traffic, in epoch milliseconds: 0 for now, `Infinity` until a reset. While a half-open one
- * has no place free, it is the time by which one will be at the latest.
+ * The time from which a circuit takes traffic, in epoch milliseconds: 0 for now, `Infinity` until a reset. For a
+ * half-open circuit without a free place it is the latest possible time.
  *
  * @since 0.2.0
  * @category getters

@@ -1,10 +1,10 @@
 /**
- * When a closed circuit opens: what {@link CircuitBreaker} counts, and when it is enough.
+ * Trip policies: when a closed circuit opens.
  *
- * Made for the rates at which LLMs are called. A breaker of the web waits for twenty calls in ten seconds, and at one
- * call a second or less it never opens. {@link consecutive} and {@link streak} need no rate at all. {@link rate}
- * forgets by time rather than by number, and asks what the ratio is *at least*: two failures in three calls may be
- * chance, fifteen in twenty are not.
+ * Made for LLM rates. A web breaker waits for about twenty calls in ten seconds, and so never opens at one call a
+ * second or less. {@link consecutive} and {@link streak} need no rate at all. {@link rate} forgets by time, not by
+ * number, and tests the lower bound of the failure ratio: two failures in three calls may be chance, fifteen in twenty
+ * are not.
  *
  * @since 0.2.0
  */
@@ -14,7 +14,7 @@ import * as Schema from "effect/Schema"
 import * as PolicyOptions from "../Options.js"
 
 /**
- * When a closed circuit opens. `halfLife` is in milliseconds.
+ * A trip policy. `halfLife` is in milliseconds.
  *
  * @since 0.2.0
  * @category models
@@ -33,10 +33,10 @@ const halfLife = PolicyOptions.optional(
 )
 
 const streakOptions = PolicyOptions.struct({
-  failures: PolicyOptions.optional(failures, "The least number of failures in a row that opens it", 3),
+  failures: PolicyOptions.optional(failures, "The fewest failures in a row that open it", 3),
   chance: PolicyOptions.optional(
     PolicyOptions.number({ above: 0, below: 1 }),
-    "How likely a streak by chance must be at most",
+    "The highest accepted chance of a random streak",
     0.00001
   ),
   halfLife
@@ -50,14 +50,14 @@ const rateOptions = PolicyOptions.struct({
   ),
   minimum: PolicyOptions.optional(
     PolicyOptions.number({ min: 1, max: 1_000_000 }),
-    "With fewer outcomes it never opens; older ones count in part",
+    "The fewest outcomes that open it; older ones count in part",
     5
   ),
   halfLife
 })
 
 /**
- * Opens after so many failures in a row, in the order in which they end. Only a success breaks the row.
+ * Opens after this many failures in a row, in the order of their ends. Only a success breaks the row.
  *
  * Throws a `RangeError` unless `failures` is a whole number of 1 or more.
  *
@@ -76,11 +76,11 @@ export const consecutive = (input: number): TripPolicy => ({
  * @category options
  */
 export interface StreakOptions {
-  /** The least number of failures in a row that opens it, a whole number of 1 or more. Default 3. */
+  /** The fewest failures in a row that open it, a whole number of 1 or more. Default 3. */
   readonly failures?: number | undefined
   /**
-   * How likely a streak by chance must be at most: above 0, below 1. Default 0.00001: at five calls a second a mistake
-   * in five hours.
+   * The highest accepted chance of a random streak: above 0, below 1. Default 0.00001: at five calls a second, one
+   * mistake in five hours.
    */
   readonly chance?: number | undefined
   /** The time after which an outcome counts half: above 0, finite. Default 60 seconds. */
@@ -88,12 +88,12 @@ export interface StreakOptions {
 }
 
 /**
- * Opens after so many failures in a row, or more where failures are common: as many as would come by chance less often
- * than `chance`, at the ratio that failed before. A target that fails one call in five has three in a row at every
- * hundredth, is asked five times a second, and would be shut out most of the time by {@link consecutive}: simulated,
- * one call in three succeeds, where retries alone answer all of them.
+ * Opens after `failures` failures in a row, or more if failures are common: the streak must be less likely than
+ * `chance`, given the failure ratio before it. A target that fails one call in five has three failures in a row at
+ * every hundredth call. At five calls a second {@link consecutive} would keep its circuit open most of the time: in
+ * simulation one call in three succeeds, while retries alone answer every call.
  *
- * Throws a `RangeError` that names the option, what was found and what was expected.
+ * Throws a `RangeError` that names the option, the value found and the value expected.
  *
  * @since 0.2.0
  * @category trip policies
@@ -112,20 +112,20 @@ export const streak = (options: StreakOptions = {}): TripPolicy => ({
 export interface RateOptions {
   /** The ratio of failures above which it opens: 0 or more, below 1. Default 0.5. */
   readonly threshold?: number | undefined
-  /** With fewer outcomes it never opens; older ones count in part: 1 to 1,000,000. Default 5. */
+  /** The fewest outcomes that open it; older ones count in part: 1 to 1,000,000. Default 5. */
   readonly minimum?: number | undefined
   /**
-   * The time after which an outcome counts half: above 0, finite. Default 60 seconds, so that five calls in two minutes
-   * are enough.
+   * The time after which an outcome counts half: above 0, finite. Default 60 seconds: five calls in two minutes can
+   * open it.
    */
   readonly halfLife?: Duration.DurationInput | undefined
 }
 
 /**
- * Opens when more than `threshold` of the calls fail, as far as can be told from those there were: the lower end of a
- * 95 % Wilson interval has to be above it.
+ * Opens if more than `threshold` of the calls fail, with 95 % confidence: the lower end of the Wilson interval must be
+ * above it.
  *
- * Throws a `RangeError` that names the option, what was found and what was expected.
+ * Throws a `RangeError` that names the option, the value found and the value expected.
  *
  * @since 0.2.0
  * @category trip policies
@@ -166,7 +166,7 @@ const several = PolicyOptions.list({
 })
 
 /**
- * One or several, as a breaker takes them.
+ * The option of a breaker: one trip policy or several.
  *
  * @internal
  */
@@ -177,16 +177,18 @@ export const rule = {
 }
 
 /**
- * What a closed circuit has seen: failures in a row, and for each policy that counts, in their order, the outcomes and
- * the failures among them as they weighed at the time `at`. Those of a streak that is going on are not yet among its
- * own.
+ * The outcomes of a closed circuit. The tallies are in the order of the policies, each with the weights of the time
+ * `at`. A streak's own tally excludes the current streak.
  *
  * @since 0.2.0
  * @category models
  */
 export interface Seen {
+  /** The failures in a row. */
   readonly streak: number
+  /** The weighed outcomes, and the failures among them, for each policy; zero for `consecutive`. */
   readonly tallies: ReadonlyArray<Tally>
+  /** The time of the last outcome, in epoch milliseconds. */
   readonly at: number
 }
 
@@ -198,7 +200,7 @@ interface Tally {
 const noTally: Tally = { total: 0, failures: 0 }
 
 /**
- * Nothing yet.
+ * No outcomes yet.
  *
  * @internal
  */
@@ -213,28 +215,21 @@ export const isCalm = (policies: ReadonlyArray<TripPolicy>, seen: Seen | undefin
   (seen === undefined || seen.streak === 0) && policies.every((policy) => policy._tag === "Consecutive")
 
 /**
- * One outcome more.
+ * Counts an outcome.
  *
  * @internal
  */
 export const count = (policies: ReadonlyArray<TripPolicy>, seen: Seen, failed: boolean, now: number): Seen => {
   const age = Math.max(0, now - seen.at)
-  let tallies: ReadonlyArray<Tally> = []
-  for (const policy of policies) {
-    if (policy._tag === "Consecutive") continue
-    const tally = tallied(policy, seen.tallies[tallies.length] ?? noTally, seen.streak, failed, age)
-    tallies = tallies.length === 0 ? [tally] : [...tallies, tally]
+  return {
+    streak: failed ? seen.streak + 1 : 0,
+    tallies: policies.map((policy, i) => tallied(policy, seen.tallies[i] ?? noTally, seen.streak, failed, age)),
+    at: Math.max(now, seen.at)
   }
-  return { streak: failed ? seen.streak + 1 : 0, tallies, at: Math.max(now, seen.at) }
 }
 
-const tallied = (
-  policy: Exclude<TripPolicy, { readonly _tag: "Consecutive" }>,
-  before: Tally,
-  streak: number,
-  failed: boolean,
-  age: number
-): Tally => {
+const tallied = (policy: TripPolicy, before: Tally, streak: number, failed: boolean, age: number): Tally => {
+  if (policy._tag === "Consecutive") return noTally
   const left = 2 ** (-age / policy.halfLife)
   const total = before.total * left
   const failures = before.failures * left
@@ -243,45 +238,39 @@ const tallied = (
 }
 
 /**
- * What is still known when a circuit closes again: how common failures were before the streak that opened it.
+ * The outcomes to keep when a circuit closes: how common failures were before the streak that opened it.
  *
  * @internal
  */
 export const anew = (policies: ReadonlyArray<TripPolicy>, seen: Seen): Seen => ({
   streak: 0,
-  tallies: policies
-    .filter((policy) => policy._tag !== "Consecutive")
-    .map((policy, index) => (policy._tag === "Streak" ? (seen.tallies[index] ?? noTally) : noTally)),
+  tallies: policies.map((policy, i) => (policy._tag === "Streak" && seen.tallies[i]) || noTally),
   at: seen.at
 })
 
-/** The quantile of the normal distribution that belongs to a two-sided interval of 95 %. */
+/** The quantile of the normal distribution for a two-sided 95 % interval. */
 const z = 1.96
 
-/** What the true ratio is at least, after so few observations. */
+/** The lower bound of the true failure ratio. */
 const wilsonLowerBound = ({ failures, total }: Tally): number => {
   const ratio = failures / total
   const spread = (z * z) / total
   return (ratio + spread / 2 - Math.sqrt(spread * ratio * (1 - ratio) + (spread * spread) / 4)) / (1 + spread)
 }
 
-/**
- * So many failures in a row are less likely than that; one outcome more than there were keeps a few from being a ratio.
- */
+/** The length of a streak with this chance. The added outcome keeps a few observations from counting as a ratio. */
 const byChance = (chance: number, { failures, total }: Tally): number =>
   failures === 0 ? 0 : Math.log(chance) / Math.log(failures / (total + 1))
 
 /**
- * Whether it is enough for one of the policies.
+ * Whether any of the policies opens the circuit.
  *
  * @internal
  */
-export const trips = (policies: ReadonlyArray<TripPolicy>, seen: Seen): boolean => {
-  let counted = 0
-  return policies.some((policy) => {
+export const trips = (policies: ReadonlyArray<TripPolicy>, seen: Seen): boolean =>
+  policies.some((policy, i) => {
     if (policy._tag === "Consecutive") return seen.streak >= policy.failures
-    const tally = seen.tallies[counted++] ?? noTally
+    const tally = seen.tallies[i] ?? noTally
     if (policy._tag === "Streak") return seen.streak >= Math.max(policy.failures, byChance(policy.chance, tally))
     return tally.total >= policy.minimum && wilsonLowerBound(tally) > policy.threshold
   })
-}

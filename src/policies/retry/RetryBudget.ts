@@ -1,19 +1,18 @@
 /**
- * How much may be sent again: what keeps retries from making an outage worse.
+ * Retry budgets: they keep retries from making an outage worse.
  *
- * Every first attempt deposits a tenth of a retry; every retry, hedge and fallback within the same provider draws one,
- * and gets it back if it is answered. So where everything fails, there is one retry for ten calls, and not three for
- * each. A `RateLimited` that says when to come back draws nothing: it is the pacer's business, and the server asked for
- * it.
+ * Every first attempt deposits a tenth of a retry. Every retry, hedge and fallback within the same provider draws one,
+ * and gets it back if its attempt is answered. If every call fails, ten calls then make one retry, instead of three
+ * retries each. A `RateLimited` with a hint draws nothing: the server named the time, and the pacer waits for it.
  *
- * There is one budget for each provider and key group: whatever goes there shares it, without being told to. `Attempt`
- * deposits, `ChatModel.retry` draws; {@link layer} makes all of them with other numbers, {@link layerUnlimited} none.
+ * Each provider and key group has one budget, which all its attempts share. `Attempt` deposits, `ChatModel.retry`
+ * draws. {@link layer} changes the numbers of all budgets, {@link layerUnlimited} turns them off.
  *
- * The theorem, for every interleaving: attempts ≤ N · (1 + ratio) + cap + reserve · T, where N counts the first
- * attempts and those that drew and were answered, over a time T.
+ * The bound, for every interleaving: attempts ≤ N · (1 + ratio) + cap + reserve · T. N counts the first attempts and
+ * the answered attempts that drew; T is the elapsed time.
  *
- * Gotcha: without budget left a retry is not made, and the call fails with its last error, so that a fallback to
- * another provider still happens.
+ * Gotcha: without budget a retry is not made, and the call fails with its last error. A fallback to another provider
+ * still happens.
  *
  * @example
  * import { RetryBudget } from "effect-steadfast"
@@ -34,18 +33,18 @@ const options = PolicyOptions.struct({
   ratio: PolicyOptions.optional(PolicyOptions.number({ min: 0, max: 1 }), "Retries for each first attempt", 0.1),
   cap: PolicyOptions.optional(
     PolicyOptions.number({ min: 1, max: 1_000_000 }),
-    "The most retries that can be saved up, and how many there are at the start",
+    "The most retries that can be saved; a budget starts with as many",
     10
   ),
   reserve: PolicyOptions.optional(
     PolicyOptions.duration({ above: 0 }),
-    "The time in which one more retry is earned, for those that call seldom",
+    "The time that earns one more retry, for callers with few calls",
     "10 seconds"
   )
 })
 
 /**
- * The options of {@link make} as they stand in JSON or YAML: durations are text with a unit.
+ * The options of {@link make} in JSON or YAML: durations are text with a unit.
  *
  * @since 0.2.0
  * @category options
@@ -61,9 +60,9 @@ export const Options = options.schema
 export interface Options {
   /** Retries for each first attempt, 0 to 1. Default 0.1, the value of Finagle's and gRPC's budgets. */
   readonly ratio?: number | undefined
-  /** The most retries that can be saved up, and how many there are at the start: 1 to 1,000,000. Default 10. */
+  /** The most retries that can be saved; a budget starts with as many: 1 to 1,000,000. Default 10. */
   readonly cap?: number | undefined
-  /** The time in which one more retry is earned, for those that call seldom: above 0. Default 10 seconds. */
+  /** The time that earns one more retry, for callers with few calls: above 0. Default 10 seconds. */
   readonly reserve?: Duration.DurationInput | undefined
 }
 
@@ -74,15 +73,19 @@ export interface Options {
  * @category models
  */
 export interface RetryBudget {
+  /** Adds the share of one first attempt. */
   readonly deposit: (now: number) => void
+  /** Takes one retry; `false` if less than one is left. */
   readonly draw: (now: number) => boolean
+  /** Gives one retry back. */
   readonly refund: (now: number) => void
+  /** The retries left. */
   readonly available: (now: number) => number
 }
 
 type Settings = ReturnType<typeof settings>
 
-/** What was saved up, and when that was. */
+/** The saved retries, as of `at` in milliseconds. */
 interface State {
   readonly level: number
   readonly at: number
@@ -94,10 +97,10 @@ interface State {
 
 type Event = "deposit" | "draw" | "refund" | "time"
 
-/** Ten tenths are one, whatever floating point makes of them. */
+/** Makes ten deposits of a tenth one retry, despite rounding. */
 const epsilon = 1e-9
 
-/** What an event leaves, and whether it was possible: only a draw may not be. */
+/** The state after an event, and whether the event was possible. Only a draw can be impossible. */
 const step = (settings: Settings, state: State, event: Event, now: number): readonly [boolean, State] => {
   const earned = Math.max(0, now - state.at) / settings.reserve
   const level = Math.min(settings.cap, state.level + earned)
@@ -120,7 +123,7 @@ const settings = (input: Options) => options.read(input, "RetryBudget")
 // -----------------------------------------------------------------------------
 
 /**
- * A budget of its own. Throws a `RangeError` that names the option, what was found and what was expected.
+ * A new budget. Throws a `RangeError` that names the option, the value found and the value expected.
  *
  * @since 0.2.0
  * @category constructors
@@ -134,13 +137,9 @@ export const make = (options: Options = {}): RetryBudget => {
     return possible
   }
   return {
-    deposit: (now) => {
-      run("deposit", now)
-    },
+    deposit: (now) => void run("deposit", now),
     draw: (now) => run("draw", now),
-    refund: (now) => {
-      run("refund", now)
-    },
+    refund: (now) => void run("refund", now),
     available: (now) => step(chosen, state, "time", now)[1].level
   }
 }
@@ -153,7 +152,7 @@ const unlimited: RetryBudget = {
 }
 
 /**
- * Whether an attempt that follows this error draws on the budget. After a rate limit with a hint it does not.
+ * Whether a retry after this error draws on the budget: a rate limit with a hint does not.
  *
  * @since 0.2.0
  * @category predicates
@@ -162,7 +161,7 @@ export const isCharged = (error: LlmError.LlmError): boolean =>
   LlmError.healthOf(error) !== "throttled" || error.hint === undefined
 
 // -----------------------------------------------------------------------------
-// who shares which
+// budgets by group
 // -----------------------------------------------------------------------------
 
 /**
@@ -179,7 +178,7 @@ export interface Budgets {
   readonly known: (clock: Clock.Clock) => ReadonlyMap<string, RetryBudget>
 }
 
-/** So many groups may be remembered before those that have all they can save are forgotten, which changes nothing. */
+/** Above this number of groups, full budgets are dropped: a new one is the same. */
 const maxGroups = 1000
 
 const budgets = (options: Options): Budgets => {
@@ -208,7 +207,7 @@ const budgets = (options: Options): Budgets => {
 }
 
 /**
- * Where the budgets of all groups are.
+ * The budgets of all groups.
  *
  * @since 0.2.0
  * @category context
@@ -218,7 +217,7 @@ export class RetryBudgets extends Context.Reference<RetryBudgets>()("steadfast/R
 }) {}
 
 /**
- * Budgets with other numbers, shared by whatever runs under this layer.
+ * Budgets with other options, shared by the program under this layer.
  *
  * @since 0.2.0
  * @category layers
@@ -227,7 +226,7 @@ export const layer = (options: Options = {}): Layer.Layer<never> =>
   Layer.sync(RetryBudgets, () => budgets(options)) as Layer.Layer<never>
 
 /**
- * No budgets: every retry that the policy wants is made.
+ * Unlimited budgets: the retry policy alone decides.
  *
  * @since 0.2.0
  * @category layers
@@ -251,19 +250,20 @@ export const states: Effect.Effect<ReadonlyMap<string, number>> = Effect.withFib
 })
 
 /**
- * What one call takes from budgets: `take` asks for one more attempt after an error, `answered` gives back what was
- * drawn for the attempt that was answered.
+ * The budget of one call's retries.
  *
  * @since 0.2.0
  * @category models
  */
 export interface Draw {
+  /** Asks for one more attempt after an error; `false` if the budget is empty. */
   readonly take: (error: LlmError.LlmError) => Effect.Effect<boolean>
+  /** Gives the last draw back: its attempt was answered. */
   readonly answered: Effect.Effect<void>
 }
 
 /**
- * The draw of a call whose errors are those of that group; no group, no budget.
+ * A draw on the budget of an error's group. Without a group there is no limit.
  *
  * @since 0.2.0
  * @category constructors

@@ -1,10 +1,9 @@
 /**
- * What a retry policy decided, and who is told.
+ * The decisions of a retry policy, and their listener.
  *
- * A {@link Verdict} is what one block of a policy says, a {@link Decision} what the whole policy decided about one
- * failure. {@link announced} wraps a schedule so that each decision, as it will really be carried out, reaches the
- * {@link Listener}: by default a WARN line for a retry and an ERROR line for giving up. Inside a `Call` the call
- * listens.
+ * A {@link Verdict} comes from one block of a policy, a {@link Decision} from the whole policy after one failure.
+ * {@link announced} wraps a schedule so that the {@link Listener} receives each decision as it is carried out. By
+ * default a retry becomes a WARN line and a give-up an ERROR line. Inside a `Call`, the call is the listener.
  *
  * @since 0.1.0
  */
@@ -19,7 +18,7 @@ import * as Deadline from "../Deadline.js"
 import * as RetryBudget from "./RetryBudget.js"
 
 /**
- * What one block says about one failure: go on after `delay` milliseconds, or stop, and why.
+ * The verdict of one block on one failure: retry after `delay` milliseconds, or give up; and the reason.
  *
  * @since 0.1.0
  * @category models
@@ -32,35 +31,38 @@ export type Verdict =
     }
 
 /**
- * What the whole policy decided after attempt number `attempt` failed with `error`. `maxAttempts` is `Infinity` where
- * the policy has no such limit.
+ * The decision of a whole policy after a failed attempt.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Decision {
+  /** The number of the failed attempt, from 1. */
   readonly attempt: number
+  /** The policy's limit of attempts; `Infinity` without one. */
   readonly maxAttempts: number
+  /** The attempt's error. */
   readonly error: LlmError.LlmError
+  /** The verdict. */
   readonly verdict: Verdict
 }
 
 /**
- * What a policy says of itself: {@link announced} adds the attempt and the error.
+ * A policy's own part of a decision; {@link announced} adds the attempt and the error.
  *
  * @internal
  */
 export type Opinion = Pick<Decision, "maxAttempts" | "verdict">
 
 /**
- * Stops, and why.
+ * The verdict to give up.
  *
  * @internal
  */
 export const giveUp = (reason: Extract<Verdict, { _tag: "GiveUp" }>["reason"]): Verdict => ({ _tag: "GiveUp", reason })
 
 /**
- * Goes on after `delay` milliseconds, and why then.
+ * The verdict to retry after `delay` milliseconds.
  *
  * @internal
  */
@@ -71,8 +73,8 @@ export const retryIn = (delay: number, reason: Extract<Verdict, { _tag: "Retry" 
 })
 
 /**
- * Who hears the decisions of {@link announced}. By default they become log lines: a WARN for a retry, an ERROR with all
- * attempts for giving up. Inside a `Call` the call listens, and tells its own end.
+ * Receives the decisions of {@link announced}. By default they become log lines: a WARN for a retry, an ERROR with all
+ * attempts for a give-up. Inside a `Call`, the call receives them and logs its own end.
  *
  * @since 0.1.0
  * @category context
@@ -81,7 +83,10 @@ export class Listener extends Context.Reference<Listener>()("steadfast/RetryPoli
   defaultValue: () => (decision: Decision, failures: ReadonlyArray<LlmError.LlmError>) => log(decision, failures)
 }) {}
 
-/** Set while an outer `announced` steps its inner schedule, which then leaves the deadline and the telling to it. */
+/**
+ * Set while an outer `announced` runs the schedule inside it. The inner one then leaves the deadline and the listener
+ * to the outer one.
+ */
 class Announcing extends Context.Reference<Announcing>()("steadfast/RetryPolicy/Announcing", {
   defaultValue: () => false
 }) {}
@@ -94,21 +99,16 @@ const isOpinion = (u: unknown): u is Opinion =>
   typeof u === "object" && u !== null && "verdict" in u && "maxAttempts" in u
 
 /**
- * The decision inside the output of a schedule: our own, or one in the tuples that `Schedule.intersect` makes.
+ * The decision in the output of a schedule: the output itself, or a part of the tuples that `Schedule.intersect` makes.
  *
  * @internal
  */
 export const findDecision = (output: unknown): Opinion | undefined => {
   if (isOpinion(output)) return output
-  if (!Array.isArray(output)) return undefined
-  for (const part of output) {
-    const found = findDecision(part)
-    if (found !== undefined) return found
-  }
-  return undefined
+  return Array.isArray(output) ? output.map(findDecision).find((found) => found !== undefined) : undefined
 }
 
-/** What a composed schedule really does may differ from what our part of it decided: trust the step. */
+/** The decision as carried out. A composed schedule may differ from our part of it, so the step counts. */
 const carriedOut = (
   attempt: number,
   error: LlmError.LlmError,
@@ -128,7 +128,10 @@ const carriedOut = (
   return { attempt, maxAttempts: inner?.maxAttempts ?? Number.POSITIVE_INFINITY, error, verdict }
 }
 
-/** Why an attempt that a schedule wants is not made, if so. The budget is asked last, as it gives for attempts only. */
+/**
+ * The reason not to make a wanted retry, if any. The budget is asked last, because it may give only to retries that are
+ * made.
+ */
 const refusal = (
   limit: Deadline.Limit,
   now: number,
@@ -141,13 +144,13 @@ const refusal = (
 }
 
 /**
- * Tells every decision of a schedule, as it will really be carried out, to the {@link Listener}: one WARN line a retry,
- * one ERROR line for giving up. A wait that would outlive the deadline in force is not begun, whatever the schedule
- * says, and none for which `draw` gets nothing from its budget.
+ * Reports every decision of a schedule, as it is carried out, to the {@link Listener}: one WARN line for each retry,
+ * one ERROR line for giving up. Two limits overrule the schedule: a wait that would outlive the deadline is not begun,
+ * nor a retry for which `draw` gets nothing from its budget.
  *
- * The decision is the output, and so reaches the next attempt in `Schedule.CurrentIterationMetadata`. The attempt
- * records the one that it finds there, alone or in a tuple; where `Schedule.map` and the like hid it, announce the
- * result. Of nested ones only the outermost speaks, so that `announced(announced(x))` is `announced(x)`.
+ * The decision is the schedule's output, so the next attempt finds it in `Schedule.CurrentIterationMetadata`, alone or
+ * in a tuple, and records it. If `Schedule.map` and the like hide it, announce the result. Only the outermost of nested
+ * ones reports: `announced(announced(x))` is `announced(x)`.
  *
  * @since 0.1.0
  * @category combinators
@@ -171,58 +174,41 @@ export const announced = <Out, R>(
       })
   )
 
-/** The shortest way to say a wait: whole milliseconds below a second, tenths above. */
+/** Formats a wait: whole milliseconds below a second, tenths of seconds above. */
 const seconds = (millis: number): string =>
   millis < 1000 ? `${Math.round(millis)}ms` : `${(millis / 1000).toFixed(1)}s`
 
 const ofMax = (decision: Decision): string =>
   Number.isFinite(decision.maxAttempts) ? `${decision.attempt} of ${decision.maxAttempts}` : `${decision.attempt}`
 
-const why = (decision: Decision): string => {
-  const { error, verdict } = decision
-  const asked = () => `the server asked for ${seconds(Duration.toMillis(LlmError.hint(error) ?? 0))}`
-  switch (verdict.reason) {
-    case "backoff":
-      return "backing off"
-    case "hint":
-      return asked()
-    case "schedule":
-      return "as the schedule says"
-    case "exhausted":
-      return "no attempts left"
-    case "not-retryable":
-      return "another attempt cannot mend it"
-    case "hint-too-long":
-      return `${asked()}, too long to wait`
-    case "deadline":
-      return "the wait would outlive the deadline"
-    case "budget":
-      return "too many retries already: no budget left"
+const why = ({ error, verdict }: Decision): string => {
+  const asked = `the server asked for ${seconds(Duration.toMillis(LlmError.hint(error) ?? 0))}`
+  const reasons: Record<Verdict["reason"], string> = {
+    backoff: "backing off",
+    hint: asked,
+    schedule: "as the schedule says",
+    exhausted: "no attempts left",
+    "not-retryable": "another attempt cannot mend it",
+    "hint-too-long": `${asked}, too long to wait`,
+    deadline: "the wait would outlive the deadline",
+    budget: "too many retries already: no budget left"
   }
+  return reasons[verdict.reason]
 }
 
 /**
- * A decision in one line, and the fields that go with it.
+ * A decision as a log line and its annotations.
  *
  * @since 0.1.0
  * @category getters
  */
 export const describe = (decision: Decision): readonly [line: string, annotations: Record<string, unknown>] => {
-  const { error, verdict } = decision
-  const what = `attempt ${ofMax(decision)} at ${LlmError.targetOf(error)} failed: ${error._tag}`
-  const fields = {
-    provider: error.provider,
-    model: error.model,
-    attempt: decision.attempt,
-    error: error._tag,
-    reason: verdict.reason
-  }
-  return verdict._tag === "Retry"
-    ? [
-        `${what}; retrying in ${seconds(verdict.delay)}, ${why(decision)}`,
-        { ...fields, delay_ms: Math.round(verdict.delay) }
-      ]
-    : [`${what}; giving up, ${why(decision)}`, fields]
+  const { attempt, error, verdict } = decision
+  const failed = `attempt ${ofMax(decision)} at ${LlmError.targetOf(error)} failed: ${error._tag}`
+  const fields = { provider: error.provider, model: error.model, attempt, error: error._tag, reason: verdict.reason }
+  if (verdict._tag === "GiveUp") return [`${failed}; giving up, ${why(decision)}`, fields]
+  const line = `${failed}; retrying in ${seconds(verdict.delay)}, ${why(decision)}`
+  return [line, { ...fields, delay_ms: Math.round(verdict.delay) }]
 }
 
 const log = (decision: Decision, failures: ReadonlyArray<LlmError.LlmError>): Effect.Effect<void> => {

@@ -1,16 +1,16 @@
 /**
- * When to try again: a retry policy is a plain Effect `Schedule` over `LlmError`.
+ * Retry policies: a retry policy is a plain Effect `Schedule` over `LlmError`.
  *
- * {@link standard} = {@link backoff} ∩ {@link serverHint} ∩ {@link attempts} ∩ {@link whileRetryable}, not beyond the
- * deadline, and announced. It works with `Effect.retry`, with `Resilience.retry` and with `ChatModel.retry`. Each block
- * is exported, each is a `Schedule`, and the policy is nothing but their intersection: all must agree to go on, and the
- * longest wait counts.
+ * {@link standard} = {@link backoff} ∩ {@link serverHint} ∩ {@link attempts} ∩ {@link whileRetryable}, within the
+ * deadline, and announced. It works with `Effect.retry`, `Resilience.retry` and `ChatModel.retry`. Each block is an
+ * exported `Schedule`, and a policy is their intersection: a retry needs the consent of all blocks, and the longest
+ * wait counts.
  *
  * Gotchas:
- * - A block decides from the newest error, never from the first.
+ * - A block decides by the newest error, never by the first.
  * - The server's hint is a floor: jitter is added to it, never taken off.
- * - To add a schedule of your own, intersect it and announce the result: `intersect(standard, own).pipe(announced)`.
- *   The outermost {@link announced} is the one that speaks, so that the log tells what really happens.
+ * - To add your own schedule, intersect it and announce the result: `intersect(standard, own).pipe(announced)`. Only
+ *   the outermost {@link announced} reports, so the log shows the real wait.
  *
  * @example
  * import { Effect, Schedule } from "effect"
@@ -57,7 +57,7 @@ const delay = PolicyOptions.duration({ min: 0, max: "1 week" })
 const options = PolicyOptions.struct({
   maxAttempts: PolicyOptions.optional(
     PolicyOptions.number({ min: 1, max: 100, whole: true }),
-    "How often to try in all, the first attempt counted",
+    "The most attempts, the first one included",
     4
   ),
   initialDelay: PolicyOptions.optional(delay, "The first backoff", "500 millis"),
@@ -68,24 +68,24 @@ const options = PolicyOptions.struct({
   ),
   backoffFactor: PolicyOptions.optional(
     PolicyOptions.number({ min: 1, max: 10 }),
-    "How much longer each backoff is than the one before",
+    "The factor from each backoff to the next",
     2
   ),
   maxDelay: PolicyOptions.optional(delay, "The longest backoff", "30 seconds"),
   maxHint: PolicyOptions.optional(
     delay,
-    "The longest hint of a server that is waited for; a longer one ends retrying at once",
+    "The longest server hint to wait for; a longer one ends retrying at once",
     "60 seconds"
   ),
   jitter: PolicyOptions.optional(
     PolicyOptions.oneOf("full", "none"),
-    "Whether each backoff is drawn from 0 to its value and each hint is added to, or both are taken as they are",
+    "full draws each backoff from 0 to its value and adds to each hint; none takes both as they are",
     "full"
   )
 })
 
 /**
- * The options of {@link make} as they stand in JSON or YAML: durations are text with a unit.
+ * The options of {@link make} in JSON or YAML: durations are text with a unit.
  *
  * @since 0.1.0
  * @category options
@@ -99,22 +99,22 @@ export const Options = options.schema
  * @category options
  */
 export interface Options {
-  /** How often to try in all, the first attempt counted: a whole number from 1 to 100. Default 4. */
+  /** The most attempts, the first one included: a whole number from 1 to 100. Default 4. */
   readonly maxAttempts?: number | undefined
-  /** The first backoff, at most 1 week. Default 500 millis, the value that the official SDKs start with. */
+  /** The first backoff, at most 1 week. Default 500 millis, as in the official SDKs. */
   readonly initialDelay?: Duration.DurationInput | undefined
   /**
    * The first backoff after `Overloaded`, never shorter than `initialDelay`. Default 1 second: capacity comes back
    * slower than a socket.
    */
   readonly overloadedDelay?: Duration.DurationInput | undefined
-  /** How much longer each backoff is than the one before: 1 to 10. Default 2. */
+  /** The factor from each backoff to the next: 1 to 10. Default 2. */
   readonly backoffFactor?: number | undefined
   /** The longest backoff, at most 1 week. Default 30 seconds. */
   readonly maxDelay?: Duration.DurationInput | undefined
   /**
-   * The longest hint of a server that is waited for, at most 1 week; a longer one ends retrying at once. Default 60
-   * seconds, as in the openai SDK.
+   * The longest server hint to wait for, at most 1 week; a longer one ends retrying at once. Default 60 seconds, as in
+   * the openai SDK.
    */
   readonly maxHint?: Duration.DurationInput | undefined
   /**
@@ -132,15 +132,16 @@ const settings = (input: Options) => options.read(input, "RetryPolicy")
 // the pure part
 // -----------------------------------------------------------------------------
 
-/** The cap comes before the jitter, so that jitter never exceeds it. `random` is in [0, 1], 1 for no jitter. */
+/** The cap comes before the jitter, so jitter never exceeds it. `random` is in [0, 1], 1 for no jitter. */
 const decideBackoff = (options: Settings, attempt: number, error: LlmError.LlmError, random: number): Verdict => {
-  const initial =
-    error._tag === "Overloaded" ? Math.max(options.overloadedDelay, options.initialDelay) : options.initialDelay
+  const initial = Math.max(options.initialDelay, error._tag === "Overloaded" ? options.overloadedDelay : 0)
   const ceiling = Math.min(options.maxDelay, initial * options.backoffFactor ** (attempt - 1))
   return retryIn(Math.floor(random * ceiling), "backoff")
 }
 
-/** Clients that were told the same second must not come back in the same second: up to 25 % more, at least 200 ms. */
+/**
+ * The jitter on a hint, up to 25 %, at least 200 ms: clients told the same second must not return in the same second.
+ */
 const hintSpread = (hint: number): number => Math.max(200, hint * 0.25)
 
 const decideHint = (options: Settings, error: LlmError.LlmError, random: number): Verdict => {
@@ -150,13 +151,7 @@ const decideHint = (options: Settings, error: LlmError.LlmError, random: number)
   return wait > options.maxHint ? giveUp("hint-too-long") : retryIn(Math.ceil(wait + random * hintSpread(wait)), "hint")
 }
 
-const decideRetryable = (error: LlmError.LlmError): Verdict =>
-  LlmError.isRetryable(error) ? retryIn(0, "backoff") : giveUp("not-retryable")
-
-const decideAttempts = (options: Settings, attempt: number): Verdict =>
-  attempt < options.maxAttempts ? retryIn(0, "backoff") : giveUp("exhausted")
-
-/** All must agree; the first refusal is the reason, else the longest wait is. */
+/** Gives up with the first reason to give up, else retries after the longer wait. */
 const both = (self: Verdict, that: Verdict): Verdict =>
   self._tag === "GiveUp" ? self : that._tag === "GiveUp" ? that : that.delay > self.delay ? that : self
 
@@ -169,7 +164,7 @@ const toStep = (now: number, verdict: Verdict): ScheduleDecision.ScheduleDecisio
     ? ScheduleDecision.done
     : ScheduleDecision.continueWith(ScheduleInterval.after(now + verdict.delay))
 
-/** A schedule of one pure decision: it counts the attempts from 1, and draws a number only where chance decides. */
+/** A schedule of one pure decision. It counts the attempts from 1; `chance` draws the random number. */
 const block = (
   decide: (attempt: number, error: LlmError.LlmError, random: number) => Verdict,
   chance: (error: LlmError.LlmError) => Effect.Effect<number> = () => Effect.succeed(0)
@@ -196,7 +191,7 @@ export const backoff = (options: Options = {}): Schedule.Schedule<Verdict, LlmEr
 }
 
 /**
- * At least the wait the server asked for, plus up to 25 % (at least up to 200 ms); stops on a hint above `maxHint`.
+ * Waits at least the server's hint, plus up to 25 % (at least up to 200 ms). Stops on a hint above `maxHint`.
  *
  * @since 0.1.0
  * @category blocks
@@ -212,23 +207,25 @@ export const serverHint = (
 }
 
 /**
- * Stops after `max` attempts in all, the first one counted.
+ * Stops after `max` attempts, the first one included.
  *
  * @since 0.1.0
  * @category blocks
  */
 export const attempts = (max: number): Schedule.Schedule<Verdict, LlmError.LlmError> => {
-  const values = settings({ maxAttempts: max })
-  return block((attempt) => decideAttempts(values, attempt))
+  const { maxAttempts } = settings({ maxAttempts: max })
+  return block((attempt) => (attempt < maxAttempts ? retryIn(0, "backoff") : giveUp("exhausted")))
 }
 
 /**
- * Goes on, without waiting, while the newest error is one that another attempt may mend.
+ * Continues, without a wait, while the newest error is retryable.
  *
  * @since 0.1.0
  * @category blocks
  */
-export const whileRetryable: Schedule.Schedule<Verdict, LlmError.LlmError> = block((_, error) => decideRetryable(error))
+export const whileRetryable: Schedule.Schedule<Verdict, LlmError.LlmError> = block((_, error) =>
+  LlmError.isRetryable(error) ? retryIn(0, "backoff") : giveUp("not-retryable")
+)
 
 // -----------------------------------------------------------------------------
 // policies
@@ -237,8 +234,8 @@ export const whileRetryable: Schedule.Schedule<Verdict, LlmError.LlmError> = blo
 /**
  * A policy from options: backoff ∩ server hint ∩ attempts, while retryable, within the deadline, announced.
  *
- * Throws a `RangeError` that names the option, the value and what was expected; to decode untrusted options use the
- * schema {@link Options} first.
+ * Throws a `RangeError` that names the option, the value found and the value expected. Decode untrusted options with
+ * the schema {@link Options} first.
  *
  * @since 0.1.0
  * @category constructors
@@ -260,8 +257,8 @@ export const make = (options: Options = {}): RetryPolicy => {
 }
 
 /**
- * For a caller who is waiting: 4 attempts, 500 ms doubling to 30 s with full jitter (1 s when `Overloaded`), hints up
- * to 60 s.
+ * For interactive calls: 4 attempts, 500 ms doubling to 30 s with full jitter (1 s after `Overloaded`), hints up to 60
+ * s.
  *
  * @since 0.1.0
  * @category policies
@@ -299,13 +296,13 @@ const variable = (name: string, bounds: Parameters<typeof PolicyOptions.number>[
 }
 
 /**
- * The policy as the environment sets it; what is not set is as in {@link standard}.
+ * The policy set by the environment; unset variables have the values of {@link standard}.
  *
  * - `LLM_MAX_RETRIES`: retries after the first attempt, 0 to 99
  * - `LLM_RETRY_INITIAL_DELAY`, `LLM_RETRY_MAX_DELAY`: seconds, decimals allowed
  * - `LLM_RETRY_BACKOFF_FACTOR`: 1 to 10
  *
- * Fails with a `ConfigError` that names the variable, the value found and what was expected.
+ * Fails with a `ConfigError` that names the variable, the value found and the value expected.
  *
  * @since 0.1.0
  * @category policies

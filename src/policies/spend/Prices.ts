@@ -1,13 +1,13 @@
 /**
- * What tokens cost.
+ * Prices of tokens.
  *
- * A {@link PriceList} answers two questions: what an answer cost ({@link PriceList.price}), and what it can cost at
- * most before it is asked for ({@link PriceList.bound}). The one in force is a value in the context ({@link Prices})
- * and knows nothing unless one is given: your own {@link table}, the bundled list of `effect-steadfast/prices`, or
- * both, with {@link orElse}. What is not known is `undefined`, never 0.
+ * A {@link PriceList} answers two questions: what an answer cost ({@link PriceList.price}), and the most that a request
+ * can cost ({@link PriceList.bound}). The list in force is a service in the context ({@link Prices}); the default list
+ * is empty. Provide your own {@link table}, the bundled list of `effect-steadfast/prices`, or both, with {@link
+ * orElse}. An unknown price is `undefined`, never 0.
  *
- * Gotchas: a list knows list prices. A discount, a priority or flex tier, a regional surcharge or what a provider's own
- * tools cost is for your table to say.
+ * Gotchas: the bundled list holds list prices. Put discounts, priority or flex tiers, regional surcharges and the
+ * prices of a provider's own tools into your table.
  *
  * @example
  * import { Effect } from "effect"
@@ -34,7 +34,8 @@ import type { Usage } from "../Usage.js"
 // -----------------------------------------------------------------------------
 
 /**
- * Usage with what was written to the provider's cache, where that is known and priced apart. `inputTokens` includes it.
+ * Usage with the tokens written to the provider's cache, for providers that report and price them. `inputTokens`
+ * includes them.
  *
  * @since 0.2.0
  * @category models
@@ -44,51 +45,59 @@ export interface Billed extends Usage {
 }
 
 /**
- * An answer to be priced. `at` is when it was asked for, in milliseconds of the `Clock`: prices change.
+ * An answer to price.
  *
  * @since 0.2.0
  * @category models
  */
 export interface PriceAsk {
+  /** The provider, as in the target's name. */
   readonly provider: string
+  /** The model, as in the target's name. */
   readonly model: string
+  /** The tokens of the answer. */
   readonly usage: Billed
+  /** The time of the request, in milliseconds of the `Clock`: prices change. */
   readonly at: number
 }
 
 /**
- * A request to be bounded: the tokens it has at most.
+ * A request to price before it is sent.
  *
  * @since 0.2.0
  * @category models
  */
 export interface BoundAsk {
+  /** The provider, as in the target's name. */
   readonly provider: string
+  /** The model, as in the target's name. */
   readonly model: string
+  /** The most tokens in. */
   readonly inputTokens: number
+  /** The most tokens out. */
   readonly outputTokens: number
+  /** The time of the request, in milliseconds of the `Clock`. */
   readonly at: number
 }
 
 /**
- * What tokens cost, in US dollars.
- *
- * - `price`: what an answer cost; `undefined` where the price is not known.
- * - `bound`: what a request costs at most: no token in is cheap for being cached, and each may be written to the cache.
- *   It never falls as tokens grow, and no answer of as many tokens or fewer is above it.
- *
- * A list that knows one knows the other.
+ * Prices in US dollars. A list that knows `price` for a model knows `bound` too.
  *
  * @since 0.2.0
  * @category models
  */
 export interface PriceList {
+  /** The cost of an answer; `undefined` if the price is unknown. */
   readonly price: (ask: PriceAsk) => number | undefined
+  /**
+   * The most that a request can cost. It assumes no cache discount, and that every token in may be written to the
+   * cache. It never falls as tokens grow, and is never below the price of an answer with as many tokens or fewer.
+   */
   readonly bound: (ask: BoundAsk) => number | undefined
 }
 
 /**
- * The price list in force; {@link none} unless one is provided.
+ * The price list in force. Default: {@link none}.
  *
  * @since 0.2.0
  * @category context
@@ -98,7 +107,7 @@ export class Prices extends Context.Reference<Prices>()("steadfast/Prices", {
 }) {}
 
 /**
- * Knows no price.
+ * An empty list.
  *
  * @since 0.2.0
  * @category constructors
@@ -117,11 +126,12 @@ const Rate = Schema.Number.pipe(Schema.finite(), Schema.nonNegative()).annotatio
 })
 
 /**
- * What one model costs, in US dollars per million tokens.
+ * The prices of one model, in US dollars per million tokens.
  *
- * - `input`, `output`: what is sent and what is answered, thoughts included.
- * - `cachedInput`: input read from the provider's cache. Default `input`: no discount is known.
- * - `cacheWrite`: input written to it, where that costs more (Anthropic: 1.25 times `input`, for an hour 2 times).
+ * - `input`: tokens sent.
+ * - `output`: tokens answered, reasoning included.
+ * - `cachedInput`: tokens read from the provider's cache. Default `input`, as without a discount.
+ * - `cacheWrite`: tokens written to the cache, if that costs more (Anthropic: 1.25 times `input`; 2 times for an hour).
  *   Default `input`.
  *
  * @since 0.2.0
@@ -141,8 +151,8 @@ export const Rates = Schema.Struct({
 export type Rates = typeof Rates.Type
 
 /**
- * A table of prices as it stands in JSON or YAML: {@link Rates} by `provider/model`. The provider is what stands before
- * the first slash; the name of a model may have more of them.
+ * A price table in JSON or YAML: {@link Rates} by `provider/model`. The first slash ends the provider; a model's name
+ * may contain more slashes.
  *
  * @since 0.2.0
  * @category models
@@ -151,7 +161,7 @@ export const Table = Schema.Record({
   key: Schema.String.pipe(Schema.pattern(/^[^/]+\/.+$/, { description: "provider/model" })),
   value: Rates
 }).annotations({
-  // a misspelt name would be a price that is silently not there
+  // A misspelt field would silently lose its price.
   parseOptions: { onExcessProperty: "error" }
 })
 
@@ -161,12 +171,14 @@ export const Table = Schema.Record({
  */
 export type Table = typeof Table.Type
 
-/** How providers date a version: `-2024-07-18` (OpenAI), `-20251001` (Anthropic), `@20251001` (Vertex AI). */
+/** The date suffixes of providers: `-2024-07-18` (OpenAI), `-20251001` (Anthropic), `@20251001` (Vertex AI). */
 const dated = /[-@]20\d\d(-?)(?:0[1-9]|1[0-2])\1(?:0[1-9]|[12]\d|3[01])$/
 
 const million = 1_000_000
 
-const priceOf = (rates: Rates, usage: Billed): number => {
+type Model = Pick<PriceAsk, "provider" | "model">
+
+const priceOf = (rates: Rates, { usage }: PriceAsk): number => {
   const cached = Math.min(usage.cachedInputTokens ?? 0, usage.inputTokens)
   const written = Math.min(usage.cacheWriteTokens ?? 0, usage.inputTokens - cached)
   const fresh = usage.inputTokens - cached - written
@@ -181,10 +193,10 @@ const boundOf = (rates: Rates, ask: BoundAsk): number => {
 }
 
 /**
- * A list from a table. A model is found by its exact name or else, where the name ends in a date (`-2024-07-18`,
- * `-20251001`, `@20251001`), by the name before it; nothing else is the same model.
+ * A price list from a table. A model is found by its exact name, or by its name without a date suffix (`-2024-07-18`,
+ * `-20251001`, `@20251001`).
  *
- * Throws a `RangeError` that names the entry, the value found and what was expected.
+ * Throws a `RangeError` that names the entry, the value found and the value expected.
  *
  * @since 0.2.0
  * @category constructors
@@ -196,33 +208,30 @@ export const table = (prices: Table): PriceList => {
     throw new RangeError(`Prices.table: ${issue?.path.join(": ")}: ${issue?.message}`)
   }
   const entries = new Map(Object.entries(decoded.right))
-  const find = ({ model, provider }: { readonly provider: string; readonly model: string }): Rates | undefined => {
+  const find = ({ model, provider }: Model): Rates | undefined => {
     const name = `${provider}/${model}`
     return entries.get(name) ?? entries.get(name.replace(dated, ""))
   }
-  return {
-    price: (ask) => {
+  const withRates =
+    <Ask extends Model>(compute: (rates: Rates, ask: Ask) => number) =>
+    (ask: Ask): number | undefined => {
       const rates = find(ask)
-      return rates === undefined ? undefined : priceOf(rates, ask.usage)
-    },
-    bound: (ask) => {
-      const rates = find(ask)
-      return rates === undefined ? undefined : boundOf(rates, ask)
+      return rates && compute(rates, ask)
     }
-  }
+  return { price: withRates(priceOf), bound: withRates(boundOf) }
 }
 
 // -----------------------------------------------------------------------------
 // combinators
 // -----------------------------------------------------------------------------
 
-/**
- * Asks another list for what this one does not know: put your own prices first.
- *
- * @since 0.2.0
- * @category combinators
- */
 export const orElse: {
+  /**
+   * Asks another list for prices that this one does not know. Put your own prices first.
+   *
+   * @since 0.2.0
+   * @category combinators
+   */
   (that: PriceList): (self: PriceList) => PriceList
   (self: PriceList, that: PriceList): PriceList
 } = dual(
@@ -234,7 +243,7 @@ export const orElse: {
 )
 
 /**
- * Puts a list into force.
+ * Provides a price list.
  *
  * @since 0.2.0
  * @category layers

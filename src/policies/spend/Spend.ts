@@ -1,22 +1,21 @@
 /**
- * What a scope, such as one step of an agent, may spend: US dollars, tokens, attempts, time.
+ * Spending limits for a scope, such as one step of an agent: US dollars, tokens, attempts, time.
  *
- * {@link within} puts a scope around an effect. Before each attempt in it a hold is taken for the most that the attempt
- * can cost; after it the hold is replaced by what it did cost. A hold that does not fit is refused with
- * `BudgetExceeded`, so that attempts which run at the same time cannot pass a limit together. A scope inside another is
- * charged to both, and narrows: it can spend no more than what is left outside.
+ * {@link within} puts a scope around an effect. Before each attempt it takes a hold for the most that the attempt can
+ * cost; afterwards the real cost replaces the hold. A hold that does not fit is refused with `BudgetExceeded`, so that
+ * concurrent attempts cannot pass a limit together. An inner scope is charged to the outer ones too, and can spend no
+ * more than they have left.
  *
- * What an attempt is charged: its usage where that is known; nothing where it was not sent, or refused without being
- * run; the whole hold where nobody can tell (a timeout, a cut stream, an interruption), because it may have been
- * billed.
+ * The charge of an attempt: its usage, if known; only the attempt, if it was not sent or was rejected unprocessed;
+ * otherwise the whole hold (a timeout, a cut stream, an interruption), because the provider may have billed it.
  *
  * Gotchas:
- * - With a limit on dollars or tokens, a request without `maxTokens` is given one, so that the provider itself keeps
- *   the answer within the hold.
- * - The prompt is estimated (`Tokens.estimate`). One that has more tokens is charged what it had, which is the one way
- *   past a limit; `strict` closes it and holds three to five times as much while an attempt runs.
- * - Dollars need `Prices`. What has no known price is refused under a limit on dollars, unless `unpriced` allows it.
- * - What asks a provider for more than the request shows, such as `n` in `providerOptions`, is not held.
+ * - Under a limit on dollars or tokens, a request without `maxTokens` gets one, so that the provider keeps the answer
+ *   within the hold.
+ * - The prompt is estimated (`Tokens.estimate`). A longer prompt is charged in full and can pass a limit. `strict`
+ *   rules this out, and holds three to five times as much during an attempt.
+ * - Dollars need `Prices`. A limit on dollars refuses attempts without a known price, unless `unpriced` allows them.
+ * - Extra output that `providerOptions` ask for, such as `n`, is not held.
  *
  * @example
  * import { Effect } from "effect"
@@ -36,151 +35,46 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type * as Fiber from "effect/Fiber"
 import { dual } from "effect/Function"
 import * as Option from "effect/Option"
 import * as LlmError from "../../errors/LlmError.js"
 import * as Deadline from "../Deadline.js"
 import * as Immediate from "../Immediate.js"
-import * as PolicyOptions from "../Options.js"
 import type { Usage } from "../Usage.js"
 import * as Prices from "./Prices.js"
 import * as Account from "./SpendAccount.js"
+import * as SpendOptions from "./SpendOptions.js"
 import * as Tokens from "./Tokens.js"
 
-// -----------------------------------------------------------------------------
-// options
-// -----------------------------------------------------------------------------
-
-const limits = PolicyOptions.struct({
-  usd: PolicyOptions.optional(PolicyOptions.number(), "US dollars; by default without limit"),
-  tokens: PolicyOptions.optional(
-    PolicyOptions.number({ whole: true }),
-    "Tokens in and out together; by default without limit"
-  ),
-  attempts: PolicyOptions.optional(
-    PolicyOptions.number({ whole: true }),
-    "Requests sent, retries and fallbacks included; by default without limit"
-  ),
-  time: PolicyOptions.optional(
-    PolicyOptions.duration(),
-    "Time from the beginning of the scope; by default without limit"
-  )
-})
-
-const options = PolicyOptions.struct({
-  name: PolicyOptions.optional(PolicyOptions.text, "How errors call the scope", "spend"),
-  maxTokens: PolicyOptions.optional(
-    PolicyOptions.number({ min: 1, whole: true }),
-    "The longest answer to a request that does not limit it, in tokens; by default as in the scope around, else 4096"
-  ),
-  strict: PolicyOptions.optional(
-    PolicyOptions.boolean,
-    "Whether the prompt is held at the most tokens that it can have, in the scopes inside too",
-    false
-  ),
-  unpriced: PolicyOptions.optional(
-    PolicyOptions.oneOf("refuse", "allow"),
-    "What happens under a limit on dollars to an attempt whose price is not known",
-    "refuse"
-  )
-})
-
-/**
- * The limits of a scope as they stand in JSON or YAML: durations are text with a unit.
- *
- * @since 0.2.0
- * @category options
- */
-export const Limits = limits.schema
-
-/**
- * What may be spent in all; what is left out has no limit.
- *
- * @since 0.2.0
- * @category options
- */
-export interface Limits {
-  /** US dollars, 0 or more. Default: no limit. */
-  readonly usd?: number | undefined
-  /** Tokens in and out together, a whole number. Default: no limit. */
-  readonly tokens?: number | undefined
-  /** Requests sent, retries and fallbacks included, a whole number. Default: no limit. */
-  readonly attempts?: number | undefined
-  /** Time from the beginning of the scope. Default: no limit. */
-  readonly time?: Duration.DurationInput | undefined
-}
-
-/**
- * The options of a scope as they stand in JSON or YAML.
- *
- * @since 0.2.0
- * @category options
- */
-export const Options = options.schema
-
-/**
- * The options of a scope.
- *
- * @since 0.2.0
- * @category options
- */
-export interface Options {
-  /** How errors call the scope. Default `"spend"`. */
-  readonly name?: string | undefined
-  /**
-   * The longest answer to a request that does not limit it, in tokens, 1 or more; shorter where less is left. Default
-   * as in the scope around, else 4096, what the models of the field can at least.
-   */
-  readonly maxTokens?: number | undefined
-  /**
-   * Whether the prompt is held at `Tokens.bound`, which it cannot exceed. Default `false`; holds for the scopes inside
-   * too.
-   */
-  readonly strict?: boolean | undefined
-  /**
-   * What happens under a limit on dollars to an attempt whose price is not known: `"refuse"`, or `"allow"`, and then it
-   * is counted in {@link spent}. Default `"refuse"`.
-   */
-  readonly unpriced?: "refuse" | "allow" | undefined
-}
-
-interface Settings extends Account.Bounds {
-  readonly name: string
-  readonly maxTokens: number | undefined
-  readonly strict: boolean
-  readonly millis: number
-}
-
-const settings = (max: Limits, input: Options): Settings => {
-  const most = limits.read(max, "Spend")
-  const { maxTokens, name, strict, unpriced } = options.read(input, "Spend")
-  // Field by field: a scope is opened for each step of an agent, and to spread these objects costs ten times as much.
-  return { name, maxTokens, strict, unpriced, limits: Account.toLimits(most), millis: most.time ?? Infinity }
-}
+export { Limits, Options } from "./SpendOptions.js"
 
 // -----------------------------------------------------------------------------
 // scopes
 // -----------------------------------------------------------------------------
 
 /**
- * A scope: its limits, and the account of what was spent and is held in it. `until` is when its time is up, in
- * milliseconds of the `Clock`. The account changes as attempts begin and end.
+ * A scope: its limits, and its account, which changes as attempts begin and end.
  *
  * @since 0.2.0
  * @category models
  */
 export interface Scope extends Account.Bounds {
+  /** The name in errors. */
   readonly name: string
+  /** The end of its time, in milliseconds of the `Clock`. */
   readonly until: number
+  /** The longest answer to a request without `maxTokens`, in tokens. */
   readonly maxTokens: number
+  /** Whether prompts are held at `Tokens.bound`. */
   readonly strict: boolean
+  /** The scope around it, if any. */
   readonly outer: Scope | undefined
+  /** The amounts spent and held. */
   account: Account.Account
 }
 
 /**
- * The innermost scope in force, if there is one.
+ * The innermost scope in force. Default: none.
  *
  * @since 0.2.0
  * @category context
@@ -189,7 +83,7 @@ export class Spend extends Context.Reference<Spend>()("steadfast/Spend", {
   defaultValue: (): Scope | undefined => undefined
 }) {}
 
-const nest = (outer: Scope | undefined, settings: Settings, now: number): Scope => ({
+const nest = (outer: Scope | undefined, settings: SpendOptions.Settings, now: number): Scope => ({
   name: settings.name,
   limits: settings.limits,
   unpriced: settings.unpriced,
@@ -200,53 +94,54 @@ const nest = (outer: Scope | undefined, settings: Settings, now: number): Scope 
   account: Account.empty
 })
 
-/** From the inside out. */
+/** The scope and its outer ones, innermost first. */
 const chain = (scope: Scope | undefined): ReadonlyArray<Scope> => {
   const scopes: Array<Scope> = []
   for (let at = scope; at !== undefined; at = at.outer) scopes.push(at)
   return scopes
 }
 
-const nowOf = (fiber: Fiber.RuntimeFiber<unknown, unknown>): number =>
-  Context.get(fiber.currentDefaultServices, Clock.Clock).unsafeCurrentTimeMillis()
-
 /**
- * Opens a scope inside the one in force, for whoever provides it as {@link Spend}: around a stream, or around several
- * effects that share it. Its time begins now and refuses attempts after it; only {@link within} ends what is running.
+ * Opens a scope inside the one in force. Provide it as {@link Spend}, around a stream or around several effects that
+ * share it. Its time begins now and refuses later attempts; only {@link within} interrupts running ones.
  *
- * Throws a `RangeError` that names the option, the value and what was expected.
+ * Throws a `RangeError` that names the option, the value found and the value expected.
  *
  * @since 0.2.0
  * @category constructors
  */
-export const open = (limits: Limits, options: Options = {}): Effect.Effect<Scope> => {
-  const chosen = settings(limits, options)
+export const open = (limits: SpendOptions.Limits, options: SpendOptions.Options = {}): Effect.Effect<Scope> => {
+  const chosen = SpendOptions.settings(limits, options)
   return Effect.withFiberRuntime((fiber) =>
-    Effect.succeed(nest(Context.get(fiber.currentContext, Spend), chosen, nowOf(fiber)))
+    Effect.succeed(nest(Context.get(fiber.currentContext, Spend), chosen, Immediate.nowOf(fiber)))
   )
 }
 
-/**
- * Runs an effect in a scope of its own, inside the one in force. When its time is up, the effect is interrupted and
- * fails with `Timeout` (`phase: "total"`), as under a deadline: a retry whose wait would outlive it is not begun.
- *
- * Throws a `RangeError` that names the option, the value and what was expected.
- *
- * @since 0.2.0
- * @category combinators
- */
 export const within: {
+  /**
+   * Runs an effect in a new scope, inside the one in force. When its time is up, the effect is interrupted and fails
+   * with `Timeout` (`phase: "total"`). As under a deadline, a retry whose wait would outlive the time is not begun.
+   *
+   * Throws a `RangeError` that names the option, the value found and the value expected.
+   *
+   * @since 0.2.0
+   * @category combinators
+   */
   (
-    limits: Limits,
-    options?: Options
+    limits: SpendOptions.Limits,
+    options?: SpendOptions.Options
   ): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | LlmError.Timeout, R>
-  <A, E, R>(self: Effect.Effect<A, E, R>, limits: Limits, options?: Options): Effect.Effect<A, E | LlmError.Timeout, R>
+  <A, E, R>(
+    self: Effect.Effect<A, E, R>,
+    limits: SpendOptions.Limits,
+    options?: SpendOptions.Options
+  ): Effect.Effect<A, E | LlmError.Timeout, R>
 } = dual(
   (args) => Effect.isEffect(args[0]),
-  <A, E, R>(self: Effect.Effect<A, E, R>, limits: Limits, options: Options = {}) => {
-    const chosen = settings(limits, options)
+  <A, E, R>(self: Effect.Effect<A, E, R>, limits: SpendOptions.Limits, options: SpendOptions.Options = {}) => {
+    const chosen = SpendOptions.settings(limits, options)
     return Effect.withFiberRuntime<A, E | LlmError.Timeout, R>((fiber) => {
-      const now = nowOf(fiber)
+      const now = Immediate.nowOf(fiber)
       const inScope = Effect.provideService(self, Spend, nest(Context.get(fiber.currentContext, Spend), chosen, now))
       const inForce = Deadline.of(fiber.currentContext)
       const limit = Deadline.narrow(inForce, now, chosen.millis, "total")
@@ -269,12 +164,12 @@ const timeUp = (
   })
 
 /**
- * A race, which costs what `Effect.timeout` costs, but once a scope and not once a call. Whoever is interrupted by it
- * can tell why. The sleep can be called off even where the effect cannot.
+ * A race, which costs as much as `Effect.timeout`, but once for each scope and not for each call. The limit holds the
+ * error, so that an interrupted attempt can record it. The sleep stays interruptible even if the effect is not.
  */
 const timed = <A, E, R>(
   self: Effect.Effect<A, E, R>,
-  { millis, name }: Settings,
+  { millis, name }: SpendOptions.Settings,
   limit: Deadline.Limit
 ): Effect.Effect<A, E | LlmError.Timeout, R> => {
   const expire = Effect.suspend(() => {
@@ -293,64 +188,64 @@ const timed = <A, E, R>(
 // -----------------------------------------------------------------------------
 
 /**
- * An attempt that wants to begin. `prompt` is what will be sent, or how many tokens that has at most where it is known;
- * `maxTokens` is the limit of the answer, where the request has one.
+ * The options of {@link hold}: the next attempt.
  *
  * @since 0.2.0
  * @category models
  */
-export interface Ask {
+export interface HoldOptions {
+  /** The target's provider. */
   readonly provider: string
+  /** The target's model. */
   readonly model: string
+  /** The request, or the most tokens that it can have. */
   readonly prompt: Tokens.Prompt | number
+  /** The request's limit of the answer, in tokens. Default: none. */
   readonly maxTokens?: number | undefined
 }
 
 /**
- * How an attempt ended. `usage` is the provider's final count, if there is one; `delivery` is that of its error, and
- * `"unknown"` for everything else: an answer without usage, an interruption, a defect.
+ * The end of an attempt.
  *
  * @since 0.2.0
  * @category models
  */
-export interface End {
+export interface Settlement {
+  /** The provider's final count. Default: unknown. */
   readonly usage?: Prices.Billed | undefined
+  /**
+   * The delivery of the attempt's error; `"unknown"` for everything else: an answer without usage, an interruption, a
+   * defect.
+   */
   readonly delivery: LlmError.Delivery
 }
 
 /**
- * What was put aside for an attempt. The request must be sent with this `maxTokens`. `settle` replaces the hold by what
- * the attempt cost; `release` gives all of it back, for an attempt that was never begun. The first of them counts.
+ * An amount held for an attempt. The first call of `settle` or `release` counts.
  *
  * @since 0.2.0
  * @category models
  */
 export interface Hold {
   readonly _tag: "Hold"
+  /** The `maxTokens` that the request must be sent with. */
   readonly maxTokens: number | undefined
-  readonly settle: (end: End) => void
+  /** Replaces the hold by the attempt's cost. */
+  readonly settle: (end: Settlement) => void
+  /** Gives the whole hold back, for an attempt that never began. */
   readonly release: () => void
 }
 
-const refusal = ({ model, provider }: Ask, refused: Account.Refused<Scope>): LlmError.BudgetExceeded =>
-  new LlmError.BudgetExceeded({
-    provider,
-    model,
-    message: `${refused.by.name}: ${Account.describe(refused, `${provider}/${model}`)}`,
-    delivery: "not-sent",
-    budget: refused.budget
-  })
-
 /**
- * Takes a hold on every scope in force, or says why not; `undefined` where none is in force, for the price of one
- * lookup. `now` is the time of the `Clock`, at whose prices the attempt is charged.
+ * Takes a hold on every scope in force, or returns the error that refuses it; `undefined` without a scope, for the
+ * price of one lookup. `now` is the time of the `Clock`, which also sets the prices of the attempt.
  *
  * @since 0.2.0
  * @category holds
  */
 export const hold = (
   context: Context.Context<never>,
-  ask: Ask,
+  ask: HoldOptions,
   now: number
 ): Hold | LlmError.BudgetExceeded | LlmError.Timeout | undefined => {
   const inner = Context.get(context, Spend)
@@ -367,7 +262,15 @@ export const hold = (
     assumed: inner.maxTokens,
     cost: (outputTokens) => prices.bound({ provider, model, inputTokens, outputTokens, at: now })
   })
-  if (decision._tag === "Refused") return refusal(ask, decision)
+  if (decision._tag === "Refused") {
+    return new LlmError.BudgetExceeded({
+      provider,
+      model,
+      message: `${decision.by.name}: ${Account.describe(decision, `${provider}/${model}`)}`,
+      delivery: "not-sent",
+      budget: decision.budget
+    })
+  }
   for (const scope of scopes) scope.account = Account.take(scope.account, decision.amount)
   let open = true
   const close = (charge: Account.Charge | undefined): void => {
@@ -390,29 +293,29 @@ export const hold = (
   }
 }
 
-/** How an effect ended, as an end: only what failed as one of ours can tell that it cost nothing. */
-const endOf = <A>(exit: Exit.Exit<A, unknown>, usage: (value: A) => Usage | undefined): End => {
+/** The settlement of an exit. Only an `LlmError` can prove that the attempt cost nothing. */
+const endOf = <A>(exit: Exit.Exit<A, unknown>, usage: (value: A) => Usage | undefined): Settlement => {
   if (Exit.isSuccess(exit)) return { usage: usage(exit.value), delivery: "unknown" }
   const failure = Option.getOrUndefined(Cause.failureOption(exit.cause))
   return { delivery: LlmError.isLlmError(failure) ? failure.delivery : "unknown" }
 }
 
 /**
- * Runs one attempt of your own under a hold: `body` gets the `maxTokens` to send, and `usage` reads what the answer
- * took. A `ChatModel` does this by itself.
+ * Runs an attempt under a hold. `body` gets the `maxTokens` to send, and `usage` reads the usage off the answer. A
+ * `ChatModel` does this itself.
  *
  * @since 0.2.0
  * @category holds
  */
 export const attempt = <A, E, R>(
-  ask: Ask & { readonly usage: (value: A) => Usage | undefined },
+  ask: HoldOptions & { readonly usage: (value: A) => Usage | undefined },
   body: (maxTokens: number | undefined) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E | LlmError.BudgetExceeded | LlmError.Timeout, R> =>
   Effect.withFiberRuntime<A, E | LlmError.BudgetExceeded | LlmError.Timeout, R>((fiber) =>
     Context.get(fiber.currentContext, Spend) === undefined
       ? body(ask.maxTokens)
       : Immediate.masked<A, E | LlmError.BudgetExceeded | LlmError.Timeout, R>(({ fiber, restore }) => {
-          const held = hold(fiber.currentContext, ask, nowOf(fiber))
+          const held = hold(fiber.currentContext, ask, Immediate.nowOf(fiber))
           if (held === undefined) return restore(body(ask.maxTokens))
           if (held._tag !== "Hold") return Effect.fail(held)
           return Immediate.ended(restore(Effect.suspend(() => body(held.maxTokens))), (exit) => {
@@ -427,21 +330,24 @@ export const attempt = <A, E, R>(
 // -----------------------------------------------------------------------------
 
 /**
- * What was spent: `usd` and `tokens` by attempts that are over, `attempts` in all, and `unpriced` of them whose price
- * is not known and is not in `usd`.
+ * The amounts spent in a scope, inner scopes included.
  *
  * @since 0.2.0
  * @category models
  */
 export interface Spent {
+  /** US dollars, by finished attempts. */
   readonly usd: number
+  /** Tokens in and out, by finished attempts. */
   readonly tokens: number
+  /** Finished attempts. */
   readonly attempts: number
+  /** Attempts without a known price, whose dollars `usd` does not contain. */
   readonly unpriced: number
 }
 
 /**
- * What was spent so far in the scope in force, and in those inside it; nothing outside of any.
+ * The amounts spent so far in the scope in force; zeros outside a scope.
  *
  * @since 0.2.0
  * @category getters
@@ -449,21 +355,25 @@ export interface Spent {
 export const spent: Effect.Effect<Spent> = Effect.map(Spend, (scope) => Account.spent(scope?.account ?? Account.empty))
 
 /**
- * What an attempt may still take, by the tightest of the scopes in force; `Infinity` where there is no limit. What is
- * held for attempts that run is not left. `millis` is the time.
+ * The amounts left for the next attempt in the tightest scope in force; `Infinity` without a limit. Holds of running
+ * attempts are subtracted. Never below 0.
  *
  * @since 0.2.0
  * @category models
  */
 export interface Remaining {
+  /** US dollars. */
   readonly usd: number
+  /** Tokens in and out. */
   readonly tokens: number
+  /** Attempts. */
   readonly attempts: number
+  /** Milliseconds. */
   readonly millis: number
 }
 
 /**
- * What is left; never below 0.
+ * The amounts left in the scopes in force.
  *
  * @since 0.2.0
  * @category getters

@@ -1,13 +1,13 @@
 /**
- * The account of a `Spend` scope: what is spent, what is held, and whether an attempt fits. Nothing here waits, reads a
- * clock or knows a price list.
+ * The account of a `Spend` scope: the amounts spent and held, and whether an attempt fits. Pure: no waiting, no clock,
+ * no price list.
  *
- * An attempt is held by every account from the inside out, or by none ({@link admit}); when it is over, each hold is
- * replaced by what the attempt cost ({@link replace}). The promise: while no charge is above its hold, `spent + held`
- * is within every limit, whatever runs at the same time.
+ * Every account, from the innermost out, holds an attempt, or none does ({@link admit}). When the attempt ends, its
+ * cost replaces each hold ({@link replace}). The promise: while no charge exceeds its hold, `spent + held` stays within
+ * every limit, with any number of concurrent attempts.
  *
- * Gotchas: dollars are whole billionths, rounded up. Sums of them are exact, so that a thousand holds leave nothing
- * behind and three times $0.1 fit into $0.3; a limit of nine million dollars is the largest.
+ * Gotchas: dollars are whole billionths, rounded up. Their sums are exact: a thousand holds leave no remainder, and
+ * three times $0.1 fit into $0.3. The largest limit is nine million dollars.
  *
  * @since 0.2.0
  */
@@ -19,100 +19,115 @@ import type { Usage } from "../Usage.js"
 // -----------------------------------------------------------------------------
 
 /**
- * `usd` in billionths of a dollar.
+ * An amount of money, tokens and attempts.
  *
  * @since 0.2.0
  * @category models
  */
 export interface Amount {
+  /** Billionths of a dollar. */
   readonly usd: number
+  /** Tokens in and out. */
   readonly tokens: number
+  /** Attempts. */
   readonly attempts: number
 }
 
 /**
- * `unpriced` counts the attempts in `spent` whose dollars are not known.
+ * The amounts spent and held in a scope.
  *
  * @since 0.2.0
  * @category models
  */
 export interface Account {
+  /** By finished attempts. */
   readonly spent: Amount
+  /** By running attempts. */
   readonly held: Amount
+  /** Attempts in `spent` with unknown dollars. */
   readonly unpriced: number
 }
 
 /**
- * What an account may not pass, `Infinity` where there is no limit, and what a limit on dollars does about an attempt
- * without a price.
+ * The limits of an account.
  *
  * @since 0.2.0
  * @category models
  */
 export interface Bounds {
+  /** The most to spend; `Infinity` without a limit. */
   readonly limits: Amount
+  /** Whether a limit on dollars refuses attempts without a price. */
   readonly unpriced: "refuse" | "allow"
 }
 
 /**
- * An account and what it may not pass.
+ * An account and its limits.
  *
  * @since 0.2.0
  * @category models
  */
 export interface Ledger extends Bounds {
+  /** The account. */
   readonly account: Account
 }
 
 /**
- * An attempt that wants to begin: `assumed` is the `maxTokens` of one that has none, and `cost` the dollars that it
- * costs at most with an answer of that many tokens, `undefined` where no price is known.
+ * The next attempt.
  *
  * @since 0.2.0
  * @category models
  */
-export interface Ask {
+export interface Plan {
+  /** The tokens of the prompt. */
   readonly inputTokens: number
+  /** The request's limit of the answer, in tokens. */
   readonly maxTokens: number | undefined
+  /** The `maxTokens` of a request without one. */
   readonly assumed: number
+  /** The most that the attempt can cost with so many tokens out, in dollars; `undefined` without a price. */
   readonly cost: (outputTokens: number) => number | undefined
 }
 
 /**
- * The attempt may begin, with this `maxTokens`, and `amount` is to be taken from every account.
+ * An amount held or charged for an attempt.
  *
  * @since 0.2.0
  * @category models
  */
-export interface Held {
-  readonly _tag: "Held"
+export interface Charge {
+  /** The most that a running attempt can cost, or the cost of a finished one. */
   readonly amount: Amount
+  /** Whether the dollars of `amount` are known. */
   readonly priced: boolean
+}
+
+/**
+ * The attempt may begin, with `amount` held in every account.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Held extends Charge {
+  readonly _tag: "Held"
+  /** The `maxTokens` to send. */
   readonly maxTokens: number | undefined
 }
 
 /**
- * The attempt may not begin: it asked for more than the ledger `by` has left, or for something that has no price.
+ * The attempt may not begin.
  *
  * @since 0.2.0
  * @category models
  */
 export interface Refused<L> {
   readonly _tag: "Refused"
+  /** The first ledger that refuses. */
   readonly by: L
+  /** The limit that the attempt would pass. */
   readonly budget: Exclude<BudgetExceeded["budget"], "retry">
+  /** The amount asked for; `undefined` if its price is unknown. */
   readonly asked: number | undefined
-}
-
-/**
- * What an attempt cost.
- *
- * @since 0.2.0
- * @category models
- */
-export interface Charge {
-  readonly amount: Amount
-  readonly priced: boolean
 }
 
 // -----------------------------------------------------------------------------
@@ -122,8 +137,8 @@ export interface Charge {
 const billion = 1_000_000_000
 
 /**
- * What a product of floats may be off by, in billionths: without it the cost of a token at $0.1 a million would be 101,
- * not 100.
+ * The rounding error of a product of floats, in billionths. Without it, one token at $0.1 per million would cost 101
+ * billionths, not 100.
  */
 const noise = 0.001
 
@@ -133,20 +148,16 @@ const zero: Amount = { usd: 0, tokens: 0, attempts: 0 }
 
 const budgets = ["attempts", "tokens", "usd"] as const
 
-const plus = (a: Amount, b: Amount): Amount => ({
-  usd: a.usd + b.usd,
-  tokens: a.tokens + b.tokens,
-  attempts: a.attempts + b.attempts
+const plus = (a: Amount, b: Amount, sign = 1): Amount => ({
+  usd: a.usd + sign * b.usd,
+  tokens: a.tokens + sign * b.tokens,
+  attempts: a.attempts + sign * b.attempts
 })
 
-const minus = (a: Amount, b: Amount): Amount => ({
-  usd: a.usd - b.usd,
-  tokens: a.tokens - b.tokens,
-  attempts: a.attempts - b.attempts
-})
+const minus = (a: Amount, b: Amount): Amount => plus(a, b, -1)
 
 /**
- * Limits as amounts; dollars are rounded down.
+ * Converts limits to amounts. Dollars are rounded down.
  *
  * @since 0.2.0
  * @category constructors
@@ -158,7 +169,7 @@ export const toLimits = (limits: { readonly [K in keyof Amount]: number | undefi
 })
 
 /**
- * Nothing spent, nothing held.
+ * A new account: nothing spent, nothing held.
  *
  * @since 0.2.0
  * @category constructors
@@ -169,14 +180,12 @@ export const empty: Account = { spent: zero, held: zero, unpriced: 0 }
 // decisions
 // -----------------------------------------------------------------------------
 
-/**
- * Fewer tokens hold no answer, and OpenAI's Responses API refuses a `max_output_tokens` below it.
- */
+/** The smallest `maxTokens` to offer: OpenAI's Responses API refuses a lower `max_output_tokens`. */
 const leastAnswer = 16
 
 const left = ({ account, limits }: Ledger): Amount => minus(limits, plus(account.spent, account.held))
 
-/** The first limit that the amount would pass. Without a price, a limit on dollars cannot be kept. */
+/** The refusal by the first limit that the amount would pass. Without a price, a limit on dollars cannot be kept. */
 const check = <L extends Ledger>(
   ledgers: ReadonlyArray<L>,
   amount: Amount,
@@ -194,27 +203,27 @@ const check = <L extends Ledger>(
 }
 
 /**
- * Whether an attempt fits into every ledger. Where dollars or tokens are limited, one without `maxTokens` is given what
- * the ledgers have left for it, `assumed` at most.
+ * Decides whether an attempt fits into every ledger. Under a limit on dollars or tokens, a request without `maxTokens`
+ * gets as many as the ledgers have left, at most `assumed`.
  *
  * @since 0.2.0
  * @category decisions
  */
-export const admit = <L extends Ledger>(ledgers: ReadonlyArray<L>, ask: Ask): Held | Refused<L> => {
+export const admit = <L extends Ledger>(ledgers: ReadonlyArray<L>, plan: Plan): Held | Refused<L> => {
   const tried = (outputTokens: number, maxTokens: number | undefined): Held | Refused<L> => {
-    const usd = ask.cost(outputTokens)
+    const usd = plan.cost(outputTokens)
     const priced = usd !== undefined
-    const amount = { usd: priced ? billionths(usd) : 0, tokens: ask.inputTokens + outputTokens, attempts: 1 }
+    const amount = { usd: priced ? billionths(usd) : 0, tokens: plan.inputTokens + outputTokens, attempts: 1 }
     return check(ledgers, amount, priced) ?? { _tag: "Held", amount, priced, maxTokens }
   }
   const bounded = ledgers.some(({ limits }) => Math.min(limits.usd, limits.tokens) < Number.POSITIVE_INFINITY)
-  if (ask.maxTokens !== undefined || !bounded) return tried(ask.maxTokens ?? ask.assumed, ask.maxTokens)
-  const whole = tried(ask.assumed, ask.assumed)
+  if (plan.maxTokens !== undefined || !bounded) return tried(plan.maxTokens ?? plan.assumed, plan.maxTokens)
+  const whole = tried(plan.assumed, plan.assumed)
   if (whole._tag === "Held") return whole
-  let fits = Math.min(leastAnswer, ask.assumed)
+  let fits = Math.min(leastAnswer, plan.assumed)
   let best = tried(fits, fits)
   if (best._tag === "Refused") return best
-  for (let tooLong = ask.assumed; tooLong - fits > 1; ) {
+  for (let tooLong = plan.assumed; tooLong - fits > 1; ) {
     const middle = Math.floor((fits + tooLong) / 2)
     const next = tried(middle, middle)
     if (next._tag === "Refused") tooLong = middle
@@ -227,7 +236,7 @@ export const admit = <L extends Ledger>(ledgers: ReadonlyArray<L>, ask: Ask): He
 }
 
 /**
- * The account with an amount held.
+ * Adds a hold to an account.
  *
  * @since 0.2.0
  * @category decisions
@@ -235,7 +244,7 @@ export const admit = <L extends Ledger>(ledgers: ReadonlyArray<L>, ask: Ask): He
 export const take = (account: Account, amount: Amount): Account => ({ ...account, held: plus(account.held, amount) })
 
 /**
- * The account with a hold replaced by its charge, or given back where there is none.
+ * Replaces a hold by its charge; without a charge the hold is given back.
  *
  * @since 0.2.0
  * @category decisions
@@ -247,15 +256,15 @@ export const replace = (account: Account, hold: Amount, charge: Charge | undefin
 })
 
 /**
- * What a hold becomes, by how its attempt ended: the usage where it is known; else nothing but the attempt where it
- * cost nothing for certain (`free`), and all of the hold where nobody can tell. `usd` prices the usage.
+ * The charge that replaces a hold: the usage, if known; else only the attempt, if it certainly cost nothing (`free`);
+ * else the whole hold. `usd` is the price of the usage.
  *
  * @since 0.2.0
  * @category decisions
  */
 export const charge = (hold: Held, usage: Usage | undefined, usd: number | undefined, free: boolean): Charge => {
   if (usage === undefined) return free ? { amount: { ...zero, attempts: 1 }, priced: true } : hold
-  // What had a price before it has one now: a list that forgot it is no discount.
+  // A price that was known for the hold still counts if the list has lost it since.
   const billed = usd === undefined ? hold.amount.usd : billionths(usd)
   return {
     amount: { usd: billed, tokens: usage.inputTokens + usage.outputTokens, attempts: 1 },
@@ -268,7 +277,7 @@ export const charge = (hold: Held, usage: Usage | undefined, usd: number | undef
 // -----------------------------------------------------------------------------
 
 /**
- * What was spent, with dollars as dollars.
+ * The amounts spent, in dollars.
  *
  * @since 0.2.0
  * @category getters
@@ -276,7 +285,7 @@ export const charge = (hold: Held, usage: Usage | undefined, usd: number | undef
 export const spent = ({ spent, unpriced }: Account) => ({ ...spent, usd: spent.usd / billion, unpriced })
 
 /**
- * What is left in the tightest of the ledgers, with dollars as dollars; never below 0.
+ * The amounts left in the tightest of the ledgers, in dollars; never below 0.
  *
  * @since 0.2.0
  * @category getters
@@ -286,11 +295,11 @@ export const remaining = (ledgers: ReadonlyArray<Ledger>): Amount => {
   return { usd: least("usd") / billion, tokens: least("tokens"), attempts: least("attempts") }
 }
 
-/** No exponent and no zeros at the end: $0.05, $0.0000031. */
+/** Formats billionths as dollars, without exponent and trailing zeros: $0.05, $0.0000031. */
 const dollars = (usd: number): string => `$${(usd / billion).toFixed(9).replace(/\.?0+$/, "")}`
 
 /**
- * A refusal in words: the limit, what was spent, what is held, what was asked for.
+ * A refusal in words: the limit, and the amounts spent, held and asked for.
  *
  * @since 0.2.0
  * @category getters

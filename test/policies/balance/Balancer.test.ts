@@ -12,7 +12,7 @@ const member = (name: string, more: Partial<Balancer.Member> = {}): Balancer.Mem
 const shares = (
   strategy: Balancer.Strategy,
   members: ReadonlyArray<Balancer.Member>,
-  more: Partial<Balancer.Ask> = {}
+  more: Partial<Balancer.Circumstances> = {}
 ): ReadonlyArray<number> => {
   const roster = Balancer.roster(members)
   const counts = members.map(() => 0)
@@ -27,7 +27,7 @@ const shares = (
 const always = (
   strategy: Balancer.Strategy,
   members: ReadonlyArray<Balancer.Member>,
-  more: Partial<Balancer.Ask> = {}
+  more: Partial<Balancer.Circumstances> = {}
 ): string | undefined => {
   const counts = shares(strategy, members, more)
   const chosen = counts.flatMap((count, index) => (count > 0 ? [members[index]?.name] : []))

@@ -10,7 +10,7 @@ const prices = Prices.table({ "openai/gpt-4o-mini": { input: 1, output: 10, cach
 
 const priced = Effect.provide(Prices.layer(prices))
 
-const ask = (prompt: Spend.Ask["prompt"], maxTokens?: number, model = "gpt-4o-mini"): Spend.Ask => ({
+const ask = (prompt: Spend.HoldOptions["prompt"], maxTokens?: number, model = "gpt-4o-mini"): Spend.HoldOptions => ({
   provider: "openai",
   model,
   prompt,
@@ -20,7 +20,7 @@ const ask = (prompt: Spend.Ask["prompt"], maxTokens?: number, model = "gpt-4o-mi
 const usage = (inputTokens: number, outputTokens: number): Usage => ({ inputTokens, outputTokens })
 
 /** An attempt that took what it says, after it was sent with a `maxTokens`. */
-const attempt = (asked: Spend.Ask, taken: Usage | undefined, sent: Array<number | undefined> = []) =>
+const attempt = (asked: Spend.HoldOptions, taken: Usage | undefined, sent: Array<number | undefined> = []) =>
   Spend.attempt({ ...asked, usage: () => taken }, (maxTokens) =>
     Effect.sync(() => {
       sent.push(maxTokens)
@@ -28,7 +28,7 @@ const attempt = (asked: Spend.Ask, taken: Usage | undefined, sent: Array<number 
     })
   )
 
-const failing = (asked: Spend.Ask, error: LlmError.LlmError) =>
+const failing = (asked: Spend.HoldOptions, error: LlmError.LlmError) =>
   Spend.attempt({ ...asked, usage: () => undefined }, () => Effect.fail(error))
 
 const budgetOf = (exit: Exit.Exit<unknown, unknown>): LlmError.BudgetExceeded => {

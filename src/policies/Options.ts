@@ -263,14 +263,14 @@ const sentence = (
     (initial === undefined ? "." : `. Default ${show(initial)}.`)
 })
 
-/**
- * An optional option. `about` is its purpose, without a full stop; without an `initial` value it includes the behaviour
- * without the option.
- *
- * @since 0.2.0
- * @category fields
- */
 export const optional: {
+  /**
+   * An optional option. `about` is its purpose, without a full stop; without an `initial` value it includes the
+   * behaviour without the option.
+   *
+   * @since 0.2.0
+   * @category fields
+   */
   <Value, Input, S extends Schema.Schema.Any>(
     rule: Rule<Value, Input, S>,
     about: string,

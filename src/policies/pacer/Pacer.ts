@@ -84,12 +84,13 @@ export interface State {
 }
 
 /**
- * The options of a paced effect. `usage` reads the tokens from its answer.
+ * The options of a paced effect.
  *
  * @since 0.2.0
  * @category options
  */
 export interface PaceOptions<in A> extends PacerRequest.AcquireOptions {
+  /** Reads the tokens that an answer took. Default: the estimate counts. */
   readonly usage?: ((value: A) => Usage | undefined) | undefined
 }
 

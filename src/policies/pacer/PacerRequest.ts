@@ -21,20 +21,21 @@ import type * as PacerState from "./PacerState.js"
 /**
  * The options of a request.
  *
- * - `key`: requests with one key share its limits and its queue.
- * - `provider`, `model`: the names in a {@link Refusal}. Default of `provider`: the key.
- * - `inputTokens`, `outputTokens`: estimates. Defaults: 0, and the average of the last answers (300 before the first).
- * - `place`: an object that stands for the call. A request that failed and comes back with it gets its old place.
- *
  * @since 0.2.0
  * @category options
  */
 export interface AcquireOptions {
+  /** The key of the queue: requests with one key share its limits. */
   readonly key: string
+  /** The provider that a {@link Refusal} names. Default: the key. */
   readonly provider?: string | undefined
+  /** The model that a {@link Refusal} names. Default: none. */
   readonly model?: string | undefined
+  /** An estimate of the tokens of the prompt. Default 0. */
   readonly inputTokens?: number | undefined
+  /** The most tokens of the answer. Default: the average of the last answers, 300 before the first. */
   readonly outputTokens?: number | undefined
+  /** An object that stands for the call: a request that failed and comes back with it gets its old place. Default: none. */
   readonly place?: object | undefined
 }
 

@@ -20,7 +20,8 @@ import type * as Option from "effect/Option"
 /**
  * An uninterruptible region.
  *
- * @internal
+ * @since 0.2.0
+ * @category models
  */
 export interface Region {
   /** Makes an effect interruptible again. */

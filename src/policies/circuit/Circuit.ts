@@ -38,7 +38,8 @@ type Openings = { readonly [K in Exclude<Reason, "Manual">]: number }
 /**
  * A taken place, `until` its lease ends.
  *
- * @internal
+ * @since 0.2.0
+ * @category models
  */
 export interface Place {
   readonly id: number
@@ -48,7 +49,8 @@ export interface Place {
 /**
  * The facts that survive a transition.
  *
- * @internal
+ * @since 0.2.0
+ * @category models
  */
 export interface Common {
   readonly generation: number
@@ -63,7 +65,8 @@ export interface Common {
 }
 
 /**
- * @internal
+ * @since 0.2.0
+ * @category models
  */
 export interface Closed extends Common {
   readonly _tag: "Closed"

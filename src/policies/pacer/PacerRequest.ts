@@ -35,7 +35,9 @@ export interface AcquireOptions {
   readonly inputTokens?: number | undefined
   /** The most tokens of the answer. Default: the average of the last answers, 300 before the first. */
   readonly outputTokens?: number | undefined
-  /** An object that stands for the call: a request that failed and comes back with it gets its old place. Default: none. */
+  /**
+   * An object that stands for the call: a request that failed and comes back with it gets its old place. Default: none.
+   */
   readonly place?: object | undefined
 }
 

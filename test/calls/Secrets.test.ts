@@ -138,11 +138,11 @@ const anywhere: ReadonlyArray<readonly [string, Step.Step]> = [
 ]
 
 describe("the key is in no span, log line, record or error", () => {
-  for (const [name, step] of steps) {
+  for (const [name, step] of share(steps, 2)) {
     it.effect(`generate: ${name}`, () => clean(step, (model) => model.generate(hello)))
   }
 
-  for (const [name, step] of share(steps, 3)) {
+  for (const [name, step] of share(steps, 5)) {
     it.effect(`stream: ${name}`, () => clean(step, (model) => Stream.runDrain(model.stream(hello))))
   }
 
@@ -153,7 +153,7 @@ describe("the key is in no span, log line, record or error", () => {
 
 for (const [name, make] of Object.entries(others)) {
   describe(`the key is in no span, log line, record or error of ${name}`, () => {
-    for (const [what, step] of share(anywhere, 6)) {
+    for (const [what, step] of share(anywhere, 9)) {
       it.effect(`generate: ${what}`, () => cleanAt(make, step, (model) => model.generate(hello)))
       it.effect(`stream: ${what}`, () => cleanAt(make, step, (model) => Stream.runDrain(model.stream(hello))))
     }

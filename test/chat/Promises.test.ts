@@ -140,7 +140,7 @@ const setUp = (drawn: ReadonlyArray<ReadonlyArray<Draw>>, shape: Composition) =>
     return { provider, texts, model: build(shape, models).pipe(ChatModel.deadline("10 minutes")) }
   })
 
-const runs = { fastCheck: { numRuns: cases(100, 30) } }
+const runs = { fastCheck: { numRuns: cases(100, 10) } }
 
 describe("strict mode, for any script and any composition", () => {
   it.effect.prop(

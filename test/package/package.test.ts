@@ -2,19 +2,22 @@ import { execFile } from "node:child_process"
 import {
   cpSync,
   existsSync,
+  mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
   realpathSync,
   rmSync,
+  symlinkSync,
   writeFileSync
 } from "node:fs"
 import { tmpdir } from "node:os"
-import { join } from "node:path"
+import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { promisify } from "node:util"
 import { build } from "esbuild"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
+import { exhaustive } from "../support/cases.js"
 
 const root = fileURLToPath(new URL("../..", import.meta.url))
 const consumer = fileURLToPath(new URL("consumer", import.meta.url))
@@ -70,6 +73,22 @@ const optional = "@pydantic/genai-prices"
 /** As it is installed here. */
 const exact = (name: string): string => `${name}@${manifest(join(root, "node_modules", name)).version}`
 
+/**
+ * Unpacks or links what npm would install: it asks no registry, and takes no time. What npm has to say of the ranges of the
+ * peers it says where every case is run.
+ */
+const link = async (tarball: string | undefined, ...names: ReadonlyArray<string>): Promise<void> => {
+  const modules = join(project, "node_modules")
+  for (const name of names) {
+    mkdirSync(dirname(join(modules, name)), { recursive: true })
+    symlinkSync(realpathSync(join(root, "node_modules", name)), join(modules, name), "dir")
+  }
+  if (tarball === undefined) return
+  const folder = join(modules, manifest(root).name)
+  mkdirSync(folder)
+  await run(project, "tar", "-xzf", tarball, "-C", folder, "--strip-components=1")
+}
+
 const install = (...packages: ReadonlyArray<string>): Promise<string> =>
   run(
     project,
@@ -87,7 +106,8 @@ beforeAll(async () => {
   const tarball = readdirSync(project).find((file) => file.endsWith(".tgz"))
   cpSync(consumer, project, { recursive: true })
   writeFileSync(join(project, "package.json"), JSON.stringify({ name: "consumer", private: true, type: "module" }))
-  await install(`./${tarball}`, exact("effect"), exact("@effect/platform"))
+  if (exhaustive) await install(`./${tarball}`, exact("effect"), exact("@effect/platform"))
+  else await link(tarball, "effect", "@effect/platform")
   installed = join(project, "node_modules", manifest(root).name)
 })
 
@@ -177,7 +197,7 @@ describe("its price data", () => {
   })
 
   it("are found, typed and used where they are", async () => {
-    await install(exact(optional))
+    await (exhaustive ? install(exact(optional)) : link(undefined, optional))
     await typeCheck("tsconfig.prices.json")
     assert.strictEqual(await run(project, process.execPath, "prices.mjs"), "0.75 undefined\n")
   })

@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Hedge from "../../src/policies/Hedge.js"
+import { share } from "../support/cases.js"
 
 /** A generator of numbers in [0, 1) that gives the same ones every time. */
 const seeded = (seed: number) => {
@@ -122,7 +123,7 @@ const measure = (scenario: Scenario, from = 0, to = Number.POSITIVE_INFINITY) =>
 
 type Measured = ReturnType<typeof measure>
 
-const seeds = [1, 2, 3, 4, 5, 6]
+const seeds = share([1, 2, 3, 4, 5, 6], 3)
 
 const mean = (of: (one: Measured) => number, all: ReadonlyArray<Measured>): number =>
   all.reduce((sum, one) => sum + of(one), 0) / all.length

@@ -274,7 +274,7 @@ export const laws = ({ answer, errors, events: stream, keyHeader, make, requestI
           assert.deepStrictEqual(yield* whole(decorated(answer, extra)), expected)
           assert.deepStrictEqual(yield* streamed(stream.map((event) => decorated(event, extra))), expected)
         }),
-      { fastCheck: { numRuns: cases(200, 30) } }
+      { fastCheck: { numRuns: cases(200, 10) } }
     )
 
     law(
@@ -286,34 +286,34 @@ export const laws = ({ answer, errors, events: stream, keyHeader, make, requestI
           for (const [at, content] of extra) all.splice(at % stream.length, 0, unknownEvent(content as JsonValue))
           assert.deepStrictEqual(yield* streamed(all), yield* whole(answer))
         }),
-      { fastCheck: { numRuns: cases(200, 30) } }
+      { fastCheck: { numRuns: cases(200, 10) } }
     )
   })
 
   describe("no body is a defect", () => {
     law("any JSON as an answer", [fc.jsonValue()], ([value]) => total(whole(value)), {
-      fastCheck: { numRuns: cases(300, 30) }
+      fastCheck: { numRuns: cases(300, 10) }
     })
 
     law(
       "a good answer with any value anywhere",
       [fc.constantFrom(...paths(answer)), fc.jsonValue()],
       ([path, value]) => total(whole(replaced(answer, path, value))),
-      { fastCheck: { numRuns: cases(300, 30) } }
+      { fastCheck: { numRuns: cases(300, 10) } }
     )
 
     law(
       "a good stream with any value anywhere",
       [fc.constantFrom(...paths(stream).filter((path) => path.length > 0)), fc.jsonValue()],
       ([path, value]) => total(streamed(replaced(stream, path, value) as ReadonlyArray<unknown>)),
-      { fastCheck: { numRuns: cases(300, 30) } }
+      { fastCheck: { numRuns: cases(300, 10) } }
     )
 
     law(
       "a good stream without some of its events, or with them in another order",
       [fc.shuffledSubarray([...stream])],
       ([some]) => total(streamed(some)),
-      { fastCheck: { numRuns: cases(300, 30) } }
+      { fastCheck: { numRuns: cases(300, 10) } }
     )
 
     law(
@@ -328,11 +328,11 @@ export const laws = ({ answer, errors, events: stream, keyHeader, make, requestI
           yield* total(collect(make, step))
           yield* total(generate(make, step))
         }),
-      { fastCheck: { numRuns: cases(300, 30) } }
+      { fastCheck: { numRuns: cases(300, 10) } }
     )
 
     law("any JSON as events", [fc.array(fc.jsonValue(), { maxLength: 5 })], ([all]) => total(streamed(all)), {
-      fastCheck: { numRuns: cases(300, 30) }
+      fastCheck: { numRuns: cases(300, 10) }
     })
   })
 
@@ -343,7 +343,7 @@ export const laws = ({ answer, errors, events: stream, keyHeader, make, requestI
         const expected = yield* collect(make, reply)
         let interrupted = 0
         let gone = false
-        for (let bytes = 0; !gone; bytes += exhaustive ? 5 : 37) {
+        for (let bytes = 0; !gone; bytes += exhaustive ? 5 : 101) {
           for (const step of [Fault.earlyEnd({ reply, bytes }), Fault.resetInBody({ reply, bytes })]) {
             const { delivered, error } = yield* events(make, step)
             if (error === undefined) {

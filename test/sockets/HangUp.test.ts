@@ -3,12 +3,9 @@ import { Clock, Deferred, Effect, Option, Stream } from "effect"
 import { Chat, ChatModel, ChatStream, RetryPolicy } from "effect-steadfast"
 import { Fault, Reply } from "effect-steadfast/testing"
 import { attempts, recorded } from "../chat/support.js"
-import { hangUp, nobodyOnTheLine, onEveryClient, served } from "./support.js"
+import { hangUp, nobodyOnTheLine, onEveryClient, patience, served } from "./support.js"
 
 const prompt = Chat.prompt("four words of prompt")
-
-/** What a reader notices: far above the millisecond or two that it takes, for a machine under load. */
-const soon = 1000
 
 const held = (model: ChatModel.ChatModel) =>
   model.pipe(
@@ -23,7 +20,7 @@ describe("interruption closes the socket", () => {
       for (const step of [Fault.hang, Fault.stall()]) {
         const { model, server } = yield* served(step)
         const took = yield* hangUp(server, held(model).generate(prompt))
-        assert.isBelow(took, soon)
+        assert.isBelow(took, patience)
       }
     })
   )
@@ -31,7 +28,7 @@ describe("interruption closes the socket", () => {
   onEveryClient("of a stream, before its headers", () =>
     Effect.gen(function* () {
       const { model, server } = yield* served(Fault.hang)
-      assert.isBelow(yield* hangUp(server, Stream.runDrain(held(model).stream(prompt))), soon)
+      assert.isBelow(yield* hangUp(server, Stream.runDrain(held(model).stream(prompt))), patience)
     })
   )
 
@@ -40,7 +37,7 @@ describe("interruption closes the socket", () => {
       const { model, server } = yield* served(Fault.stall({ tokens: 2 }))
       const reading = yield* Deferred.make<void>()
       const stream = Stream.tap(held(model).stream(prompt), () => Deferred.succeed(reading, undefined))
-      assert.isBelow(yield* hangUp(server, Stream.runDrain(stream), Deferred.await(reading)), soon)
+      assert.isBelow(yield* hangUp(server, Stream.runDrain(stream), Deferred.await(reading)), patience)
     })
   )
 })
@@ -56,7 +53,7 @@ describe("a reader that leaves", () => {
       assert.lengthOf(value, 3)
       const [request] = yield* nobodyOnTheLine(server)
       assert.isTrue(request?.hungUp)
-      assert.isBelow((request?.hungUpAt ?? Number.POSITIVE_INFINITY) - left, soon)
+      assert.isBelow((request?.hungUpAt ?? Number.POSITIVE_INFINITY) - left, patience)
       assert.deepStrictEqual([records[0]?.outcome, attempts(records[0])], ["interrupted", ["interrupted"]])
     })
   )

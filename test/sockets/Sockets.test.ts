@@ -67,9 +67,8 @@ describe("an answer", () => {
         const error = yield* Effect.flip(limited.generate(prompt))
         const took = (yield* Clock.currentTimeMillis) - start
         assert.strictEqual(phaseOf(error), "attempt")
-        // Timers may be a millisecond early; a machine under load may be late.
+        // Timers may be a millisecond early, and a busy machine late: the phase tells which limit it was.
         assert.isAtLeast(took, 195)
-        assert.isBelow(took, 2000)
         const [request] = yield* nobodyOnTheLine(server)
         assert.isTrue(request?.hungUp)
       }
@@ -129,7 +128,6 @@ describe("a stream", () => {
         )
         assert.deepStrictEqual([phaseOf(error), text], ["idle", "one two"])
         assert.isAtLeast(ended, 195)
-        assert.isBelow(ended, 2000)
         const [request] = yield* nobodyOnTheLine(server)
         assert.isTrue(request?.hungUp)
       }

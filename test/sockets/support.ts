@@ -41,8 +41,11 @@ export const served = (...script: ReadonlyArray<Step.Step>) =>
     return { server, model: yield* modelAt(server.url) }
   })
 
-/** Generous for a machine under load: a client that hangs up takes a millisecond or two. */
-const patience = 1000
+/**
+ * Milliseconds. A client that hangs up takes one or two; without a hang-up a server waits without end. Half of the shortest
+ * time after which a model here gives up by itself, which leaves room for a busy machine.
+ */
+export const patience = 30_000
 
 /**
  * The server is through with every request, or saw its client hang up, before long.

@@ -1,4 +1,4 @@
-import { assert, describe, it } from "@effect/vitest"
+import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { Effect, Logger, LogLevel, Schedule } from "effect"
 import { ChatModel } from "effect-steadfast"
 import type * as Replay from "../../src/chat/stream/Replay.js"
@@ -147,16 +147,16 @@ const cutsOf = (kind: Kind, marks: ReadonlyArray<Mark>, bytes: Uint8Array): Read
   if (kind === "error")
     return share(
       marks.filter((mark) => !mark.ended),
-      4
+      7
     ).map((mark) => mark.at)
   const all = Array.from({ length: bytes.length + 1 }, (_, cut) => cut)
-  if (kind === "stall") return all.filter((cut) => cut % (exhaustive ? 7 : 251) === 0 || cut === bytes.length)
+  if (kind === "stall") return all.filter((cut) => cut % (exhaustive ? 7 : 509) === 0 || cut === bytes.length)
   const near = (cut: number) => marks.some((mark) => cut >= mark.whole - 1 && cut <= mark.at + 1)
   return exhaustive
     ? all
     : share(
         all.filter((cut) => cut % 31 === 0 || near(cut)),
-        7
+        19
       )
 }
 
@@ -220,12 +220,18 @@ const check = (format: Format, shape: Shape, kind: Kind, total: ReturnType<typeo
 
 /** Cuts everything that is said in some formats. */
 export const cuts = (formats: ReadonlyArray<Format>): void => {
-  // Tens of thousands of errors are made, and no stack is read.
-  Error.stackTraceLimit = 0
   const parts = formats.flatMap((format) =>
     shapes.flatMap((shape) => kinds.map((kind) => [format, shape, kind] as const))
   )
   describe("a stream that is cut at any byte", () => {
+    // Tens of thousands of errors are made, and no stack is read. Other files share the worker: they get theirs back.
+    const { stackTraceLimit } = Error
+    beforeAll(() => {
+      Error.stackTraceLimit = 0
+    })
+    afterAll(() => {
+      Error.stackTraceLimit = stackTraceLimit
+    })
     for (const [format, shape, kind] of parts) {
       it.effect(`keeps the promise of every mode: ${format}, ${shape}, ${kind}`, () =>
         Effect.gen(function* () {

@@ -2,11 +2,11 @@
 export const exhaustive = process.env.EXHAUSTIVE === "1"
 
 /**
- * The number of cases of a law: `all` of them where that is asked for, else a fiftieth, and `least` at least: 100, or fewer
- * where one case is a whole conversation.
+ * The number of cases of a law: `all` of them where that is asked for, else a hundredth, and `least` at least: 30, or
+ * fewer where one case is a whole conversation.
  */
-export const cases = (all: number, least = 100): number =>
-  exhaustive ? all : Math.min(all, Math.max(least, Math.ceil(all / 50)))
+export const cases = (all: number, least = 30): number =>
+  exhaustive ? all : Math.min(all, Math.max(least, Math.ceil(all / 100)))
 
 /** Gives the runner a turn between cases: it gives up a worker that is busy for a minute on end. */
 export const breathe = (): Promise<void> => new Promise((resolve) => void setImmediate(resolve))

@@ -7,8 +7,8 @@ import { type Answer, pooledOf, simulate, ways } from "./Balance.support.js"
 
 const keys = ["a", "b", "c", "d", "e"]
 
-/** Milliseconds between requests: in an hour with a tenth of the requests a key is asked no more often. */
-const every = exhaustive ? 200 : 2000
+/** Milliseconds between requests: in an hour with a twentieth of the requests a key is asked no more often. */
+const every = exhaustive ? 200 : 4000
 
 /**
  * Five keys at 5 requests a second, of which the first is broken for an hour: the share of requests that reached it, how

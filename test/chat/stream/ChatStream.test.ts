@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Chunk, Duration, Effect, Fiber, FastCheck as fc, Stream, TestClock } from "effect"
 import { type Chat, ChatModel, ChatStream, RetryPolicy } from "effect-steadfast"
 import { Fault, FaultyProvider, Reply, type Step } from "effect-steadfast/testing"
+import { cases } from "../../support/cases.js"
 import { chunk, content, done, elapse, finish, modelOf, prompt, readAll, scripted, sse, usage } from "../support.js"
 
 const weather = { name: "weather", arguments: { city: "Oslo", days: [1, 2] } }
@@ -112,24 +113,28 @@ describe("collect", () => {
     length: fc.boolean()
   })
 
-  it.effect.prop("gives what generate gives", [replies], ([{ call, fragment, length, text, thoughts }]) =>
-    Effect.gen(function* () {
-      const options = { fragment, ...(length ? { finish: "length" as const } : {}) }
-      const said = text === "" && call === undefined ? "x" : text
-      const parts = [
-        ...(thoughts === undefined ? [] : Reply.reasoning(thoughts).parts),
-        ...(call === undefined ? Reply.text(said) : Reply.toolCall(call, { text: said })).parts
-      ]
-      const reply: Step.Reply = { ...Reply.text(said, options), finish: "stop", parts }
-      const whole = yield* FaultyProvider.make({ script: [reply] })
-      const pieces = yield* FaultyProvider.make({ script: [reply] })
-      const generated = yield* (yield* modelOf(whole)).generate(prompt)
-      const collected = yield* ChatStream.collect((yield* modelOf(pieces)).stream(prompt))
-      assert.deepStrictEqual(
-        { ...collected, requestId: undefined, id: undefined },
-        { ...generated, requestId: undefined, id: undefined }
-      )
-    })
+  it.effect.prop(
+    "gives what generate gives",
+    [replies],
+    ([{ call, fragment, length, text, thoughts }]) =>
+      Effect.gen(function* () {
+        const options = { fragment, ...(length ? { finish: "length" as const } : {}) }
+        const said = text === "" && call === undefined ? "x" : text
+        const parts = [
+          ...(thoughts === undefined ? [] : Reply.reasoning(thoughts).parts),
+          ...(call === undefined ? Reply.text(said) : Reply.toolCall(call, { text: said })).parts
+        ]
+        const reply: Step.Reply = { ...Reply.text(said, options), finish: "stop", parts }
+        const whole = yield* FaultyProvider.make({ script: [reply] })
+        const pieces = yield* FaultyProvider.make({ script: [reply] })
+        const generated = yield* (yield* modelOf(whole)).generate(prompt)
+        const collected = yield* ChatStream.collect((yield* modelOf(pieces)).stream(prompt))
+        assert.deepStrictEqual(
+          { ...collected, requestId: undefined, id: undefined },
+          { ...generated, requestId: undefined, id: undefined }
+        )
+      }),
+    { fastCheck: { numRuns: cases(100, 15) } }
   )
 
   it.effect("fails as the stream fails", () =>

@@ -8,7 +8,7 @@ const tokens = { limit: 20_000, windowMillis: 60_000, burst: 20_000 / 12 }
 
 /** A hundred workers, a thousand jobs, five requests a second. */
 const base = { workers: 100, jobs: 1000, service: lognormal(1000, 0.5) }
-const seeds = share([1, 2, 3, 4, 5], 3)
+const seeds = share([1, 2, 3, 4, 5], 5)
 
 const bounded = (random: () => number) => ({
   input: 10 + Math.round(90 * random()),

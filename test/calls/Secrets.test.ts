@@ -138,11 +138,11 @@ const anywhere: ReadonlyArray<readonly [string, Step.Step]> = [
 ]
 
 describe("the key is in no span, log line, record or error", () => {
-  for (const [name, step] of share(steps, 2)) {
+  for (const [name, step] of share(steps, 4)) {
     it.effect(`generate: ${name}`, () => clean(step, (model) => model.generate(hello)))
   }
 
-  for (const [name, step] of share(steps, 5)) {
+  for (const [name, step] of share(steps, 6)) {
     it.effect(`stream: ${name}`, () => clean(step, (model) => Stream.runDrain(model.stream(hello))))
   }
 

@@ -143,20 +143,21 @@ const judge = (one: Case, { error, events }: Seen, attempts: number, { high, low
 }
 
 /** The cuts of a kind, all, or a share of those around the events and a few between: an error event comes between events, a stall at every seventh byte, the others anywhere. */
-const cutsOf = (kind: Kind, marks: ReadonlyArray<Mark>, bytes: Uint8Array): ReadonlyArray<number> => {
+const cutsOf = (kind: Kind, mode: Mode, marks: ReadonlyArray<Mark>, bytes: Uint8Array): ReadonlyArray<number> => {
   if (kind === "error")
     return share(
       marks.filter((mark) => !mark.ended),
       7
     ).map((mark) => mark.at)
   const all = Array.from({ length: bytes.length + 1 }, (_, cut) => cut)
-  if (kind === "stall") return all.filter((cut) => cut % (exhaustive ? 7 : 509) === 0 || cut === bytes.length)
+  if (kind === "stall") return all.filter((cut) => cut % (exhaustive ? 7 : 1009) === 0 || cut === bytes.length)
   const near = (cut: number) => marks.some((mark) => cut >= mark.whole - 1 && cut <= mark.at + 1)
   return exhaustive
     ? all
     : share(
         all.filter((cut) => cut % 31 === 0 || near(cut)),
-        19
+        31,
+        7 * modes.indexOf(mode)
       )
 }
 
@@ -198,7 +199,7 @@ const check = (format: Format, shape: Shape, kind: Kind, total: ReturnType<typeo
       const state = { now: { format, shape, kind, mode, cut: 0 } }
       const provider = answering(state, bytes)
       const model = modelIn(mode, kind, yield* modelOf(format, provider))
-      for (const cut of cutsOf(kind, marks, bytes)) {
+      for (const cut of cutsOf(kind, mode, marks, bytes)) {
         state.now = { format, shape, kind, mode, cut }
         provider.asked.length = 0
         const reading = see(model.stream(prompt)).pipe(Effect.withTracerEnabled(false), silent)

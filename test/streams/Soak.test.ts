@@ -5,7 +5,7 @@ import type * as Replay from "../../src/chat/stream/Replay.js"
 import { cases } from "../support/cases.js"
 import { find, prompt, see, textOf } from "./support.js"
 
-const streams = cases(10_000)
+const streams = cases(10_000, 50)
 const chunks = 50
 const hazard = 0.001
 const attempts = 4

@@ -11,6 +11,6 @@ export const cases = (all: number, least = 30): number =>
 /** Gives the runner a turn between cases: it gives up a worker that is busy for a minute on end. */
 export const breathe = (): Promise<void> => new Promise((resolve) => void setImmediate(resolve))
 
-/** Every member where that is asked for, else every `nth`. */
-export const share = <A>(all: ReadonlyArray<A>, nth: number): ReadonlyArray<A> =>
-  exhaustive ? all : all.filter((_, index) => index % nth === 0)
+/** Every member where that is asked for, else every `nth`, of which the first is the one at `from`. */
+export const share = <A>(all: ReadonlyArray<A>, nth: number, from = 0): ReadonlyArray<A> =>
+  exhaustive ? all : all.filter((_, index) => index % nth === from % nth)

@@ -73,8 +73,8 @@ export interface Roster {
   readonly members: ReadonlyArray<Member>
   /** The index of each member. */
   readonly indices: ReadonlyArray<number>
-  /** The sum of the weights up to each member, included. */
-  readonly cumulative: ReadonlyArray<number>
+  /** The sum of the weights up to each member, included; `undefined` if all weights are equal. */
+  readonly cumulative: ReadonlyArray<number> | undefined
   /** The hash of each name. */
   readonly hashes: ReadonlyArray<number>
 }
@@ -170,7 +170,7 @@ export const roster = (members: ReadonlyArray<Member>): Roster => {
   return {
     members,
     indices: members.map((_, index) => index),
-    cumulative,
+    cumulative: members.some(({ weight }) => weight !== members[0]?.weight) ? cumulative : undefined,
     hashes: members.map((member) => Rendezvous.hash(member.name))
   }
 }
@@ -188,32 +188,35 @@ const at = (cumulative: ReadonlyArray<number>, point: number): number => {
 }
 
 /** A few random members; under `weighted` in proportion to their weights. */
-const drawn = (strategy: Strategy, { cumulative, members }: Roster, random: () => number): ReadonlyArray<number> => {
-  const found = new Set<number>()
+const drawn = (strategy: Strategy, { cumulative, members }: Roster, random: () => number): Array<number> => {
+  const found: Array<number> = []
   for (let draws = 0; draws < samples; draws++) {
     const index =
-      strategy === "weighted"
+      strategy === "weighted" && cumulative !== undefined
         ? at(cumulative, random() * (cumulative[cumulative.length - 1] as number))
         : Math.floor(random() * members.length)
-    found.add(index)
-  }
-  return [...found]
-}
-
-/** The indices with the lowest value. */
-const lowest = (among: ReadonlyArray<number>, valueOf: (index: number) => number): ReadonlyArray<number> => {
-  let least = Number.POSITIVE_INFINITY
-  let found: Array<number> = []
-  for (const index of among) {
-    const value = valueOf(index)
-    if (value < least) found = []
-    least = Math.min(least, value)
-    if (value === least) found.push(index)
+    if (!found.includes(index)) found.push(index)
   }
   return found
 }
 
 const loadOf = (member: Member, now: number): number => member.inFlight + decayed(member.strain, now, strainHalfLife)
+
+/** The member with the least load after one more request. */
+const nearest = (among: ReadonlyArray<number>, roster: Roster, now: number, weighted: boolean): number => {
+  let best = among[0] as number
+  let level = Number.POSITIVE_INFINITY
+  for (const index of among) {
+    const next = levelOf(roster.members[index] as Member, 1, now, weighted)
+    if (next >= level) continue
+    best = index
+    level = next
+  }
+  return best
+}
+
+const levelOf = (member: Member, more: number, now: number, weighted: boolean): number =>
+  (loadOf(member, now) + more) / (weighted ? member.weight : 1)
 
 /**
  * The least loaded member. Requests are whole, so loads of 1 and 0 match weights of 3 and 1 as well as possible. A
@@ -222,19 +225,25 @@ const loadOf = (member: Member, now: number): number => member.inFlight + decaye
  */
 const lightest = (
   among: ReadonlyArray<number>,
-  { members }: Roster,
+  roster: Roster,
   now: number,
   weighted: boolean,
-  random: () => number
+  random: () => number,
+  first = nearest(among, roster, now, weighted)
 ): number => {
-  const memberOf = (index: number) => members[index] as Member
-  const level = (index: number, more: number) =>
-    (loadOf(memberOf(index), now) + more) / (weighted ? memberOf(index).weight : 1)
-  let limit = Number.POSITIVE_INFINITY
-  for (const index of among) limit = Math.min(limit, level(index, 1))
-  const equal = among.filter((index) => level(index, 0) < limit)
-  const next = lowest(equal, (index) => memberOf(index).turn ?? 0)
-  return next[Math.floor(random() * next.length)] as number
+  const level = levelOf(roster.members[first] as Member, 1, now, weighted)
+  let best = first
+  let lowest = Number.POSITIVE_INFINITY
+  let ties = 0
+  for (const index of among) {
+    const member = roster.members[index] as Member
+    const { turn = 0 } = member
+    if (turn > lowest || levelOf(member, 0, now, weighted) >= level) continue
+    ties = turn < lowest ? 1 : ties + 1
+    lowest = turn
+    if (ties === 1 || random() * ties < 1) best = index
+  }
+  return best
 }
 
 /** The expected time to an answer. An unmeasured member goes first, for one request at a time. */
@@ -257,31 +266,32 @@ const fastest = (
   const second = (first + 1 + Math.floor(random() * (among.length - 1))) % among.length
   const [one, other] = [among[first] as number, among[second] as number]
   const [member, rival] = [roster.members[one] as Member, roster.members[other] as Member]
-  const { measure = "whole", now } = circumstances
-  return wait(rival, member, measure, now) < wait(member, rival, measure, now) ? other : one
+  const measure = circumstances.measure ?? "whole"
+  return wait(rival, member, measure, circumstances.now) < wait(member, rival, measure, circumstances.now) ? other : one
 }
 
-const preferred = (among: ReadonlyArray<number>, { hashes, members }: Roster, session: string): number | undefined => {
-  const hashed = Rendezvous.hash(session)
-  const scoreOf = (index: number) =>
-    Rendezvous.score(hashed, hashes[index] as number, (members[index] as Member).weight)
-  return lowest(among, (index) => -scoreOf(index))[0]
-}
-
-const best = (
-  strategy: Strategy,
-  among: ReadonlyArray<number>,
-  roster: Roster,
-  circumstances: Circumstances,
-  random: () => number
-): number | undefined => {
-  const { affinity, now } = circumstances
-  if (among.length < 2) return among[0]
-  if (affinity !== undefined) return preferred(among, roster, affinity)
-  if (strategy === "fastest") return fastest(among, roster, circumstances, random)
+const cheap = (among: ReadonlyArray<number>, roster: Roster): ReadonlyArray<number> => {
   const costOf = (index: number) => roster.members[index]?.cost ?? Number.POSITIVE_INFINITY
-  const candidates = strategy === "cheapest" ? lowest(among, costOf) : among
-  return lightest(candidates, roster, now, strategy !== "least-busy", random)
+  let lowest = Number.POSITIVE_INFINITY
+  for (const index of among) lowest = Math.min(lowest, costOf(index))
+  return among.filter((index) => costOf(index) === lowest)
+}
+
+/** The member that ranks first for a session, among those that take traffic. */
+const preferred = (roster: Roster, circumstances: Circumstances, session: string): number | undefined => {
+  const hashed = Rendezvous.hash(session)
+  let best: number | undefined
+  let highest = Number.NEGATIVE_INFINITY
+  for (let index = 0; index < roster.members.length; index++) {
+    if (circumstances.readyAt(index) > circumstances.now) continue
+    const { weight } = roster.members[index] as Member
+    const score = Rendezvous.score(hashed, roster.hashes[index] as number, weight)
+    if (score > highest) {
+      best = index
+      highest = score
+    }
+  }
+  return best
 }
 
 /**
@@ -291,15 +301,75 @@ const best = (
  * @category decisions
  */
 export const choose = (strategy: Strategy, roster: Roster, circumstances: Circumstances): number | undefined => {
-  const { affinity, now, readyAt, seed } = circumstances
-  const random = numbers(seed)
-  const isReady = (index: number) => readyAt(index) <= now
-  const sampled = affinity === undefined && strategy !== "cheapest" && roster.members.length > fewMembers
-  for (let round = 0; sampled && round < maxRounds; round++) {
-    const ready = drawn(strategy, roster, random).filter(isReady)
-    if (ready.length > 0) return best(strategy, ready, roster, circumstances, random)
+  if (circumstances.affinity !== undefined) return preferred(roster, circumstances, circumstances.affinity)
+  const random = numbers(circumstances.seed)
+  const found = atOnce(strategy, roster, circumstances, random)
+  if (found !== undefined) return found
+  const ready = roster.indices.filter((index) => circumstances.readyAt(index) <= circumstances.now)
+  return ready.length < 2 ? ready[0] : bestOf(strategy, ready, roster, circumstances, random)
+}
+
+/** The choice, if it can be made without asking every member whether it takes traffic, which is the dearest part. */
+const atOnce = (
+  strategy: Strategy,
+  roster: Roster,
+  circumstances: Circumstances,
+  random: () => number
+): number | undefined => {
+  if (strategy === "cheapest" || roster.members.length < 2) return undefined
+  if (roster.members.length > fewMembers) return ofMany(strategy, roster, circumstances, random)
+  return strategy === "fastest" ? undefined : ofReady(roster, circumstances, strategy === "weighted", random)
+}
+
+const bestOf = (
+  strategy: Strategy,
+  among: ReadonlyArray<number>,
+  roster: Roster,
+  circumstances: Circumstances,
+  random: () => number
+): number => {
+  switch (strategy) {
+    case "weighted":
+      return lightest(among, roster, circumstances.now, true, random)
+    case "least-busy":
+      return lightest(among, roster, circumstances.now, false, random)
+    case "fastest":
+      return among.length < 2 ? (among[0] as number) : fastest(among, roster, circumstances, random)
+    case "cheapest":
+      return lightest(cheap(among, roster), roster, circumstances.now, true, random)
   }
-  return best(strategy, roster.indices.filter(isReady), roster, circumstances, random)
+}
+
+/** The best of a few members that takes traffic. */
+const ofMany = (
+  strategy: Strategy,
+  roster: Roster,
+  circumstances: Circumstances,
+  random: () => number
+): number | undefined => {
+  for (let round = 0; round < maxRounds; round++) {
+    let among = drawn(strategy, roster, random)
+    while (among.length > 0) {
+      const index = bestOf(strategy, among, roster, circumstances, random)
+      if (circumstances.readyAt(index) <= circumstances.now) return index
+      among = among.filter((other) => other !== index)
+    }
+  }
+  return undefined
+}
+
+/** The best of all members, if both it and the member that it is compared with take traffic. */
+const ofReady = (
+  roster: Roster,
+  circumstances: Circumstances,
+  weighted: boolean,
+  random: () => number
+): number | undefined => {
+  const { now, readyAt } = circumstances
+  const first = nearest(roster.indices, roster, now, weighted)
+  if (readyAt(first) > now) return undefined
+  const index = lightest(roster.indices, roster, now, weighted, random, first)
+  return index === first || readyAt(index) <= now ? index : undefined
 }
 
 /**

@@ -35,6 +35,7 @@ import * as Effect from "effect/Effect"
 import type * as Redacted from "effect/Redacted"
 import { targetName } from "../../calls/CallRecord.js"
 import * as Balancer from "../../policies/balance/Balancer.js"
+import * as KeyHealth from "../../policies/balance/KeyHealth.js"
 import * as KeyPool from "../../policies/balance/KeyPool.js"
 import type * as Chat from "../Chat.js"
 import * as Fallback from "../Fallback.js"
@@ -197,7 +198,7 @@ export const pooled = <E, R>(
               const due = pool.dueAt(index)
               if (due === undefined || due > now) return false
               if (request.idempotent === false || again) return true
-              return now - due <= KeyPool.patience && !KeyPool.affords(within, now)
+              return now - due <= KeyHealth.patience && !KeyHealth.affords(within, now)
             },
             nameAt: (index) => (pool.keys[index] as KeyPool.Key).name
           }

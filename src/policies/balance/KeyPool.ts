@@ -13,8 +13,8 @@
  *
  * A probe is a real call and costs that call time. A dead key refuses at once, and the call goes on to another key. A
  * key with hanging requests may cost a whole attempt's time. Its probe is therefore a request that may run again and
- * has time for another attempt of the same length; after {@link patience} without such a request, any request that may
- * run again. While no other key takes traffic, every request may be the probe.
+ * has time for another attempt of the same length; after `KeyHealth.patience` without such a request, any request that
+ * may run again. While no other key takes traffic, every request may be the probe.
  *
  * Gotchas:
  * - Failures take a key out only if other keys answer. If all keys fail, the provider is down, and the target's breaker
@@ -52,7 +52,6 @@ import * as Balancer from "./Balancer.js"
 import * as KeyHealth from "./KeyHealth.js"
 import { nameOf } from "./KeyName.js"
 
-export { affords, patience } from "./KeyHealth.js"
 export { nameOf } from "./KeyName.js"
 
 // -----------------------------------------------------------------------------

@@ -2,6 +2,7 @@ import { inspect } from "node:util"
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Config, ConfigProvider, Duration, Effect, Exit, Redacted, TestClock } from "effect"
 import { LlmError } from "effect-steadfast"
+import * as KeyHealth from "../../../src/policies/balance/KeyHealth.js"
 import * as KeyPool from "../../../src/policies/balance/KeyPool.js"
 import * as CircuitBreaker from "../../../src/policies/circuit/CircuitBreaker.js"
 import * as Deadline from "../../../src/policies/Deadline.js"
@@ -359,12 +360,12 @@ describe("who is the probe", () => {
   it("whoever has no limit, or time for another attempt as long", () => {
     const total = Deadline.narrow(Deadline.none, 0, 30_000, "total")
     const attempt = (at: number) => Deadline.narrow(total, at, 10_000, "attempt")
-    assert.isTrue(KeyPool.affords(Deadline.none, 0))
-    assert.isTrue(KeyPool.affords(Deadline.narrow(Deadline.none, 0, 10_000, "attempt"), 0))
-    assert.isFalse(KeyPool.affords(total, 0), "it would take all the time there is")
-    assert.isTrue(KeyPool.affords(attempt(0), 0))
-    assert.isTrue(KeyPool.affords(attempt(10_000), 10_000))
-    assert.isFalse(KeyPool.affords(attempt(10_001), 10_001))
+    assert.isTrue(KeyHealth.affords(Deadline.none, 0))
+    assert.isTrue(KeyHealth.affords(Deadline.narrow(Deadline.none, 0, 10_000, "attempt"), 0))
+    assert.isFalse(KeyHealth.affords(total, 0), "it would take all the time there is")
+    assert.isTrue(KeyHealth.affords(attempt(0), 0))
+    assert.isTrue(KeyHealth.affords(attempt(10_000), 10_000))
+    assert.isFalse(KeyHealth.affords(attempt(10_001), 10_001))
   })
 
   it.effect("is asked only of keys that let requests hang, from when they are due", () =>

@@ -4,6 +4,7 @@ import { defineConfig } from "vitest/config"
 export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
+    setupFiles: ["test/support/breathe.ts"],
     // Against what hangs, not against what is slow: a busy machine fails no law.
     testTimeout: 900_000,
     hookTimeout: 900_000,

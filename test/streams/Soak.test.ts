@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Schedule, Stream } from "effect"
 import { type Chat, ChatModel, LlmError } from "effect-steadfast"
 import type * as Replay from "../../src/chat/stream/Replay.js"
-import { cases } from "../support/cases.js"
+import { breathe, cases } from "../support/cases.js"
 import { find, prompt, see, textOf } from "./support.js"
 
 const streams = cases(10_000, 50)
@@ -92,6 +92,7 @@ describe("streams that break with 0.1 % at each of 50 chunks", () => {
         const { error, events } = yield* see(model.stream(prompt))
         if (error === undefined) finished++
         if (violates(events, error === undefined)) violations++
+        if (i % 200 === 0) yield* Effect.promise(breathe)
       }
       const rate = finished / streams
       const sigma = Math.sqrt((theory * (1 - theory)) / streams)

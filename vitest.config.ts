@@ -1,5 +1,19 @@
+import { availableParallelism } from "node:os"
 import { fileURLToPath } from "node:url"
 import { defineConfig } from "vitest/config"
+import { BaseSequencer, type TestSpecification } from "vitest/node"
+
+/** Files that mostly wait, for timers, sockets and other processes, begin first: the others run meanwhile. */
+class WaitingFirst extends BaseSequencer {
+  override async sort(files: Array<TestSpecification>): Promise<Array<TestSpecification>> {
+    const sorted = await super.sort(files)
+    const waits = ({ moduleId }: TestSpecification) => /\/(?:examples|package|Sockets)\.test\.ts$/.test(moduleId)
+    return [...sorted.filter(waits), ...sorted.filter((file) => !waits(file))]
+  }
+}
+
+/** One more than there are cores, for the files that wait. */
+const workers = availableParallelism() + 1
 
 export default defineConfig({
   test: {
@@ -10,7 +24,10 @@ export default defineConfig({
     hookTimeout: 900_000,
     // Loading Effect costs a test file a second: files that share a worker load it once.
     isolate: false,
-    maxWorkers: "100%",
+    // As many at the least: the runner fails at times when it ends a worker that has nothing to do.
+    minWorkers: workers,
+    maxWorkers: workers,
+    sequence: { sequencer: WaitingFirst },
     // The examples, each of which mostly waits.
     maxConcurrency: 16
   },

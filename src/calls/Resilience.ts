@@ -27,6 +27,7 @@ import * as Immediate from "../policies/Immediate.js"
 import * as PolicyOptions from "../policies/Options.js"
 import * as RetryBudget from "../policies/retry/RetryBudget.js"
 import { announced } from "../policies/retry/RetryDecision.js"
+import * as WaitQueue from "../policies/WaitQueue.js"
 import * as Attempt from "./Attempt.js"
 
 // -----------------------------------------------------------------------------
@@ -267,7 +268,7 @@ export const orElse: {
   /**
    * Runs the next effect if this one fails with an error that another target may mend: by default
    * `LlmError.isFallbackable`, else `when`. A refinement in `when` narrows the error channel. If no time is left before
-   * the deadline, the error stands.
+   * the deadline, the error stands. The first effect does not wait for an open circuit or an empty retry budget.
    *
    * @since 0.1.0
    * @category combinators
@@ -299,7 +300,7 @@ export const orElse: {
     options?: { readonly when?: (error: LlmError.LlmError) => boolean }
   ): Effect.Effect<A | B, E | E2, R | R2> =>
     handingOver(
-      self,
+      besides(self, now),
       (error) =>
         (options?.when ?? LlmError.isFallbackable)(error)
           ? Effect.map(fallingBack(error), (fallback) => Context.make(Attempt.Fallback, fallback))
@@ -307,6 +308,22 @@ export const orElse: {
       that
     )
 )
+
+/** The time of an effect of which nothing is known: it may be run now. */
+const now = (): number => 0
+
+/**
+ * Runs an effect beside a fallback that takes traffic from `at` on, in epoch milliseconds: it waits for no gate of ours
+ * any longer.
+ *
+ * @internal
+ */
+export const besides = <A, E, R>(self: Effect.Effect<A, E, R>, at: () => number): Effect.Effect<A, E, R> =>
+  Immediate.masked((region) => {
+    const { currentContext } = region.fiber
+    const context = Context.merge(currentContext, WaitQueue.besides(currentContext, at))
+    return Immediate.under(region, context, self, identity)
+  })
 
 /**
  * Runs the next effect after an error, with the services from `decide`, or fails with the error of `decide`.

@@ -249,15 +249,14 @@ export const orElse: {
     return compose({
       name: `${self.name} | ${that.name}`,
       generate: (request) =>
-        handover(request, ({ decide, draw }) => {
+        handover(request, ({ decide, draw, elsewhere }) => {
           const skip = Effect.suspend(() => to.generate(request))
-          return {
-            skip,
-            ask: Resilience.handingOver(from.generate(request), decide, () => Effect.tap(skip, draw.answered))
-          }
+          const first = Resilience.besides(from.generate(request), elsewhere)
+          return { skip, ask: Resilience.handingOver(first, decide, () => Effect.tap(skip, draw.answered)) }
         }),
       source: (request) =>
-        handover(request, ({ decide, draw }) => {
+        handover(request, ({ decide, draw, elsewhere }) => {
+          const first = { ...from, open: (request: Chat.Request) => Resilience.besides(from.open(request), elsewhere) }
           const next = (error: LlmError.LlmError) =>
             Effect.map(decide(error), (services) => (source: ChatStream.Source) => {
               const provided = Effect.mapInputContext(source, (context: Context.Context<Scope.Scope>) =>
@@ -265,7 +264,7 @@ export const orElse: {
               )
               return Replay.answering(provided, draw)
             })
-          return { skip: to.open(request), ask: Replay.orElse(from, to, request, next, mode) }
+          return { skip: to.open(request), ask: Replay.orElse(first, to, request, next, mode) }
         }),
       about: either(from, to)
     })

@@ -8,7 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Attempt from "../calls/Attempt.js"
 import * as Call from "../calls/Call.js"
 import * as Resilience from "../calls/Resilience.js"
-import type { LlmError } from "../errors/LlmError.js"
+import { CircuitOpen, type LlmError } from "../errors/LlmError.js"
 import * as RetryBudget from "../policies/retry/RetryBudget.js"
 import type * as Chat from "./Chat.js"
 import * as Fallback from "./Fallback.js"
@@ -20,6 +20,8 @@ interface Handover {
   readonly decide: (error: LlmError) => Effect.Effect<Context.Context<Attempt.Fallback>, LlmError>
   /** The draw on the retry budget. */
   readonly draw: RetryBudget.Draw
+  /** The time from which the other model takes the call after an open circuit, in epoch milliseconds. */
+  readonly elsewhere: () => number
 }
 
 /**
@@ -32,6 +34,9 @@ interface Handover {
  * @category constructors
  */
 export const make = (from: About, to: About, name: string, when: Fallback.When = {}) => {
+  const { model, provider } = from.targets[0]
+  /** Whether this error would go over decides whether a call waits for a circuit. */
+  const refusal = new CircuitOpen({ provider, model, message: "the circuit is open", delivery: "not-sent" })
   const declined = (reason: string, error: LlmError): Effect.Effect<never, LlmError> =>
     Effect.zipRight(Effect.logWarning(`not falling back to ${name}: ${reason}`), Effect.fail(error))
 
@@ -58,7 +63,12 @@ export const make = (from: About, to: About, name: string, when: Fallback.When =
           })
         })
       }
-      const { ask, skip } = options({ decide, draw })
+      let takes: boolean | undefined
+      const elsewhere = (): number => {
+        takes ??= Fallback.decide(when, refusal, request, { from: from.targets, to: to.targets })._tag === "Take"
+        return takes ? to.readyAt() : Number.POSITIVE_INFINITY
+      }
+      const { ask, skip } = options({ decide, draw, elsewhere })
       return Call.peek(fiber.currentContext, Attempt.Fallback) !== undefined &&
         Fallback.cannot(from.targets, request) !== undefined &&
         Fallback.cannot(to.targets, request) === undefined

@@ -4,8 +4,10 @@
  *
  * @since 0.2.0
  */
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import { dual } from "effect/Function"
 import * as Option from "effect/Option"
@@ -50,14 +52,15 @@ export const keyOf = (model: ChatModel): string => {
 
 export const breaker: {
   /**
-   * Fails with `CircuitOpen` while the circuit of the target is open, and records how each attempt ended. Put it inside
-   * the retry, and outside the pacer and the timeout.
+   * Asks the target only while its circuit lets the attempt through, and records how each attempt ended. While the
+   * circuit is open, an attempt goes to the fallback, or waits in order; see `CircuitBreaker`. Put it inside the retry,
+   * and outside the pacer and the timeout.
    *
    * @since 0.2.0
    * @category combinators
    */
   (breaker: CircuitBreaker.CircuitBreaker, options?: KeyOptions): (self: ChatModel) => ChatModel
-  /** Data first: fails with `CircuitOpen` while the circuit of the target is open. */
+  /** Data first: asks the target only while its circuit lets the attempt through. */
   (self: ChatModel, breaker: CircuitBreaker.CircuitBreaker, options?: KeyOptions): ChatModel
 } = dual(
   (args) => isChatModel(args[0]),
@@ -69,12 +72,18 @@ export const breaker: {
       (admission: CircuitBreaker.Admission): ChatStream.OnEnd =>
       ({ exit }) =>
         Effect.flatMap(Effect.zip(Clock.currentTimeMillis, Deadline.Deadline), ([now, limit]) =>
-          breaker.record(ask.key, admission, CircuitBreaker.classify(exit, now, limit))
+          breaker.record(
+            ask.key,
+            admission,
+            CircuitBreaker.classify(exit, now, limit),
+            Option.getOrUndefined(Exit.isFailure(exit) ? Cause.failureOption(exit.cause) : Option.none())
+          )
         )
     return compose({
       ...partsOf(self),
       generate: (request) => breaker.execute(about.generate(request), ask),
-      source: (request) => ChatStream.guarded(about.open(request), () => Effect.map(breaker.admit(ask), recordWith)),
+      source: (request) => 
+        ChatStream.guarded(about.open(request), (restore) => Effect.map(breaker.admit(ask, restore), recordWith)),
       about: { ...about, readyAt: () => Math.max(about.readyAt(), breaker.readyAt(ask.key)) }
     })
   }

@@ -17,6 +17,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
+import { identity } from "effect/Function"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -284,15 +285,14 @@ export const guarded = (
         return reading
       }
     )
-    const begun: Pull = Effect.uninterruptibleMask((restore) => {
+    const begun: Pull = Immediate.masked(({ fiber, restore }) => {
       // After a refusal, every further pull is at the end.
       reading = Effect.fail(Option.none())
-      return Effect.matchEffect(enter(restore), {
-        onFailure: (error) => Effect.fail(Option.some(error)),
-        onSuccess: (returned) => {
-          onEnd = returned
-          return restore(opened)
-        }
+      // A wait has the deadline and the fallback of the opening.
+      return Immediate.under({ fiber, restore: identity }, context, enter(restore), (entered) => {
+        if (Exit.isFailure(entered)) return Exit.mapError(entered, Option.some)
+        onEnd = entered.value
+        return restore(opened)
       })
     })
     return Effect.as(

@@ -360,7 +360,9 @@ export const make = (input: Options): Effect.Effect<KeyPool, ConfigError.ConfigE
       tripPolicy: CircuitBreaker.consecutive(1),
       // Slower than a target's breaker: other keys serve meanwhile, and a probe may hang.
       openDuration: { initial: "15 seconds", max: "5 minutes" },
-      deadDuration: { initial: "60 seconds", max: "1 hour" }
+      deadDuration: { initial: "60 seconds", max: "1 hour" },
+      // The model over the pool waits, for whichever key comes first.
+      maxWait: 0
     })
     const balancer = Balancer.make(keys, strategy)
     const records = keys.map(

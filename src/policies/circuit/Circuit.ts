@@ -87,6 +87,8 @@ export interface Open extends Broken {
   readonly _tag: "Open"
   /** The end of the open time, in epoch milliseconds; `null` until a reset. */
   readonly until: number | null
+  /** The end of the pause that the target asked for, in epoch milliseconds, if it asked for one. */
+  readonly notBefore?: number
 }
 
 /**

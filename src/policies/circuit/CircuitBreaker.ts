@@ -1,11 +1,11 @@
 /**
- * Circuit breakers for LLM targets: an attempt at a failing target is refused at once with `CircuitOpen`, and can go to
- * another target.
+ * Circuit breakers for LLM targets: an attempt at a failing target goes to another target at once, or waits until the
+ * target is back.
  *
  * One breaker holds one circuit for each key. A key names a target.
  *
  * - Closed: attempts run, and the trip policies count their outcomes.
- * - Open: attempts are refused. An unhealthy target stays open for 1, 2, 4, 8, at most 15 seconds; a dead key for 60
+ * - Open: no attempt runs. An unhealthy target stays open for 1, 2, 4, 8, at most 15 seconds; a dead key for 60
  *   seconds, doubling to an hour. Twice the time that the failed probe hung is subtracted, down to the first of these
  *   times.
  * - Half-open: one attempt at a time is admitted, then two, then four. Each step needs one success of an attempt that
@@ -16,10 +16,20 @@
  * stayed closed for as long as it was last open; for a dead key it resets at the close.
  *
  * A breaker stands inside the retry, and outside the pacer and the attempt's timeout. It records each attempt: at LLM
- * rates, one outcome per call would come too late. It never waits. A refused attempt falls back, and the refusal's
- * `hint` gives the time until the next probe.
+ * rates, one outcome per call would come too late.
+ *
+ * An attempt that is not admitted has three ways:
+ *
+ * - It has a fallback (`ChatModel.orElse`, `Resilience.orElse`, `ChatModel.balance`) that takes traffic: it fails with
+ *   `CircuitOpen`, and the fallback is asked at once.
+ * - It waits in order, until its deadline or `maxWait`. Waiting calls take turns as probes; the error of a failed probe
+ *   does not count towards the attempts of a retry policy. When the target is back they come in a slow start. A call
+ *   whose deadline is near makes the next probe sooner.
+ * - It cannot be admitted in time, or the circuit is open for a dead key or by hand: it fails with `CircuitOpen`, and
+ *   the `hint` is the time until the next probe.
  *
  * Gotchas:
+ * - Effect's own `Effect.orElse` outside cannot be seen from here. Use `Resilience.orElse`, or `maxWait: 0`.
  * - A 429 never opens a circuit: the pacer handles it. {@link State} shows it.
  * - An attempt admitted before a transition runs to its end, and its outcome changes nothing.
  * - Errors other than `LlmError` are `Ignored` unless you `classify` them.
@@ -33,7 +43,7 @@
  *   new LlmError.ServerError({ provider: "openai", message: "internal error", delivery: "unknown" })
  * )
  * const program = Effect.gen(function* () {
- *   const breaker = yield* CircuitBreaker.make()
+ *   const breaker = yield* CircuitBreaker.make({ maxWait: 0 })
  *   const guarded = down.pipe(breaker.execute({ key: "openai/gpt-4o-mini", provider: "openai" }))
  *   yield* Effect.flip(guarded).pipe(Effect.repeatN(2))
  *   return (yield* Effect.flip(guarded))._tag // "CircuitOpen", and nothing was sent
@@ -49,11 +59,15 @@ import * as Layer from "effect/Layer"
 import * as PubSub from "effect/PubSub"
 import * as Random from "effect/Random"
 import * as Stream from "effect/Stream"
-import { CircuitOpen } from "../../errors/LlmError.js"
+import type { CircuitOpen, LlmError } from "../../errors/LlmError.js"
+import * as Deadline from "../Deadline.js"
 import * as Immediate from "../Immediate.js"
+import * as Probe from "../Probe.js"
 import * as Store from "../Store.js"
+import * as WaitQueue from "../WaitQueue.js"
 import * as CircuitOptions from "./CircuitOptions.js"
 import * as CircuitOutcome from "./CircuitOutcome.js"
+import * as CircuitQueue from "./CircuitQueue.js"
 import * as CircuitState from "./CircuitState.js"
 import * as CircuitView from "./CircuitView.js"
 
@@ -99,13 +113,19 @@ export interface CircuitBreaker {
   /**
    * The first half of `execute`, for an attempt that is not a single effect, such as a stream. Pass every admission to
    * `record` exactly once, interruption included. A probe without a record holds its place until its lease ends.
+   *
+   * In an uninterruptible region pass its `restore`, so that a wait can be interrupted.
    */
-  readonly admit: (options: CircuitView.AdmitOptions) => Effect.Effect<CircuitState.Admission, CircuitOpen>
-  /** The second half of `execute`. */
+  readonly admit: (
+    options: CircuitView.AdmitOptions,
+    restore?: Immediate.Region["restore"]
+  ) => Effect.Effect<CircuitState.Admission, CircuitOpen>
+  /** The second half of `execute`. `error`: the attempt's, so that a retry outside can tell the failure of a probe. */
   readonly record: (
     key: string,
     admission: CircuitState.Admission,
-    outcome: CircuitOutcome.Outcome
+    outcome: CircuitOutcome.Outcome,
+    error?: LlmError
   ) => Effect.Effect<void>
   /** The state of a circuit. */
   readonly state: (key: string) => Effect.Effect<CircuitView.State>
@@ -157,27 +177,39 @@ const fromCircuits = (
       return Immediate.andThen(transition && PubSub.publish(hub, transition), () => Effect.succeed(changed?.answer))
     })
 
-  const admit = (options: CircuitView.AdmitOptions, now: number): Effect.Effect<CircuitState.Admission, CircuitOpen> =>
+  const queue = CircuitQueue.make(settings, (key, now, soonest) =>
     Immediate.entered(
-      change(options.key, now, (circuit) => CircuitState.admit(settings, circuit, now)),
-      (decision = unrecorded) =>
-        CircuitState.isRefusal(decision)
-          ? Effect.fail(CircuitView.refused(options, decision))
-          : Effect.succeed(decision)
+      change(key, now, (circuit) => CircuitState.admit(settings, circuit, now, soonest)),
+      (decision = unrecorded) => Effect.succeed(decision)
     )
+  )
 
   const record = (
     key: string,
     admission: CircuitState.Admission,
     outcome: CircuitOutcome.Outcome,
-    now: number
+    now: number,
+    error: LlmError | undefined,
+    limit: Deadline.Limit
   ): Effect.Effect<void> => {
-    if (admission === unrecorded) return Effect.void
+    if (error !== undefined && settings.maxWait !== 0) {
+      const tried = admission.probe !== undefined && outcome._tag === "Failure"
+      if (tried) Probe.mark(error, WaitQueue.limitOf(limit, settings.maxWait, now))
+      else Probe.take(error)
+    }
+    const recorded = (done: Effect.Effect<void>) =>
+      Immediate.entered(done, () => {
+        queue.ended(key, admission, outcome, now)
+        return Effect.void
+      })
+    if (admission === unrecorded) return recorded(Effect.void)
     const write = (random: number) =>
-      change(key, now, (circuit) => [
-        undefined,
-        CircuitState.record(settings, circuit, admission, outcome, now, random)
-      ])
+      recorded(
+        change(key, now, (circuit) => [
+          undefined,
+          CircuitState.record(settings, circuit, admission, outcome, now, random)
+        ])
+      )
     return CircuitState.mayOpen(outcome) ? Effect.flatMap(Random.next, write) : write(0)
   }
 
@@ -185,15 +217,18 @@ const fromCircuits = (
     self: Effect.Effect<A, E, R>,
     options: ExecuteOptions<A, E>
   ): Effect.Effect<A, E | CircuitOpen, R> =>
-    Immediate.masked<A, E | CircuitOpen, R>(({ fiber, restore }) =>
-      Immediate.entered(admit(options, Immediate.nowOf(fiber)), (admission) =>
+    Immediate.masked<A, E | CircuitOpen, R>((region) => {
+      const { fiber, restore } = region
+      return Immediate.entered(queue.enter(options, region), (admission) =>
         Immediate.ended(restore(self), (exit) => {
           const now = Immediate.nowOf(fiber)
-          const [outcome, judged] = CircuitOutcome.judge(exit, options.classify, now, fiber.currentContext)
-          return Immediate.andThen(record(options.key, admission, outcome, now), () => judged)
+          const limit = Deadline.of(fiber.currentContext)
+          const [outcome, judged] = CircuitOutcome.judge(exit, options.classify, now, limit)
+          const error = exit._tag === "Failure" ? CircuitOutcome.errorOf(exit, limit) : undefined
+          return Immediate.andThen(record(options.key, admission, outcome, now, error, limit), () => judged)
         })
       )
-    )
+    })
 
   const atNow = <A, E>(f: (now: number) => Effect.Effect<A, E>): Effect.Effect<A, E> =>
     Effect.withFiberRuntime((fiber) => f(Immediate.nowOf(fiber)))
@@ -202,7 +237,14 @@ const fromCircuits = (
     key: string,
     f: (circuit: CircuitState.Circuit | undefined, now: number) => CircuitState.Circuit
   ): Effect.Effect<void> =>
-    Effect.uninterruptible(atNow((now) => change(key, now, (circuit) => [undefined, f(circuit, now)])))
+    Effect.uninterruptible(
+      atNow((now) =>
+        Effect.map(
+          change(key, now, (circuit) => [undefined, f(circuit, now)]),
+          () => queue.changed(key)
+        )
+      )
+    )
 
   const state = (key: string): Effect.Effect<CircuitView.State> =>
     atNow((now) =>
@@ -214,8 +256,14 @@ const fromCircuits = (
 
   return {
     execute: dual((args) => Effect.isEffect(args[0]), execute),
-    admit: (options) => atNow((now) => admit(options, now)),
-    record: (key, admission, outcome) => atNow((now) => record(key, admission, outcome, now)),
+    admit: (options, restore) =>
+      Immediate.masked((region) =>
+        queue.enter(options, restore === undefined ? region : { fiber: region.fiber, restore })
+      ),
+    record: (key, admission, outcome, error) =>
+      Effect.withFiberRuntime((fiber) =>
+        record(key, admission, outcome, Immediate.nowOf(fiber), error, Deadline.of(fiber.currentContext))
+      ),
     state,
     states: Effect.suspend(() =>
       Effect.map(

@@ -7,6 +7,7 @@ import * as Duration from "effect/Duration"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import * as PolicyOptions from "../Options.js"
+import * as WaitQueue from "../WaitQueue.js"
 import * as TripPolicy from "./TripPolicy.js"
 
 /**
@@ -66,7 +67,8 @@ const options = PolicyOptions.struct({
     time,
     "How long a lost probe, such as one of a dead process, keeps its place",
     "2 minutes"
-  )
+  ),
+  ...WaitQueue.options
 })
 
 /**
@@ -84,7 +86,7 @@ export const Options = options.schema
  * @since 0.2.0
  * @category options
  */
-export interface Options {
+export interface Options extends WaitQueue.Options {
   /** The trip policies; any of them opens a closed circuit. Default `streak()` and `rate()`. */
   readonly tripPolicy?: TripPolicy.TripPolicy | ReadonlyArray<TripPolicy.TripPolicy> | undefined
   /**
@@ -122,7 +124,7 @@ export interface Backoff {
  * @since 0.2.0
  * @category models
  */
-export interface Settings {
+export interface Settings extends WaitQueue.Settings {
   /** The trip policies. */
   readonly policies: ReadonlyArray<TripPolicy.TripPolicy>
   /** The open times of an unhealthy target. */
@@ -143,6 +145,15 @@ const standard: ReadonlyArray<TripPolicy.TripPolicy> = [TripPolicy.streak(), Tri
  * @internal
  */
 export const settings = (input: Options = {}): Settings => {
-  const { deadDuration, openDuration, probeLease, ramp, tripPolicy = standard } = options.read(input, "CircuitBreaker")
-  return { policies: tripPolicy, Unhealthy: openDuration, Dead: deadDuration, ramp, lease: Math.ceil(probeLease) }
+  const read = options.read(input, "CircuitBreaker")
+  const { deadDuration, maxQueue, maxWait, openDuration, probeLease, ramp, tripPolicy = standard } = read
+  return {
+    policies: tripPolicy,
+    Unhealthy: openDuration,
+    Dead: deadDuration,
+    ramp,
+    lease: Math.ceil(probeLease),
+    maxWait,
+    maxQueue
+  }
 }

@@ -8,7 +8,6 @@
  * @since 0.2.0
  */
 import * as Cause from "effect/Cause"
-import type * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
@@ -142,7 +141,7 @@ export const classify = (
 }
 
 /**
- * The outcome of an exit under `context`, and the exit to go on with: if `read` throws, the call dies. `read` does not
+ * The outcome of an exit under a limit, and the exit to go on with: if `read` throws, the call dies. `read` does not
  * see mere interruption.
  *
  * @internal
@@ -151,11 +150,11 @@ export const judge = <A, E>(
   exit: Exit.Exit<A, E>,
   read: ((exit: Exit.Exit<A, E>, now: number) => Outcome) | undefined,
   now: number,
-  context: Context.Context<never>
+  within: Deadline.Limit
 ): readonly [Outcome, Exit.Exit<A, E>] => {
   if (read === undefined && Exit.isSuccess(exit)) return [success, exit]
   if (read === undefined || (Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause))) {
-    return [classify(exit, now, Deadline.of(context)), exit]
+    return [classify(exit, now, within), exit]
   }
   try {
     return [read(exit, now), exit]

@@ -115,6 +115,7 @@ const opened = (
     keepUntil: until + idleMillis,
     reason,
     ...because(outcome.error),
+    ...(hint > 0 ? { notBefore: now + hint } : {}),
     until
   }
 }
@@ -158,8 +159,31 @@ export const freeAt = ({ places, width }: HalfOpen): number =>
   places.map(({ until }) => until).sort((a, b) => a - b)[places.length - width] ?? 0
 
 /**
+ * A call that must soon have its answer probes a circuit this long after it opened, in milliseconds: the third of the
+ * standard open times, so that a long outage costs a probe every three seconds at most.
+ */
+const eagerAfter = 3000
+
+/** It probes this long before its time is up, in milliseconds: most answers take less. */
+const eagerBefore = 1000
+
+/**
+ * The time of the next probe, in epoch milliseconds: the end of the open time, or sooner if a waiting call must leave at
+ * `soonest`; but not before the time that the target named.
+ */
+const probeAt = ({ generation, notBefore = 0, reason, until }: Open, soonest: number): number => {
+  const end = until ?? Number.POSITIVE_INFINITY
+  return reason === "Unhealthy"
+    ? Math.min(end, Math.max(notBefore, generation + eagerAfter, soonest - eagerBefore))
+    : end
+}
+
+/**
  * Admits or refuses an attempt. After its open time a circuit becomes half-open with its first probe. A half-open
  * circuit admits as many probes at a time as its step allows, and reuses the place of a probe whose lease has ended.
+ *
+ * `soonest` is the time by which the first of the waiting calls needs a place, in epoch milliseconds. The open time of
+ * an unhealthy target ends sooner for it.
  *
  * @since 0.2.0
  * @category decisions
@@ -167,13 +191,15 @@ export const freeAt = ({ places, width }: HalfOpen): number =>
 export const admit = (
   settings: Settings,
   circuit: Circuit | undefined,
-  now: number
+  now: number,
+  soonest = Number.POSITIVE_INFINITY
 ): readonly [Admission | Refusal, Circuit | undefined] => {
   const known = current(circuit, now)
   if (known === undefined) return [{ generation: unused, since: now }, undefined]
   if (known._tag === "Closed") return [{ generation: known.generation }, known]
-  if (known._tag === "Open" && (known.until === null || now < known.until)) {
-    return [refuse(known, known.until === null ? Number.POSITIVE_INFINITY : known.until - now), known]
+  if (known._tag === "Open") {
+    const at = probeAt(known, soonest)
+    if (now < at) return [refuse(known, at - now), known]
   }
   const half = known._tag === "Open" ? halfOpened(settings, known, now) : known
   const taken = half.places.filter((place) => now < place.until)

@@ -11,8 +11,9 @@
  * The bound, for every interleaving: attempts ≤ N · (1 + ratio) + cap + reserve · T. N counts the first attempts and
  * the answered attempts that drew; T is the elapsed time.
  *
- * Gotcha: without budget a retry is not made, and the call fails with its last error. A fallback to another provider
- * still happens.
+ * With an empty budget a retry waits in order until the budget has room, as long as the deadline allows; without a
+ * deadline for 60 seconds at most. A call whose fallback takes traffic goes there at once instead. If the budget stays
+ * empty, the call fails with its last error.
  *
  * @example
  * import { RetryBudget } from "effect-steadfast"
@@ -27,7 +28,9 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as LlmError from "../../errors/LlmError.js"
+import * as Immediate from "../Immediate.js"
 import * as PolicyOptions from "../Options.js"
+import * as WaitQueue from "../WaitQueue.js"
 
 const options = PolicyOptions.struct({
   ratio: PolicyOptions.optional(PolicyOptions.number({ min: 0, max: 1 }), "Retries for each first attempt", 0.1),
@@ -81,6 +84,13 @@ export interface RetryBudget {
   readonly refund: (now: number) => void
   /** The retries left. */
   readonly available: (now: number) => number
+  /**
+   * Takes one retry, after a wait if none is left; `false` if it cannot have one in time, or if another target takes the
+   * call.
+   *
+   * @internal
+   */
+  readonly drawLater: (region: Immediate.Region) => Effect.Effect<boolean>
 }
 
 type Settings = ReturnType<typeof settings>
@@ -136,19 +146,41 @@ export const make = (options: Options = {}): RetryBudget => {
     state = next
     return possible
   }
+  const available = (now: number): number => step(chosen, state, "time", now)[1].level
+  const queue = WaitQueue.make<undefined>(waiting)
+  const gate: WaitQueue.Gate<true, undefined, false> = {
+    ask: (now) => {
+      if (run("draw", now)) return Effect.succeed(true)
+      // Deposits and refunds wake the queue before.
+      const at = now + Math.max(1, Math.ceil((1 - available(now)) * chosen.reserve))
+      return Effect.succeed(new WaitQueue.Wait(now, undefined, at))
+    },
+    refused: () => false
+  }
   return {
-    deposit: (now) => void run("deposit", now),
-    draw: (now) => run("draw", now),
-    refund: (now) => void run("refund", now),
-    available: (now) => step(chosen, state, "time", now)[1].level
+    deposit: (now) => {
+      run("deposit", now)
+      queue.wake()
+    },
+    draw: (now) => queue.size() === 0 && run("draw", now),
+    refund: (now) => {
+      run("refund", now)
+      queue.wake()
+    },
+    available,
+    drawLater: (region) => Effect.merge(queue.pass(region, gate))
   }
 }
+
+/** As many calls wait as before a circuit. */
+const waiting: WaitQueue.Settings = { maxWait: undefined, maxQueue: 10_000 }
 
 const unlimited: RetryBudget = {
   deposit: () => {},
   draw: () => true,
   refund: () => {},
-  available: () => Number.POSITIVE_INFINITY
+  available: () => Number.POSITIVE_INFINITY,
+  drawLater: () => Effect.succeed(true)
 }
 
 /**
@@ -256,8 +288,11 @@ export const states: Effect.Effect<ReadonlyMap<string, number>> = Effect.withFib
  * @category models
  */
 export interface Draw {
-  /** Asks for one more attempt after an error; `false` if the budget is empty. */
-  readonly take: (error: LlmError.LlmError) => Effect.Effect<boolean>
+  /**
+   * Asks for one more attempt after an error, and waits for it if the budget is empty; `false` if there is none in time.
+   * In an uninterruptible region pass its `restore`.
+   */
+  readonly take: (error: LlmError.LlmError, restore?: Immediate.Region["restore"]) => Effect.Effect<boolean>
   /** Gives the last draw back: its attempt was answered. */
   readonly answered: Effect.Effect<void>
 }
@@ -271,16 +306,19 @@ export interface Draw {
 export const draw = (groupOf?: (error: LlmError.LlmError) => string | undefined): Draw => {
   let drawn: RetryBudget | undefined
   return {
-    take: (error) =>
-      Effect.withFiberRuntime((fiber) => {
+    take: (error, restore) =>
+      Immediate.masked((region) => {
+        const { fiber } = region
         drawn = undefined
         const group = groupOf?.(error)
         if (group === undefined || !isCharged(error)) return Effect.succeed(true)
         const clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
         const budget = Context.get(fiber.currentContext, RetryBudgets).of(group, clock)
-        if (!budget.draw(clock.unsafeCurrentTimeMillis())) return Effect.succeed(false)
-        drawn = budget
-        return Effect.succeed(true)
+        const taken = budget.drawLater(restore === undefined ? region : { fiber, restore })
+        return Immediate.entered(taken, (taken) => {
+          if (taken) drawn = budget
+          return Effect.succeed(taken)
+        })
       }),
     answered: Effect.suspend(() => {
       if (drawn === undefined) return Effect.void

@@ -7,14 +7,17 @@
  *
  * @since 0.1.0
  */
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import * as ScheduleDecision from "effect/ScheduleDecision"
+import * as ScheduleInterval from "effect/ScheduleInterval"
 import * as ScheduleIntervals from "effect/ScheduleIntervals"
 import * as LlmError from "../../errors/LlmError.js"
 import * as Deadline from "../Deadline.js"
+import * as Probe from "../Probe.js"
 import * as RetryBudget from "./RetryBudget.js"
 
 /**
@@ -24,7 +27,7 @@ import * as RetryBudget from "./RetryBudget.js"
  * @category models
  */
 export type Verdict =
-  | { readonly _tag: "Retry"; readonly delay: number; readonly reason: "backoff" | "hint" | "schedule" }
+  | { readonly _tag: "Retry"; readonly delay: number; readonly reason: "backoff" | "hint" | "schedule" | "circuit" }
   | {
       readonly _tag: "GiveUp"
       readonly reason: "exhausted" | "not-retryable" | "hint-too-long" | "deadline" | "budget" | "schedule"
@@ -130,7 +133,7 @@ const carriedOut = (
 
 /**
  * The reason not to make a wanted retry, if any. The budget is asked last, because it may give only to retries that are
- * made.
+ * made; it may take its time.
  */
 const refusal = (
   limit: Deadline.Limit,
@@ -143,10 +146,24 @@ const refusal = (
   return Effect.map(draw.take(error), (taken) => (taken ? undefined : "budget"))
 }
 
+/** The facts of the failures so far. */
+interface Progress {
+  readonly failures: ReadonlyArray<LlmError.LlmError>
+  /** The probes among them: a probe does not count towards the policy's attempts. */
+  readonly probes: number
+  /** The end of the time in which probes do not count, in epoch milliseconds, once there was one. */
+  readonly waitsUntil: number | undefined
+}
+
+/** Whether a policy that was asked about a failed probe goes on, or would if the probe did not count. */
+const goesOn = ({ verdict }: Decision): boolean => verdict._tag === "Retry" || verdict.reason === "exhausted"
+
 /**
  * Reports every decision of a schedule, as it is carried out, to the {@link Listener}: one WARN line for each retry,
  * one ERROR line for giving up. Two limits overrule the schedule: a wait that would outlive the deadline is not begun,
  * nor a retry for which `draw` gets nothing from its budget.
+ *
+ * The failed probe of a circuit is retried at once, and not counted: the call waits for the circuit again.
  *
  * The decision is the schedule's output, so the next attempt finds it in `Schedule.CurrentIterationMetadata`, alone or
  * in a tuple, and records it. If `Schedule.map` and the like hide it, announce the result. Only the outermost of nested
@@ -160,19 +177,48 @@ export const announced = <Out, R>(
   draw: RetryBudget.Draw = RetryBudget.draw()
 ): Schedule.Schedule<Decision, LlmError.LlmError, R> =>
   Schedule.makeWithState(
-    [self.initial, []] as readonly [unknown, ReadonlyArray<LlmError.LlmError>],
+    [self.initial, { failures: [], probes: 0, waitsUntil: undefined }] as readonly [unknown, Progress],
     (now, error: LlmError.LlmError, [state, earlier]) =>
       Effect.gen(function* () {
         const nested = yield* Announcing
         const [next, out, step] = yield* Effect.provideService(self.step(now, error, state), Announcing, true)
-        const failures = [...earlier, error]
-        const wanted = carriedOut(failures.length, error, now, out, step)
+        const failures = [...earlier.failures, error]
+        const asked = carriedOut(failures.length, error, now, out, step)
+        const marked = nested ? undefined : Probe.take(error)
+        const waitsUntil = earlier.waitsUntil ?? marked
+        const isProbe = marked !== undefined && waitsUntil !== undefined && now < waitsUntil && goesOn(asked)
+        const probes = earlier.probes + (isProbe ? 1 : 0)
+        const wanted: Decision = {
+          ...asked,
+          maxAttempts: asked.maxAttempts + probes,
+          verdict: isProbe ? retryIn(0, "circuit") : asked.verdict
+        }
         const refused = yield* refusal(nested ? Deadline.none : yield* Deadline.Deadline, now, wanted, draw)
-        const decision = refused === undefined ? wanted : { ...wanted, verdict: giveUp(refused) }
+        // The time that the budget took is part of the wait.
+        const waited = (yield* Clock.currentTimeMillis) - now
+        const decision: Decision =
+          refused !== undefined ? { ...wanted, verdict: giveUp(refused) } : shortened(wanted, waited)
         if (!nested) yield* (yield* Listener)(decision, failures)
-        return [[next, failures], decision, refused === undefined ? step : ScheduleDecision.done] as const
+        const { verdict } = decision
+        return [
+          [isProbe ? state : next, { failures, probes, waitsUntil }],
+          decision,
+          verdict._tag === "GiveUp"
+            ? ScheduleDecision.done
+            : isProbe || waited > 0
+              ? ScheduleDecision.continueWith(ScheduleInterval.after(now + verdict.delay))
+              : step
+        ] as const
       })
   )
+
+/** A decision of which a part of the wait is over. */
+const shortened = (decision: Decision, waited: number): Decision => {
+  const { verdict } = decision
+  return waited === 0 || verdict._tag === "GiveUp"
+    ? decision
+    : { ...decision, verdict: { ...verdict, delay: Math.max(0, verdict.delay - waited) } }
+}
 
 /** Formats a wait: whole milliseconds below a second, tenths of seconds above. */
 const seconds = (millis: number): string =>
@@ -186,6 +232,7 @@ const why = ({ error, verdict }: Decision): string => {
   const reasons: Record<Verdict["reason"], string> = {
     backoff: "backing off",
     hint: asked,
+    circuit: "as soon as the circuit allows",
     schedule: "as the schedule says",
     exhausted: "no attempts left",
     "not-retryable": "another attempt cannot mend it",

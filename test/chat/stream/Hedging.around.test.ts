@@ -172,6 +172,7 @@ describe("the retry budget", () => {
       const budgets = Layer.succeed(RetryBudget.RetryBudgets, {
         known: () => new Map(),
         of: (group) => ({
+          ...RetryBudget.make(),
           deposit: () => {
             deposits.push(`deposit ${group}`)
           },

@@ -1,0 +1,133 @@
+/**
+ * The calls that wait for open circuits: they take turns as probes, and when the target is back they come in a slow
+ * start.
+ *
+ * A circuit has a queue only while calls wait for it. Then every other call joins the queue too, unless its fallback
+ * takes traffic, so the first in is the first out. A circuit opened by hand, or for a dead key, is not waited for: that
+ * needs a person.
+ *
+ * @since 0.2.0
+ */
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type { CircuitOpen } from "../../errors/LlmError.js"
+import * as Immediate from "../Immediate.js"
+import * as WaitQueue from "../WaitQueue.js"
+import type { Admission, Refusal } from "./Circuit.js"
+import type { Settings } from "./CircuitOptions.js"
+import type { Outcome } from "./CircuitOutcome.js"
+import { isRefusal } from "./CircuitState.js"
+import { type AdmitOptions, refused } from "./CircuitView.js"
+import * as Window from "./Window.js"
+
+/**
+ * The queues of a breaker.
+ *
+ * @internal
+ */
+export interface CircuitQueue {
+  /** Admits a call, at once or after a wait, or refuses it. */
+  readonly enter: (
+    options: AdmitOptions,
+    region: Immediate.Region,
+    context?: Context.Context<never>
+  ) => Effect.Effect<Admission, CircuitOpen>
+  /** Tells that a call ended. */
+  readonly ended: (key: string, admission: Admission, outcome: Outcome, now: number) => void
+  /** Tells that a circuit was changed by hand. */
+  readonly changed: (key: string) => void
+}
+
+/** The calls that wait for one circuit, and those that came out of the queue since it closed. */
+interface Line {
+  readonly queue: WaitQueue.WaitQueue<Refusal>
+  readonly admitted: Set<Admission>
+  window: Window.Window | undefined
+}
+
+/** While a probe runs, another process may end it: the first in the queue looks again after this, in milliseconds. */
+const lookAgain = 1000
+
+/** A refusal by the slow start alone. */
+const busy: Refusal = { retryAfter: 0, reason: "Unhealthy", error: undefined, probing: true }
+
+const waitFor = (refusal: Refusal, now: number): WaitQueue.Wait<Refusal> =>
+  // A probe may end at any moment.
+  refusal.probing
+    ? new WaitQueue.Wait(now, refusal, now + Math.min(lookAgain, refusal.retryAfter))
+    : new WaitQueue.Wait(now + refusal.retryAfter, refusal)
+
+/**
+ * New queues. `ask` admits a call or refuses it at once; `soonest` is the time at which the first of the waiting calls
+ * must leave.
+ *
+ * @internal
+ */
+export const make = (
+  settings: Settings,
+  ask: (key: string, now: number, soonest: number) => Effect.Effect<Admission | Refusal>
+): CircuitQueue => {
+  const lines = new Map<string, Line>()
+  const firstWidth = settings.ramp[settings.ramp.length - 1] ?? 1
+
+  const wait = (
+    options: AdmitOptions,
+    region: Immediate.Region,
+    context: Context.Context<never> | undefined
+  ): Effect.Effect<Admission, CircuitOpen> => {
+    const { key } = options
+    const line: Line = lines.get(key) ?? { queue: WaitQueue.make(settings), admitted: new Set(), window: undefined }
+    lines.set(key, line)
+    const admitted = (decision: Admission | Refusal, now: number): Admission | WaitQueue.Wait<Refusal> => {
+      if (isRefusal(decision)) {
+        line.window = undefined
+        return waitFor(decision, now)
+      }
+      // No probe any more: the circuit closed.
+      if (decision.probe === undefined && line.window === undefined) {
+        line.window = Window.begin(firstWidth, now)
+        line.admitted.clear()
+      }
+      line.admitted.add(decision)
+      return decision
+    }
+    return line.queue.pass(
+      region,
+      {
+        ask: (now, soonest) =>
+          line.window !== undefined && line.admitted.size >= line.window.width
+            ? Effect.succeed(new WaitQueue.Wait(now, busy, now + lookAgain))
+            : Immediate.entered(ask(key, now, soonest), (decision) => Effect.succeed(admitted(decision, now))),
+        refused: ({ at, why }, now) =>
+          refused(options, { ...why, retryAfter: why.probing ? why.retryAfter : Math.max(0, at - now) })
+      },
+      context
+    )
+  }
+
+  return {
+    enter: (options, region, context) => {
+      const line = lines.get(options.key)
+      if (line !== undefined) {
+        if (line.queue.size() > 0) return wait(options, region, context)
+        lines.delete(options.key)
+      }
+      const now = Immediate.nowOf(region.fiber)
+      return Immediate.entered(ask(options.key, now, Number.POSITIVE_INFINITY), (decision) => {
+        if (!isRefusal(decision)) return Effect.succeed(decision)
+        return settings.maxWait === 0 || decision.reason !== "Unhealthy"
+          ? Effect.fail(refused(options, decision))
+          : wait(options, region, context)
+      })
+    },
+    ended: (key, admission, outcome, now) => {
+      const line = lines.get(key)
+      if (line === undefined) return
+      if (line.admitted.delete(admission) && line.window !== undefined) {
+        line.window = Window.next(line.window, outcome, now)
+      }
+      line.queue.wake()
+    },
+    changed: (key) => lines.get(key)?.queue.wake()
+  }
+}

@@ -289,8 +289,8 @@ export const guarded = (
       // After a refusal, every further pull is at the end.
       reading = Effect.fail(Option.none())
       // A wait has the deadline and the fallback of the opening.
-      return Immediate.under({ fiber, restore: identity }, context, enter(restore), (entered) => {
-        if (Exit.isFailure(entered)) return Exit.mapError(entered, Option.some)
+      return Immediate.under({ fiber, restore: identity }, context, enter(restore), (entered): Pull => {
+        if (Exit.isFailure(entered)) return Effect.failCause(Cause.map(entered.cause, Option.some))
         onEnd = entered.value
         return restore(opened)
       })

@@ -27,7 +27,14 @@ export type Verdict =
   | { readonly _tag: "Retry"; readonly delay: number; readonly reason: "backoff" | "hint" | "schedule" }
   | {
       readonly _tag: "GiveUp"
-      readonly reason: "exhausted" | "not-retryable" | "hint-too-long" | "deadline" | "budget" | "schedule"
+      readonly reason:
+        | "exhausted"
+        | "not-retryable"
+        | "give-up-on"
+        | "hint-too-long"
+        | "deadline"
+        | "budget"
+        | "schedule"
     }
 
 /**
@@ -189,6 +196,7 @@ const why = ({ error, verdict }: Decision): string => {
     schedule: "as the schedule says",
     exhausted: "no attempts left",
     "not-retryable": "another attempt cannot mend it",
+    "give-up-on": "the policy gives up on it",
     "hint-too-long": `${asked}, too long to wait`,
     deadline: "the wait would outlive the deadline",
     budget: "too many retries already: no budget left"

@@ -33,7 +33,7 @@ interface Handover {
  */
 export const make = (from: About, to: About, name: string, when: Fallback.When = {}) => {
   const declined = (reason: string, error: LlmError): Effect.Effect<never, LlmError> =>
-    Effect.zipRight(Effect.logWarning(`not falling back to ${name}: ${reason}`), Effect.fail(error))
+    Effect.zipRight(Call.warn(`not falling back to ${name}: ${reason}`, error, { reason }), Effect.fail(error))
 
   return <A, E, R>(
     request: Chat.Request,

@@ -3,7 +3,7 @@
  *
  * A {@link Verdict} comes from one block of a policy, a {@link Decision} from the whole policy after one failure.
  * {@link announced} wraps a schedule so that the {@link Listener} receives each decision as it is carried out. By
- * default a retry becomes a WARN line and a give-up an ERROR line. Inside a `Call`, the call is the listener.
+ * default each becomes a WARN line. Inside a `Call`, the call is the listener.
  *
  * @since 0.1.0
  */
@@ -13,6 +13,7 @@ import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import * as ScheduleDecision from "effect/ScheduleDecision"
 import * as ScheduleIntervals from "effect/ScheduleIntervals"
+import { factsOf } from "../../errors/ErrorFacts.js"
 import * as LlmError from "../../errors/LlmError.js"
 import * as Deadline from "../Deadline.js"
 import * as RetryBudget from "./RetryBudget.js"
@@ -80,8 +81,8 @@ export const retryIn = (delay: number, reason: Extract<Verdict, { _tag: "Retry" 
 })
 
 /**
- * Receives the decisions of {@link announced}. By default they become log lines: a WARN for a retry, an ERROR with all
- * attempts for a give-up. Inside a `Call`, the call receives them and logs its own end.
+ * Receives the decisions of {@link announced}. By default they become WARN lines, the give-up with all attempts: a
+ * fallback may still follow it. Inside a `Call`, the call receives them and logs its own end.
  *
  * @since 0.1.0
  * @category context
@@ -151,8 +152,8 @@ const refusal = (
 }
 
 /**
- * Reports every decision of a schedule, as it is carried out, to the {@link Listener}: one WARN line for each retry,
- * one ERROR line for giving up. Two limits overrule the schedule: a wait that would outlive the deadline is not begun,
+ * Reports every decision of a schedule, as it is carried out, to the {@link Listener}: one WARN line for each retry
+ * and one for giving up. Two limits overrule the schedule: a wait that would outlive the deadline is not begun,
  * nor a retry for which `draw` gets nothing from its budget.
  *
  * The decision is the schedule's output, so the next attempt finds it in `Schedule.CurrentIterationMetadata`, alone or
@@ -188,7 +189,12 @@ const seconds = (millis: number): string =>
 const ofMax = (decision: Decision): string =>
   Number.isFinite(decision.maxAttempts) ? `${decision.attempt} of ${decision.maxAttempts}` : `${decision.attempt}`
 
-const why = ({ error, verdict }: Decision): string => {
+/**
+ * The reason of a decision in words.
+ *
+ * @internal
+ */
+export const why = ({ error, verdict }: Decision): string => {
   const asked = `the server asked for ${seconds(Duration.toMillis(LlmError.hint(error) ?? 0))}`
   const reasons: Record<Verdict["reason"], string> = {
     backoff: "backing off",
@@ -204,16 +210,23 @@ const why = ({ error, verdict }: Decision): string => {
   return reasons[verdict.reason]
 }
 
+/** Whether a refusal of our own ended the attempt before it was sent. */
+const isRefused = ({ _tag }: LlmError.LlmError): boolean => _tag === "CircuitOpen" || _tag === "BudgetExceeded"
+
 /**
- * A decision as a log line and its annotations.
+ * A decision as a log line and its annotations. `sent` is false if nothing was sent in this round.
  *
  * @since 0.1.0
  * @category getters
  */
-export const describe = (decision: Decision): readonly [line: string, annotations: Record<string, unknown>] => {
+export const describe = (
+  decision: Decision,
+  sent = !isRefused(decision.error)
+): readonly [line: string, annotations: Record<string, unknown>] => {
   const { attempt, error, verdict } = decision
-  const failed = `attempt ${ofMax(decision)} at ${LlmError.targetOf(error)} failed: ${error._tag}`
-  const fields = { provider: error.provider, model: error.model, attempt, error: error._tag, reason: verdict.reason }
+  const ended = sent ? "failed" : "was not sent"
+  const failed = `attempt ${ofMax(decision)} at ${LlmError.targetOf(error)} ${ended}: ${error._tag}`
+  const fields = { ...factsOf(error), attempt, reason: verdict.reason }
   if (verdict._tag === "GiveUp") return [`${failed}; giving up, ${why(decision)}`, fields]
   const line = `${failed}; retrying in ${seconds(verdict.delay)}, ${why(decision)}`
   return [line, { ...fields, delay_ms: Math.round(verdict.delay) }]
@@ -221,10 +234,9 @@ export const describe = (decision: Decision): readonly [line: string, annotation
 
 const log = (decision: Decision, failures: ReadonlyArray<LlmError.LlmError>): Effect.Effect<void> => {
   const [line, annotations] = describe(decision)
-  return decision.verdict._tag === "Retry"
-    ? Effect.annotateLogs(Effect.logWarning(line), annotations)
-    : Effect.annotateLogs(Effect.logError(line), {
-        ...annotations,
-        attempts: failures.map((error) => `${error._tag}: ${error.message}`)
-      })
+  const attempts = failures.map((error) => `${error._tag}: ${error.message}`)
+  return Effect.annotateLogs(
+    Effect.logWarning(line),
+    decision.verdict._tag === "Retry" ? annotations : { ...annotations, attempts }
+  )
 }

@@ -244,7 +244,8 @@ export const whileRetryable: Schedule.Schedule<Verdict, LlmError.LlmError> = whi
 // -----------------------------------------------------------------------------
 
 /**
- * A policy from options: backoff ∩ server hint ∩ attempts, while retryable, within the deadline, announced.
+ * A policy from options: backoff ∩ server hint ∩ attempts, while retryable by the lists (`retryOn`, `giveUpOn`) or else
+ * by the error, within the deadline, announced.
  *
  * Throws a `RangeError` that names the option, the value found and the value expected. Decode untrusted options with
  * the schema {@link Options} first.

@@ -245,7 +245,7 @@ describe("patient", () => {
   }
 
   it("outlasts a minute without a server, and five seconds, whatever the jitter", () => {
-    const rows = Array.from({ length: cases(10_000, 200) }, (_, seed) => row(seed))
+    const rows = Array.from({ length: cases(1000, 200) }, (_, seed) => row(seed))
     assert.isTrue(rows.every((times) => times.length === 20))
     // Far from the edge: the shortest of all these rows would have outlasted two minutes.
     assert.isAbove(Math.min(...rows.map((times) => times.at(-1) ?? 0)), 120_000)

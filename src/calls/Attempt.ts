@@ -17,6 +17,7 @@ import * as FiberRef from "effect/FiberRef"
 import * as LogLevel from "effect/LogLevel"
 import * as Tracer from "effect/Tracer"
 import type * as Types from "effect/Types"
+import * as LlmError from "../errors/LlmError.js"
 import * as Deadline from "../policies/Deadline.js"
 import { CurrentPlace } from "../policies/pacer/RateLimits.js"
 import { RetryBudgets } from "../policies/retry/RetryBudget.js"
@@ -148,6 +149,7 @@ export const open = (fiber: Fiber.RuntimeFiber<unknown, unknown>, target: Target
   return {
     attempt,
     context: Context.unsafeMake(services),
+    first: plainRetry(outer),
     close: (exit) => {
       end(draft, outer, span, clock, exit)
       return debug
@@ -155,6 +157,24 @@ export const open = (fiber: Fiber.RuntimeFiber<unknown, unknown>, target: Target
         : undefined
     }
   }
+}
+
+/** The rounds of plain schedules that were logged. */
+const logged = new WeakSet<object>()
+
+/**
+ * A WARN with the first attempt of each further round of a plain schedule, such as `Schedule.recurs(3)`: it does not
+ * announce its decisions, and nobody knows before that there is another round.
+ */
+const plainRetry = (context: Context.Context<never>): Effect.Effect<void> | undefined => {
+  const round = Call.roundOf(context)
+  if (round === undefined || logged.has(round) || RetryDecision.findDecision(round.output) !== undefined)
+    return undefined
+  const error = round.input
+  if (!LlmError.isLlmError(error)) return undefined
+  logged.add(round)
+  const line = `attempt ${round.recurrence} at ${LlmError.targetOf(error)} failed: ${error._tag}; retrying, as the schedule says`
+  return Call.warn(line, error, { attempt: round.recurrence, reason: "schedule" })
 }
 
 /**

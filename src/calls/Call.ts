@@ -8,6 +8,9 @@
  * later attempt recovered the call, and one ERROR with every attempt if the call failed. A call that succeeds at once
  * logs nothing, and builds no record unless an observer is installed.
  *
+ * Gotcha: a lone model, without a policy and outside of {@link make}, logs no ERROR: `Effect.retry` or `Effect.orElse`
+ * around it may still mend the failure.
+ *
  * @example
  * import { Effect } from "effect"
  * import { Call, Chat, ChatModel, RetryPolicy } from "effect-steadfast"
@@ -29,6 +32,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import * as Tracer from "effect/Tracer"
+import { factsOf } from "../errors/ErrorFacts.js"
 import { isLlmError, type LlmError, StreamInterrupted } from "../errors/LlmError.js"
 import * as Deadline from "../policies/Deadline.js"
 import * as Immediate from "../policies/Immediate.js"
@@ -55,8 +59,8 @@ export interface Call {
   readonly attempts: Array<AttemptRecord>
   /** The retry decisions whose first attempt has begun. A fallback in the same round did not wait again. */
   begun: Set<object> | undefined
-  /** The last policy's reason for giving up; `undefined` if none gave up. */
-  gaveUp: string | undefined
+  /** The last policy's decision to give up; `undefined` if none gave up. */
+  gaveUp: CallLines.GaveUp | undefined
 }
 
 /**
@@ -182,7 +186,8 @@ export const under = <O extends Opened, A, E, R>(
 ): Effect.Effect<A, E, R> =>
   Immediate.masked((region) => {
     const opened = open(region.fiber)
-    const self = Immediate.once(opened, body)
+    const own = Immediate.once(opened, body)
+    const self = opened.first === undefined ? own : Effect.zipRight(opened.first, own)
     return Immediate.under(region, opened.context, self, (exit) => Immediate.andThen(opened.close(exit), () => exit))
   })
 
@@ -195,17 +200,23 @@ export const under = <O extends Opened, A, E, R>(
 export interface Opened {
   /** The context to run under. */
   readonly context: Context.Context<never>
+  /** The work to do first under it, if any. */
+  readonly first?: Effect.Effect<void> | undefined
   /** Call once, with the exit. Returns the remaining work, if any. */
   readonly close: (exit: Exit.Exit<unknown, unknown>) => Effect.Effect<void> | undefined
 }
 
 /**
- * The options of a call that a model opens by itself. A lone failed attempt then logs nothing: the application, or the
- * schedule around it, gets the typed error.
+ * The options of a call that a model opens by itself.
  *
  * @internal
  */
 export interface Implicit {
+  /**
+   * Whether the model is one target without a policy. Its lone failed attempt then logs nothing: the application, or
+   * the schedule around it, gets the typed error.
+   */
+  readonly lone: boolean
   /** The name of the call's span. */
   readonly spanName: string
   /** More attributes of the span. */
@@ -248,7 +259,7 @@ export const open = (fiber: Fiber.RuntimeFiber<unknown, unknown>, name: string, 
   if (span !== undefined) services.set(Tracer.ParentSpan.key, span)
   return {
     context: Context.unsafeMake(services),
-    close: (exit) => close(call, outer, span, clock, exit, implicit !== undefined)
+    close: (exit) => close(call, outer, span, clock, exit, implicit?.lone === true)
   }
 }
 
@@ -281,16 +292,37 @@ export const around = <A, E, R>(
   )
 
 /** Logs each retry. Only the end of the call logs a give-up: a fallback may still follow it. */
-const listener =
-  (call: Call) =>
-  (decision: RetryDecision.Decision): Effect.Effect<void> => {
-    const [line, annotations] = RetryDecision.describe(decision)
+const listener = (call: Call) => {
+  let attempts = 0
+  return (decision: RetryDecision.Decision): Effect.Effect<void> => {
+    // An effect of the application records no attempt, but its error says whether it was sent.
+    const sent = call.attempts.length > attempts || decision.error.delivery !== "not-sent"
+    attempts = call.attempts.length
+    const [line, annotations] = RetryDecision.describe(decision, sent)
     if (decision.verdict._tag === "GiveUp") {
-      call.gaveUp = line
+      call.gaveUp = { error: decision.error, line, why: RetryDecision.why(decision) }
       return Effect.void
     }
-    return Effect.annotateLogs(Effect.logWarning(line), { call: call.name, ...annotations })
+    return Effect.annotateLogs(Effect.logWarning(line), { ...annotations, ...namesOf(call) })
   }
+}
+
+const namesOf = (call: Call | undefined): Record<string, unknown> =>
+  call === undefined ? {} : { call: call.name, call_id: call.id }
+
+/**
+ * Logs a WARN with the facts of an error, and of the open call.
+ *
+ * @internal
+ */
+export const warn = (line: string, error: LlmError, more: Record<string, unknown> = {}): Effect.Effect<void> =>
+  Effect.withFiberRuntime((fiber) =>
+    Effect.annotateLogs(Effect.logWarning(line), {
+      ...factsOf(error),
+      ...more,
+      ...namesOf(peek(fiber.currentContext, CurrentCall))
+    })
+  )
 
 const close = (
   call: Call,
@@ -298,13 +330,13 @@ const close = (
   span: Tracer.Span | undefined,
   clock: Clock.Clock,
   exit: Exit.Exit<unknown, unknown>,
-  implicit: boolean
+  lone: boolean
 ): Effect.Effect<void> | undefined => {
   const [outcome, error] = outcomeWithin(exit, context)
   if (span !== undefined) endSpan(call, span, clock, exit, error)
   const logs = Exit.isSuccess(exit)
     ? call.attempts.some(failed)
-    : call.attempts.length > 1 || !implicit || call.gaveUp !== undefined
+    : !lone || call.attempts.length > 1 || call.gaveUp !== undefined
   const observers = Context.get(context, Observers)
   if (observers.length === 0 && !logs) return undefined
   const record: CallRecord = {

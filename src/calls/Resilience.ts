@@ -29,6 +29,7 @@ import * as RetryBudget from "../policies/retry/RetryBudget.js"
 import { announced } from "../policies/retry/RetryDecision.js"
 import * as WaitQueue from "../policies/WaitQueue.js"
 import * as Attempt from "./Attempt.js"
+import * as Call from "./Call.js"
 
 // -----------------------------------------------------------------------------
 // retry
@@ -351,13 +352,5 @@ export const fallingBack = <E extends LlmError.LlmError>(
   Effect.flatMap(Deadline.remaining, (left) => {
     if (left <= 0) return Effect.fail(error)
     const from = LlmError.targetOf(error)
-    return Effect.as(
-      Effect.annotateLogs(Effect.logWarning(`falling back from ${from}: ${reason}`), {
-        provider: error.provider,
-        model: error.model,
-        error: error._tag,
-        reason: error.message
-      }),
-      { from, reason }
-    )
+    return Effect.as(Call.warn(`falling back from ${from}: ${reason}`, error, { reason }), { from, reason })
   })

@@ -38,7 +38,7 @@ export const make = (from: About, to: About, name: string, when: Fallback.When =
   /** Whether this error would go over decides whether a call waits for a circuit. */
   const refusal = new CircuitOpen({ provider, model, message: "the circuit is open", delivery: "not-sent" })
   const declined = (reason: string, error: LlmError): Effect.Effect<never, LlmError> =>
-    Effect.zipRight(Effect.logWarning(`not falling back to ${name}: ${reason}`), Effect.fail(error))
+    Effect.zipRight(Call.warn(`not falling back to ${name}: ${reason}`, error, { reason }), Effect.fail(error))
 
   return <A, E, R>(
     request: Chat.Request,

@@ -173,13 +173,14 @@ export const partsOf = ({ name, [TypeId]: inside }: ChatModel): Parts => ({
 })
 
 /**
- * Makes a model of parts. A request outside of a call opens its own call.
+ * Makes a model of parts. A request outside of a call opens its own call. `lone` is for a leaf: see `Call.Implicit`.
  *
  * @since 0.2.0
  * @category constructors
  */
-export const compose = (parts: Parts, attributes: Record<string, unknown> = {}): ChatModel => {
+export const compose = (parts: Parts, attributes: Record<string, unknown> = {}, lone = false): ChatModel => {
   const implicit: Call.Implicit = {
+    lone,
     spanName: `chat ${parts.name}`,
     attributes: { "gen_ai.operation.name": "chat", ...attributes }
   }
@@ -305,7 +306,8 @@ export const fromLeaf = (leaf: Leaf): ChatModel => {
         readyAt: always
       }
     },
-    attributesOf(target)
+    attributesOf(target),
+    true
   )
 }
 

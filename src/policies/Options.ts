@@ -234,18 +234,54 @@ export const boolean = plain<boolean>(
 )
 
 /**
- * A list of at least one value.
+ * One of several words, or a value by another rule.
+ *
+ * @since 0.2.0
+ * @category rules
+ */
+export const either = <A, Word extends string>(other: Rule<A, A, Schema.Schema<A>>, words: ReadonlyArray<Word>) => {
+  const schema = Schema.Union(other.schema, Schema.Literal(...words))
+  return plain<A | Word>(`${other.expected} or ${words.map(show).join(" or ")}`, schema, Schema.is(schema))
+}
+
+/**
+ * A list of at least one value, or of at least none.
  *
  * @since 0.2.0
  * @category rules
  */
 export const list = <Value, Input, A, I>(
+  rule: Rule<Value, Input, Schema.Schema<A, I>>,
+  least: 0 | 1 = 1
+): Rule<ReadonlyArray<Value>, ReadonlyArray<Input>, Schema.Schema<ReadonlyArray<A>, ReadonlyArray<I>>> => {
+  const expected = least === 0 ? "a list" : "at least one"
+  const array = Schema.Array(rule.schema)
+  return {
+    schema: least === 0 ? array : array.pipe(Schema.minItems(least, worded(expected))),
+    read: (input, at) => {
+      if (!Array.isArray(input) || input.length < least) throw wrong(at, input, expected)
+      return input.map((one, index) => rule.read(one, `${at}[${index}]`))
+    }
+  }
+}
+
+/**
+ * Values by name. `read` returns a map, in which no name is special.
+ *
+ * @since 0.2.0
+ * @category rules
+ */
+export const record = <Value, Input, A, I>(
   rule: Rule<Value, Input, Schema.Schema<A, I>>
-): Rule<ReadonlyArray<Value>, ReadonlyArray<Input>, Schema.Schema<ReadonlyArray<A>, ReadonlyArray<I>>> => ({
-  schema: Schema.Array(rule.schema).pipe(Schema.minItems(1, worded("at least one"))),
+): Rule<
+  ReadonlyMap<string, Value>,
+  { readonly [name: string]: Input },
+  Schema.Schema<{ readonly [name: string]: A }, { readonly [name: string]: I }>
+> => ({
+  schema: Schema.Record({ key: Schema.String, value: rule.schema }),
   read: (input, at) => {
-    if (!Array.isArray(input) || input.length === 0) throw wrong(at, input, "at least one")
-    return input.map((one, index) => rule.read(one, `${at}[${index}]`))
+    if (typeof input !== "object" || input === null || Array.isArray(input)) throw wrong(at, input, "an object")
+    return new Map(Object.entries(input).map(([name, value]) => [name, rule.read(value, `${at}.${name}`)]))
   }
 })
 

@@ -116,7 +116,8 @@ describe("the log of a call", () => {
       const { model } = yield* scripted({ script: [Fault.serverError()] })
       const program = Effect.retry(model.generate(hello), RetryPolicy.standard)
       assert.deepStrictEqual(levels(yield* logsOf(Call.make("greeting")(program))), ["WARN", "WARN", "WARN", "ERROR"])
-      assert.deepStrictEqual(levels(yield* logsOf(program)), ["WARN", "WARN", "WARN", "ERROR"])
+      // Without a call nobody knows whether a fallback follows: the last line is a WARN too.
+      assert.deepStrictEqual(levels(yield* logsOf(program)), ["WARN", "WARN", "WARN", "WARN"])
     })
   )
 

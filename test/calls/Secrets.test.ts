@@ -1,12 +1,24 @@
 import { inspect } from "node:util"
 import { HttpClient } from "@effect/platform"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Redacted, Stream } from "effect"
-import { Anthropic, Chat, ChatModel, Gemini, type LlmError, OpenAi, RetryPolicy } from "effect-steadfast"
+import { Effect, LogLevel, Redacted, Schedule, Stream } from "effect"
+import {
+  Anthropic,
+  Call,
+  Chat,
+  ChatModel,
+  Gemini,
+  type LlmError,
+  OpenAi,
+  Resilience,
+  RetryPolicy,
+  Spend
+} from "effect-steadfast"
 import { Fault, FaultyProvider, Reply, type Step } from "effect-steadfast/testing"
 import { share } from "../support/cases.js"
-import { apiKey, scripted } from "../support/evidence.js"
+import { apiKey, collectLogs, scripted } from "../support/evidence.js"
 import { evidenceOf, leaksOf } from "../support/leaks.js"
+import { under } from "../support/time.js"
 
 const hello = Chat.prompt("Hello")
 
@@ -159,6 +171,41 @@ for (const [name, make] of Object.entries(others)) {
     }
   })
 }
+
+/** Every composition that logs in its own way: policies and plain schedules, fallbacks, refusals; with and without a call. */
+const told = (self: ChatModel.ChatModel, ask: Ask): ReadonlyArray<Effect.Effect<unknown, unknown>> => {
+  const two = ChatModel.retry(self, RetryPolicy.make({ maxAttempts: 2 }))
+  return [
+    Effect.retry(ask(self), RetryPolicy.standard),
+    Effect.retry(ask(self), Schedule.recurs(2)),
+    Resilience.orElse(ask(self), () => ask(self)),
+    ask(ChatModel.orElse(two, two, { when: () => true })),
+    ask(ChatModel.balance([self, self])),
+    Spend.within(ask(two), { usd: 1 }),
+    Call.make("greeting")(Effect.retry(ask(self), Schedule.recurs(2)))
+  ].map((program) => Resilience.deadline(program, "1 minute"))
+}
+
+describe("the key is in no line of any composition", () => {
+  for (const [name, step] of share(steps, 3, 1)) {
+    it.effect(name, () =>
+      Effect.gen(function* () {
+        for (const ask of [
+          (model: ChatModel.ChatModel) => model.generate(hello),
+          (model: ChatModel.ChatModel) => Stream.runDrain(model.stream(hello))
+        ]) {
+          const { model } = yield* scripted({ script: [step] })
+          for (const program of told(model, ask)) {
+            const { layer, lines } = collectLogs(LogLevel.All)
+            yield* under(Effect.provide(program, layer))
+            assert.isNotEmpty(lines)
+            assert.deepStrictEqual(leaksOf(lines.map((line) => [line.message, inspect(line, { depth: 9 })])), [])
+          }
+        }
+      })
+    )
+  }
+})
 
 describe("the search itself", () => {
   it.effect("finds a key that leaks", () =>

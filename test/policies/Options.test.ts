@@ -190,7 +190,18 @@ describe("a rule", () => {
 
 /** The schema of each policy, with options in JSON that it takes. */
 const files = [
-  ["RetryPolicy", RetryPolicy.Options, { maxAttempts: 3, maxHint: "90000 millis", jitter: "none" }],
+  [
+    "RetryPolicy",
+    RetryPolicy.Options,
+    {
+      maxAttempts: 3,
+      maxHint: "90000 millis",
+      jitter: "none",
+      retryOn: ["InvalidResponse", 409],
+      giveUpOn: [],
+      providers: { anthropic: { giveUpOn: ["Overloaded", 529] } }
+    }
+  ],
   ["RetryBudget", RetryBudget.Options, { ratio: 0.2, cap: 5, reserve: "1000 millis" }],
   ["Hedge", Hedge.Options, { quantile: 0.9, ratio: 0.1 }],
   [

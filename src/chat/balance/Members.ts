@@ -18,6 +18,7 @@ import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as Scope from "effect/Scope"
 import * as Attempt from "../../calls/Attempt.js"
+import * as Call from "../../calls/Call.js"
 import * as LlmError from "../../errors/LlmError.js"
 import type * as Balancer from "../../policies/balance/Balancer.js"
 import type * as KeyPool from "../../policies/balance/KeyPool.js"
@@ -250,11 +251,7 @@ const goOn = (selection: Selection, error: LlmError.LlmError): Effect.Effect<voi
     return Effect.flatMap(drawn, (allowed) => {
       const then = allowed ? "asking another" : "no budget left to ask another"
       const text = `${LlmError.targetOf(error)} failed with key ${members.keys?.nameAt(index)}: ${error._tag}; ${then}`
-      const { _tag, message, model, provider } = error
-      return Effect.zipRight(
-        Effect.annotateLogs(Effect.logWarning(text), { provider, model, error: _tag, reason: message }),
-        allowed ? next : Effect.fail(failure)
-      )
+      return Effect.zipRight(Call.warn(text, error), allowed ? next : Effect.fail(failure))
     })
   })
 

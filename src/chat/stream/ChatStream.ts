@@ -231,7 +231,9 @@ export const evidenced = <O extends Call.Opened>(
         (opened) => opened.close(end) ?? Effect.void
       ),
       (opened) =>
-        Effect.suspend(() => body(opened)).pipe(
+        Effect.suspend(() =>
+          opened.first === undefined ? body(opened) : Effect.zipRight(opened.first, body(opened))
+        ).pipe(
           Effect.mapInputContext((context: Context.Context<Scope.Scope>) =>
             Context.add(opened.context, Scope.Scope, Context.get(context, Scope.Scope))
           ),

@@ -3,7 +3,7 @@
  *
  * A {@link Verdict} comes from one block of a policy, a {@link Decision} from the whole policy after one failure.
  * {@link announced} wraps a schedule so that the {@link Listener} receives each decision as it is carried out. By
- * default a retry becomes a WARN line and a give-up an ERROR line. Inside a `Call`, the call is the listener.
+ * default each becomes a WARN line. Inside a `Call`, the call is the listener.
  *
  * @since 0.1.0
  */
@@ -15,6 +15,7 @@ import * as Schedule from "effect/Schedule"
 import * as ScheduleDecision from "effect/ScheduleDecision"
 import * as ScheduleInterval from "effect/ScheduleInterval"
 import * as ScheduleIntervals from "effect/ScheduleIntervals"
+import { factsOf } from "../../errors/ErrorFacts.js"
 import * as LlmError from "../../errors/LlmError.js"
 import * as Deadline from "../Deadline.js"
 import * as Probe from "../Probe.js"
@@ -30,7 +31,14 @@ export type Verdict =
   | { readonly _tag: "Retry"; readonly delay: number; readonly reason: "backoff" | "hint" | "schedule" | "circuit" }
   | {
       readonly _tag: "GiveUp"
-      readonly reason: "exhausted" | "not-retryable" | "hint-too-long" | "deadline" | "budget" | "schedule"
+      readonly reason:
+        | "exhausted"
+        | "not-retryable"
+        | "give-up-on"
+        | "hint-too-long"
+        | "deadline"
+        | "budget"
+        | "schedule"
     }
 
 /**
@@ -76,8 +84,8 @@ export const retryIn = (delay: number, reason: Extract<Verdict, { _tag: "Retry" 
 })
 
 /**
- * Receives the decisions of {@link announced}. By default they become log lines: a WARN for a retry, an ERROR with all
- * attempts for a give-up. Inside a `Call`, the call receives them and logs its own end.
+ * Receives the decisions of {@link announced}. By default they become WARN lines, the give-up with all attempts: a
+ * fallback may still follow it. Inside a `Call`, the call receives them and logs its own end.
  *
  * @since 0.1.0
  * @category context
@@ -159,8 +167,8 @@ interface Progress {
 const goesOn = ({ verdict }: Decision): boolean => verdict._tag === "Retry" || verdict.reason === "exhausted"
 
 /**
- * Reports every decision of a schedule, as it is carried out, to the {@link Listener}: one WARN line for each retry,
- * one ERROR line for giving up. Two limits overrule the schedule: a wait that would outlive the deadline is not begun,
+ * Reports every decision of a schedule, as it is carried out, to the {@link Listener}: one WARN line for each retry
+ * and one for giving up. Two limits overrule the schedule: a wait that would outlive the deadline is not begun,
  * nor a retry for which `draw` gets nothing from its budget.
  *
  * The failed probe of a circuit is retried at once, and not counted: the call waits for the circuit again.
@@ -227,7 +235,12 @@ const seconds = (millis: number): string =>
 const ofMax = (decision: Decision): string =>
   Number.isFinite(decision.maxAttempts) ? `${decision.attempt} of ${decision.maxAttempts}` : `${decision.attempt}`
 
-const why = ({ error, verdict }: Decision): string => {
+/**
+ * The reason of a decision in words.
+ *
+ * @internal
+ */
+export const why = ({ error, verdict }: Decision): string => {
   const asked = `the server asked for ${seconds(Duration.toMillis(LlmError.hint(error) ?? 0))}`
   const reasons: Record<Verdict["reason"], string> = {
     backoff: "backing off",
@@ -236,6 +249,7 @@ const why = ({ error, verdict }: Decision): string => {
     schedule: "as the schedule says",
     exhausted: "no attempts left",
     "not-retryable": "another attempt cannot mend it",
+    "give-up-on": "the policy gives up on it",
     "hint-too-long": `${asked}, too long to wait`,
     deadline: "the wait would outlive the deadline",
     budget: "too many retries already: no budget left"
@@ -243,16 +257,23 @@ const why = ({ error, verdict }: Decision): string => {
   return reasons[verdict.reason]
 }
 
+/** Whether a refusal of our own ended the attempt before it was sent. */
+const isRefused = ({ _tag }: LlmError.LlmError): boolean => _tag === "CircuitOpen" || _tag === "BudgetExceeded"
+
 /**
- * A decision as a log line and its annotations.
+ * A decision as a log line and its annotations. `sent` is false if nothing was sent in this round.
  *
  * @since 0.1.0
  * @category getters
  */
-export const describe = (decision: Decision): readonly [line: string, annotations: Record<string, unknown>] => {
+export const describe = (
+  decision: Decision,
+  sent = !isRefused(decision.error)
+): readonly [line: string, annotations: Record<string, unknown>] => {
   const { attempt, error, verdict } = decision
-  const failed = `attempt ${ofMax(decision)} at ${LlmError.targetOf(error)} failed: ${error._tag}`
-  const fields = { provider: error.provider, model: error.model, attempt, error: error._tag, reason: verdict.reason }
+  const ended = sent ? "failed" : "was not sent"
+  const failed = `attempt ${ofMax(decision)} at ${LlmError.targetOf(error)} ${ended}: ${error._tag}`
+  const fields = { ...factsOf(error), attempt, reason: verdict.reason }
   if (verdict._tag === "GiveUp") return [`${failed}; giving up, ${why(decision)}`, fields]
   const line = `${failed}; retrying in ${seconds(verdict.delay)}, ${why(decision)}`
   return [line, { ...fields, delay_ms: Math.round(verdict.delay) }]
@@ -260,10 +281,9 @@ export const describe = (decision: Decision): readonly [line: string, annotation
 
 const log = (decision: Decision, failures: ReadonlyArray<LlmError.LlmError>): Effect.Effect<void> => {
   const [line, annotations] = describe(decision)
-  return decision.verdict._tag === "Retry"
-    ? Effect.annotateLogs(Effect.logWarning(line), annotations)
-    : Effect.annotateLogs(Effect.logError(line), {
-        ...annotations,
-        attempts: failures.map((error) => `${error._tag}: ${error.message}`)
-      })
+  const attempts = failures.map((error) => `${error._tag}: ${error.message}`)
+  return Effect.annotateLogs(
+    Effect.logWarning(line),
+    decision.verdict._tag === "Retry" ? annotations : { ...annotations, attempts }
+  )
 }

@@ -19,13 +19,16 @@
  *
  * @example
  * import { Effect } from "effect"
- * import { Chat, ChatModel, Spend } from "effect-steadfast"
+ * import { Chat, ChatModel, Prices, Spend } from "effect-steadfast"
  *
  * declare const model: ChatModel.ChatModel
  *
  * const step = Effect.zip(model.generate(Chat.prompt("Plan the trip")), Spend.spent).pipe(
  *   Spend.within({ usd: 0.05, attempts: 8, time: "1 minute" }, { name: "plan" })
  * )
+ * // US dollars per million tokens. All public prices: `GenaiPrices.layer` from "effect-steadfast/prices".
+ * const prices = Prices.layer(Prices.table({ "openai/gpt-4o-mini": { input: 0.15, output: 0.6 } }))
+ * const program = Effect.provide(step, prices)
  *
  * @since 0.2.0
  */

@@ -95,13 +95,13 @@ const logged = (effect: Effect.Effect<unknown, unknown>, random = 1) =>
   })
 
 describe("log lines", () => {
-  it.effect("one WARN a retry with attempt, tag, wait and why; one ERROR with all attempts", () =>
+  it.effect("one WARN a retry with attempt, tag, wait and why; one more with all attempts", () =>
     Effect.gen(function* () {
       const { effect } = failing([hinted("2 seconds"), errorOf("Overloaded"), server, errorOf("Timeout")])
       const lines = yield* logged(Effect.retry(effect, RetryPolicy.standard))
       assert.deepStrictEqual(
         lines.map((line) => line.level),
-        ["WARN", "WARN", "WARN", "ERROR"]
+        ["WARN", "WARN", "WARN", "WARN"]
       )
       assert.deepStrictEqual(
         lines.map(({ annotations: { attempt, delay_ms, error, reason } }) => [attempt, error, delay_ms, reason]),
@@ -138,7 +138,7 @@ describe("log lines", () => {
         [many, "exhausted"]
       ] as const) {
         const lines = yield* logged(Effect.retry(failing(errors).effect, RetryPolicy.standard))
-        assert.strictEqual(lines.at(-1)?.level, "ERROR")
+        assert.strictEqual(lines.at(-1)?.level, "WARN")
         assert.strictEqual(lines.at(-1)?.annotations.reason, reason)
       }
     })
@@ -155,7 +155,7 @@ describe("log lines", () => {
         const lines = yield* logged(Resilience.deadline(retried, "1 second"))
         assert.deepStrictEqual(
           lines.map((line) => [line.level, line.annotations.reason]),
-          [["ERROR", "deadline"]]
+          [["WARN", "deadline"]]
         )
       }
     })
@@ -185,7 +185,7 @@ describe("a policy intersected with a user's own schedule, and announced", () =>
           ["WARN", 3000, "schedule"],
           ["WARN", 3000, "schedule"],
           ["WARN", 3000, "schedule"],
-          ["ERROR", undefined, "exhausted"]
+          ["WARN", undefined, "exhausted"]
         ]
       )
     })
@@ -211,7 +211,7 @@ describe("a policy intersected with a user's own schedule, and announced", () =>
         lines.map(({ annotations, level }) => [level, annotations.reason]),
         [
           ["WARN", "backoff"],
-          ["ERROR", "schedule"]
+          ["WARN", "schedule"]
         ]
       )
     })
@@ -233,7 +233,7 @@ describe("a policy intersected with a user's own schedule, and announced", () =>
         lines.map(({ annotations, level }) => [level, annotations.attempt, annotations.delay_ms]),
         [
           ["WARN", 1, 500],
-          ["ERROR", 2, undefined]
+          ["WARN", 2, undefined]
         ]
       )
     })

@@ -82,7 +82,7 @@ export const breaker: {
     return compose({
       ...partsOf(self),
       generate: (request) => breaker.execute(about.generate(request), ask),
-      source: (request) => 
+      source: (request) =>
         ChatStream.guarded(about.open(request), (restore) => Effect.map(breaker.admit(ask, restore), recordWith)),
       about: { ...about, readyAt: () => Math.max(about.readyAt(), breaker.readyAt(ask.key)) }
     })

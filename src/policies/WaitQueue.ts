@@ -150,7 +150,7 @@ export const besides = (context: Context.Context<never>, at: () => number): Cont
 export const options = {
   maxWait: PolicyOptions.optional(
     PolicyOptions.duration(),
-    "The longest wait for a place; 0 refuses at once. Without it the deadline, or 60 seconds without a deadline"
+    "The longest wait for a place; 0 refuses at once. Default: until the deadline, or 60 seconds if there is none"
   ),
   maxQueue: PolicyOptions.optional(
     PolicyOptions.number({ min: 1, whole: true }),

@@ -114,7 +114,8 @@ for (const [way, ask] of Object.entries(asks)) {
       Effect.gen(function* () {
         const breaker = yield* CircuitBreaker.make({
           tripPolicy: [CircuitBreaker.consecutive(1)],
-          openDuration: "5 hours"
+          openDuration: "5 hours",
+          maxWait: 0
         })
         const model = ChatModel.breaker(yield* modelOf([Fault.serverError()]), breaker)
         yield* linesOf(ask(model))

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Stream } from "effect"
-import { Chat, ChatModel, ChatStream, CircuitBreaker, LlmError, RetryPolicy } from "effect-steadfast"
+import { Chat, ChatModel, ChatStream, CircuitBreaker, LlmError, Resilience, RetryPolicy } from "effect-steadfast"
 import { errorOf } from "../support/errors.js"
 import { collect, collectRecords, only } from "../support/evidence.js"
 import { under } from "../support/time.js"
@@ -139,13 +139,16 @@ describe("rules", () => {
   )
 })
 
+/** A call without time to wait for its budget. */
+const atOnce = <A, E>(effect: Effect.Effect<A, E>) => Effect.exit(Resilience.deadline(effect, "1 millis"))
+
 describe("a fallback within the same provider and key group", () => {
   it.effect("draws on the retry budget, and deposits nothing", () =>
     Effect.gen(function* () {
       const first = modelOf("first", { error: errorOf("ServerError"), group: "one" })
       const second = modelOf("second", { error: errorOf("ServerError"), group: "one" })
       const held = first.leaf.pipe(ChatModel.orElse(second.leaf))
-      yield* under(Effect.replicateEffect(Effect.exit(held.generate(hello)), 100))
+      yield* under(Effect.replicateEffect(atOnce(held.generate(hello)), 100))
       assert.strictEqual(first.asked.length, 100)
       assert.strictEqual(second.asked.length, 19)
     })
@@ -158,13 +161,13 @@ describe("a fallback within the same provider and key group", () => {
       const breaker = yield* CircuitBreaker.make()
       yield* breaker.open("first")
       const held = first.leaf.pipe(ChatModel.breaker(breaker, { key: "first" }), ChatModel.orElse(second.leaf))
-      yield* under(Effect.replicateEffect(Effect.exit(held.generate(hello)), 100))
+      yield* under(Effect.replicateEffect(atOnce(held.generate(hello)), 100))
       yield* under(Effect.replicateEffect(Effect.exit(Stream.runDrain(held.stream(hello))), 100))
       assert.strictEqual(first.asked.length, 0)
       assert.strictEqual(second.asked.length, 200)
       // The one after it is an attempt more. The calls above have earned ten.
       const third = modelOf("third", { error: errorOf("ServerError"), group: "one" })
-      yield* under(Effect.replicateEffect(Effect.exit(held.pipe(ChatModel.orElse(third.leaf)).generate(hello)), 100))
+      yield* under(Effect.replicateEffect(atOnce(held.pipe(ChatModel.orElse(third.leaf)).generate(hello)), 100))
       assert.strictEqual(third.asked.length, 19)
     })
   )

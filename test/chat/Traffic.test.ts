@@ -43,7 +43,7 @@ describe.each(ways)("a breaker, %s", (_, ask) => {
     Effect.gen(function* () {
       const failing = [Fault.status(500), Fault.status(500), Fault.status(500), Reply.text("hi")]
       const { model, sent } = yield* setup({ script: failing })
-      const breaker = yield* CircuitBreaker.make()
+      const breaker = yield* CircuitBreaker.make({ maxWait: 0 })
       const guarded = model.pipe(ChatModel.breaker(breaker))
       const ends = []
       for (let i = 0; i < 5; i++) ends.push(yield* elapse(tagOf(ask(guarded)), "0 millis"))
@@ -92,7 +92,7 @@ describe.each(ways)("a breaker, %s", (_, ask) => {
     Effect.gen(function* () {
       const script = [Fault.status(500), Fault.hang, Reply.text("hi")]
       const { model } = yield* setup({ script })
-      const breaker = yield* CircuitBreaker.make({ tripPolicy: CircuitBreaker.consecutive(1) })
+      const breaker = yield* CircuitBreaker.make({ tripPolicy: CircuitBreaker.consecutive(1), maxWait: 0 })
       const guarded = model.pipe(ChatModel.breaker(breaker))
       yield* elapse(tagOf(ask(guarded)), "0 millis")
       yield* TestClock.adjust("1 second")

@@ -247,8 +247,10 @@ const goOn = (selection: Selection, error: LlmError.LlmError): Effect.Effect<voi
     selection.again = true
     selection.draw ??= RetryBudget.draw((error) => groupIn(insideOf(selection), error))
     // A dead key draws on no budget: it leaves at once, so only the requests in flight to it are sent again.
-    const drawn = LlmError.healthOf(error) === "dead" ? Effect.succeed(true) : selection.draw.take(error)
-    return Effect.flatMap(drawn, (allowed) => {
+    const drawn =
+      LlmError.healthOf(error) === "dead" ? Effect.succeed(0) : selection.draw.take(error, selection.restore)
+    return Effect.flatMap(drawn, (waited) => {
+      const allowed = waited !== undefined
       const then = allowed ? "asking another" : "no budget left to ask another"
       const text = `${LlmError.targetOf(error)} failed with key ${members.keys?.nameAt(index)}: ${error._tag}; ${then}`
       return Effect.zipRight(Call.warn(text, error), allowed ? next : Effect.fail(failure))

@@ -168,7 +168,10 @@ export const make = (options: Options = {}): RetryBudget => {
       queue.wake()
     },
     available,
-    drawLater: (region) => Effect.merge(queue.pass(region, gate))
+    drawLater: (region) =>
+      queue.size() === 0 && run("draw", Immediate.nowOf(region.fiber))
+        ? Effect.succeed(true)
+        : Effect.merge(queue.pass(region, gate))
   }
 }
 
@@ -289,10 +292,10 @@ export const states: Effect.Effect<ReadonlyMap<string, number>> = Effect.withFib
  */
 export interface Draw {
   /**
-   * Asks for one more attempt after an error, and waits for it if the budget is empty; `false` if there is none in time.
-   * In an uninterruptible region pass its `restore`.
+   * Asks for one more attempt after an error, and waits for it if the budget is empty. Returns the wait in milliseconds,
+   * or `undefined` if there is no attempt in time. In an uninterruptible region pass its `restore`.
    */
-  readonly take: (error: LlmError.LlmError, restore?: Immediate.Region["restore"]) => Effect.Effect<boolean>
+  readonly take: (error: LlmError.LlmError, restore?: Immediate.Region["restore"]) => Effect.Effect<number | undefined>
   /** Gives the last draw back: its attempt was answered. */
   readonly answered: Effect.Effect<void>
 }
@@ -311,13 +314,15 @@ export const draw = (groupOf?: (error: LlmError.LlmError) => string | undefined)
         const { fiber } = region
         drawn = undefined
         const group = groupOf?.(error)
-        if (group === undefined || !isCharged(error)) return Effect.succeed(true)
+        if (group === undefined || !isCharged(error)) return Effect.succeed(0)
         const clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
         const budget = Context.get(fiber.currentContext, RetryBudgets).of(group, clock)
         const taken = budget.drawLater(restore === undefined ? region : { fiber, restore })
+        const began = clock.unsafeCurrentTimeMillis()
+        const atOnce = Immediate.exitOf(taken) !== undefined
         return Immediate.entered(taken, (taken) => {
           if (taken) drawn = budget
-          return Effect.succeed(taken)
+          return Effect.succeed(!taken ? undefined : atOnce ? 0 : clock.unsafeCurrentTimeMillis() - began)
         })
       }),
     answered: Effect.suspend(() => {

@@ -7,7 +7,6 @@
  *
  * @since 0.1.0
  */
-import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -140,18 +139,18 @@ const carriedOut = (
 }
 
 /**
- * The reason not to make a wanted retry, if any. The budget is asked last, because it may give only to retries that are
- * made; it may take its time.
+ * The reason not to make a wanted retry, or how long its budget took, in milliseconds. The budget is asked last, because
+ * it may give only to retries that are made.
  */
 const refusal = (
   limit: Deadline.Limit,
   now: number,
   { error, verdict }: Decision,
   draw: RetryBudget.Draw
-): Effect.Effect<"deadline" | "budget" | undefined> => {
-  if (verdict._tag === "GiveUp") return Effect.succeed(undefined)
+): Effect.Effect<"deadline" | "budget" | number> => {
+  if (verdict._tag === "GiveUp") return Effect.succeed(0)
   if (!Deadline.allows(limit, now, verdict.delay)) return Effect.succeed("deadline")
-  return Effect.map(draw.take(error), (taken) => (taken ? undefined : "budget"))
+  return Effect.map(draw.take(error), (waited) => waited ?? "budget")
 }
 
 /** The facts of the failures so far. */
@@ -201,11 +200,10 @@ export const announced = <Out, R>(
           maxAttempts: asked.maxAttempts + probes,
           verdict: isProbe ? retryIn(0, "circuit") : asked.verdict
         }
-        const refused = yield* refusal(nested ? Deadline.none : yield* Deadline.Deadline, now, wanted, draw)
-        // The time that the budget took is part of the wait.
-        const waited = (yield* Clock.currentTimeMillis) - now
+        const allowed = yield* refusal(nested ? Deadline.none : yield* Deadline.Deadline, now, wanted, draw)
+        const waited = typeof allowed === "number" ? allowed : 0
         const decision: Decision =
-          refused !== undefined ? { ...wanted, verdict: giveUp(refused) } : shortened(wanted, waited)
+          typeof allowed === "string" ? { ...wanted, verdict: giveUp(allowed) } : shortened(wanted, waited)
         if (!nested) yield* (yield* Listener)(decision, failures)
         const { verdict } = decision
         return [
@@ -220,7 +218,7 @@ export const announced = <Out, R>(
       })
   )
 
-/** A decision of which a part of the wait is over. */
+/** A decision of which a part of the wait is over: the time that the budget took. */
 const shortened = (decision: Decision, waited: number): Decision => {
   const { verdict } = decision
   return waited === 0 || verdict._tag === "GiveUp"

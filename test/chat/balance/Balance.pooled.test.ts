@@ -160,7 +160,7 @@ for (const [name, ask] of Object.entries(ways)) {
       Effect.gen(function* () {
         const { all, model } = yield* pooledOf(keys, () => ({ error: errorOf("RateLimited") }))
         const evidence = collect()
-        const { exit } = yield* Effect.provide(under(ask(model, prompt), "0 millis"), [
+        const { exit } = yield* Effect.provide(under(ask(ChatModel.deadline(model, "1 millis"), prompt), "0 millis"), [
           RetryBudget.layer({ cap: 2, ratio: 0 }),
           evidence.layer
         ])

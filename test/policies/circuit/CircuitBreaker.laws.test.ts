@@ -163,7 +163,7 @@ const now = <A, E>(effect: Effect.Effect<A, E>): A => {
   return exit.value
 }
 
-const make = CircuitBreaker.make({ tripPolicy })
+const make = CircuitBreaker.make({ tripPolicy, maxWait: 0 })
 
 /** What the model knows of a state too. */
 const shown = (seen: CircuitBreaker.State) => {

@@ -11,7 +11,8 @@ import { isRefused, remoteStore, server, standard } from "./CircuitBreaker.suppo
 const ask = { key: "openai" }
 const failing = Effect.fail(server)
 
-const sharing = (store: Store.KeyedStore) => Effect.provideService(CircuitBreaker.make(), Store.KeyedStore, store)
+const sharing = (store: Store.KeyedStore) =>
+  Effect.provideService(CircuitBreaker.make({ maxWait: 0 }), Store.KeyedStore, store)
 
 describe("a store", () => {
   it.effect("lets breakers share circuits, and each see of them what it asks for", () =>
@@ -211,7 +212,7 @@ describe("memory", () => {
 
   it.effect("is each breaker's own", () =>
     Effect.gen(function* () {
-      const [one, two] = [yield* CircuitBreaker.make(), yield* CircuitBreaker.make()]
+      const [one, two] = [yield* CircuitBreaker.make({ maxWait: 0 }), yield* CircuitBreaker.make({ maxWait: 0 })]
       yield* one.open("openai")
       assert.strictEqual((yield* two.state("openai"))._tag, "Closed")
     })

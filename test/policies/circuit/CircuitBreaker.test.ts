@@ -11,7 +11,7 @@ const exact = drawing(0)
 
 /** A breaker, and what it takes to fail and answer through it. */
 const setup = (options?: CircuitBreaker.Options) =>
-  Effect.map(CircuitBreaker.make(options), (breaker) => {
+  Effect.map(CircuitBreaker.make({ maxWait: 0, ...options }), (breaker) => {
     let sent = 0
     const through = <A, E>(effect: Effect.Effect<A, E>) =>
       Effect.zipRight(
@@ -93,7 +93,7 @@ describe("execute", () => {
 
   it.effect("names the key where it knows no provider", () =>
     Effect.gen(function* () {
-      const breaker = yield* CircuitBreaker.make()
+      const breaker = yield* CircuitBreaker.make({ maxWait: 0 })
       yield* breaker.open("local")
       const error = yield* Effect.flip(breaker.admit({ key: "local" }))
       assert.strictEqual(LlmError.targetOf(error), "local")
@@ -294,7 +294,7 @@ describe("classify", () => {
         limited: (breaker: CircuitBreaker.CircuitBreaker) => Effect.Effect<unknown, LlmError.LlmError>
       ) =>
         Effect.gen(function* () {
-          const breaker = yield* CircuitBreaker.make({ tripPolicy: CircuitBreaker.consecutive(1) })
+          const breaker = yield* CircuitBreaker.make({ tripPolicy: CircuitBreaker.consecutive(1), maxWait: 0 })
           const { exit } = yield* under(limited(breaker))
           assert.strictEqual(errorIn(exit)?._tag, "Timeout")
           return (yield* breaker.state(ask.key))._tag

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Clock, Duration, Effect, FastCheck as fc, TestClock } from "effect"
-import { Chat, ChatModel, LlmError, RetryBudget, RetryPolicy } from "effect-steadfast"
+import { Chat, ChatModel, LlmError, Resilience, RetryBudget, RetryPolicy } from "effect-steadfast"
 import { cases } from "../../support/cases.js"
 import { errorOf, hinted } from "../../support/errors.js"
 import { collect, collectRecords } from "../../support/evidence.js"
@@ -143,7 +143,9 @@ const modelOf = (answer: (attempt: number) => LlmError.LlmError | undefined, mor
 }
 
 const policy = RetryPolicy.make({ initialDelay: 0, maxAttempts: 4 })
-const ask = (model: ChatModel.ChatModel) => Effect.exit(model.generate(Chat.prompt("Hello")))
+/** A call without time to wait for its budget. */
+const ask = (model: ChatModel.ChatModel) =>
+  Effect.exit(Resilience.deadline(model.generate(Chat.prompt("Hello")), "1 millis"))
 
 describe("ChatModel.retry", () => {
   it.effect("retries no more than the budget allows where everything fails", () =>
@@ -191,7 +193,9 @@ describe("ChatModel.retry", () => {
   it.effect("draws nothing for a rate limit with a hint", () =>
     Effect.gen(function* () {
       const { attempts, model } = modelOf(() => hinted("1 second"))
-      yield* under(Effect.replicateEffect(ask(model.pipe(ChatModel.retry(policy))), 30))
+      yield* under(
+        Effect.replicateEffect(Effect.exit(model.pipe(ChatModel.retry(policy)).generate(Chat.prompt("Hello"))), 30)
+      )
       assert.strictEqual(attempts(), 120)
     })
   )
@@ -207,7 +211,7 @@ describe("ChatModel.retry", () => {
       const retried = Effect.retry(effect, RetryPolicy.announced(drawing)).pipe(
         Effect.provideService(RetryPolicy.Listener, ({ verdict }) => Effect.sync(() => reasons.push(verdict.reason)))
       )
-      yield* under(Effect.provide(retried, RetryBudget.layer({ ratio: 0, cap: 1 })))
+      yield* under(Effect.provide(Resilience.deadline(retried, "1 millis"), RetryBudget.layer({ ratio: 0, cap: 1 })))
       assert.strictEqual(times.length, 2)
       assert.deepStrictEqual(reasons, ["backoff", "budget"])
     })
@@ -231,7 +235,9 @@ describe("ChatModel.retry", () => {
     Effect.gen(function* () {
       const { attempts, model } = modelOf(() => errorOf("ServerError"))
       const held = model.pipe(ChatModel.retry(policy))
-      const read = Effect.exit(Effect.scoped(Effect.flatten(held[ChatModel.TypeId].open(Chat.prompt("Hello")))))
+      const read = Effect.exit(
+        Effect.scoped(Effect.flatten(ChatModel.deadline(held, "1 millis")[ChatModel.TypeId].open(Chat.prompt("Hello"))))
+      )
       yield* under(Effect.replicateEffect(read, 100))
       assert.strictEqual(attempts(), 119)
     })
@@ -260,7 +266,9 @@ describe("ChatModel.retry", () => {
         generate: (request, attempt) => (attempt.index === 1 ? model.generate(request) : Effect.never),
         open: () => Effect.never
       })
-      const fiber = yield* Effect.fork(Effect.provide(ask(slow.pipe(ChatModel.retry(policy))), layer))
+      const fiber = yield* Effect.fork(
+        Effect.provide(slow.pipe(ChatModel.retry(policy)).generate(Chat.prompt("Hello")), layer)
+      )
       yield* TestClock.adjust("1 second")
       yield* fiber.interruptAsFork(fiber.id())
       yield* TestClock.adjust("0 millis")

@@ -3,7 +3,8 @@ import { Effect, Exit, Logger, LogLevel, Random } from "effect"
 import { Chat, ChatModel, RetryPolicy } from "effect-steadfast"
 import { exhaustive } from "../../support/cases.js"
 import { errorOf } from "../../support/errors.js"
-import { type Answer, pooledOf, simulate, ways } from "./Balance.support.js"
+import { simulate } from "../../support/simulate.js"
+import { type Answer, pooledOf, ways } from "./Balance.support.js"
 
 const keys = ["a", "b", "c", "d", "e"]
 

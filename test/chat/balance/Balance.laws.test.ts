@@ -4,7 +4,8 @@ import { Chat, ChatModel, type LlmError } from "effect-steadfast"
 import * as Balance from "../../../src/chat/balance/Balance.js"
 import { breathe, cases, exhaustive } from "../../support/cases.js"
 import { errorOf, hinted } from "../../support/errors.js"
-import { type Answer, errorTag, ledger, memberOf, pooledOf, simulate, ways } from "./Balance.support.js"
+import { simulate } from "../../support/simulate.js"
+import { type Answer, errorTag, ledger, memberOf, pooledOf, ways } from "./Balance.support.js"
 
 const runs = { numRuns: cases(10_000) }
 

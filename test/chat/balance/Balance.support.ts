@@ -1,4 +1,4 @@
-import { Cause, Clock, Duration, Effect, Exit, Option, Redacted, Scheduler } from "effect"
+import { Clock, Duration, Effect, Exit, Option, Redacted } from "effect"
 import { type Chat, ChatModel, type LlmError } from "effect-steadfast"
 import * as Balance from "../../../src/chat/balance/Balance.js"
 import { toChunk } from "../../../src/chat/stream/ChatStream.js"
@@ -137,46 +137,3 @@ export const ways = {
 
 export const errorTag = (exit: Exit.Exit<unknown, LlmError.LlmError>): string =>
   exit._tag === "Success" ? "answered" : exit.cause._tag === "Fail" ? exit.cause.error._tag : exit.cause._tag
-
-/**
- * Runs an effect to its end on a clock of its own, in one go: whenever all fibers wait, the clock moves to the first that
- * is to wake. For hours with thousands of calls, and laws over thousands of timelines.
- */
-export const simulate = <A, E>(effect: Effect.Effect<A, E>): A => {
-  let now = 0
-  const sleeps: Array<{ readonly at: number; readonly wake: () => void }> = []
-  const tasks: Array<() => void> = []
-  const clock: Clock.Clock = {
-    ...Clock.make(),
-    unsafeCurrentTimeMillis: () => now,
-    unsafeCurrentTimeNanos: () => BigInt(Math.round(now)) * 1_000_000n,
-    currentTimeMillis: Effect.sync(() => now),
-    sleep: (duration) =>
-      Effect.async<void>((resume) => {
-        const sleep = { at: now + Duration.toMillis(duration), wake: () => resume(Effect.void) }
-        const later = sleeps.findIndex((other) => other.at > sleep.at)
-        sleeps.splice(later === -1 ? sleeps.length : later, 0, sleep)
-        return Effect.sync(() => {
-          const index = sleeps.indexOf(sleep)
-          if (index !== -1) sleeps.splice(index, 1)
-        })
-      })
-  }
-  const scheduler = Scheduler.make(
-    (task) => tasks.push(task),
-    () => false
-  )
-  const fiber = Effect.runFork(Effect.withClock(effect, clock), { scheduler })
-  while (true) {
-    for (let task = tasks.shift(); task !== undefined; task = tasks.shift()) task()
-    const exit = fiber.unsafePoll()
-    if (exit !== null)
-      return Exit.getOrElse(exit, (cause) => {
-        throw new Error(Cause.pretty(cause))
-      })
-    const next = sleeps.shift()
-    if (next === undefined) throw new Error("everybody waits for ever")
-    now = next.at
-    next.wake()
-  }
-}

@@ -12,6 +12,7 @@ const root = fileURLToPath(new URL("..", import.meta.url))
 /** What each example is there to show. */
 const shows: Record<string, ReadonlyArray<string>> = {
   "agent-budget.ts": ["all five questions answered", "limit of attempts", "limit of usd", "spent 2400 tokens"],
+  "batch.ts": ["of 400 rows are done", "all 400 rows are done", "400 lines in the file"],
   "custom-schedule.ts": ["patience pays", "so does persistence"],
   "deterministic-test.ts": ["ok: 3 attempts"],
   "fallback-by-error.ts": ["served by large-window", "served by local", "nobody is asked again"],

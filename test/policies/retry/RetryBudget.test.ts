@@ -4,7 +4,7 @@ import { Chat, ChatModel, LlmError, Resilience, RetryBudget, RetryPolicy } from 
 import { cases } from "../../support/cases.js"
 import { errorOf, hinted } from "../../support/errors.js"
 import { collect, collectRecords } from "../../support/evidence.js"
-import { failing, under } from "../../support/time.js"
+import { errorIn, failing, under } from "../../support/time.js"
 
 describe("a budget", () => {
   it("has its cap at the start, and no more", () => {
@@ -274,6 +274,50 @@ describe("ChatModel.retry", () => {
       yield* TestClock.adjust("0 millis")
       const left = (yield* RetryBudget.RetryBudgets).of("openai", clock).available(yield* Clock.currentTimeMillis)
       assert.isBelow(left, 9.5)
+    })
+  )
+})
+
+describe("a retry that finds its budget empty", () => {
+  const empty = RetryBudget.layer({ cap: 1, ratio: 0, reserve: "10 seconds" })
+  const twice = RetryPolicy.make({ initialDelay: 0, maxAttempts: 2 })
+
+  it.effect("waits in order until the budget has room, and the wait is part of its delay", () =>
+    Effect.gen(function* () {
+      const down = modelOf(() => errorOf("ServerError"))
+      const again = ChatModel.retry(down.model, twice)
+      const { millis } = yield* under(
+        Effect.provide(
+          Effect.forEach([0, 1, 2], () => Effect.exit(again.generate(Chat.prompt("Hello"))), {
+            concurrency: "unbounded"
+          }),
+          empty
+        )
+      )
+      assert.strictEqual(down.attempts(), 6)
+      assert.strictEqual(millis, 20_000)
+    })
+  )
+
+  it.effect("gives up before its deadline, after 60 seconds without one, and leaves nothing when interrupted", () =>
+    Effect.gen(function* () {
+      const never = RetryBudget.layer({ cap: 1, ratio: 0, reserve: "10 hours" })
+      const { attempts, model } = modelOf(() => errorOf("ServerError"))
+      const held = ChatModel.retry(model, twice)
+      const ask = held.generate(Chat.prompt("Hello"))
+      const run = Effect.gen(function* () {
+        yield* under(ask, "0 millis")
+        const limited = yield* under(Resilience.deadline(ask, "5 seconds"))
+        assert.strictEqual(limited.millis, 4999)
+        assert.strictEqual(errorIn(limited.exit)?._tag, "ServerError")
+        assert.strictEqual((yield* under(ask)).millis, 60_000)
+        assert.strictEqual((yield* under(Effect.timeout(ask, "3 seconds"))).millis, 3000)
+        const before = attempts()
+        const other = held.pipe(ChatModel.orElse(modelOf(() => undefined, { provider: "anthropic" }).model))
+        assert.strictEqual((yield* under(other.generate(Chat.prompt("Hello")))).millis, 0)
+        assert.strictEqual(attempts(), before + 1)
+      })
+      yield* Effect.provide(run, never)
     })
   )
 })

@@ -1,5 +1,4 @@
-// A batch that survives an outage and a restart: 400 rows, 32 at a time, while the model is down for three seconds. Each
-// answer is written down at once, so that a second run goes on where the first one ended.
+// A batch survives an outage and a restart: 400 rows, 32 at a time. Each answer is written at once, so a run resumes.
 import { appendFileSync, existsSync, mkdtempSync, readFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -18,7 +17,6 @@ const summarize = (file: string) =>
     const done = new Set(lines.map((line) => JSON.parse(line).id))
     const open = rows.filter(({ id }) => !done.has(id))
     console.log(`${done.size} of ${rows.length} rows are done, ${open.length} to do`)
-
     const model = yield* Resilient.make(yield* OpenAi.make({ model: "gpt-4o-mini" }), {
       retry: RetryPolicy.patient,
       deadline: "30 minutes"
@@ -43,7 +41,6 @@ const summarize = (file: string) =>
 const program = Effect.gen(function* () {
   const provider = yield* FaultyProvider.FaultyProvider
   const file = join(mkdtempSync(join(tmpdir(), "batch-")), "summaries.jsonl")
-
   console.log("The first run is stopped after a fifth of a second:")
   const first = yield* Effect.fork(summarize(file))
   yield* Effect.sleep("200 millis")

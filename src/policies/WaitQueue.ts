@@ -69,9 +69,10 @@ export interface Gate<out A, in out Why, out E> {
 }
 
 /**
- * The options of a queue.
+ * The options of a queue, checked.
  *
- * @internal
+ * @since 0.2.0
+ * @category models
  */
 export interface Settings {
   /** The longest wait, in milliseconds; `undefined` for the deadline, or 60 seconds without one. */

@@ -14,7 +14,7 @@ import {
   Stream,
   TestClock
 } from "effect"
-import { Chat, ChatModel, ChatStream, LlmError, OpenAi, RetryPolicy } from "effect-steadfast"
+import { Chat, ChatModel, ChatStream, LlmError, OpenAi, RetryBudget, RetryPolicy } from "effect-steadfast"
 import { Fault, FaultyProvider, Reply, type Step } from "effect-steadfast/testing"
 import type * as Replay from "../../src/chat/stream/Replay.js"
 import { cases, exhaustive, share } from "../support/cases.js"
@@ -717,7 +717,7 @@ describe("whatever comes", () => {
               assert.isFalse(Exit.isFailure(exit) && !Cause.isFailType(exit.cause))
               assert.strictEqual(count(tags, "Finish"), Exit.isSuccess(exit) ? 1 : 0)
               assert.isAtMost(count(tags, "Start"), 1)
-            }).pipe(quietly)
+            }).pipe(Effect.provide(RetryBudget.layerUnlimited), quietly)
           )
         ),
         { numRuns: cases(500, 10) }

@@ -168,8 +168,8 @@ const eagerAfter = 3000
 const eagerBefore = 1000
 
 /**
- * The time of the next probe, in epoch milliseconds: the end of the open time, or sooner if a waiting call must leave at
- * `soonest`; but not before the time that the target named.
+ * The time of the next probe, in epoch milliseconds: the end of the open time, or sooner if a waiting call must leave
+ * at `soonest`; but not before the time that the target named.
  */
 const probeAt = ({ generation, notBefore = 0, reason, until }: Open, soonest: number): number => {
   const end = until ?? Number.POSITIVE_INFINITY

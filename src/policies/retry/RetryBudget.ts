@@ -85,8 +85,8 @@ export interface RetryBudget {
   /** The retries left. */
   readonly available: (now: number) => number
   /**
-   * Takes one retry, after a wait if none is left; `false` if it cannot have one in time, or if another target takes the
-   * call.
+   * Takes one retry, after a wait if none is left; `false` if it cannot have one in time, or if another target takes
+   * the call.
    *
    * @internal
    */
@@ -292,8 +292,8 @@ export const states: Effect.Effect<ReadonlyMap<string, number>> = Effect.withFib
  */
 export interface Draw {
   /**
-   * Asks for one more attempt after an error, and waits for it if the budget is empty. Returns the wait in milliseconds,
-   * or `undefined` if there is no attempt in time. In an uninterruptible region pass its `restore`.
+   * Asks for one more attempt after an error, and waits for it if the budget is empty. Returns the wait in
+   * milliseconds, or `undefined` if there is no attempt in time. In an uninterruptible region pass its `restore`.
    */
   readonly take: (error: LlmError.LlmError, restore?: Immediate.Region["restore"]) => Effect.Effect<number | undefined>
   /** Gives the last draw back: its attempt was answered. */

@@ -139,8 +139,8 @@ const carriedOut = (
 }
 
 /**
- * The reason not to make a wanted retry, or how long its budget took, in milliseconds. The budget is asked last, because
- * it may give only to retries that are made.
+ * The reason not to make a wanted retry, or how long its budget took, in milliseconds. The budget is asked last,
+ * because it may give only to retries that are made.
  */
 const refusal = (
   limit: Deadline.Limit,

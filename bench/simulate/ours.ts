@@ -9,6 +9,7 @@ import {
   type LlmError,
   OpenAi,
   Pacer,
+  Resilient,
   RetryBudget,
   RetryPolicy,
   Spend
@@ -26,7 +27,9 @@ const told = ({ limits }: Setup): Pacer.Options => {
 }
 
 interface Options {
-  readonly hedge: boolean
+  readonly hedge?: boolean
+  /** What stands around the only target. Default: pacer, breaker, retry, deadline. */
+  readonly stack?: "whole" | "no breaker" | "retry alone" | "Resilient"
 }
 
 const make = async (setup: Setup, options: Options): Promise<Client> => {
@@ -51,8 +54,15 @@ const make = async (setup: Setup, options: Options): Promise<Client> => {
   const assemble = Effect.gen(function* () {
     const pacer = yield* Pacer.make(told(setup))
     const breaker = yield* CircuitBreaker.make()
+    const timeout = { attempt: setup.attemptTimeoutMillis }
+    const [{ baseUrl, keys }] = setup.targets
+    const only = OpenAi.make({ model: "gpt-4o-mini", baseUrl, apiKey: Redacted.make(keys[0] ?? "") })
+    if (options.stack === "Resilient") {
+      return yield* Resilient.make(yield* only, { timeout, retry: policy, deadline: setup.deadlineMillis })
+    }
+    if (options.stack === "retry alone") return (yield* only).pipe(ChatModel.timeout(timeout), ChatModel.retry(policy))
     const paced = (leaf: ChatModel.ChatModel): ChatModel.ChatModel =>
-      leaf.pipe(ChatModel.timeout({ attempt: setup.attemptTimeoutMillis }), ChatModel.pace(pacer))
+      leaf.pipe(ChatModel.timeout(timeout), ChatModel.pace(pacer))
     const models = yield* Effect.forEach(setup.targets, ({ baseUrl, keys }) => {
       const leaf = (apiKey: Redacted.Redacted) =>
         Effect.map(OpenAi.make({ model: "gpt-4o-mini", baseUrl, apiKey }), paced)
@@ -63,10 +73,9 @@ const make = async (setup: Setup, options: Options): Promise<Client> => {
             ChatModel.pooled(pool, leaf)
           )
     })
-    const [first, ...rest] = models.map((model) => model.pipe(ChatModel.breaker(breaker))) as [
-      ChatModel.ChatModel,
-      ...Array<ChatModel.ChatModel>
-    ]
+    const guarded = (model: ChatModel.ChatModel) =>
+      options.stack === "no breaker" ? model : ChatModel.breaker(model, breaker)
+    const [first, ...rest] = models.map(guarded) as [ChatModel.ChatModel, ...Array<ChatModel.ChatModel>]
     const [second] = rest
     const hedged = options.hedge && second !== undefined ? ChatModel.hedge(first, second) : first
     const held = (model: ChatModel.ChatModel) => ChatModel.retry(model, policy)
@@ -116,7 +125,20 @@ export const unhedged: Policy = {
   name: "Steadfast, unhedged",
   kind: "ours",
   about: "the same without the hedge",
-  make: (setup) => make(setup, { hedge: false })
+  make: (setup) => make(setup, {})
 }
 
-export const ours: ReadonlyArray<Policy> = [steadfast, unhedged]
+const part = (name: string, about: string, stack: Options["stack"]): Policy => ({
+  name,
+  kind: "ours",
+  about,
+  make: (setup) => make(setup, { stack })
+})
+
+export const ours: ReadonlyArray<Policy> = [
+  steadfast,
+  part("Resilient", "Resilient.make with the same limits", "Resilient"),
+  unhedged,
+  part("Steadfast, no breaker", "the same without the breaker", "no breaker"),
+  part("Steadfast, retry alone", "timeout and retry on the retry budget, nothing else", "retry alone")
+]

@@ -26,8 +26,13 @@ export const answering =
     return { firstToken: total / 4, total }
   }
 
+/** Parts of ours, which are policies of their own only where jobs are counted. */
+const parts = ["Steadfast, no breaker", "Steadfast, retry alone", "Resilient"]
+
 /** Ours without the hedge is another policy only where there is something to hedge. */
-export const everybody = (policy: Policy): boolean => policy.name !== "Steadfast, unhedged"
+export const jobsToo = (policy: Policy): boolean => policy.name !== "Steadfast, unhedged"
+
+export const everybody = (policy: Policy): boolean => jobsToo(policy) && !parts.includes(policy.name)
 
 export const onlyOurs = (policy: Policy): boolean => policy.kind === "ours" && everybody(policy)
 

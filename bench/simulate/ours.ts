@@ -29,7 +29,7 @@ const told = ({ limits }: Setup): Pacer.Options => {
 interface Options {
   readonly hedge?: boolean
   /** What stands around the only target. Default: pacer, breaker, retry, deadline. */
-  readonly stack?: "whole" | "no breaker" | "retry alone" | "Resilient"
+  readonly stack?: "no breaker" | "retry alone" | "Resilient" | undefined
 }
 
 const make = async (setup: Setup, options: Options): Promise<Client> => {
@@ -60,7 +60,11 @@ const make = async (setup: Setup, options: Options): Promise<Client> => {
     if (options.stack === "Resilient") {
       return yield* Resilient.make(yield* only, { timeout, retry: policy, deadline: setup.deadlineMillis })
     }
-    if (options.stack === "retry alone") return (yield* only).pipe(ChatModel.timeout(timeout), ChatModel.retry(policy))
+    const limited = (model: ChatModel.ChatModel) =>
+      setup.deadlineMillis === undefined ? model : ChatModel.deadline(model, setup.deadlineMillis)
+    if (options.stack === "retry alone") {
+      return limited((yield* only).pipe(ChatModel.timeout(timeout), ChatModel.retry(policy)))
+    }
     const paced = (leaf: ChatModel.ChatModel): ChatModel.ChatModel =>
       leaf.pipe(ChatModel.timeout(timeout), ChatModel.pace(pacer))
     const models = yield* Effect.forEach(setup.targets, ({ baseUrl, keys }) => {
@@ -80,7 +84,7 @@ const make = async (setup: Setup, options: Options): Promise<Client> => {
     const hedged = options.hedge && second !== undefined ? ChatModel.hedge(first, second) : first
     const held = (model: ChatModel.ChatModel) => ChatModel.retry(model, policy)
     const all = rest.map(held).reduce((all, next) => ChatModel.orElse(all, next), held(hedged))
-    return setup.deadlineMillis === undefined ? all : ChatModel.deadline(all, setup.deadlineMillis)
+    return limited(all)
   })
   const model = await runtime.runPromise(assemble)
   const ask = (job: Job) => Effect.asVoid(model.generate(requestOf(job)))

@@ -18,8 +18,9 @@ export interface Window {
   readonly width: number
   /** The start of the round. */
   readonly since: number
-  /** The answers of the round. A round ends after as many as the window is wide. */
+  /** The answers of the round, and its failures. A round ends after as many as the window is wide. */
   readonly answers: number
+  readonly failures: number
   /** The answers per millisecond of the round before. */
   readonly rate: number
 }
@@ -30,19 +31,27 @@ const growth = 1.25
 /**
  * @internal
  */
-export const begin = (width: number, now: number): Window => ({ width, since: now, answers: 0, rate: 0 })
+export const begin = (width: number, now: number, rate = 0): Window => ({
+  width,
+  since: now,
+  answers: 0,
+  failures: 0,
+  rate
+})
 
 /**
- * The window after the end of one of its calls. A failure or a 429 halves it.
+ * The window after the end of one of its calls. A round with more failures than answers halves it; a 429 is a failure
+ * here. Fewer failures do not: a target that fails one call in five would never be asked by more than one at a time.
  *
  * @internal
  */
 export const next = (window: Window, outcome: Outcome, now: number): Window => {
   if (outcome._tag === "Ignored") return window
-  if (outcome._tag !== "Success") return begin(Math.max(1, Math.floor(window.width / 2)), now)
-  const answers = window.answers + 1
-  if (answers < window.width) return { ...window, answers }
-  const rate = answers / Math.max(1, now - window.since)
-  const width = rate >= growth * window.rate ? window.width * 2 : window.width
-  return { width, since: now, answers: 0, rate }
+  const answers = window.answers + (outcome._tag === "Success" ? 1 : 0)
+  const failures = window.failures + (outcome._tag === "Success" ? 0 : 1)
+  const { rate, since, width } = window
+  if (answers + failures < width) return { width, since, answers, failures, rate }
+  if (failures > answers) return begin(Math.max(1, Math.floor(width / 2)), now)
+  const measured = answers / Math.max(1, now - since)
+  return begin(measured >= growth * rate ? width * 2 : width, now, measured)
 }

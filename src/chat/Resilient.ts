@@ -40,6 +40,7 @@ import * as PolicyOptions from "../policies/Options.js"
 import * as Pacer from "../policies/pacer/Pacer.js"
 import * as RetryPolicy from "../policies/retry/RetryPolicy.js"
 import * as ChatModel from "./ChatModel.js"
+import { hasManyKeys } from "./Traffic.js"
 
 // -----------------------------------------------------------------------------
 // options
@@ -105,10 +106,6 @@ const shared = Effect.all({
   )
 })
 
-/** Whether a model sends with several keys: such a pool is paced inside, key by key. */
-const hasManyKeys = (model: ChatModel.ChatModel): boolean =>
-  new Set(model[ChatModel.TypeId].targets.map(({ key }) => key)).size > 1
-
 /**
  * One model of one or several targets, the first choice first.
  *
@@ -127,6 +124,7 @@ export const make = (
   const limited = models.map(ChatModel.timeout({ attempt: attemptTime, ...timeout }))
   return Effect.map(shared, ({ breaker, pacer }) => {
     const held = limited.map((model) =>
+      // The models of a pool's keys are paced one by one, inside of it.
       (hasManyKeys(model) ? model : ChatModel.pace(model, pacer)).pipe(
         ChatModel.breaker(breaker),
         ChatModel.retry(retry, { mode })

@@ -50,6 +50,18 @@ export const keyOf = (model: ChatModel): string => {
   return target.key === undefined ? name : `${name} #${target.key}`
 }
 
+/**
+ * Whether a model sends to one target with several keys, as a pool does.
+ *
+ * @internal
+ */
+export const hasManyKeys = (self: ChatModel): boolean => {
+  const { targets } = self[TypeId]
+  const [{ model, provider }] = targets
+  const keys = targets.filter((target) => target.provider === provider && target.model === model).map(({ key }) => key)
+  return new Set(keys).size > 1
+}
+
 export const breaker: {
   /**
    * Asks the target only while its circuit lets the attempt through, and records how each attempt ended. While the
@@ -94,6 +106,9 @@ export const pace: {
    * Starts attempts as fast as the provider's rate limits allow, first in first out. It learns the limits from the
    * headers and the usage of every response. Put it around the timeout, and inside the breaker and the retry.
    *
+   * Each key of a pool has limits of its own, so pace the model of each key: inside the function that
+   * `ChatModel.pooled` takes. Throws a `RangeError` for a model with several keys, unless `key` is given.
+   *
    * @since 0.2.0
    * @category combinators
    */
@@ -105,6 +120,12 @@ export const pace: {
   (self: ChatModel, pacer: Pacer.Pacer, options?: KeyOptions): ChatModel => {
     const about = self[TypeId]
     const { model, provider } = about.targets[0]
+    if (options?.key === undefined && hasManyKeys(self)) {
+      throw new RangeError(
+        `ChatModel.pace: found ${self.name} with several keys, expected the model of one key: ` +
+          "ChatModel.pooled(pool, (apiKey) => Effect.map(make(apiKey), ChatModel.pace(pacer)))"
+      )
+    }
     const key = options?.key ?? keyOf(self)
     const ask = (request: Chat.Request, fiber: Fiber.RuntimeFiber<unknown, unknown>) => ({
       key,

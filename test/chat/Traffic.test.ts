@@ -1,11 +1,12 @@
 import { HttpClient } from "@effect/platform"
 import { assert, describe, it } from "@effect/vitest"
-import { Clock, Effect, Fiber, Redacted, Stream, TestClock } from "effect"
+import { Clock, Duration, Effect, Fiber, Redacted, Stream, TestClock } from "effect"
 import {
   Chat,
   ChatModel,
   ChatStream,
   CircuitBreaker,
+  KeyPool,
   type LlmError,
   OpenAi,
   Pacer,
@@ -121,6 +122,65 @@ describe.each(ways)("a pacer, %s", (_, ask) => {
         [0, 1000, 2000, 3000]
       )
       assert.isTrue(requests.every(({ limited }) => !limited))
+    })
+  )
+
+  it.effect("does not park calls through a pause of an hour, unless asked to", () =>
+    Effect.gen(function* () {
+      const paused = Fault.rateLimited({ retryAfter: "1 hour" })
+      const { model, sent } = yield* setup({ script: [paused, Reply.text("hi")] })
+      const spare = yield* setup({ script: [Reply.text("spare")] })
+      const pacer = yield* Pacer.make()
+      const held = model.pipe(
+        ChatModel.pace(pacer),
+        ChatModel.retry(RetryPolicy.standard),
+        ChatModel.orElse(spare.model),
+        ChatModel.deadline("2 hours")
+      )
+      const texts = yield* elapse(
+        Effect.replicateEffect(
+          Effect.map(ask(held), ({ text }) => text),
+          3
+        ),
+        "0 millis"
+      )
+      assert.deepStrictEqual(texts, ["spare", "spare", "spare"])
+      assert.strictEqual(yield* sent, 1)
+      const refused = yield* elapse(Effect.flip(ask(ChatModel.pace(model, pacer))), "0 millis")
+      assert.strictEqual(refused._tag, "RateLimited")
+      assert.isAtLeast(Duration.toMillis(refused.hint ?? 0), 3_500_000)
+      // With `maxWait` they do.
+      const patient = yield* Pacer.make({ maxWait: "2 hours" })
+      const other = yield* setup({ script: [paused, Reply.text("hi")] })
+      const parked = other.model.pipe(
+        ChatModel.pace(patient),
+        ChatModel.retry(RetryPolicy.make({ maxHint: "2 hours" })),
+        ChatModel.deadline("3 hours")
+      )
+      const fiber = yield* Effect.fork(ask(parked))
+      yield* TestClock.adjust("100 minutes")
+      assert.strictEqual((yield* Fiber.join(fiber)).text, "hi")
+    })
+  )
+
+  it.effect("refuses a pool, whose keys have limits of their own, unless they share one by name", () =>
+    Effect.gen(function* () {
+      const { provider } = yield* setup({ script: [Reply.text("hi")] })
+      const keys = yield* KeyPool.make({ keys: [Redacted.make("k-1"), Redacted.make("k-2")] })
+      const one = (apiKey: Redacted.Redacted) =>
+        OpenAi.make({ model: "gpt-4o-mini", apiKey }).pipe(
+          Effect.provideService(HttpClient.HttpClient, provider.client)
+        )
+      const pacer = yield* Pacer.make()
+      const pool = yield* ChatModel.pooled(keys, one)
+      assert.throws(
+        () => ChatModel.pace(pool, pacer),
+        /found openai\/gpt-4o-mini with several keys, expected the model/
+      )
+      const named = ChatModel.pace(pool, pacer, { key: "one account" })
+      assert.strictEqual((yield* elapse(ask(named))).text, "hi")
+      const inside = yield* ChatModel.pooled(keys, (key) => Effect.map(one(key), ChatModel.pace(pacer)))
+      assert.strictEqual((yield* elapse(ask(inside))).text, "hi")
     })
   )
 

@@ -29,7 +29,7 @@ const options = PolicyOptions.struct({
   outputTokens: PolicyOptions.optional(limit, "Tokens out, with each key; by default learned"),
   maxWait: PolicyOptions.optional(
     PolicyOptions.duration(),
-    "The longest that a call may wait for its place; by default as long as its deadline allows"
+    "The longest that a call may wait for its place; by default as long as its deadline allows, but not through a pause of more than 75 seconds"
   ),
   maxQueue: PolicyOptions.optional(PolicyOptions.number({ whole: true }), "How many calls may wait for one key", 10_000)
 })
@@ -83,7 +83,11 @@ export interface Options {
   readonly inputTokens?: LimitOptions | undefined
   /** The limit of tokens out. Default: learned. */
   readonly outputTokens?: LimitOptions | undefined
-  /** The longest that a call may wait for its place; with 0 none waits. Default: as long as its deadline allows. */
+  /**
+   * The longest that a call may wait for its place; with 0 none waits. Default: as long as its deadline allows, but not
+   * through a pause of more than 75 seconds that the provider asked for: such a call fails at once with that hint, and
+   * goes to its fallback.
+   */
   readonly maxWait?: Duration.DurationInput | undefined
   /** How many calls may wait for one key, a whole number. Default 10,000. */
   readonly maxQueue?: number | undefined
@@ -98,8 +102,16 @@ export interface Options {
 export interface Settings {
   readonly config: Buckets.Config
   readonly maxWait: number
+  /** The longest pause through which calls wait, in milliseconds. */
+  readonly maxPause: number
   readonly maxQueue: number
 }
+
+/**
+ * 60 seconds, the longest hint that `RetryPolicy.standard` waits for, and a quarter more, as pauses are jittered, in
+ * milliseconds.
+ */
+const defaultPause = 75_000
 
 type Limit = ReturnType<typeof limit.read>
 
@@ -121,6 +133,7 @@ export const settings = (input: Options): Settings => {
       outputTokens: bucket(limits.outputTokens)
     },
     maxWait,
+    maxPause: maxWait === Number.POSITIVE_INFINITY ? defaultPause : maxWait,
     maxQueue
   }
 }

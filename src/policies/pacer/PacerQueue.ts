@@ -124,6 +124,8 @@ const makeTickets = (): Tickets => {
   }
 }
 
+const longPause = "the provider asked for a long pause"
+
 /** The smallest request. */
 const smallest = Cost.make(1, 1, 1)
 
@@ -159,6 +161,11 @@ class Queue {
     return PacerState.expectedAt(this.current, this.ahead, smallest, 0)
   }
 
+  /** Whether the provider asked for a pause that is too long to wait through. */
+  private isPausedLong(now: number): boolean {
+    return this.current.rate.pausedUntil - now > this.settings.maxPause
+  }
+
   /** Whether no request came for a while, and forgetting the state changes nothing. */
   isIdle(now: number): boolean {
     return now - this.lastAt >= keptFor && this.waiting() === 0 && PacerState.isIdle(this.current, now)
@@ -187,6 +194,7 @@ class Queue {
     const at = PacerState.expectedAt(current, isFirst ? Cost.none : this.ahead, cost, now)
     if (at >= deadline.at) return refuse("no place before the deadline")
     if (at - now > settings.maxWait) return refuse("no place within maxWait")
+    if (this.isPausedLong(now)) return refuse(longPause)
     if (waiters.size() >= settings.maxQueue) return refuse(`the queue is full: ${waiters.size()} wait`)
     return this.wait(request, now + settings.maxWait, deadline)
   }
@@ -278,6 +286,8 @@ class Queue {
         this.turnAway(head, "no place before the deadline", at - now)
       } else if (at > head.until) {
         this.turnAway(head, "no place within maxWait", at - now)
+      } else if (this.isPausedLong(now)) {
+        this.turnAway(head, longPause, at - now)
       } else {
         this.setAlarm(head.clock, at, now)
         return

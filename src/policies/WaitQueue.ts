@@ -64,6 +64,8 @@ export interface Gate<out A, in out Why, out E> {
    * Runs uninterruptibly, so that a place is not lost.
    */
   readonly ask: (now: number, soonest: number) => Effect.Effect<A | Wait<Why>>
+  /** Tells that a call begins to wait. */
+  readonly waits: (wait: Wait<Why>, now: number) => Effect.Effect<void>
   /** The error of a call that is turned away. */
   readonly refused: (wait: Wait<Why>, now: number) => E
 }
@@ -279,6 +281,7 @@ export const make = <Why>({ maxQueue, maxWait }: Settings): WaitQueue<Why> => {
   const wait = <A, E>(
     waiter: Waiter<Why>,
     gate: Gate<A, Why, E>,
+    answer: Wait<Why>,
     { fiber, restore }: Immediate.Region
   ): Effect.Effect<A, E> => {
     const look = (): Effect.Effect<A, E> => {
@@ -298,7 +301,7 @@ export const make = <Why>({ maxQueue, maxWait }: Settings): WaitQueue<Why> => {
       })
     }
     return Effect.ensuring(
-      Effect.suspend(look),
+      Effect.flatMap(gate.waits(answer, Immediate.nowOf(fiber)), look),
       Effect.sync(() => leave(waiter))
     )
   }
@@ -319,9 +322,10 @@ export const make = <Why>({ maxQueue, maxWait }: Settings): WaitQueue<Why> => {
         if (waiters.size >= maxQueue || mustGo(waiter, nearer ? new Wait(now, answer.why) : answer, now)) {
           return Effect.fail(gate.refused(answer, now))
         }
+        last = answer
         enter(waiter)
         if (nearer) signal(first())
-        return wait(waiter, gate, region)
+        return wait(waiter, gate, answer, region)
       }
       if (waiters.size > 0 && last !== undefined) return join(last)
       return Immediate.entered(gate.ask(now, waiter.limit), (answer) =>

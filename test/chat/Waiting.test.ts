@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Clock, Duration, Effect, Exit, Logger, LogLevel, Random, Stream } from "effect"
 import { Chat, ChatModel, ChatStream, CircuitBreaker, type LlmError, RetryPolicy } from "effect-steadfast"
 import { errorOf } from "../support/errors.js"
+import { collectLogs } from "../support/evidence.js"
 import { simulate } from "../support/simulate.js"
 import { errorIn } from "../support/time.js"
 
@@ -62,6 +63,20 @@ const run = <E>(model: Effect.Effect<ChatModel.ChatModel, E>, ask: Ask, count: n
   ).pipe(Effect.withRandom(Random.make("waiting")), Logger.withMinimumLogLevel(LogLevel.None), simulate)
 
 describe.each(ways)("%s", (_, ask) => {
+  it("says that it waits, and for what", () => {
+    const one = leafOf("one", 0, 20)
+    const { layer, lines } = collectLogs()
+    const program = Effect.gen(function* () {
+      const model = ChatModel.deadline(yield* guarded(one.model), "1 minute")
+      return yield* Effect.forEach([0, 1, 2, 3], () => ask(model), { concurrency: "unbounded" })
+    })
+    simulate(Effect.provide(Effect.withRandom(program, Random.make("says")), layer))
+    const waiting = lines.filter(({ message }) => message.startsWith("waiting for"))
+    assert.isAtLeast(waiting.length, 4)
+    assert.match(waiting[0]?.message ?? "", /^waiting for one.*one-1: the circuit is open after ServerError/)
+    assert.deepInclude(waiting[0], { level: "INFO" })
+  })
+
   it("waits for its only target and loses no call", () => {
     const one = leafOf("one", 2, 32)
     const ends = run(Effect.map(guarded(one.model), ChatModel.deadline("10 minutes")), ask, 100)

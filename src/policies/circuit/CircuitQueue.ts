@@ -17,7 +17,7 @@ import type { Admission, Refusal } from "./Circuit.js"
 import type { Settings } from "./CircuitOptions.js"
 import type { Outcome } from "./CircuitOutcome.js"
 import { isRefusal } from "./CircuitState.js"
-import { type AdmitOptions, refused } from "./CircuitView.js"
+import { type AdmitOptions, reasonOf, refused } from "./CircuitView.js"
 import * as Window from "./Window.js"
 
 /**
@@ -38,6 +38,11 @@ export interface CircuitQueue {
   readonly changed: (key: string) => void
 }
 
+const named = ({ key, model, provider }: AdmitOptions): Record<string, unknown> => ({
+  provider: provider ?? key,
+  ...(model === undefined ? {} : { model })
+})
+
 /** The calls that wait for one circuit, and those that came out of the queue since it closed. */
 interface Line {
   readonly queue: WaitQueue.WaitQueue<Refusal>
@@ -51,11 +56,16 @@ const lookAgain = 1000
 /** A refusal by the slow start alone. */
 const busy: Refusal = { retryAfter: 0, reason: "Unhealthy", error: undefined, probing: true }
 
-const waitFor = (refusal: Refusal, now: number): WaitQueue.Wait<Refusal> =>
+/** Whether a circuit is worth a wait: a dead key, or one opened by hand, needs a person. */
+const isWaitedFor = ({ reason }: Refusal): boolean => reason === "Unhealthy"
+
+const waitFor = (refusal: Refusal, now: number): WaitQueue.Wait<Refusal> => {
+  if (!isWaitedFor(refusal)) return new WaitQueue.Wait(Number.POSITIVE_INFINITY, refusal)
   // A probe may end at any moment.
-  refusal.probing
+  return refusal.probing
     ? new WaitQueue.Wait(now, refusal, now + Math.min(lookAgain, refusal.retryAfter))
     : new WaitQueue.Wait(now + refusal.retryAfter, refusal)
+}
 
 /**
  * New queues. `ask` admits a call or refuses it at once; `soonest` is the time at which the first of the waiting calls
@@ -98,8 +108,9 @@ export const make = (
           line.window !== undefined && line.admitted.size >= line.window.width
             ? Effect.succeed(new WaitQueue.Wait(now, busy, now + lookAgain))
             : Immediate.entered(ask(key, now, soonest), (decision) => Effect.succeed(admitted(decision, now))),
+        waits: ({ why }) => Effect.annotateLogs(Effect.logInfo(`waiting for ${key}: ${reasonOf(why)}`), named(options)),
         refused: ({ at, why }, now) =>
-          refused(options, { ...why, retryAfter: why.probing ? why.retryAfter : Math.max(0, at - now) })
+          refused(options, Number.isFinite(at) && !why.probing ? { ...why, retryAfter: Math.max(0, at - now) } : why)
       },
       context
     )
@@ -115,7 +126,7 @@ export const make = (
       const now = Immediate.nowOf(region.fiber)
       return Immediate.entered(ask(options.key, now, Number.POSITIVE_INFINITY), (decision) => {
         if (!isRefusal(decision)) return Effect.succeed(decision)
-        return settings.maxWait === 0 || decision.reason !== "Unhealthy"
+        return settings.maxWait === 0 || !isWaitedFor(decision)
           ? Effect.fail(refused(options, decision))
           : wait(options, region, context)
       })

@@ -114,18 +114,28 @@ const causes: Record<Reason, string> = {
 }
 
 /**
+ * Why a circuit refuses, in words.
+ *
+ * @internal
+ */
+export const reasonOf = ({ error, probing, reason }: Pick<Refusal, "error" | "probing" | "reason">): string =>
+  causes[reason] + (error === undefined ? "" : ` after ${error}`) + (probing ? ", and is being probed" : "")
+
+/**
  * The error of a refused attempt.
  *
  * @internal
  */
-export const refused = (options: AdmitOptions, { error, probing, reason, retryAfter }: Refusal): CircuitOpen =>
-  new CircuitOpen({
+export const refused = (options: AdmitOptions, refusal: Refusal): CircuitOpen => {
+  const { retryAfter } = refusal
+  return new CircuitOpen({
     provider: options.provider ?? options.key,
     model: options.model,
-    message: causes[reason] + (error === undefined ? "" : ` after ${error}`) + (probing ? ", and is being probed" : ""),
+    message: reasonOf(refusal),
     hint: Number.isFinite(retryAfter) ? Duration.millis(retryAfter) : undefined,
     delivery: "not-sent"
   })
+}
 
 /**
  * The transition between two states of a circuit, if there is one.

@@ -155,6 +155,7 @@ export const make = (options: Options = {}): RetryBudget => {
       const at = now + Math.max(1, Math.ceil((1 - available(now)) * chosen.reserve))
       return Effect.succeed(new WaitQueue.Wait(now, undefined, at))
     },
+    waits: () => Effect.logInfo("waiting for the retry budget: too many retries already"),
     refused: () => false
   }
   return {

@@ -122,7 +122,28 @@ describe("an outage of the only target", () => {
     })
   )
 
-  it.effect("lets those wait go on at once when the circuit is reset by hand", () =>
+  it.effect("turns away those who wait where the probe finds the key dead", () =>
+    Effect.gen(function* () {
+      const breaker = yield* CircuitBreaker.make({ tripPolicy: CircuitBreaker.consecutive(1) })
+      yield* Effect.exit(breaker.execute(Effect.fail(errorOf("ServerError")), ask))
+      const probe = Effect.fail(errorOf("AuthError"))
+      const calls = yield* Effect.fork(
+        Effect.forEach([probe, Effect.void, Effect.void], (one) => Effect.exit(breaker.execute(one, ask)), {
+          concurrency: "unbounded"
+        })
+      )
+      yield* TestClock.adjust("1 second")
+      const [first, ...rest] = yield* Fiber.join(calls)
+      assert.strictEqual(first && errorIn(first)?._tag, "AuthError")
+      for (const exit of rest) {
+        const error = errorIn(exit)
+        assert.strictEqual(error?._tag, "CircuitOpen")
+        assert.isAbove(Duration.toMillis(error?.hint ?? 0), 40_000)
+      }
+    })
+  )
+
+  it.effect("lets those that wait go on at once when the circuit is reset by hand", () =>
     Effect.gen(function* () {
       const breaker = yield* CircuitBreaker.make({
         tripPolicy: CircuitBreaker.consecutive(1),

@@ -126,13 +126,13 @@ export const limitOf = (deadline: Deadline.Limit, maxWait: number | undefined, n
   )
 
 /**
- * The time from which another target takes a call, in epoch milliseconds; `Infinity` without a fallback.
+ * Whether a call has a fallback that some day takes it.
  *
  * @internal
  */
-export const elsewhereAt = (context: Context.Context<never>): number => {
+export const hasElsewhere = (context: Context.Context<never>): boolean => {
   const elsewhere = Option.getOrUndefined(Context.getOption(context, Elsewhere))
-  return elsewhere === undefined ? Number.POSITIVE_INFINITY : elsewhere()
+  return elsewhere !== undefined && elsewhere() < Number.POSITIVE_INFINITY
 }
 
 /**

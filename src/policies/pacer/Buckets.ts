@@ -184,6 +184,18 @@ export const exceeded = ({ parts }: Buckets, cost: Cost.Cost): Exceeded | undefi
 }
 
 /**
+ * Whether a limit stands as headers told it, in a window that no response confirmed: the window may be a shorter one.
+ *
+ * @since 0.2.0
+ * @category predicates
+ */
+export const isGuessed = ({ parts }: Buckets): boolean =>
+  Cost.dimensions.some((dimension) => {
+    const part = parts[dimension]
+    return part?.source === "headers" && part.fromHeaders?.isFound === false
+  })
+
+/**
  * Whether every bucket is full, so that forgetting them changes nothing.
  *
  * @since 0.2.0

@@ -15,6 +15,7 @@ import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import * as Deadline from "../Deadline.js"
+import * as WaitQueue from "../WaitQueue.js"
 import * as Buckets from "./Buckets.js"
 import * as Cost from "./Cost.js"
 import type { Settings } from "./PacerOptions.js"
@@ -58,6 +59,8 @@ interface Request {
 interface Waiter extends Request, TicketQueue.Entry {
   readonly until: number
   readonly deadline: Deadline.Limit
+  /** Whether it waits though the place may come too late, while the limit's window is only guessed. */
+  readonly hopes: boolean
   permit: Permit | undefined
   answer: Answer | undefined
   resume: ((answer: Answer) => void) | undefined
@@ -176,7 +179,8 @@ class Queue {
     deadline: Deadline.Limit,
     clock: Clock.Clock,
     now: number,
-    granted: Granted
+    granted: Granted,
+    context: Context.Context<never>
   ): Answer {
     const { current, settings, tickets, waiters } = this
     this.lastAt = now
@@ -192,11 +196,13 @@ class Queue {
     }
     const isFirst = request.ticket < (waiters.head()?.ticket ?? Number.POSITIVE_INFINITY)
     const at = PacerState.expectedAt(current, isFirst ? Cost.none : this.ahead, cost, now)
-    if (at >= deadline.at) return refuse("no place before the deadline")
+    // A window that headers did not tell may be a minute or a second: who has no other target waits until it is known.
+    const hopes = at >= deadline.at && Buckets.isGuessed(current.buckets) && !WaitQueue.hasElsewhere(context)
+    if (at >= deadline.at && !hopes) return refuse("no place before the deadline")
     if (at - now > settings.maxWait) return refuse("no place within maxWait")
     if (this.isPausedLong(now)) return refuse(longPause)
     if (waiters.size() >= settings.maxQueue) return refuse(`the queue is full: ${waiters.size()} wait`)
-    return this.wait(request, now + settings.maxWait, deadline)
+    return this.wait(request, now + settings.maxWait, deadline, hopes)
   }
 
   private admit({ arrivedAt, cost, granted, options, ticket }: Request, isWaited: boolean, now: number): Permit {
@@ -225,12 +231,12 @@ class Queue {
     return permit
   }
 
-  private wait(request: Request, until: number, deadline: Deadline.Limit): Answer {
+  private wait(request: Request, until: number, deadline: Deadline.Limit, hopes: boolean): Answer {
     // A waiter must be able to leave: it enters the queue inside of the region that ends with `leave`.
     return Effect.uninterruptibleMask((restore) => {
       const order = ++this.arrivals
       const rest = { order, at: -1, permit: undefined, answer: undefined, resume: undefined }
-      const waiter: Waiter = { ...request, until, deadline, ...rest }
+      const waiter: Waiter = { ...request, until, deadline, hopes, ...rest }
       this.waiters.add(waiter)
       this.ahead = Cost.plus(this.ahead, waiter.cost)
       this.drain()
@@ -282,7 +288,7 @@ class Queue {
       if (at <= now) {
         head.permit = this.admit(head, true, now)
         this.answer(head, Effect.succeed(head.permit))
-      } else if (at >= head.deadline.at) {
+      } else if (at >= head.deadline.at && !(head.hopes && Buckets.isGuessed(this.current.buckets))) {
         this.turnAway(head, "no place before the deadline", at - now)
       } else if (at > head.until) {
         this.turnAway(head, "no place within maxWait", at - now)
@@ -343,7 +349,8 @@ export const make = (settings: Settings): Queues => {
       const clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
       const now = clock.unsafeCurrentTimeMillis()
       const queue = known.get(options.key) ?? open(options.key, now)
-      return queue.enter(options, Deadline.of(fiber.currentContext), clock, now, granted)
+      const context = fiber.currentContext
+      return queue.enter(options, Deadline.of(context), clock, now, granted, context)
     }
   }
 }

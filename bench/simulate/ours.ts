@@ -13,7 +13,7 @@ import {
   RetryPolicy,
   Spend
 } from "effect-steadfast"
-import type { Client, Job, Limit, Policy, Setup } from "./contract.js"
+import type { Client, Job, Limit, Policy, Setup, Target } from "./contract.js"
 
 const requestOf = ({ maxTokens, prompt }: Job): Chat.Request =>
   Chat.prompt(prompt, maxTokens === undefined ? {} : { maxTokens })
@@ -25,11 +25,66 @@ const told = ({ limits }: Setup): Pacer.Options => {
   return { requests: of(limits?.requests), tokens: of(limits?.tokens) }
 }
 
-interface Options {
-  readonly hedge: boolean
+/** How ours is put together for a setup: one line of {@link ours} for each way. */
+type Assembly = (setup: Setup) => Effect.Effect<ChatModel.ChatModel, unknown, HttpClient.HttpClient>
+
+// -----------------------------------------------------------------------------
+// ways to put it together
+// -----------------------------------------------------------------------------
+
+const leafOf =
+  ({ attemptTimeoutMillis }: Setup, { baseUrl }: Target) =>
+  (apiKey: Redacted.Redacted) =>
+    Effect.map(
+      OpenAi.make({ model: "gpt-4o-mini", baseUrl, apiKey }),
+      ChatModel.timeout({ attempt: attemptTimeoutMillis })
+    )
+
+/** One model for a target: its keys in a pool where there are several. */
+const targetOf = (
+  setup: Setup,
+  target: Target,
+  each: (leaf: ChatModel.ChatModel) => ChatModel.ChatModel = (leaf) => leaf
+) => {
+  const leaf = (apiKey: Redacted.Redacted) => Effect.map(leafOf(setup, target)(apiKey), each)
+  const { keys } = target
+  const [key] = keys
+  return keys.length === 1 && key !== undefined
+    ? leaf(Redacted.make(key))
+    : Effect.flatMap(KeyPool.make({ keys: keys.map((key) => Redacted.make(key)) }), (pool) =>
+        ChatModel.pooled(pool, leaf)
+      )
 }
 
-const make = async (setup: Setup, options: Options): Promise<Client> => {
+/** README's stack: timeout, pacer, breaker, retry, the next target, deadline. */
+const stack =
+  ({ breaker: guarded = true, hedge = true }): Assembly =>
+  (setup) =>
+    Effect.gen(function* () {
+      const policy = setup.patient === true ? RetryPolicy.patient : RetryPolicy.standard
+      const pacer = yield* Pacer.make(told(setup))
+      const breaker = yield* CircuitBreaker.make()
+      const models = yield* Effect.forEach(setup.targets, (target) => targetOf(setup, target, ChatModel.pace(pacer)))
+      const [first, ...rest] = models.map((model) => (guarded ? ChatModel.breaker(model, breaker) : model)) as [
+        ChatModel.ChatModel,
+        ...Array<ChatModel.ChatModel>
+      ]
+      const [second] = rest
+      const hedged = hedge && second !== undefined ? ChatModel.hedge(first, second) : first
+      const held = (model: ChatModel.ChatModel) => ChatModel.retry(model, policy)
+      const all = rest.map(held).reduce((all, next) => ChatModel.orElse(all, next), held(hedged))
+      return setup.deadlineMillis === undefined ? all : ChatModel.deadline(all, setup.deadlineMillis)
+    })
+
+/** A batch as it is written first: no pacer, no breaker and no deadline around it. */
+const patientAlone: Assembly = (setup) =>
+  Effect.map(targetOf(setup, setup.targets[0]), ChatModel.retry(RetryPolicy.patient))
+
+// -----------------------------------------------------------------------------
+// the client
+// -----------------------------------------------------------------------------
+
+const client = async (setup: Setup, assemble: Assembly): Promise<Client> => {
   const runtime = ManagedRuntime.make(
     Layer.mergeAll(
       FetchHttpClient.layer.pipe(Layer.provideMerge(Layer.succeed(FetchHttpClient.Fetch, setup.fetch))),
@@ -47,33 +102,7 @@ const make = async (setup: Setup, options: Options): Promise<Client> => {
     throw Cause.squash(exit.cause)
   }
 
-  const policy = setup.patient === true ? RetryPolicy.patient : RetryPolicy.standard
-  const assemble = Effect.gen(function* () {
-    const pacer = yield* Pacer.make(told(setup))
-    const breaker = yield* CircuitBreaker.make()
-    const paced = (leaf: ChatModel.ChatModel): ChatModel.ChatModel =>
-      leaf.pipe(ChatModel.timeout({ attempt: setup.attemptTimeoutMillis }), ChatModel.pace(pacer))
-    const models = yield* Effect.forEach(setup.targets, ({ baseUrl, keys }) => {
-      const leaf = (apiKey: Redacted.Redacted) =>
-        Effect.map(OpenAi.make({ model: "gpt-4o-mini", baseUrl, apiKey }), paced)
-      const [key] = keys
-      return keys.length === 1 && key !== undefined
-        ? leaf(Redacted.make(key))
-        : Effect.flatMap(KeyPool.make({ keys: keys.map((key) => Redacted.make(key)) }), (pool) =>
-            ChatModel.pooled(pool, leaf)
-          )
-    })
-    const [first, ...rest] = models.map((model) => model.pipe(ChatModel.breaker(breaker))) as [
-      ChatModel.ChatModel,
-      ...Array<ChatModel.ChatModel>
-    ]
-    const [second] = rest
-    const hedged = options.hedge && second !== undefined ? ChatModel.hedge(first, second) : first
-    const held = (model: ChatModel.ChatModel) => ChatModel.retry(model, policy)
-    const all = rest.map(held).reduce((all, next) => ChatModel.orElse(all, next), held(hedged))
-    return setup.deadlineMillis === undefined ? all : ChatModel.deadline(all, setup.deadlineMillis)
-  })
-  const model = await runtime.runPromise(assemble)
+  const model = await runtime.runPromise(assemble(setup))
   const ask = (job: Job) => Effect.asVoid(model.generate(requestOf(job)))
   const call = (job: Job): Promise<void> => run(ask(job))
   return {
@@ -104,19 +133,41 @@ const make = async (setup: Setup, options: Options): Promise<Client> => {
   }
 }
 
-export const steadfast: Policy = {
-  name: "Steadfast",
-  kind: "ours",
-  about:
-    "timeout, pacer, key pool, breaker, hedge (streams with a second target), RetryPolicy.standard (patient for batch work) on the retry budget, then the next target",
-  make: (setup) => make(setup, { hedge: true })
-}
+// -----------------------------------------------------------------------------
+// policies
+// -----------------------------------------------------------------------------
 
-export const unhedged: Policy = {
-  name: "Steadfast, unhedged",
+const policy = (options: Omit<Policy, "kind" | "make">, assemble: Assembly): Policy => ({
+  ...options,
   kind: "ours",
-  about: "the same without the hedge",
-  make: (setup) => make(setup, { hedge: false })
-}
+  make: (setup) => client(setup, assemble)
+})
 
-export const ours: ReadonlyArray<Policy> = [steadfast, unhedged]
+export const steadfast: Policy = policy(
+  {
+    name: "Steadfast",
+    about:
+      "timeout, pacer, key pool, breaker, hedge (streams with a second target), RetryPolicy.standard (patient for batch work) on the retry budget, then the next target, deadline"
+  },
+  stack({})
+)
+
+export const ours: ReadonlyArray<Policy> = [
+  steadfast,
+  policy(
+    { name: "Steadfast, unhedged", about: "the same without the hedge", only: ["tail"], ablation: true },
+    stack({ hedge: false })
+  ),
+  policy(
+    { name: "Steadfast, no breaker", about: "the same without the breaker", only: ["jobs"], ablation: true },
+    stack({ breaker: false })
+  ),
+  policy(
+    {
+      name: "Steadfast, retry(patient) alone",
+      about: "a timeout of an attempt and RetryPolicy.patient on the retry budget, nothing else",
+      only: ["batch"]
+    },
+    patientAlone
+  )
+]

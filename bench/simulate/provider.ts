@@ -57,6 +57,10 @@ export interface LimitOptions {
   readonly hints: boolean
   /** Whether headers tell the limit of its own window, not the one of a minute. */
   readonly ownWindow?: boolean
+  /** The time that headers tell with it. Default: until it is full again. */
+  readonly reset?: Wire.Reset
+  /** Whether what is beyond the limits is refused as 503, overloaded, and not as 429. */
+  readonly overloads?: boolean
 }
 
 export interface TargetOptions {
@@ -77,7 +81,7 @@ export interface TargetOptions {
 const queueSize = 1000
 
 /** A refusal takes a trip over the network and back. */
-const refusalMillis = 30
+export const refusalMillis = 30
 
 // -----------------------------------------------------------------------------
 // the log
@@ -292,8 +296,8 @@ const target = (clock: VirtualClock, options: TargetOptions, index: number, seed
     limits?.hints !== true
       ? {}
       : {
-          ...(requests && Wire.limitHeaders("requests", requests, limits.ownWindow)),
-          ...(tokens && Wire.limitHeaders("tokens", tokens, limits.ownWindow))
+          ...(requests && Wire.limitHeaders("requests", requests, limits.ownWindow, limits.reset)),
+          ...(tokens && Wire.limitHeaders("tokens", tokens, limits.ownWindow, limits.reset))
         }
 
   const work = (exchange: Exchange, release: () => void): ReadonlyArray<Event> => {
@@ -385,7 +389,7 @@ const target = (clock: VirtualClock, options: TargetOptions, index: number, seed
     if (limits.countRefused && requests) Bucket.punish(requests, 1)
     const [what, one, needed] = short
     const wait = limits.hints ? Bucket.millisUntil(one, needed) : undefined
-    const reply = Wire.rateLimited(what, one, wait)
+    const reply = limits.overloads === true ? Wire.overloaded : Wire.rateLimited(what, one, wait)
     refuse(exchange, { ...reply, headers: { ...reply.headers, ...limitHeadersOf(bucket) } })
     return false
   }

@@ -152,6 +152,7 @@ export const steadfast: Policy = policy(
   stack({})
 )
 
+/** One entry for each way to put it together; the first is the one that the others are compared with. */
 export const ours: ReadonlyArray<Policy> = [
   steadfast,
   policy(

@@ -87,6 +87,10 @@ export const refusalMillis = 30
 // the log
 // -----------------------------------------------------------------------------
 
+/** The luck of a job when it comes to a target for that time, from 1 on: its first draw decides whether a server fails. */
+export const luckOf = (seed: number, target: number, job: number, times: number): Random =>
+  seeded(seed, target, job, times)
+
 /** One request as the provider saw it. Times are `NaN` for what did not happen. */
 export interface Arrival {
   readonly at: number
@@ -413,7 +417,7 @@ const target = (clock: VirtualClock, options: TargetOptions, index: number, seed
       log.push(row)
       const times = (seen.get(request.job) ?? 0) + 1
       seen.set(request.job, times)
-      const received = exchange(clock, row, request, seeded(seed, index, request.job, times), resolve, reject)
+      const received = exchange(clock, row, request, luckOf(seed, index, request.job, times), resolve, reject)
       if (row.key < 0) return refuse(received, Wire.badKey)
       for (const fault of faults) if (meets(fault, received)) return
       if (!admits(received)) return

@@ -2,7 +2,7 @@
 import type { Policy } from "../contract.js"
 import { aiSdk, aiSdkTen } from "./ai-sdk.js"
 import { awsAdaptive, awsStandard } from "./aws.js"
-import { cockatiel } from "./cockatiel.js"
+import { cockatiel, cockatielTen } from "./cockatiel.js"
 import { litellm } from "./litellm.js"
 import { everySecond, once } from "./naive.js"
 import { openai, openaiTen } from "./openai.js"
@@ -18,6 +18,7 @@ export const peers: ReadonlyArray<Policy> = [
   aiSdkTen,
   pRetryPolicy,
   cockatiel,
+  cockatielTen,
   litellm,
   portkey,
   awsStandard,

@@ -51,13 +51,13 @@ export const waitNumbers = ({ jobs }: Run): Numbers => ({
 const possible = (jobs: ReadonlyArray<JobRecord>, lifeMillis: number, { to }: Window): ReadonlyArray<JobRecord> =>
   jobs.filter(({ submittedAt }) => submittedAt + lifeMillis >= to + margin)
 
-/** From the end of the outage until the jobs that came before it are over; `Infinity` where some never are. */
+/** From the end of the outage until these jobs that came before it are done; `Infinity` where one of them never is. */
 const emptyAfter = (jobs: ReadonlyArray<JobRecord>, { to }: Window): number =>
   Math.max(
     0,
     ...jobs
       .filter(({ submittedAt }) => submittedAt < to)
-      .map(({ endedAt }) => (Number.isNaN(endedAt) ? Number.POSITIVE_INFINITY : endedAt - to))
+      .map(({ endedAt, ok }) => (ok ? endedAt - to : Number.POSITIVE_INFINITY))
   )
 
 export const outageNumbers = ({ jobs, log }: Run, lifeMillis: number, outage: Window): Numbers => {
@@ -66,7 +66,7 @@ export const outageNumbers = ({ jobs, log }: Run, lifeMillis: number, outage: Wi
     "possible done": Metrics.donePercent(saved),
     "of the outage": Metrics.donePercent(Metrics.submittedIn(saved, outage)),
     "calls in outage": Metrics.arrivedIn(log, outage).length,
-    "queue empty": emptyAfter(jobs, outage) / 1000
+    "queue empty": emptyAfter(saved, outage) / 1000
   }
 }
 

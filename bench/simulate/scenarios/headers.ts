@@ -3,7 +3,7 @@ import type { BucketOptions } from "../bucket.js"
 import type { LimitOptions } from "../provider.js"
 import { type Group, type Scenario, simulate } from "../scenario.js"
 import { allDone, allInTime, atMost, doneMetrics, doneNumbers, waitMetrics, waitNumbers } from "./goals.js"
-import { answeringAbout, everybody, minutes, seconds, target } from "./support.js"
+import { answeringAbout, everybodyAnd, minutes, seconds, target } from "./support.js"
 
 const life = minutes(10)
 /** The median of answers, in milliseconds. */
@@ -17,6 +17,8 @@ interface Variant {
   readonly jobs: number
   readonly requests: BucketOptions
   readonly told: Pick<LimitOptions, "hints" | "ownWindow" | "reset">
+  /** Default 1.05. */
+  readonly callsPerJob?: number
 }
 
 /** What the drain takes where every place is used: the burst at once, the others as the limit refills. */
@@ -32,8 +34,8 @@ const scenario = (variant: Variant): Scenario => ({
     { name: "over the physical", unit: "", digits: 2 },
     ...waitMetrics
   ],
-  goals: [allDone, allInTime, atMost("calls per job", 1.05), atMost("over the physical", 1.15)],
-  takesPart: everybody,
+  goals: [allDone, allInTime, atMost("calls per job", variant.callsPerJob ?? 1.05), atMost("over the physical", 1.15)],
+  takesPart: everybodyAnd("jobs"),
   peerSeeds: 1,
   run: async (world) => {
     const { jobs, requests, told } = variant
@@ -84,6 +86,13 @@ export const headers: Group = {
     }),
     scenario({ ...second, id: "10 a second · reset until full", told: { hints: true, ownWindow: true } }),
     scenario({ ...second, id: "10 a second · no headers", told: { hints: false } }),
-    scenario({ id: "10 a minute · reset until full", jobs: 40, requests: byMinute, told: { hints: true } })
+    // A probe or two for each of the three minutes may ask whether it is a minute indeed.
+    scenario({
+      id: "10 a minute · reset until full",
+      jobs: 40,
+      requests: byMinute,
+      told: { hints: true },
+      callsPerJob: 1.2
+    })
   ]
 }

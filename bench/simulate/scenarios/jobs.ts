@@ -1,7 +1,7 @@
 /** Jobs that meet an outage of the only target there is: which of them are done, and at which price. */
 import { between, seeded } from "../chance.js"
 import * as Metrics from "../metrics.js"
-import type { Fault, LimitOptions, Window } from "../provider.js"
+import { type Fault, type LimitOptions, luckOf, type Window } from "../provider.js"
 import { type Goal, type Group, type Metric, type Run, type Scenario, simulate } from "../scenario.js"
 import {
   allDone,
@@ -188,18 +188,34 @@ const limited = (capacity: number, name: keyof typeof refusals): Scenario => {
 // -----------------------------------------------------------------------------
 
 const lasting = seconds(200)
+const failingShare = 0.2
+
+/** The calls that so many jobs need by their luck, 1.25 for each on average: the same under every policy. */
+const leastCalls = (jobs: number, seed: number): number => {
+  let calls = 0
+  for (let job = 0; job < jobs; job++) {
+    let times = 1
+    while (luckOf(seed, 0, job, times)() < failingShare) times += 1
+    calls += times
+  }
+  return calls
+}
 
 const brownOut: Scenario = {
   id: "jobs/brown-out",
-  metrics: [...doneMetrics, { name: "calls per job", unit: "", digits: 3 }, ...waitMetrics],
-  // A fifth of the attempts fail, so 1.25 are what an answer takes.
-  goals: [allDone, allInTime, atMost("calls per job", 1.25)],
+  metrics: [
+    ...doneMetrics,
+    { name: "calls per job", unit: "", digits: 3 },
+    { name: "over the least", unit: "", digits: 3 },
+    ...waitMetrics
+  ],
+  goals: [allDone, allInTime, atMost("over the least", 1)],
   takesPart,
   peerSeeds: 1,
   run: async (world) => {
     const failing: Fault = {
       kind: "failing",
-      p: 0.2,
+      p: failingShare,
       statuses: [500, 502, 503],
       after: 30,
       from: 0,
@@ -216,6 +232,7 @@ const brownOut: Scenario = {
       metrics: {
         ...doneNumbers(run, usualLife),
         "calls per job": run.log.length / run.jobs.length,
+        "over the least": run.log.length / leastCalls(run.jobs.length, world.seed),
         ...waitNumbers(run)
       }
     }
@@ -233,13 +250,14 @@ export const jobs: Group = {
     "serves only so many a second, with a burst of as many; it refuses the others as 429, with or without hints, or as 503, overloaded.",
     "*Brown-out*: 5 jobs a second for 200 s, a fifth of the requests are answered with 500, 502 or 503.",
     "",
-    "*done*: jobs with an answer. *in time*: within their time to live. *possible done*: of the jobs whose time ends a second or more",
-    "after the outage; *of the outage*: of those among them that came while it lasted. *calls in outage*: requests that arrived then.",
-    "*beyond one timeout*: those above the jobs that came in the first 10 s of it. *queue empty*: from the end of the outage until all",
-    "jobs are over, answered or given up, that came before it. *over the allowed*: that time against 20 s and 1.2 times the jobs of the",
-    "outage over what the provider can do beyond the jobs that come. *kept in vain*: how long jobs without an answer went on after the",
-    "last news of the provider in their time, 95th percentile. *wait*: of jobs with an answer, from submission to answer.",
-    "Ours without the breaker is shown for what the breaker is worth; it is held to no goal."
+    "*done*: jobs with an answer. *in time*: within their time to live. *possible done*: of the jobs whose time ends a second or",
+    "more after the outage; *of the outage*: of those among them that came while it lasted. *calls in outage*: requests that arrived",
+    "then. *beyond one timeout*: those above the jobs that came in the first 10 s of it. *queue empty*: from the end of the outage",
+    "until all possible jobs are done that came before it; ∞ where one of them never is. *over the allowed*: that time against 20 s",
+    "and 1.2 times the jobs of the outage over what the provider can do beyond the jobs that come. *kept in vain*: how long jobs",
+    "without an answer went on after the last news of the provider in their time, 95th percentile. *over the least*: the calls",
+    "against those that the jobs need by their luck, 1.25 for each on average. *wait*: of jobs with an answer, from submission to",
+    "answer. Ours without the breaker shows what the breaker is worth; it is held to no goal."
   ].join("\n"),
   scenarios: [
     shortOutage("503"),

@@ -61,5 +61,9 @@ export interface Policy {
   readonly kind: "ours" | "package" | "manner" | "naive"
   /** One line: the settings, and for a policy in the manner of another where its formula is published. */
   readonly about: string
+  /** The scenarios of an edition of another policy: `tail`, `jobs`, `batch`. Default: all. */
+  readonly only?: ReadonlyArray<"tail" | "jobs" | "batch">
+  /** Ours without one of its parts, to show what that is worth: it is held to no goal. */
+  readonly ablation?: boolean
   readonly make: (setup: Setup) => Client | Promise<Client>
 }

@@ -27,8 +27,12 @@ export const arrivedIn = (log: ReadonlyArray<Arrival>, window: Window): Readonly
   log.filter(({ at }) => within(window, at))
 
 /** The share of the jobs that have their answer, in percent. */
-export const successPercent = (jobs: ReadonlyArray<JobRecord>): number =>
+export const donePercent = (jobs: ReadonlyArray<JobRecord>): number =>
   percent(jobs.filter(({ ok }) => ok).length, jobs.length)
+
+/** The share of the jobs that have their answer within so many milliseconds, in percent. */
+export const inTimePercent = (jobs: ReadonlyArray<JobRecord>, lifeMillis: number): number =>
+  percent(jobs.filter((job) => job.ok && waitOf(job) <= lifeMillis).length, jobs.length)
 
 /** How long the jobs with an answer took. */
 export const waits = (jobs: ReadonlyArray<JobRecord>): ReadonlyArray<number> => jobs.filter(({ ok }) => ok).map(waitOf)

@@ -14,7 +14,7 @@ import {
   RetryPolicy,
   Spend
 } from "effect-steadfast"
-import type { Client, Job, Limit, Policy, Setup } from "./contract.js"
+import type { Client, Job, Limit, Policy, Setup, Target } from "./contract.js"
 
 const requestOf = ({ maxTokens, prompt }: Job): Chat.Request =>
   Chat.prompt(prompt, maxTokens === undefined ? {} : { maxTokens })
@@ -26,13 +26,87 @@ const told = ({ limits }: Setup): Pacer.Options => {
   return { requests: of(limits?.requests), tokens: of(limits?.tokens) }
 }
 
-interface Options {
-  readonly hedge?: boolean
-  /** What stands around the only target. Default: pacer, breaker, retry, deadline. */
-  readonly stack?: "no breaker" | "retry alone" | "Resilient" | undefined
+/** How ours is put together for a setup: one line of {@link ours} for each way. */
+type Assembly = (setup: Setup) => Effect.Effect<ChatModel.ChatModel, unknown, HttpClient.HttpClient>
+
+// -----------------------------------------------------------------------------
+// ways to put it together
+// -----------------------------------------------------------------------------
+
+const leafOf =
+  ({ attemptTimeoutMillis }: Setup, { baseUrl }: Target) =>
+  (apiKey: Redacted.Redacted) =>
+    Effect.map(
+      OpenAi.make({ model: "gpt-4o-mini", baseUrl, apiKey }),
+      ChatModel.timeout({ attempt: attemptTimeoutMillis })
+    )
+
+/** One model for a target: its keys in a pool where there are several. */
+const targetOf = (
+  setup: Setup,
+  target: Target,
+  each: (leaf: ChatModel.ChatModel) => ChatModel.ChatModel = (leaf) => leaf
+) => {
+  const leaf = (apiKey: Redacted.Redacted) => Effect.map(leafOf(setup, target)(apiKey), each)
+  const { keys } = target
+  const [key] = keys
+  return keys.length === 1 && key !== undefined
+    ? leaf(Redacted.make(key))
+    : Effect.flatMap(KeyPool.make({ keys: keys.map((key) => Redacted.make(key)) }), (pool) =>
+        ChatModel.pooled(pool, leaf)
+      )
 }
 
-const make = async (setup: Setup, options: Options): Promise<Client> => {
+/** README's stack: timeout, pacer, breaker, retry, the next target, deadline. */
+const stack =
+  ({ breaker: guarded = true, hedge = true }): Assembly =>
+  (setup) =>
+    Effect.gen(function* () {
+      const policy = setup.patient === true ? RetryPolicy.patient : RetryPolicy.standard
+      const pacer = yield* Pacer.make(told(setup))
+      const breaker = yield* CircuitBreaker.make()
+      const models = yield* Effect.forEach(setup.targets, (target) => targetOf(setup, target, ChatModel.pace(pacer)))
+      const [first, ...rest] = models.map((model) => (guarded ? ChatModel.breaker(model, breaker) : model)) as [
+        ChatModel.ChatModel,
+        ...Array<ChatModel.ChatModel>
+      ]
+      const [second] = rest
+      const hedged = hedge && second !== undefined ? ChatModel.hedge(first, second) : first
+      const held = (model: ChatModel.ChatModel) => ChatModel.retry(model, policy)
+      const all = rest.map(held).reduce((all, next) => ChatModel.orElse(all, next), held(hedged))
+      return living(setup)(all)
+    })
+
+/** The time that a job has to live. */
+const living =
+  ({ deadlineMillis }: Setup) =>
+  (model: ChatModel.ChatModel): ChatModel.ChatModel =>
+    deadlineMillis === undefined ? model : ChatModel.deadline(model, deadlineMillis)
+
+/** A batch as it is written first: no pacer and no breaker around it, only the time that a row has to live. */
+const patientAlone: Assembly = (setup) =>
+  Effect.map(targetOf(setup, setup.targets[0]), (model) => living(setup)(ChatModel.retry(model, RetryPolicy.patient)))
+
+const resilient: Assembly = (setup) =>
+  Effect.gen(function* () {
+    const [first] = setup.targets
+    const leaf = OpenAi.make({
+      model: "gpt-4o-mini",
+      baseUrl: first.baseUrl,
+      apiKey: Redacted.make(first.keys[0] ?? "")
+    })
+    return yield* Resilient.make(yield* leaf, {
+      timeout: { attempt: setup.attemptTimeoutMillis },
+      retry: setup.patient === true ? RetryPolicy.patient : RetryPolicy.standard,
+      deadline: setup.deadlineMillis
+    })
+  })
+
+// -----------------------------------------------------------------------------
+// the client
+// -----------------------------------------------------------------------------
+
+const client = async (setup: Setup, assemble: Assembly): Promise<Client> => {
   const runtime = ManagedRuntime.make(
     Layer.mergeAll(
       FetchHttpClient.layer.pipe(Layer.provideMerge(Layer.succeed(FetchHttpClient.Fetch, setup.fetch))),
@@ -50,43 +124,7 @@ const make = async (setup: Setup, options: Options): Promise<Client> => {
     throw Cause.squash(exit.cause)
   }
 
-  const policy = setup.patient === true ? RetryPolicy.patient : RetryPolicy.standard
-  const assemble = Effect.gen(function* () {
-    const pacer = yield* Pacer.make(told(setup))
-    const breaker = yield* CircuitBreaker.make()
-    const timeout = { attempt: setup.attemptTimeoutMillis }
-    const [{ baseUrl, keys }] = setup.targets
-    const only = OpenAi.make({ model: "gpt-4o-mini", baseUrl, apiKey: Redacted.make(keys[0] ?? "") })
-    if (options.stack === "Resilient") {
-      return yield* Resilient.make(yield* only, { timeout, retry: policy, deadline: setup.deadlineMillis })
-    }
-    const limited = (model: ChatModel.ChatModel) =>
-      setup.deadlineMillis === undefined ? model : ChatModel.deadline(model, setup.deadlineMillis)
-    if (options.stack === "retry alone") {
-      return limited((yield* only).pipe(ChatModel.timeout(timeout), ChatModel.retry(policy)))
-    }
-    const paced = (leaf: ChatModel.ChatModel): ChatModel.ChatModel =>
-      leaf.pipe(ChatModel.timeout(timeout), ChatModel.pace(pacer))
-    const models = yield* Effect.forEach(setup.targets, ({ baseUrl, keys }) => {
-      const leaf = (apiKey: Redacted.Redacted) =>
-        Effect.map(OpenAi.make({ model: "gpt-4o-mini", baseUrl, apiKey }), paced)
-      const [key] = keys
-      return keys.length === 1 && key !== undefined
-        ? leaf(Redacted.make(key))
-        : Effect.flatMap(KeyPool.make({ keys: keys.map((key) => Redacted.make(key)) }), (pool) =>
-            ChatModel.pooled(pool, leaf)
-          )
-    })
-    const guarded = (model: ChatModel.ChatModel) =>
-      options.stack === "no breaker" ? model : ChatModel.breaker(model, breaker)
-    const [first, ...rest] = models.map(guarded) as [ChatModel.ChatModel, ...Array<ChatModel.ChatModel>]
-    const [second] = rest
-    const hedged = options.hedge && second !== undefined ? ChatModel.hedge(first, second) : first
-    const held = (model: ChatModel.ChatModel) => ChatModel.retry(model, policy)
-    const all = rest.map(held).reduce((all, next) => ChatModel.orElse(all, next), held(hedged))
-    return limited(all)
-  })
-  const model = await runtime.runPromise(assemble)
+  const model = await runtime.runPromise(assemble(setup))
   const ask = (job: Job) => Effect.asVoid(model.generate(requestOf(job)))
   const call = (job: Job): Promise<void> => run(ask(job))
   return {
@@ -117,32 +155,46 @@ const make = async (setup: Setup, options: Options): Promise<Client> => {
   }
 }
 
-export const steadfast: Policy = {
-  name: "Steadfast",
-  kind: "ours",
-  about:
-    "timeout, pacer, key pool, breaker, hedge (streams with a second target), RetryPolicy.standard (patient for batch work) on the retry budget, then the next target",
-  make: (setup) => make(setup, { hedge: true })
-}
+// -----------------------------------------------------------------------------
+// policies
+// -----------------------------------------------------------------------------
 
-export const unhedged: Policy = {
-  name: "Steadfast, unhedged",
+const policy = (options: Omit<Policy, "kind" | "make">, assemble: Assembly): Policy => ({
+  ...options,
   kind: "ours",
-  about: "the same without the hedge",
-  make: (setup) => make(setup, {})
-}
-
-const part = (name: string, about: string, stack: Options["stack"]): Policy => ({
-  name,
-  kind: "ours",
-  about,
-  make: (setup) => make(setup, { stack })
+  make: (setup) => client(setup, assemble)
 })
 
+export const steadfast: Policy = policy(
+  {
+    name: "Steadfast",
+    about:
+      "timeout, pacer, key pool, breaker, hedge (streams with a second target), RetryPolicy.standard (patient for batch work) on the retry budget, then the next target, deadline"
+  },
+  stack({})
+)
+
+/** One entry for each way to put it together; the first is the one that the others are compared with. */
 export const ours: ReadonlyArray<Policy> = [
   steadfast,
-  part("Resilient", "Resilient.make with the same limits", "Resilient"),
-  unhedged,
-  part("Steadfast, no breaker", "the same without the breaker", "no breaker"),
-  part("Steadfast, retry alone", "timeout and retry on the retry budget, nothing else", "retry alone")
+  policy(
+    { name: "Resilient", about: "`Resilient.make` with the same time limits and policy", only: ["jobs"] },
+    resilient
+  ),
+  policy(
+    { name: "Steadfast, unhedged", about: "the same without the hedge", only: ["tail"], ablation: true },
+    stack({ hedge: false })
+  ),
+  policy(
+    { name: "Steadfast, no breaker", about: "the same without the breaker", only: ["jobs"], ablation: true },
+    stack({ breaker: false })
+  ),
+  policy(
+    {
+      name: "Steadfast, retry(patient) alone",
+      about: "a timeout of an attempt and RetryPolicy.patient on the retry budget, nothing else",
+      only: ["batch"]
+    },
+    patientAlone
+  )
 ]

@@ -57,6 +57,10 @@ export interface LimitOptions {
   readonly hints: boolean
   /** Whether headers tell the limit of its own window, not the one of a minute. */
   readonly ownWindow?: boolean
+  /** The time that headers tell with it. Default: until it is full again. */
+  readonly reset?: Wire.Reset
+  /** Whether what is beyond the limits is refused as 503, overloaded, and not as 429. */
+  readonly overloads?: boolean
 }
 
 export interface TargetOptions {
@@ -77,11 +81,15 @@ export interface TargetOptions {
 const queueSize = 1000
 
 /** A refusal takes a trip over the network and back. */
-const refusalMillis = 30
+export const refusalMillis = 30
 
 // -----------------------------------------------------------------------------
 // the log
 // -----------------------------------------------------------------------------
+
+/** The luck of a job when it comes to a target for that time, from 1 on: its first draw decides whether a server fails. */
+export const luckOf = (seed: number, target: number, job: number, times: number): Random =>
+  seeded(seed, target, job, times)
 
 /** One request as the provider saw it. Times are `NaN` for what did not happen. */
 export interface Arrival {
@@ -292,8 +300,8 @@ const target = (clock: VirtualClock, options: TargetOptions, index: number, seed
     limits?.hints !== true
       ? {}
       : {
-          ...(requests && Wire.limitHeaders("requests", requests, limits.ownWindow)),
-          ...(tokens && Wire.limitHeaders("tokens", tokens, limits.ownWindow))
+          ...(requests && Wire.limitHeaders("requests", requests, limits.ownWindow, limits.reset)),
+          ...(tokens && Wire.limitHeaders("tokens", tokens, limits.ownWindow, limits.reset))
         }
 
   const work = (exchange: Exchange, release: () => void): ReadonlyArray<Event> => {
@@ -385,7 +393,7 @@ const target = (clock: VirtualClock, options: TargetOptions, index: number, seed
     if (limits.countRefused && requests) Bucket.punish(requests, 1)
     const [what, one, needed] = short
     const wait = limits.hints ? Bucket.millisUntil(one, needed) : undefined
-    const reply = Wire.rateLimited(what, one, wait)
+    const reply = limits.overloads === true ? Wire.overloaded : Wire.rateLimited(what, one, wait)
     refuse(exchange, { ...reply, headers: { ...reply.headers, ...limitHeadersOf(bucket) } })
     return false
   }
@@ -409,7 +417,7 @@ const target = (clock: VirtualClock, options: TargetOptions, index: number, seed
       log.push(row)
       const times = (seen.get(request.job) ?? 0) + 1
       seen.set(request.job, times)
-      const received = exchange(clock, row, request, seeded(seed, index, request.job, times), resolve, reject)
+      const received = exchange(clock, row, request, luckOf(seed, index, request.job, times), resolve, reject)
       if (row.key < 0) return refuse(received, Wire.badKey)
       for (const fault of faults) if (meets(fault, received)) return
       if (!admits(received)) return

@@ -86,13 +86,12 @@ const section = (group: Group, results: Results, plots: ReadonlyArray<string>): 
   ]
 }
 
-/** Every goal and how ours stands, the first of ours where there are several: what to read first. */
+/** Every goal and how ours stands, but for those that lack a part on purpose: what to read first. */
 const summary = (groups: ReadonlyArray<Group>, results: Results): ReadonlyArray<string> => {
   const lines = groups.flatMap(({ scenarios }) =>
     scenarios.flatMap((scenario) =>
       (results.get(scenario.id) ?? [])
-        .filter(({ policy }) => policy.kind === "ours")
-        .slice(0, 1)
+        .filter(({ policy }) => policy.kind === "ours" && policy.ablation !== true)
         .flatMap((row) =>
           scenario.goals.map((goal) => {
             const digits = scenario.metrics.find(({ name }) => name === goal.metric)?.digits ?? 0

@@ -2,6 +2,7 @@
  * `npm run simulate`: every policy in every scenario over 20 seeds, in virtual time. It takes minutes of real time; the
  * numbers do not depend on the machine, and the same seeds give the same report to the byte.
  *
+ *   npx tsx bench/simulate/run.ts --only jobs --policies Steadfast --seeds 1
  *   npx tsx bench/simulate/run.ts --only outage,limits/known --policies Steadfast,openai --seeds 3
  *
  * `--only` and `--policies` choose by parts of names; a run of everything also writes bench/results.

@@ -191,16 +191,32 @@ export const rateLimited = (what: "requests" | "tokens", bucket: Bucket.Bucket, 
 }
 
 /**
+ * The time that `x-ratelimit-reset-*` tells: until the limit is full again, as OpenAI's, `20ms`; until one more place is
+ * free, in seconds, `0.1s`; or that one rounded up to whole seconds and without a unit, `1`.
+ */
+export type Reset = "full" | "place" | "place in whole seconds"
+
+const placesOf = (bucket: Bucket.Bucket): number => Math.max(0, Math.floor(bucket.level + 1e-9))
+
+const resetText = (bucket: Bucket.Bucket, reset: Reset): string => {
+  if (reset === "full") return `${Math.ceil(Bucket.millisUntilFull(bucket))}ms`
+  const next = Math.min(bucket.options.burst, placesOf(bucket) + 1)
+  const seconds = Math.ceil(Bucket.millisUntil(bucket, next)) / 1000
+  return reset === "place" ? `${seconds}s` : String(Math.ceil(seconds))
+}
+
+/**
  * OpenAI's headers about a limit. The limit is told for a minute, as OpenAI does whatever window it enforces; what
  * remains and the time until it is full again are those of the bucket. With `ownWindow` the limit is the bucket's own
- * number.
+ * number. `reset` says another time than the one until it is full: see {@link Reset}.
  */
 export const limitHeaders = (
   what: "requests" | "tokens",
   bucket: Bucket.Bucket,
-  ownWindow = false
+  ownWindow = false,
+  reset: Reset = "full"
 ): Record<string, string> => ({
   [`x-ratelimit-limit-${what}`]: String(ownWindow ? bucket.options.limit : Bucket.perMinute(bucket.options)),
-  [`x-ratelimit-remaining-${what}`]: String(Math.max(0, Math.floor(bucket.level + 1e-9))),
-  [`x-ratelimit-reset-${what}`]: `${Math.ceil(Bucket.millisUntilFull(bucket))}ms`
+  [`x-ratelimit-remaining-${what}`]: String(placesOf(bucket)),
+  [`x-ratelimit-reset-${what}`]: resetText(bucket, reset)
 })

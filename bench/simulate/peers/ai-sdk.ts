@@ -2,7 +2,7 @@
 import { createOpenAI } from "@ai-sdk/openai"
 import { generateText, streamText } from "ai"
 import { model } from "../../fixtures.js"
-import type { Job, Policy, Setup } from "../contract.js"
+import type { Client, Job, Policy, Setup } from "../contract.js"
 import { beforeDeadline, retriesOf, takingTurns } from "./bare.js"
 
 /**
@@ -34,12 +34,9 @@ const impatient =
     }
   }
 
-export const aiSdk: Policy = {
-  name: "AI SDK",
-  kind: "package",
-  about:
-    "ai 6, generateText and streamText: maxRetries 2 (its default; 10 for batch work), the timeout of an attempt in the fetch below (undici's headersTimeout), abortSignal for the deadline, keys take turns",
-  make: (setup) => {
+const make =
+  (retries: (setup: Setup) => number) =>
+  (setup: Setup): Client => {
     const [target] = setup.targets
     const fetch = impatient(setup)
     const nextModel = takingTurns(
@@ -48,7 +45,7 @@ export const aiSdk: Policy = {
     const request = (job: Job, abortSignal: AbortSignal) => ({
       model: nextModel(),
       prompt: job.prompt,
-      maxRetries: retriesOf(setup, 2),
+      maxRetries: retries(setup),
       abortSignal,
       ...(job.maxTokens === undefined ? {} : { maxOutputTokens: job.maxTokens })
     })
@@ -74,4 +71,18 @@ export const aiSdk: Policy = {
         })
     }
   }
+export const aiSdk: Policy = {
+  name: "AI SDK",
+  kind: "package",
+  about:
+    "ai 6, generateText and streamText: maxRetries 2 (its default; 10 for batch work), the timeout of an attempt in the fetch below (undici's headersTimeout), abortSignal for the deadline, keys take turns",
+  make: make((setup) => retriesOf(setup, 2))
+}
+
+export const aiSdkTen: Policy = {
+  name: "AI SDK, 10 retries",
+  kind: "package",
+  about: "the same with maxRetries 10",
+  only: ["jobs"],
+  make: make(() => 10)
 }

@@ -9,15 +9,12 @@ import {
   timeout,
   wrap
 } from "cockatiel"
-import type { Policy } from "../contract.js"
+import type { Client, Policy, Setup } from "../contract.js"
 import { beforeDeadline, read, retriesOf, send, takingTurns } from "./bare.js"
 
-export const cockatiel: Policy = {
-  name: "cockatiel",
-  kind: "package",
-  about:
-    "cockatiel 3, the wrap of its readme: retry(handleAll, 3 attempts (10 for batch work), ExponentialBackoff), circuitBreaker(handleAll, halfOpenAfter 10 s, ConsecutiveBreaker(5)), an aggressive timeout; a breaker for each key, attempts take turns",
-  make: (setup) => {
+const make =
+  (retries: (setup: Setup) => number) =>
+  (setup: Setup): Client => {
     const [target] = setup.targets
     const nextLane = takingTurns(
       target.keys.map((key) => ({
@@ -28,7 +25,7 @@ export const cockatiel: Policy = {
         )
       }))
     )
-    const retrying = retry(handleAll, { maxAttempts: retriesOf(setup, 3), backoff: new ExponentialBackoff() })
+    const retrying = retry(handleAll, { maxAttempts: retries(setup), backoff: new ExponentialBackoff() })
     return {
       call: (job) =>
         beforeDeadline(setup, async (outer) => {
@@ -39,4 +36,18 @@ export const cockatiel: Policy = {
         })
     }
   }
+export const cockatiel: Policy = {
+  name: "cockatiel",
+  kind: "package",
+  about:
+    "cockatiel 3, the wrap of its readme: retry(handleAll, 3 attempts (10 for batch work), ExponentialBackoff), circuitBreaker(handleAll, halfOpenAfter 10 s, ConsecutiveBreaker(5)), an aggressive timeout; a breaker for each key, attempts take turns",
+  make: make((setup) => retriesOf(setup, 3))
+}
+
+export const cockatielTen: Policy = {
+  name: "cockatiel, 10 retries",
+  kind: "package",
+  about: "the same with 10 attempts of its retry",
+  only: ["jobs"],
+  make: make(() => 10)
 }

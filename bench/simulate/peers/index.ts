@@ -1,11 +1,11 @@
 /** The policies to compare with, from what is written first to what gateways do. */
 import type { Policy } from "../contract.js"
-import { aiSdk } from "./ai-sdk.js"
+import { aiSdk, aiSdkTen } from "./ai-sdk.js"
 import { awsAdaptive, awsStandard } from "./aws.js"
-import { cockatiel } from "./cockatiel.js"
+import { cockatiel, cockatielTen } from "./cockatiel.js"
 import { litellm } from "./litellm.js"
 import { everySecond, once } from "./naive.js"
-import { openai } from "./openai.js"
+import { openai, openaiTen } from "./openai.js"
 import { pRetryPolicy } from "./p-retry.js"
 import { portkey } from "./portkey.js"
 
@@ -13,9 +13,12 @@ export const peers: ReadonlyArray<Policy> = [
   once,
   everySecond,
   openai,
+  openaiTen,
   aiSdk,
+  aiSdkTen,
   pRetryPolicy,
   cockatiel,
+  cockatielTen,
   litellm,
   portkey,
   awsStandard,

@@ -53,3 +53,11 @@ export const openai: Policy = {
   about: "openai 6: maxRetries 2 (its default; 10 for batch work), its timeout for each attempt, keys take turns",
   make: make((setup) => retriesOf(setup, 2))
 }
+
+export const openaiTen: Policy = {
+  name: "openai SDK, 10 retries",
+  kind: "package",
+  about: "the same with maxRetries 10",
+  only: ["jobs"],
+  make: make(() => 10)
+}

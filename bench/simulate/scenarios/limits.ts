@@ -14,6 +14,7 @@ const tokens = { limit: 20_000, windowMillis: 60_000, burst: 20_000 }
 
 const metrics: ReadonlyArray<Metric> = [
   { name: "done", unit: "%", digits: 1 },
+  { name: "done in time", unit: "%", digits: 1 },
   { name: "calls per answer", unit: "", digits: 2 },
   { name: "limit used", unit: "%" },
   { name: "used while fed", unit: "%" },
@@ -65,6 +66,7 @@ const run =
     return {
       metrics: {
         done: Metrics.percent(waits.length, jobs),
+        "done in time": Metrics.percent(waits.filter((wait) => 1000 * wait <= horizonMillis).length, jobs),
         "calls per answer": Metrics.callsPerAnswer(run.log),
         "limit used": used(run, variant, until),
         "used while fed": used(run, variant, lastSubmission),
@@ -116,7 +118,8 @@ export const limits: Group = {
     "sets aside 155 on average. Headers tell the limit of a minute, as OpenAI's do; *told by the second*: they tell 5, the limit of a",
     "second, and the client must find out that it is not 5 a minute.",
     "",
-    "*done*: jobs with an answer. *calls per answer*: requests that arrived, over answers delivered. *limit used*: what was let",
+    "*done*: jobs with an answer, *in time*: within the hour that is simulated. *calls per answer*: requests that arrived, over answers",
+    "delivered. *limit used*: what was let",
     "through until the last job was (or until the last was over, where some failed), against the burst and what the limit refills in",
     "that time. *used while fed*: the same until the last job was taken from the list; after that a closed loop has ever fewer clients,",
     "and a long backoff leaves the limit unused. *wait*: from submission to answer. *makespan*: until the last job is over."

@@ -17,22 +17,26 @@ export const target = (
 
 /**
  * Lognormal answer times, the form that measured LLM latencies have; the first token comes after a quarter of them.
- * `mean` in milliseconds.
+ * `median` in milliseconds.
  */
-export const answering =
-  (mean: number, sigma = 0.5) =>
+export const answeringAbout =
+  (median: number, sigma = 0.5) =>
   (random: Random): Service => {
-    const total = lognormal(random, mean / Math.exp(sigma ** 2 / 2), sigma)
+    const total = lognormal(random, median, sigma)
     return { firstToken: total / 4, total }
   }
 
-/** Parts of ours, which are policies of their own only where jobs are counted. */
-const parts = ["Steadfast, no breaker", "Steadfast, retry alone", "Resilient"]
+/** The same by their mean, in milliseconds. */
+export const answering = (mean: number, sigma = 0.5) => answeringAbout(mean / Math.exp(sigma ** 2 / 2), sigma)
 
-/** Ours without the hedge is another policy only where there is something to hedge. */
-export const jobsToo = (policy: Policy): boolean => policy.name !== "Steadfast, unhedged"
+/** All that are not an edition of another one. */
+export const everybody = (policy: Policy): boolean => policy.only === undefined
 
-export const everybody = (policy: Policy): boolean => jobsToo(policy) && !parts.includes(policy.name)
+/** These, and the editions that are made for such scenarios. */
+export const everybodyAnd =
+  (edition: "tail" | "jobs" | "batch") =>
+  (policy: Policy): boolean =>
+    everybody(policy) || policy.only?.includes(edition) === true
 
 export const onlyOurs = (policy: Policy): boolean => policy.kind === "ours" && everybody(policy)
 

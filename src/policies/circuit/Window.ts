@@ -51,7 +51,8 @@ export const next = (window: Window, outcome: Outcome, now: number): Window => {
   const failures = window.failures + (outcome._tag === "Success" ? 0 : 1)
   const { rate, since, width } = window
   if (answers + failures < width) return { width, since, answers, failures, rate }
-  if (failures > answers) return begin(Math.max(1, Math.floor(width / 2)), now)
   const measured = answers / Math.max(1, now - since)
+  // What it answered in that round is what it can do: the narrower window must beat it to widen again.
+  if (failures > answers) return begin(Math.max(1, Math.floor(width / 2)), now, measured)
   return begin(measured >= growth * rate ? width * 2 : width, now, measured)
 }

@@ -21,7 +21,7 @@ import { CurrentPlace, type Place } from "../policies/pacer/RateLimits.js"
 import * as Tokens from "../policies/spend/Tokens.js"
 import type * as Chat from "./Chat.js"
 import * as Fallback from "./Fallback.js"
-import { type ChatModel, compose, isChatModel, partsOf, TypeId, usageOf } from "./Model.js"
+import { type ChatModel, compose, isChatModel, partsOf, type Target, TypeId, usageOf } from "./Model.js"
 import * as ChatStream from "./stream/ChatStream.js"
 import * as Hedging from "./stream/Hedging.js"
 
@@ -80,10 +80,28 @@ export const breaker: {
   }
 )
 
+/** A queue outside of a pool would pace all of its keys as one. */
+const refuseKeys = (targets: ReadonlyArray<Target>): void => {
+  const keys = new Map<string, string | undefined>()
+  for (const target of targets) {
+    const place = `${Attempt.groupOf(target)} ${target.model}`
+    if (!keys.has(place)) keys.set(place, target.key)
+    else if (keys.get(place) !== target.key)
+      throw new RangeError(
+        `ChatModel.pace: found a model with several API keys at ${target.provider}, expected one key, whose limits the pacer keeps. ` +
+          "Pace each member: ChatModel.pooled(pool, (apiKey) => Effect.map(make(apiKey), ChatModel.pace(pacer))). " +
+          "If the keys share one account's limits, say so with the option `key`"
+      )
+  }
+}
+
 export const pace: {
   /**
    * Starts attempts as fast as the provider's rate limits allow, first in first out. It learns the limits from the
    * headers and the usage of every response. Put it around the timeout, and inside the breaker and the retry.
+   *
+   * Throws a `RangeError` around a model with several API keys, as `ChatModel.pooled` makes it: each key has limits of
+   * its own, so each member needs its own `pace`. With the option `key` the keys share one queue.
    *
    * @since 0.2.0
    * @category combinators
@@ -96,6 +114,7 @@ export const pace: {
   (self: ChatModel, pacer: Pacer.Pacer, options?: KeyOptions): ChatModel => {
     const about = self[TypeId]
     const { model, provider } = about.targets[0]
+    if (options?.key === undefined) refuseKeys(about.targets)
     const key = options?.key ?? keyOf(self)
     const ask = (request: Chat.Request, fiber: Fiber.RuntimeFiber<unknown, unknown>) => ({
       key,

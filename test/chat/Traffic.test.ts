@@ -6,6 +6,7 @@ import {
   ChatModel,
   ChatStream,
   CircuitBreaker,
+  KeyPool,
   type LlmError,
   OpenAi,
   Pacer,
@@ -105,6 +106,42 @@ describe.each(ways)("a breaker, %s", (_, ask) => {
   )
 })
 
+describe("a pacer around several keys", () => {
+  const poolOf = (keys: ReadonlyArray<string>, around: (model: ChatModel.ChatModel) => ChatModel.ChatModel) =>
+    Effect.gen(function* () {
+      const { client } = yield* FaultyProvider.make({ script: [Reply.text("hi")] })
+      const pool = yield* KeyPool.make({ keys: keys.map((key) => Redacted.make(key)) })
+      return yield* ChatModel.pooled(pool, (apiKey) =>
+        Effect.map(OpenAi.make({ model: "gpt-4o-mini", apiKey }), around)
+      ).pipe(Effect.provideService(HttpClient.HttpClient, client))
+    })
+  const same = (model: ChatModel.ChatModel) => model
+
+  it.effect("is refused, and the message says what to write", () =>
+    Effect.gen(function* () {
+      const pacer = yield* Pacer.make()
+      const pool = yield* poolOf(["sk-one", "sk-two"], same)
+      const around = [pool, pool.pipe(ChatModel.retry(RetryPolicy.standard)), ChatModel.named(pool, "other")]
+      for (const model of around)
+        assert.throws(
+          () => ChatModel.pace(model, pacer),
+          RangeError,
+          /several API keys at openai.*Pace each member: ChatModel\.pooled/
+        )
+    })
+  )
+
+  it.effect("is fine inside of the pool, with one key, and where the keys are said to share a queue", () =>
+    Effect.gen(function* () {
+      const pacer = yield* Pacer.make()
+      const pool = yield* poolOf(["sk-one", "sk-two"], ChatModel.pace(pacer))
+      const one = ChatModel.pace(yield* poolOf(["sk-one"], same), pacer)
+      const shared = ChatModel.pace(yield* poolOf(["sk-one", "sk-two"], same), pacer, { key: "account" })
+      for (const model of [pool, one, shared]) assert.strictEqual(yield* elapse(tagOf(model.generate(prompt))), "ok")
+    })
+  )
+})
+
 describe.each(ways)("a pacer, %s", (_, ask) => {
   const everySecond = { requests: { limit: 1, window: "1 second" } } as const
 
@@ -199,6 +236,22 @@ describe.each(ways)("a pacer, %s", (_, ask) => {
       yield* Fiber.interrupt(running)
       const state = yield* pacer.state(ChatModel.keyOf(model))
       assert.deepStrictEqual([state.waiting, state.inFlight, yield* sent], [0, 0, 1])
+    })
+  )
+
+  it.effect("a long pause sends the calls that wait to the fallback, at once", () =>
+    Effect.gen(function* () {
+      const first = yield* setup({ script: [Fault.rateLimited({ retryAfter: "1 hour" })] })
+      const second = yield* setup({ script: [Reply.text("hi")] })
+      const pacer = yield* Pacer.make({ requests: { limit: 1 } })
+      const model = first.model.pipe(
+        ChatModel.pace(pacer),
+        ChatModel.retry(RetryPolicy.standard),
+        ChatModel.orElse(second.model)
+      )
+      const asked = Effect.forEach([0, 1, 2], () => tagOf(ask(model)), { concurrency: "unbounded" })
+      assert.deepStrictEqual(yield* elapse(asked, "0 millis"), ["ok", "ok", "ok"])
+      assert.deepStrictEqual([yield* first.sent, yield* second.sent], [1, 3])
     })
   )
 

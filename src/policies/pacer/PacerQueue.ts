@@ -124,6 +124,8 @@ const makeTickets = (): Tickets => {
   }
 }
 
+const tooLong = "the provider pauses this key for too long, and no maxWait allows it"
+
 /** The smallest request. */
 const smallest = Cost.make(1, 1, 1)
 
@@ -187,8 +189,14 @@ class Queue {
     const at = PacerState.expectedAt(current, isFirst ? Cost.none : this.ahead, cost, now)
     if (at >= deadline.at) return refuse("no place before the deadline")
     if (at - now > settings.maxWait) return refuse("no place within maxWait")
+    if (this.isShut(now)) return refuse(tooLong)
     if (waiters.size() >= settings.maxQueue) return refuse(`the queue is full: ${waiters.size()} wait`)
     return this.wait(request, now + settings.maxWait, deadline)
+  }
+
+  /** Whether the key is paused for longer than anybody should wait, so that another target is asked instead. */
+  private isShut(now: number): boolean {
+    return this.current.rate.pausedUntil - now > this.settings.maxPause
   }
 
   private admit({ arrivedAt, cost, granted, options, ticket }: Request, isWaited: boolean, now: number): Permit {
@@ -278,6 +286,8 @@ class Queue {
         this.turnAway(head, "no place before the deadline", at - now)
       } else if (at > head.until) {
         this.turnAway(head, "no place within maxWait", at - now)
+      } else if (this.isShut(now)) {
+        this.turnAway(head, tooLong, at - now)
       } else {
         this.setAlarm(head.clock, at, now)
         return

@@ -191,6 +191,8 @@ export const observe = (
         : renumbered(before, limit)
   const reset = header.resetMillis
   const remaining = remainingOf(header)
+  // No bucket holds more than its size.
+  if (remaining !== undefined && self.isFound && remaining > self.bound.burst + 1) return first(limit, documented, self.proven)
   if (remaining === undefined || !isPositive(reset) || remaining >= limit) return self
   return learn(self, remaining, reset, now)
 }
@@ -218,7 +220,9 @@ const learn = (self: HeaderLimit, remaining: number, reset: number, now: number)
     now
   )
   if (self.isFound && size === self.size && window === self.window) return self
-  const bySize = () => foundSize(self, size, tolerance, now)
+  // The sums are made at the documented rate, so they mean nothing where a faster one was seen.
+  const isFaster = self.proven !== undefined && self.proven < self.documented
+  const bySize = () => (isFaster ? undefined : foundSize(self, size, tolerance, now))
   const byWindow = () => foundWindow(self, window)
   // Responses that are all alike agree with both: the reading that held for longer is the one that stood a test.
   const found = size.since <= window.since ? (bySize() ?? byWindow()) : (byWindow() ?? bySize())

@@ -113,7 +113,12 @@ const learned = (
     windowMillis === undefined ? part : limited(part, undefined, HeaderLimit.proven(before, windowMillis), now)
   const left = Math.min(next.limit.burst, remaining - (sent.spent - sent.before))
   const isRaised = isMore && left >= noise && left > Gcra.levelAt(next.limit, next, now) + noise
-  return Buckets.withLevel(next, isRaised ? { level: left, at: Math.max(now, next.at) } : next, seen)
+  if (isRaised) return Buckets.withLevel(next, { level: left, at: Math.max(now, next.at) }, seen)
+  // Nothing is left: whatever the reset means, nothing is promised before it. It is counted from when the request came.
+  const held = isExact && remaining < 1 && sent.at === seen.toldAt ? sent.at + (header.resetMillis ?? 0) - now : 0
+  if (held <= 0) return Buckets.withLevel(next, next, seen)
+  const most = -Math.min(next.limit.burst, held * Gcra.perMilli(next.limit))
+  return Buckets.withLevel(next, Gcra.atMost(next.limit, next, most, now), seen)
 }
 
 /** One bucket after the header of a response. */

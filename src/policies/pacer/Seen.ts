@@ -31,7 +31,7 @@ interface Anchor {
 /**
  * - `probeAt`: the time from which one request may go ahead of the guess. `toldAt`: when the request was sent that told it.
  * - `probedAt`: when the last probe went; `isProbing` until it was heard of.
- * - `failed`: probes that were refused, and none since got through.
+ * - `failed`: probes that were refused, less those that found places since.
  *
  * Times are in epoch milliseconds.
  *
@@ -182,7 +182,8 @@ const longer = (
   if (span < windowMillis * 1.1 || limit < 4 || gain > limit / 4 || remaining > limit / 2) return undefined
   const least = (span * limit) / (Math.max(0, gain) + 1)
   const most = ((now - anchor.sentAt) * limit) / Math.max(0.5, gain)
-  return usual.find((millis) => millis >= least && millis <= most) ?? least
+  const next = usual.find((millis) => millis > windowMillis)
+  return next !== undefined && next <= most ? next : least
 }
 
 /**
@@ -215,7 +216,7 @@ const probeAfter = (self: Seen, { remaining, reset, sentAt }: Response, now: num
   if (self.isProbing && sentAt < self.probedAt) return self
   if (sentAt < self.toldAt) return self
   // A refusal that comes back now is counted right after this.
-  const failed = remaining >= 1 ? 0 : self.failed
+  const failed = remaining >= 1 && self.isProbing ? Math.max(0, self.failed - 1) : self.failed
   const wait = Math.max(reset !== undefined && reset > 0 ? reset : firstWait, failed > 0 ? backoff(failed) : 0)
   const at = Math.min(never, now + Math.ceil(wait))
   const isSame = sentAt === self.toldAt && !self.isProbing

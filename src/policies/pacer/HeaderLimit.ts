@@ -192,7 +192,8 @@ export const observe = (
   const reset = header.resetMillis
   const remaining = remainingOf(header)
   // No bucket holds more than its size.
-  if (remaining !== undefined && self.isFound && remaining > self.bound.burst + 1) return first(limit, documented, self.proven)
+  if (remaining !== undefined && self.isFound && remaining > self.bound.burst + 1)
+    return first(limit, documented, self.proven)
   if (remaining === undefined || !isPositive(reset) || remaining >= limit) return self
   return learn(self, remaining, reset, now)
 }

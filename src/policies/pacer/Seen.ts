@@ -6,7 +6,8 @@
  *
  * - **Places**: where more remain than the guess allows, so many may go.
  * - **Window**: a window lets through its limit once, and once more where it begins anew. So more than the limit in less
- *   than the window proves a shorter one, and a quarter of it in more than the window a longer one.
+ *   than the window proves a shorter one (and so on for several), and a quarter of it in more than the window a longer
+ *   one.
  * - **Probe**: while the guess says that there is no place, one request goes as soon as the header's reset is over: then
  *   something is back, whatever the reset meant. Without a reset one goes after a second, and after each that is refused
  *   it takes twice as long.
@@ -88,6 +89,9 @@ const mostFailed = 12
 /** Windows that people choose, in milliseconds; one of them is likelier than its neighbours. */
 const usual = [1000, 10_000, 60_000, 3_600_000, 86_400_000]
 
+/** So many windows are looked at together. */
+const windows = 5
+
 /** Headers are rounded, and a refused request may be counted: so many places prove nothing. */
 const noise = 2
 
@@ -162,9 +166,9 @@ export const forgot = (self: Seen): Seen =>
 const gainOf = (anchor: Anchor, { isExact, remaining, spentThen }: Response): number =>
   remaining - anchor.remaining + (isExact ? spentThen - anchor.spent : 0)
 
-/** More than the limit in less than the window: at most one window can have begun in it. */
+/** More than the limit for each window that can have begun in that time. */
 const shorter = (bound: Gcra.Limit, gain: number, span: number): number | undefined => {
-  if (gain <= bound.limit + noise || span >= bound.windowMillis) return undefined
+  if (gain <= bound.limit * (Math.floor(span / bound.windowMillis) + 1) + noise) return undefined
   const most = Math.max(1, (span * bound.limit) / gain)
   return usual.findLast((millis) => millis <= most && millis >= most * 0.75) ?? most
 }
@@ -206,7 +210,7 @@ export const hear = (self: Seen, bound: Gcra.Limit, response: Response, now: num
   const gain = gainOf(anchor, response)
   const span = now - anchor.sentAt
   const windowMillis = isExact ? (shorter(bound, gain, span) ?? longer(bound, gain, anchor, response, now)) : undefined
-  const isOld = windowMillis !== undefined || span > bound.windowMillis * 1.5
+  const isOld = windowMillis !== undefined || span > bound.windowMillis * windows
   const isMore = isExact || gain > noise + (span * bound.limit) / bound.windowMillis
   return { seen: isOld ? { ...probing, anchor: here } : probing, windowMillis, isMore }
 }

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Clock, Duration, Effect, Fiber, Random, TestClock } from "effect"
+import { Clock, Duration, Effect, Fiber, Option, Random, TestClock } from "effect"
 import { LlmError, Pacer, Resilience, RetryPolicy } from "effect-steadfast"
 import * as Gcra from "../../../src/policies/pacer/Gcra.js"
 import { CurrentPlace } from "../../../src/policies/pacer/RateLimits.js"
@@ -147,7 +147,7 @@ describe("a pacer before a server that tells 10 and means a second", () => {
     let bucket = Gcra.full(limit, 0)
     let calls = 0
     const call = Effect.gen(function* () {
-      const place = yield* CurrentPlace
+      const place = Option.getOrThrow(yield* Effect.serviceOption(CurrentPlace))
       const now = yield* Clock.currentTimeMillis
       calls++
       const isFree = Gcra.admits(limit, bucket, 1, now)

@@ -55,11 +55,14 @@ export const keyOf = (model: ChatModel): string => {
  *
  * @internal
  */
-export const hasManyKeys = (self: ChatModel): boolean => {
-  const { targets } = self[TypeId]
-  const [{ model, provider }] = targets
-  const keys = targets.filter((target) => target.provider === provider && target.model === model).map(({ key }) => key)
-  return new Set(keys).size > 1
+export const hasManyKeys = ({ [TypeId]: { targets } }: ChatModel): boolean => {
+  const keys = new Map<string, string | undefined>()
+  for (const target of targets) {
+    const place = `${Attempt.groupOf(target)} ${target.model}`
+    if (!keys.has(place)) keys.set(place, target.key)
+    else if (keys.get(place) !== target.key) return true
+  }
+  return false
 }
 
 export const breaker: {
@@ -106,8 +109,8 @@ export const pace: {
    * Starts attempts as fast as the provider's rate limits allow, first in first out. It learns the limits from the
    * headers and the usage of every response. Put it around the timeout, and inside the breaker and the retry.
    *
-   * Each key of a pool has limits of its own, so pace the model of each key: inside the function that
-   * `ChatModel.pooled` takes. Throws a `RangeError` for a model with several keys, unless `key` is given.
+   * Throws a `RangeError` around a model with several API keys, as `ChatModel.pooled` makes it: each key has limits of
+   * its own, so each member needs its own `pace`. With the option `key` the keys share one queue.
    *
    * @since 0.2.0
    * @category combinators
@@ -122,8 +125,9 @@ export const pace: {
     const { model, provider } = about.targets[0]
     if (options?.key === undefined && hasManyKeys(self)) {
       throw new RangeError(
-        `ChatModel.pace: found ${self.name} with several keys, expected the model of one key: ` +
-          "ChatModel.pooled(pool, (apiKey) => Effect.map(make(apiKey), ChatModel.pace(pacer)))"
+        `ChatModel.pace: found a model with several API keys at ${provider}, expected one key, whose limits the pacer keeps. ` +
+          "Pace each member: ChatModel.pooled(pool, (apiKey) => Effect.map(make(apiKey), ChatModel.pace(pacer))). " +
+          "If the keys share one account's limits, say so with the option `key`"
       )
     }
     const key = options?.key ?? keyOf(self)

@@ -126,16 +126,6 @@ export const limitOf = (deadline: Deadline.Limit, maxWait: number | undefined, n
   )
 
 /**
- * Whether a call has a fallback that some day takes it.
- *
- * @internal
- */
-export const hasElsewhere = (context: Context.Context<never>): boolean => {
-  const elsewhere = Option.getOrUndefined(Context.getOption(context, Elsewhere))
-  return elsewhere !== undefined && elsewhere() < Number.POSITIVE_INFINITY
-}
-
-/**
  * The context of a call that another target may take: from `at` on, or when a fallback further out takes it.
  *
  * @internal

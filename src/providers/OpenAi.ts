@@ -90,25 +90,35 @@ export const dialects: ReadonlyMap<string, OpenAiChat.Dialect> = new Map<string,
 
 const minute = 60_000
 
-/** The documented windows of the limits in the headers, in milliseconds: a minute, or a day for Groq's requests. */
-const windows: Readonly<Record<string, { readonly requests: number; readonly tokens: number }>> = {
-  openai: { requests: minute, tokens: minute },
-  "azure-openai": { requests: minute, tokens: minute },
-  groq: { requests: 24 * 60 * minute, tokens: minute }
-}
+const day = 24 * 60 * minute
 
-const limitHeaders = (dimension: string, windowMillis: number | undefined): WireFormat.LimitHeaders => ({
-  limit: `x-ratelimit-limit-${dimension}`,
-  remaining: `x-ratelimit-remaining-${dimension}`,
-  reset: `x-ratelimit-reset-${dimension}`,
+/** The headers of one limit: OpenAI's names, with another ending or none, and the documented window. */
+const limitHeaders = (ending: string, windowMillis: number | undefined): WireFormat.LimitHeaders => ({
+  limit: `x-ratelimit-limit${ending}`,
+  remaining: `x-ratelimit-remaining${ending}`,
+  reset: `x-ratelimit-reset${ending}`,
   windowMillis
 })
 
+const limitNames = (requestsMillis: number | undefined, tokensMillis: number | undefined) => ({
+  requests: limitHeaders("-requests", requestsMillis),
+  tokens: limitHeaders("-tokens", tokensMillis)
+})
+
+/** The names and the documented windows of the limits in the headers; docs/pacer.md has their sources. */
+const limitsOf: Readonly<Record<string, Parameters<typeof WireFormat.limits>[1]>> = {
+  openai: limitNames(minute, minute),
+  "azure-openai": limitNames(minute, minute),
+  groq: limitNames(day, minute),
+  cerebras: { requests: limitHeaders("-requests-day", day), tokens: limitHeaders("-tokens-minute", minute) },
+  mistral: { requests: limitHeaders("-req-minute", minute), tokens: limitHeaders("-tokens-minute", minute) },
+  together: { requests: limitHeaders("", 1000) }
+}
+
+const unknownLimits = limitNames(undefined, undefined)
+
 const limits = (provider: string): WireFormat.WireFormat["limits"] =>
-  WireFormat.limits(provider, {
-    requests: limitHeaders("requests", windows[provider]?.requests),
-    tokens: limitHeaders("tokens", windows[provider]?.tokens)
-  })
+  WireFormat.limits(provider, limitsOf[provider] ?? unknownLimits)
 
 // -----------------------------------------------------------------------------
 // constructors

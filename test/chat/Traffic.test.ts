@@ -1,6 +1,6 @@
 import { HttpClient } from "@effect/platform"
 import { assert, describe, it } from "@effect/vitest"
-import { Clock, Duration, Effect, Fiber, Redacted, Stream, TestClock } from "effect"
+import { Clock, Effect, Fiber, Redacted, Stream, TestClock } from "effect"
 import {
   Chat,
   ChatModel,
@@ -106,6 +106,42 @@ describe.each(ways)("a breaker, %s", (_, ask) => {
   )
 })
 
+describe("a pacer around several keys", () => {
+  const poolOf = (keys: ReadonlyArray<string>, around: (model: ChatModel.ChatModel) => ChatModel.ChatModel) =>
+    Effect.gen(function* () {
+      const { client } = yield* FaultyProvider.make({ script: [Reply.text("hi")] })
+      const pool = yield* KeyPool.make({ keys: keys.map((key) => Redacted.make(key)) })
+      return yield* ChatModel.pooled(pool, (apiKey) =>
+        Effect.map(OpenAi.make({ model: "gpt-4o-mini", apiKey }), around)
+      ).pipe(Effect.provideService(HttpClient.HttpClient, client))
+    })
+  const same = (model: ChatModel.ChatModel) => model
+
+  it.effect("is refused, and the message says what to write", () =>
+    Effect.gen(function* () {
+      const pacer = yield* Pacer.make()
+      const pool = yield* poolOf(["sk-one", "sk-two"], same)
+      const around = [pool, pool.pipe(ChatModel.retry(RetryPolicy.standard)), ChatModel.named(pool, "other")]
+      for (const model of around)
+        assert.throws(
+          () => ChatModel.pace(model, pacer),
+          RangeError,
+          /several API keys at openai.*Pace each member: ChatModel\.pooled/
+        )
+    })
+  )
+
+  it.effect("is fine inside of the pool, with one key, and where the keys are said to share a queue", () =>
+    Effect.gen(function* () {
+      const pacer = yield* Pacer.make()
+      const pool = yield* poolOf(["sk-one", "sk-two"], ChatModel.pace(pacer))
+      const one = ChatModel.pace(yield* poolOf(["sk-one"], same), pacer)
+      const shared = ChatModel.pace(yield* poolOf(["sk-one", "sk-two"], same), pacer, { key: "account" })
+      for (const model of [pool, one, shared]) assert.strictEqual(yield* elapse(tagOf(model.generate(prompt))), "ok")
+    })
+  )
+})
+
 describe.each(ways)("a pacer, %s", (_, ask) => {
   const everySecond = { requests: { limit: 1, window: "1 second" } } as const
 
@@ -122,65 +158,6 @@ describe.each(ways)("a pacer, %s", (_, ask) => {
         [0, 1000, 2000, 3000]
       )
       assert.isTrue(requests.every(({ limited }) => !limited))
-    })
-  )
-
-  it.effect("does not park calls through a pause of an hour, unless asked to", () =>
-    Effect.gen(function* () {
-      const paused = Fault.rateLimited({ retryAfter: "1 hour" })
-      const { model, sent } = yield* setup({ script: [paused, Reply.text("hi")] })
-      const spare = yield* setup({ script: [Reply.text("spare")] })
-      const pacer = yield* Pacer.make()
-      const held = model.pipe(
-        ChatModel.pace(pacer),
-        ChatModel.retry(RetryPolicy.standard),
-        ChatModel.orElse(spare.model),
-        ChatModel.deadline("2 hours")
-      )
-      const texts = yield* elapse(
-        Effect.replicateEffect(
-          Effect.map(ask(held), ({ text }) => text),
-          3
-        ),
-        "0 millis"
-      )
-      assert.deepStrictEqual(texts, ["spare", "spare", "spare"])
-      assert.strictEqual(yield* sent, 1)
-      const refused = yield* elapse(Effect.flip(ask(ChatModel.pace(model, pacer))), "0 millis")
-      assert.strictEqual(refused._tag, "RateLimited")
-      assert.isAtLeast(Duration.toMillis(refused.hint ?? 0), 3_500_000)
-      // With `maxWait` they do.
-      const patient = yield* Pacer.make({ maxWait: "2 hours" })
-      const other = yield* setup({ script: [paused, Reply.text("hi")] })
-      const parked = other.model.pipe(
-        ChatModel.pace(patient),
-        ChatModel.retry(RetryPolicy.make({ maxHint: "2 hours" })),
-        ChatModel.deadline("3 hours")
-      )
-      const fiber = yield* Effect.fork(ask(parked))
-      yield* TestClock.adjust("100 minutes")
-      assert.strictEqual((yield* Fiber.join(fiber)).text, "hi")
-    })
-  )
-
-  it.effect("refuses a pool, whose keys have limits of their own, unless they share one by name", () =>
-    Effect.gen(function* () {
-      const { provider } = yield* setup({ script: [Reply.text("hi")] })
-      const keys = yield* KeyPool.make({ keys: [Redacted.make("k-1"), Redacted.make("k-2")] })
-      const one = (apiKey: Redacted.Redacted) =>
-        OpenAi.make({ model: "gpt-4o-mini", apiKey }).pipe(
-          Effect.provideService(HttpClient.HttpClient, provider.client)
-        )
-      const pacer = yield* Pacer.make()
-      const pool = yield* ChatModel.pooled(keys, one)
-      assert.throws(
-        () => ChatModel.pace(pool, pacer),
-        /found openai\/gpt-4o-mini with several keys, expected the model/
-      )
-      const named = ChatModel.pace(pool, pacer, { key: "one account" })
-      assert.strictEqual((yield* elapse(ask(named))).text, "hi")
-      const inside = yield* ChatModel.pooled(keys, (key) => Effect.map(one(key), ChatModel.pace(pacer)))
-      assert.strictEqual((yield* elapse(ask(inside))).text, "hi")
     })
   )
 
@@ -259,6 +236,22 @@ describe.each(ways)("a pacer, %s", (_, ask) => {
       yield* Fiber.interrupt(running)
       const state = yield* pacer.state(ChatModel.keyOf(model))
       assert.deepStrictEqual([state.waiting, state.inFlight, yield* sent], [0, 0, 1])
+    })
+  )
+
+  it.effect("a long pause sends the calls that wait to the fallback, at once", () =>
+    Effect.gen(function* () {
+      const first = yield* setup({ script: [Fault.rateLimited({ retryAfter: "1 hour" })] })
+      const second = yield* setup({ script: [Reply.text("hi")] })
+      const pacer = yield* Pacer.make({ requests: { limit: 1 } })
+      const model = first.model.pipe(
+        ChatModel.pace(pacer),
+        ChatModel.retry(RetryPolicy.standard),
+        ChatModel.orElse(second.model)
+      )
+      const asked = Effect.forEach([0, 1, 2], () => tagOf(ask(model)), { concurrency: "unbounded" })
+      assert.deepStrictEqual(yield* elapse(asked, "0 millis"), ["ok", "ok", "ok"])
+      assert.deepStrictEqual([yield* first.sent, yield* second.sent], [1, 3])
     })
   )
 

@@ -371,6 +371,32 @@ describe("limits", () => {
       )
       assert.strictEqual(groq.records[0]?.attempts[0]?.limits?.requests?.windowMillis, 24 * 3_600_000)
       assert.strictEqual(groq.records[0]?.attempts[0]?.limits?.tokens?.windowMillis, 60_000)
+      const others = [
+        ["cerebras", "-requests-day", "-tokens-minute", "33011.382", 86_400_000, 33_011_382],
+        ["mistral", "-req-minute", "-tokens-minute", undefined, 60_000, undefined],
+        ["together", "", undefined, "1", 1000, 1000],
+        ["fireworks", "-requests", "-tokens", undefined, undefined, undefined]
+      ] as const
+      for (const [provider, requests, tokens, reset, windowMillis, resetMillis] of others) {
+        const told = Object.fromEntries(
+          [requests, tokens].flatMap((ending) =>
+            ending === undefined
+              ? []
+              : [
+                  [`x-ratelimit-limit${ending}`, "60"],
+                  [`x-ratelimit-remaining${ending}`, "59"],
+                  ...(reset === undefined ? [] : [[`x-ratelimit-reset${ending}`, reset]])
+                ]
+          )
+        )
+        const asked = generate(
+          OpenAi.make({ provider, model: "m", baseUrl: "https://api.test/v1" }),
+          Reply.text("hi", { headers: told })
+        )
+        const limits = (yield* recorded(asked)).records[0]?.attempts[0]?.limits
+        assert.deepStrictEqual(limits?.requests, { limit: 60, remaining: 59, resetMillis, windowMillis }, provider)
+        assert.strictEqual(limits?.tokens?.limit, tokens === undefined ? undefined : 60, provider)
+      }
       const silent = yield* recorded(generate(make, Reply.text("hi")))
       assert.isUndefined(silent.records[0]?.attempts[0]?.limits)
     })

@@ -13,6 +13,7 @@
 import * as Cost from "./Cost.js"
 import * as Gcra from "./Gcra.js"
 import type * as HeaderLimit from "./HeaderLimit.js"
+import * as Seen from "./Seen.js"
 
 /**
  * The bucket of one limit in force.
@@ -21,6 +22,7 @@ import type * as HeaderLimit from "./HeaderLimit.js"
  * - `returned`: the share of an unused reservation that the provider was seen to give back, from 0 to 1.
  * - `inDoubt`: how much was given back here since the level was last found right.
  * - `withheld`: how much of unused reservations was not given back here.
+ * - `seen`: what was seen of it, while headers tell the limit and its window is a guess.
  *
  * @since 0.2.0
  * @category models
@@ -32,6 +34,7 @@ export interface Part extends Gcra.Bucket {
   readonly returned: number
   readonly inDoubt: number
   readonly withheld: number
+  readonly seen: Seen.Seen | undefined
 }
 
 /**
@@ -76,7 +79,7 @@ export interface Mark {
  */
 export const fresh = (limit: Gcra.Limit, source: Part["source"], now: number): Part => {
   const { at, level } = Gcra.full(limit, now)
-  return { limit, source, fromHeaders: undefined, level, at, returned: 1, inDoubt: 0, withheld: 0 }
+  return { limit, source, fromHeaders: undefined, level, at, returned: 1, inDoubt: 0, withheld: 0, seen: undefined }
 }
 
 /**
@@ -130,8 +133,20 @@ export const isKnown = ({ parts }: Buckets): boolean => Cost.dimensions.some((na
 export const admits = ({ parts }: Buckets, cost: Cost.Cost, now: number): boolean =>
   Cost.dimensions.every((name) => {
     const part = parts[name]
-    return part === undefined || Gcra.admits(part.limit, part, cost[name], now)
+    return part === undefined || Gcra.admits(part.limit, part, cost[name], now) || isProbe(part, cost[name], now)
   })
+
+/** Whether the request may go as a probe, ahead of what the guess allows. */
+const isProbe = ({ limit, seen }: Part, cost: number, now: number): boolean =>
+  seen !== undefined && Seen.mayProbe(seen, now) && Gcra.fits(limit, cost)
+
+/**
+ * Whether the window of a limit is a guess that nothing was seen to confirm: then it does not tell how long a queue is.
+ *
+ * @internal
+ */
+export const isGuess = ({ fromHeaders, seen }: Part): boolean =>
+  seen !== undefined && seen.failed === 0 && fromHeaders?.proven === undefined
 
 /**
  * The first millisecond at which every bucket holds its part of the cost; `Infinity` if one never will.
@@ -139,21 +154,30 @@ export const admits = ({ parts }: Buckets, cost: Cost.Cost, now: number): boolea
  * @since 0.2.0
  * @category getters
  */
-export const readyAt = (self: Buckets, cost: Cost.Cost, now: number): number => latest(self, cost, now, Gcra.readyAt)
+export const readyAt = (self: Buckets, cost: Cost.Cost, now: number): number => latest(self, cost, now, partReadyAt)
+
+const partReadyAt: When = (part, cost, now) => {
+  const at = Gcra.readyAt(part.limit, part, cost, now)
+  if (at <= now || part.seen === undefined || !Gcra.fits(part.limit, cost)) return at
+  return Math.min(at, Math.max(now, Seen.probeAt(part.seen)))
+}
 
 /**
- * The time at which so much can have been taken, one request after the other.
+ * The time at which so much can have been taken, one request after the other. A limit that is a guess does not count.
  *
  * @since 0.2.0
  * @category getters
  */
-export const drainedAt = (self: Buckets, cost: Cost.Cost, now: number): number =>
-  latest(self, cost, now, Gcra.drainedAt)
+export const drainedAt = (self: Buckets, cost: Cost.Cost, now: number): number => latest(self, cost, now, partDrainedAt)
 
-const latest = ({ parts }: Buckets, cost: Cost.Cost, now: number, when: typeof Gcra.readyAt): number =>
+const partDrainedAt: When = (part, cost, now) => (isGuess(part) ? now : Gcra.drainedAt(part.limit, part, cost, now))
+
+type When = (part: Part, cost: number, now: number) => number
+
+const latest = ({ parts }: Buckets, cost: Cost.Cost, now: number, when: When): number =>
   Cost.dimensions.reduce((at, name) => {
     const part = parts[name]
-    return part === undefined ? at : Math.max(at, when(part.limit, part, cost[name], now))
+    return part === undefined ? at : Math.max(at, when(part, cost[name], now))
   }, now)
 
 /**
@@ -184,18 +208,6 @@ export const exceeded = ({ parts }: Buckets, cost: Cost.Cost): Exceeded | undefi
 }
 
 /**
- * Whether a limit stands as headers told it, in a window that no response confirmed: the window may be a shorter one.
- *
- * @since 0.2.0
- * @category predicates
- */
-export const isGuessed = ({ parts }: Buckets): boolean =>
-  Cost.dimensions.some((dimension) => {
-    const part = parts[dimension]
-    return part?.source === "headers" && part.fromHeaders?.isFound === false
-  })
-
-/**
  * Whether every bucket is full, so that forgetting them changes nothing.
  *
  * @since 0.2.0
@@ -224,7 +236,7 @@ const changed = ({ parts }: Buckets, cost: Cost.Cost, now: number, f: Change): B
  *
  * @internal
  */
-export const withLevel = (part: Part, { at, level }: Gcra.Bucket): Part => ({
+export const withLevel = (part: Part, { at, level }: Gcra.Bucket, seen: Part["seen"] = part.seen): Part => ({
   // Written out: an object of a spread with more behind it gets a hidden class of its own each time (Node 20).
   limit: part.limit,
   source: part.source,
@@ -233,7 +245,8 @@ export const withLevel = (part: Part, { at, level }: Gcra.Bucket): Part => ({
   at,
   returned: part.returned,
   inDoubt: part.inDoubt,
-  withheld: part.withheld
+  withheld: part.withheld,
+  seen
 })
 
 /**
@@ -248,7 +261,11 @@ export const take = (self: Buckets, cost: Cost.Cost, now: number): Buckets => ({
   parts: changed(self, cost, now, taken)
 })
 
-const taken: Change = (part, cost, now) => withLevel(part, Gcra.take(part.limit, part, cost, now))
+const taken: Change = (part, cost, now) => {
+  const { limit, seen } = part
+  const isAhead = seen !== undefined && Seen.mayProbe(seen, now) && !Gcra.admits(limit, part, cost, now)
+  return withLevel(part, Gcra.take(limit, part, cost, now), isAhead ? Seen.probed(seen, now) : seen)
+}
 
 /**
  * Gives back the cost of a request that did not run.
@@ -261,6 +278,21 @@ export const giveBack = (self: Buckets, cost: Cost.Cost, now: number): Buckets =
   spent: Cost.plus(self.spent, cost, -1),
   parts: changed(self, cost, now, givenBack)
 })
+
+/**
+ * Gives back the cost of a request that was never sent.
+ *
+ * @since 0.2.0
+ * @category combinators
+ */
+export const withdraw = (self: Buckets, cost: Cost.Cost, now: number): Buckets => {
+  const next = giveBack(self, cost, now)
+  const parts = Cost.each((name) => {
+    const part = next.parts[name]
+    return part?.seen === undefined ? part : { ...part, seen: Seen.forgot(part.seen) }
+  })
+  return { ...next, parts }
+}
 
 const givenBack: Change = (part, cost, now) =>
   cost === 0 ? part : withLevel(part, Gcra.giveBack(part.limit, part, cost, now))
@@ -285,7 +317,8 @@ const reconciled: Change = (part, unused, now) => {
     at,
     returned: part.returned,
     inDoubt: part.inDoubt + back,
-    withheld: Math.min(part.limit.burst, part.withheld + unused - back)
+    withheld: Math.min(part.limit.burst, part.withheld + unused - back),
+    seen: part.seen
   }
 }
 

@@ -10,6 +10,8 @@
  * - the documented window is right (a minute, unless the wire format knows better), and the sum is the bucket's size;
  * - the bucket holds the whole limit, and the time until it is full tells the window.
  *
+ * Where neither reading holds, the window that was {@link proven} by what came back stands for the documented one.
+ *
  * Without it a limit of five a second counts as five a minute, and takes twelve times as long.
  *
  * Gotcha: a fixed window, full again all at once, agrees with neither reading. Then the documented window stands.
@@ -31,7 +33,8 @@ interface Reading {
 }
 
 /**
- * A limit as headers told it so far. `bound` is the limit to keep; `documented` is its window in milliseconds.
+ * A limit as headers told it so far. `bound` is the limit to keep; `documented` is its window in milliseconds, `proven`
+ * the one that was seen instead, if any.
  *
  * @since 0.2.0
  * @category models
@@ -39,6 +42,7 @@ interface Reading {
 export interface HeaderLimit {
   readonly limit: number
   readonly documented: number
+  readonly proven: number | undefined
   readonly bound: Gcra.Limit
   readonly size: Reading | undefined
   readonly window: Reading | undefined
@@ -135,10 +139,11 @@ const foundWindow = (self: HeaderLimit, reading: Reading): Gcra.Limit | undefine
   return windowMillis === undefined ? undefined : { limit: self.limit, windowMillis, burst: self.limit }
 }
 
-const first = (limit: number, documented: number): HeaderLimit => ({
+const first = (limit: number, documented: number, proven?: number): HeaderLimit => ({
   limit,
   documented,
-  bound: { limit, windowMillis: documented, burst: limit },
+  proven,
+  bound: { limit, windowMillis: proven ?? documented, burst: limit },
   size: undefined,
   window: undefined,
   isFound: false,
@@ -147,8 +152,20 @@ const first = (limit: number, documented: number): HeaderLimit => ({
 
 /** The same limit with another number, as after an upgrade: window and burst stay, the burst in proportion. */
 const renumbered = (self: HeaderLimit, limit: number): HeaderLimit => ({
-  ...first(limit, self.documented),
+  ...first(limit, self.documented, self.proven),
   bound: { limit, windowMillis: self.bound.windowMillis, burst: (self.bound.burst * limit) / self.limit }
+})
+
+/**
+ * The limit after its window was proven by what came back, in milliseconds. It is kept until it is contradicted.
+ *
+ * @since 0.2.0
+ * @category combinators
+ */
+export const proven = (self: HeaderLimit, windowMillis: number): HeaderLimit => ({
+  ...self,
+  proven: windowMillis,
+  bound: { limit: self.limit, windowMillis, burst: self.bound.burst }
 })
 
 /**
@@ -174,6 +191,9 @@ export const observe = (
         : renumbered(before, limit)
   const reset = header.resetMillis
   const remaining = remainingOf(header)
+  // No bucket holds more than its size.
+  if (remaining !== undefined && self.isFound && remaining > self.bound.burst + 1)
+    return first(limit, documented, self.proven)
   if (remaining === undefined || !isPositive(reset) || remaining >= limit) return self
   return learn(self, remaining, reset, now)
 }
@@ -201,15 +221,17 @@ const learn = (self: HeaderLimit, remaining: number, reset: number, now: number)
     now
   )
   if (self.isFound && size === self.size && window === self.window) return self
-  const bySize = () => foundSize(self, size, tolerance, now)
+  // The sums are made at the documented rate, so they mean nothing where a faster one was seen.
+  const isFaster = self.proven !== undefined && self.proven < self.documented
+  const bySize = () => (isFaster ? undefined : foundSize(self, size, tolerance, now))
   const byWindow = () => foundWindow(self, window)
   // Responses that are all alike agree with both: the reading that held for longer is the one that stood a test.
   const found = size.since <= window.since ? (bySize() ?? byWindow()) : (byWindow() ?? bySize())
-  const { documented } = self
-  if (found !== undefined) return { limit, documented, bound: found, size, window, isFound: true, against: 0 }
+  const { documented, proven } = self
+  if (found !== undefined) return { limit, documented, proven, bound: found, size, window, isFound: true, against: 0 }
   const contradicted = size.count === 1 && window.count === 1 && self.size !== undefined
   const against = contradicted ? self.against + 1 : self.against
   return against >= tooManyAgainst
-    ? first(limit, documented)
-    : { limit, documented, bound: self.bound, size, window, isFound: false, against }
+    ? first(limit, documented, proven)
+    : { limit, documented, proven, bound: self.bound, size, window, isFound: false, against }
 }

@@ -29,7 +29,7 @@ const options = PolicyOptions.struct({
   outputTokens: PolicyOptions.optional(limit, "Tokens out, with each key; by default learned"),
   maxWait: PolicyOptions.optional(
     PolicyOptions.duration(),
-    "The longest that a call may wait for its place; by default as long as its deadline allows, but not through a pause of more than 75 seconds"
+    "The longest that a call may wait for its place; by default as long as its deadline allows, but no pause above 75 seconds"
   ),
   maxQueue: PolicyOptions.optional(PolicyOptions.number({ whole: true }), "How many calls may wait for one key", 10_000)
 })
@@ -84,9 +84,9 @@ export interface Options {
   /** The limit of tokens out. Default: learned. */
   readonly outputTokens?: LimitOptions | undefined
   /**
-   * The longest that a call may wait for its place; with 0 none waits. Default: as long as its deadline allows, but not
-   * through a pause of more than 75 seconds that the provider asked for: such a call fails at once with that hint, and
-   * goes to its fallback.
+   * The longest that a call may wait for its place; with 0 none waits. Default: as long as its deadline allows, but
+   * a provider's pause of more than 75 seconds refuses all that wait: the longest hint that `RetryPolicy` keeps, 60
+   * seconds, and its jitter. A caller with more time sets `maxWait`.
    */
   readonly maxWait?: Duration.DurationInput | undefined
   /** How many calls may wait for one key, a whole number. Default 10,000. */
@@ -94,7 +94,7 @@ export interface Options {
 }
 
 /**
- * The options as they are used; durations in milliseconds.
+ * The options as they are used; durations in milliseconds. `maxPause` is the longest pause of a key that calls wait for.
  *
  * @since 0.2.0
  * @category models
@@ -102,16 +102,12 @@ export interface Options {
 export interface Settings {
   readonly config: Buckets.Config
   readonly maxWait: number
-  /** The longest pause through which calls wait, in milliseconds. */
   readonly maxPause: number
   readonly maxQueue: number
 }
 
-/**
- * 60 seconds, the longest hint that `RetryPolicy.standard` waits for, and a quarter more, as pauses are jittered, in
- * milliseconds.
- */
-const defaultPause = 75_000
+/** The longest pause without `maxWait`, in milliseconds: `maxHint` of `RetryPolicy`, and a quarter of it for jitter. */
+const longestPause = 75_000
 
 type Limit = ReturnType<typeof limit.read>
 
@@ -124,7 +120,7 @@ const bucket = (one: Limit | undefined): Gcra.Limit | undefined =>
  * @internal
  */
 export const settings = (input: Options): Settings => {
-  const { maxQueue, maxWait = Number.POSITIVE_INFINITY, ...limits } = options.read(input, "Pacer")
+  const { maxQueue, maxWait, ...limits } = options.read(input, "Pacer")
   return {
     config: {
       requests: bucket(limits.requests),
@@ -132,8 +128,8 @@ export const settings = (input: Options): Settings => {
       inputTokens: bucket(limits.inputTokens),
       outputTokens: bucket(limits.outputTokens)
     },
-    maxWait,
-    maxPause: maxWait === Number.POSITIVE_INFINITY ? defaultPause : maxWait,
+    maxWait: maxWait ?? Number.POSITIVE_INFINITY,
+    maxPause: maxWait === undefined ? longestPause : Number.POSITIVE_INFINITY,
     maxQueue
   }
 }

@@ -15,7 +15,6 @@ import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import * as Deadline from "../Deadline.js"
-import * as WaitQueue from "../WaitQueue.js"
 import * as Buckets from "./Buckets.js"
 import * as Cost from "./Cost.js"
 import type { Settings } from "./PacerOptions.js"
@@ -59,8 +58,6 @@ interface Request {
 interface Waiter extends Request, TicketQueue.Entry {
   readonly until: number
   readonly deadline: Deadline.Limit
-  /** Whether it waits though the place may come too late, while the limit's window is only guessed. */
-  readonly hopes: boolean
   permit: Permit | undefined
   answer: Answer | undefined
   resume: ((answer: Answer) => void) | undefined
@@ -127,7 +124,7 @@ const makeTickets = (): Tickets => {
   }
 }
 
-const longPause = "the provider asked for a long pause"
+const tooLong = "the provider pauses this key for too long, and no maxWait allows it"
 
 /** The smallest request. */
 const smallest = Cost.make(1, 1, 1)
@@ -164,11 +161,6 @@ class Queue {
     return PacerState.expectedAt(this.current, this.ahead, smallest, 0)
   }
 
-  /** Whether the provider asked for a pause that is too long to wait through. */
-  private isPausedLong(now: number): boolean {
-    return this.current.rate.pausedUntil - now > this.settings.maxPause
-  }
-
   /** Whether no request came for a while, and forgetting the state changes nothing. */
   isIdle(now: number): boolean {
     return now - this.lastAt >= keptFor && this.waiting() === 0 && PacerState.isIdle(this.current, now)
@@ -179,8 +171,7 @@ class Queue {
     deadline: Deadline.Limit,
     clock: Clock.Clock,
     now: number,
-    granted: Granted,
-    context: Context.Context<never>
+    granted: Granted
   ): Answer {
     const { current, settings, tickets, waiters } = this
     this.lastAt = now
@@ -196,13 +187,16 @@ class Queue {
     }
     const isFirst = request.ticket < (waiters.head()?.ticket ?? Number.POSITIVE_INFINITY)
     const at = PacerState.expectedAt(current, isFirst ? Cost.none : this.ahead, cost, now)
-    // A window that headers did not tell may be a minute or a second: who has no other target waits until it is known.
-    const hopes = at >= deadline.at && Buckets.isGuessed(current.buckets) && !WaitQueue.hasElsewhere(context)
-    if (at >= deadline.at && !hopes) return refuse("no place before the deadline")
+    if (at >= deadline.at) return refuse("no place before the deadline")
     if (at - now > settings.maxWait) return refuse("no place within maxWait")
-    if (this.isPausedLong(now)) return refuse(longPause)
+    if (this.isShut(now)) return refuse(tooLong)
     if (waiters.size() >= settings.maxQueue) return refuse(`the queue is full: ${waiters.size()} wait`)
-    return this.wait(request, now + settings.maxWait, deadline, hopes)
+    return this.wait(request, now + settings.maxWait, deadline)
+  }
+
+  /** Whether the key is paused for longer than anybody should wait, so that another target is asked instead. */
+  private isShut(now: number): boolean {
+    return this.current.rate.pausedUntil - now > this.settings.maxPause
   }
 
   private admit({ arrivedAt, cost, granted, options, ticket }: Request, isWaited: boolean, now: number): Permit {
@@ -231,12 +225,12 @@ class Queue {
     return permit
   }
 
-  private wait(request: Request, until: number, deadline: Deadline.Limit, hopes: boolean): Answer {
+  private wait(request: Request, until: number, deadline: Deadline.Limit): Answer {
     // A waiter must be able to leave: it enters the queue inside of the region that ends with `leave`.
     return Effect.uninterruptibleMask((restore) => {
       const order = ++this.arrivals
       const rest = { order, at: -1, permit: undefined, answer: undefined, resume: undefined }
-      const waiter: Waiter = { ...request, until, deadline, hopes, ...rest }
+      const waiter: Waiter = { ...request, until, deadline, ...rest }
       this.waiters.add(waiter)
       this.ahead = Cost.plus(this.ahead, waiter.cost)
       this.drain()
@@ -288,12 +282,12 @@ class Queue {
       if (at <= now) {
         head.permit = this.admit(head, true, now)
         this.answer(head, Effect.succeed(head.permit))
-      } else if (at >= head.deadline.at && !(head.hopes && Buckets.isGuessed(this.current.buckets))) {
+      } else if (at >= head.deadline.at) {
         this.turnAway(head, "no place before the deadline", at - now)
       } else if (at > head.until) {
         this.turnAway(head, "no place within maxWait", at - now)
-      } else if (this.isPausedLong(now)) {
-        this.turnAway(head, longPause, at - now)
+      } else if (this.isShut(now)) {
+        this.turnAway(head, tooLong, at - now)
       } else {
         this.setAlarm(head.clock, at, now)
         return
@@ -349,8 +343,7 @@ export const make = (settings: Settings): Queues => {
       const clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
       const now = clock.unsafeCurrentTimeMillis()
       const queue = known.get(options.key) ?? open(options.key, now)
-      const context = fiber.currentContext
-      return queue.enter(options, Deadline.of(context), clock, now, granted, context)
+      return queue.enter(options, Deadline.of(fiber.currentContext), clock, now, granted)
     }
   }
 }

@@ -227,7 +227,7 @@ export const settle = (self: PacerState, admission: Admission, outcome: Outcome,
       return {
         ...self,
         inFlight,
-        buckets: Buckets.giveBack(buckets, cost, now),
+        buckets: Buckets.withdraw(buckets, cost, now),
         rate: AdaptiveRate.withdraw(rate, isKnown, admission.rate, now)
       }
     case "Refused":

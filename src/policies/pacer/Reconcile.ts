@@ -18,6 +18,7 @@ import * as Cost from "./Cost.js"
 import * as Gcra from "./Gcra.js"
 import * as HeaderLimit from "./HeaderLimit.js"
 import type * as RateLimits from "./RateLimits.js"
+import * as Seen from "./Seen.js"
 
 // -----------------------------------------------------------------------------
 // headers
@@ -65,7 +66,8 @@ const limited = (
     // From here on headers show how much is given back; until they do, nothing is.
     returned: before.fromHeaders === undefined ? 0 : before.returned,
     inDoubt: before.inDoubt,
-    withheld: before.withheld
+    withheld: before.withheld,
+    seen: before.seen
   }
 }
 
@@ -75,11 +77,48 @@ const documentedOf = (config: Gcra.Limit | undefined, header: RateLimits.Limit):
     ? config.windowMillis
     : (header.windowMillis ?? HeaderLimit.minute)
 
-/** A request was admitted `millis` ago for `cost`; `since` was spent after it. */
+/** A request was admitted at that time for `cost`. `before` was spent until it went, and `spent` until now. */
 interface Sent {
   readonly cost: number
-  readonly since: number
-  readonly millis: number
+  readonly at: number
+  readonly before: number
+  readonly spent: number
+}
+
+/** Nothing is guessed of a configured limit, nor of one whose headers agree with each other. */
+const isGuessed = (config: Gcra.Limit | undefined, known: HeaderLimit.HeaderLimit | undefined): boolean =>
+  config === undefined && known !== undefined && !known.isFound
+
+/** The bucket after what was seen of a limit that headers tell, where its window is a guess. */
+const learned = (
+  part: Buckets.Part,
+  header: RateLimits.Limit,
+  remaining: number,
+  sent: Sent,
+  isExact: boolean,
+  now: number
+): Buckets.Part => {
+  const before = part.fromHeaders
+  if (before === undefined || before.isFound) return part.seen === undefined ? part : { ...part, seen: undefined }
+  const response = {
+    remaining,
+    reset: header.resetMillis,
+    sentAt: sent.at,
+    spentThen: sent.before,
+    spentNow: sent.spent,
+    isExact
+  }
+  const { isMore, seen, windowMillis } = Seen.hear(part.seen ?? Seen.nothing, before.bound, response, now)
+  const next =
+    windowMillis === undefined ? part : limited(part, undefined, HeaderLimit.proven(before, windowMillis), now)
+  const left = Math.min(next.limit.burst, remaining - (sent.spent - sent.before))
+  const isRaised = isMore && left >= noise && left > Gcra.levelAt(next.limit, next, now) + noise
+  if (isRaised) return Buckets.withLevel(next, { level: left, at: Math.max(now, next.at) }, seen)
+  // Nothing is left: whatever the reset means, nothing is promised before it. It is counted from when the request came.
+  const held = isExact && remaining < 1 && sent.at === seen.toldAt ? sent.at + (header.resetMillis ?? 0) - now : 0
+  if (held <= 0) return Buckets.withLevel(next, next, seen)
+  const most = -Math.min(next.limit.burst, held * Gcra.perMilli(next.limit))
+  return Buckets.withLevel(next, Gcra.atMost(next.limit, next, most, now), seen)
 }
 
 /** One bucket after the header of a response. */
@@ -87,20 +126,29 @@ const corrected = (
   before: Buckets.Part | undefined,
   config: Gcra.Limit | undefined,
   header: RateLimits.Limit | undefined,
-  { cost, millis, since }: Sent,
+  sent: Sent,
+  isExact: boolean,
   now: number
 ): Buckets.Part | undefined => {
   if (header === undefined) return before
+  const { cost } = sent
+  const since = sent.spent - sent.before
   const known = HeaderLimit.observe(before?.fromHeaders, header, documentedOf(config, header), now)
   const part = known === undefined || known === before?.fromHeaders ? before : limited(before, config, known, now)
   const remaining = HeaderLimit.remainingOf(header)
   if (part === undefined || remaining === undefined) return part
-  const refilled = Math.min(part.limit.burst, remaining + Math.max(0, millis) * Gcra.perMilli(part.limit))
+  const refilled = Math.min(part.limit.burst, remaining + Math.max(0, now - sent.at) * Gcra.perMilli(part.limit))
   const then = refilled - since
   // The headers of a refused request do not count it, and whether it was refused is not known yet.
   const least = Math.min(then, remaining) - cost
   const missing = Math.min(part.withheld, least - Gcra.levelAt(part.limit, part, now))
-  return missing > noise ? raise(part, missing, now) : lower(part, Math.max(then, remaining), now)
+  // What went before the first header is not in a bucket that is new.
+  const isNew = before === undefined
+  const most = isNew ? Math.max(0, then) : Math.max(then, remaining)
+  const next = missing > noise ? raise(part, missing, now) : lower(part, most, now)
+  return isGuessed(config, known) || next.seen !== undefined
+    ? learned(next, header, remaining, sent, isExact, now)
+    : next
 }
 
 /**
@@ -117,13 +165,12 @@ export const observe = (
   now: number
 ): Buckets.Buckets => {
   const { config, spent } = self
-  const millis = now - mark.at
   // Anthropic's sum of both is the rest of its separate limits, and unlike them it counts tokens read from the cache.
   const isSplit = headers.inputTokens !== undefined || headers.outputTokens !== undefined
   const parts = Cost.each((name) => {
     const header = isSplit && name === "tokens" ? undefined : headers[name]
-    const sent = { cost: cost[name], since: spent[name] - mark.spent[name], millis }
-    return corrected(self.parts[name], config[name], header, sent, now)
+    const sent = { cost: cost[name], at: mark.at, before: mark.spent[name], spent: spent[name] }
+    return corrected(self.parts[name], config[name], header, sent, name === "requests", now)
   })
   if (Cost.dimensions.every((name) => parts[name] === self.parts[name])) return self
   // A raised bucket gave back some of its reservations, so they are not spent after all.
@@ -167,6 +214,16 @@ const withhold = (self: Buckets.Buckets, cost: Cost.Cost): Buckets.Buckets => {
   return { ...self, parts: { ...self.parts, requests: { ...requests, withheld } } }
 }
 
+/** What was seen, after a refusal: it may have been a probe, and it took no place. */
+const unproven = (self: Buckets.Buckets, mark: Buckets.Mark, lost: number, now: number): Buckets.Buckets => {
+  const parts = Cost.each((name) => {
+    const part = self.parts[name]
+    if (part?.seen === undefined) return part
+    return Buckets.withLevel(part, part, Seen.refused(part.seen, mark.at, name === "requests" ? lost : 0, now))
+  })
+  return { ...self, parts }
+}
+
 /**
  * The buckets after a refusal. The tokens of the request come back. Its place may not (with OpenAI it does not), so
  * that is withheld until a header shows it, or the hint: when the request came, the bucket was short of its cost by the
@@ -185,9 +242,14 @@ export const refused = (
   const { hint, scope } = refusal
   const name = refusing(self, scope, now)
   const isPlaceKnown = name === "requests" && hint !== undefined
-  const next = isPlaceKnown
-    ? Buckets.giveBack(self, cost, now)
-    : withhold(Buckets.giveBack(self, Cost.tokensOnly(cost), now), cost)
+  const next = unproven(
+    isPlaceKnown
+      ? Buckets.giveBack(self, cost, now)
+      : withhold(Buckets.giveBack(self, Cost.tokensOnly(cost), now), cost),
+    mark,
+    isPlaceKnown ? 0 : cost.requests,
+    now
+  )
   const part = name === undefined ? undefined : next.parts[name]
   if (name === undefined || part === undefined) return next
   const millis = Math.max(0, now - mark.at) - (hint ?? 0)

@@ -1,8 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, TestClock } from "effect"
+import { Duration, Effect, Fiber, TestClock } from "effect"
 import { LlmError, Pacer } from "effect-steadfast"
 import { errorOf, hinted } from "../../support/errors.js"
-import { callers, twoASecond } from "./Pacer.requests.js"
+import { ask, callers, refusedBy, twoASecond } from "./Pacer.requests.js"
 
 describe("a refusal by the provider", () => {
   const pausedUntil = (pacer: Pacer.Pacer) => Effect.map(pacer.state("k"), ({ pausedUntil }) => pausedUntil)
@@ -31,6 +31,47 @@ describe("a refusal by the provider", () => {
       yield* come("a")
       yield* end("a", { error: hinted(Duration.infinity) })
       assert.strictEqual(yield* pausedUntil(pacer), Number.MAX_SAFE_INTEGER)
+    })
+  )
+
+  it.effect("that pauses for more than 75 seconds sends all away, with the time that is left", () =>
+    Effect.gen(function* () {
+      for (const [hint, isLong] of [
+        [75_000, false],
+        [75_100, true],
+        [3_600_000, true]
+      ] as const) {
+        const pacer = yield* Pacer.make({ requests: { limit: 2 } })
+        const { come, end } = callers(pacer)
+        for (const name of ["a", "b"]) yield* come(name)
+        const waiting = [yield* come("c"), yield* come("d")]
+        yield* end("a", { error: hinted(Duration.millis(hint)) })
+        assert.strictEqual((yield* pacer.state("k")).waiting, isLong ? 0 : 2)
+        if (!isLong) continue
+        for (const one of waiting) {
+          const error = yield* refusedBy(one)
+          assert.deepInclude(error, { _tag: "RateLimited", delivery: "not-sent", code: "pacer-queue" })
+          assert.deepStrictEqual(error?.hint, Duration.millis(hint))
+        }
+        yield* TestClock.adjust("10 millis")
+        const late = yield* Effect.flip(pacer.acquire(ask))
+        assert.deepStrictEqual(late.hint, Duration.millis(hint - 10))
+        // What is left of a pause is waited for as soon as it is short enough.
+        yield* TestClock.adjust(hint - 75_010)
+        assert.strictEqual(yield* Fiber.status(yield* come("e")).pipe(Effect.map((s) => s._tag)), "Suspended")
+      }
+    })
+  )
+
+  it.effect("that pauses for long is waited for where maxWait allows it", () =>
+    Effect.gen(function* () {
+      const pacer = yield* Pacer.make({ maxWait: "2 hours" })
+      const { come, end, names } = callers(pacer)
+      yield* come("a")
+      yield* end("a", { error: hinted("1 hour") })
+      yield* come("b")
+      yield* TestClock.adjust("1 hour")
+      assert.deepStrictEqual(names(), ["a", "b"])
     })
   )
 

@@ -36,6 +36,8 @@ export interface Tokens {
  * - `chargesMost`: the provider charges `maxTokens` and gives nothing back, as OpenAI does; else what the answer took.
  * - `countsRefused`: what it refuses counts against its limit on requests, down to an empty bucket below empty.
  * - `headers`: it tells its limits; `perMinute`: as if they were a minute's, whatever it enforces, as OpenAI does.
+ * - `reset`: the reset of the headers: the time until all is back (the default), or the wait for one place, in
+ *   milliseconds or in whole seconds; the time until the clock's window ends; or none.
  * - `fixed`: windows that are full again all at once.
  * - `changes`: at a time, so much of the limit on requests.
  */
@@ -48,6 +50,7 @@ export interface World {
   readonly hints: boolean
   readonly countsRefused: boolean
   readonly headers?: "none" | "perMinute" | "asIs"
+  readonly reset?: "full" | "fullSeconds" | "place" | "placeSeconds" | "clock" | "none"
   readonly chargesMost?: boolean
   readonly fixed?: boolean
   readonly service: (random: () => number) => number
@@ -131,11 +134,20 @@ export const simulate = (world: World, seed: number) => {
 
   const untilFull = ({ level, limit }: Bucket, to: number): number =>
     fixed ? limit.windowMillis - (now() % limit.windowMillis) : ((to - level) * limit.windowMillis) / limit.limit
+  const seconds = (millis: number): number => Math.ceil(millis / 1000) * 1000
+  const resetOf = (bucket: Bucket): { readonly resetMillis?: number } => {
+    const { reset = "full" } = world
+    if (reset === "none") return {}
+    if (reset === "clock") return { resetMillis: bucket.limit.windowMillis - (now() % bucket.limit.windowMillis) }
+    const isFull = reset === "full" || reset === "fullSeconds"
+    const millis = isFull ? untilFull(bucket, bucket.limit.burst) : bucket.level >= 1 ? 0 : untilFull(bucket, 1)
+    return { resetMillis: reset.endsWith("Seconds") ? seconds(millis) : Math.ceil(millis) }
+  }
   const told = (bucket: Bucket | undefined) =>
     bucket && {
       limit: headers === "perMinute" ? (bucket.limit.limit * 60_000) / bucket.limit.windowMillis : bucket.limit.limit,
       remaining: Math.max(0, Math.floor(bucket.level + 1e-9)),
-      resetMillis: Math.ceil(untilFull(bucket, bucket.limit.burst))
+      ...resetOf(bucket)
     }
   const limitsOf = (): Limits | undefined =>
     headers === "none" ? undefined : { requests: told(buckets.requests), tokens: told(buckets.tokens) }
@@ -243,6 +255,8 @@ export const simulate = (world: World, seed: number) => {
   waits.sort((a, b) => a - b)
   return {
     done: waits.length,
+    lastAt: seen.lastAt,
+    arrived: seen.arrived,
     callsPerAnswer: seen.arrived / waits.length,
     used: spent / there,
     medianWait: waits[waits.length >> 1] ?? Number.NaN,

@@ -88,7 +88,7 @@ const refuseKeys = (targets: ReadonlyArray<Target>): void => {
     if (!keys.has(place)) keys.set(place, target.key)
     else if (keys.get(place) !== target.key)
       throw new RangeError(
-        `ChatModel.pace: found a model with several API keys at ${target.provider}, expected one key, whose limits the pacer keeps. ` +
+        `ChatModel.pace: found a model with several API keys at ${target.provider}, expected one, with limits of its own. ` +
           "Pace each member: ChatModel.pooled(pool, (apiKey) => Effect.map(make(apiKey), ChatModel.pace(pacer))). " +
           "If the keys share one account's limits, say so with the option `key`"
       )

@@ -29,7 +29,7 @@ const options = PolicyOptions.struct({
   outputTokens: PolicyOptions.optional(limit, "Tokens out, with each key; by default learned"),
   maxWait: PolicyOptions.optional(
     PolicyOptions.duration(),
-    "The longest that a call may wait for its place; by default as long as its deadline allows, but no pause above 75 seconds"
+    "The longest wait for a place; by default as long as the deadline allows, but no pause above 75 seconds"
   ),
   maxQueue: PolicyOptions.optional(PolicyOptions.number({ whole: true }), "How many calls may wait for one key", 10_000)
 })
@@ -94,7 +94,8 @@ export interface Options {
 }
 
 /**
- * The options as they are used; durations in milliseconds. `maxPause` is the longest pause of a key that calls wait for.
+ * The options as they are used; durations in milliseconds. `maxPause` is the longest pause of a key that calls wait
+ * for.
  *
  * @since 0.2.0
  * @category models

@@ -5,12 +5,12 @@
  * comes back outweighs it:
  *
  * - **Places**: where more remain than the guess allows, so many may go.
- * - **Window**: a window lets through its limit once, and once more where it begins anew. So more than the limit in less
- *   than the window proves a shorter one (and so on for several), and a quarter of it in more than the window a longer
- *   one.
- * - **Probe**: while the guess says that there is no place, one request goes as soon as the header's reset is over: then
- *   something is back, whatever the reset meant. Without a reset one goes after a second, and after each that is refused
- *   it takes twice as long.
+ * - **Window**: a window lets through its limit once, and once more where it begins anew. So more than the limit in
+ *   less than the window proves a shorter one (and so on for several), and a quarter of it in more than the window a
+ *   longer one.
+ * - **Probe**: while the guess says that there is no place, one request goes as soon as the header's reset is over:
+ *   then something is back, whatever the reset meant. Without a reset one goes after a second, and after each that is
+ *   refused it takes twice as long.
  *
  * Without it a limit of ten a second that is told as `10` is kept as ten a minute.
  *
@@ -30,7 +30,8 @@ interface Anchor {
 }
 
 /**
- * - `probeAt`: the time from which one request may go ahead of the guess. `toldAt`: when the request was sent that told it.
+ * - `probeAt`: the time from which one request may go ahead of the guess; the request that told it was sent at
+ *   `toldAt`.
  * - `probedAt`: when the last probe went; `isProbing` until it was heard of.
  * - `failed`: probes that were refused, less those that found places since.
  *
@@ -66,7 +67,8 @@ export interface Response {
 }
 
 /**
- * The lesson of a response: the window that was proven, in milliseconds, and whether more remains than the guess allows.
+ * The lesson of a response: the window that was proven, in milliseconds, and whether more may remain than the guess
+ * allows.
  *
  * @since 0.2.0
  * @category models

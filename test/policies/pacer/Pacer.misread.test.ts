@@ -89,7 +89,7 @@ describe.each([true, false])("a header without its window, 200 jobs at once, hin
   ]
   for (const one of cases) it(`is not paced as something else: ${one.name}`, () => meets(one, hints))
 
-  // No reset and no hint: only refusals tell that an hour is meant. Taken for a minute it would be 5.5 calls for each job.
+  // Only refusals tell that an hour is meant. Taken for a minute it would be 5.5 calls for each job.
   it("an hour without a reset is found by what does not come back", () =>
     meets({ name: "", world: { requests: per(100, hour), reset: "none" }, calls: hints ? 1.07 : 1.4 }, hints))
 })

@@ -13,18 +13,22 @@ const at = (seconds: number) => Effect.zipRight(Effect.sleep(Duration.seconds(se
 
 /** A server that is down until `until` seconds, and answers after `latency` milliseconds; and what it was sent. */
 const serverOf = (until: number, latency = 100) => {
-  const sent: Array<{ readonly job: number; readonly at: number; readonly ok: boolean }> = []
+  const sent: Array<{ readonly job: number; readonly at: number; readonly ok: boolean; end: number }> = []
   let inFlight = 0
   let most = 0
   const attempt = (job: number): Effect.Effect<number, LlmError.LlmError> =>
     Effect.gen(function* () {
       const now = yield* Clock.currentTimeMillis
       const ok = now >= until * 1000
-      sent.push({ job, at: now, ok })
+      const row = { job, at: now, ok, end: Number.POSITIVE_INFINITY }
+      sent.push(row)
       most = Math.max(most, ++inFlight)
       yield* Effect.ensuring(
         Effect.sleep(ok ? latency : 10),
-        Effect.sync(() => inFlight--)
+        Effect.map(Clock.currentTimeMillis, (now) => {
+          inFlight -= 1
+          row.end = now
+        })
       )
       return yield* ok ? Effect.succeed(job) : Effect.fail(errorOf("ServerError"))
     })
@@ -260,8 +264,8 @@ describe("laws of waiting", () => {
           [...waited].sort((a, b) => a - b)
         )
         // One probe at a time while the circuit is open.
-        for (const { at, job } of server.sent) {
-          const together = server.sent.filter((one) => !one.ok && one.job !== job && Math.abs(one.at - at) < 10)
+        for (const { at, end, job } of server.sent) {
+          const together = server.sent.filter((one) => !one.ok && one.job !== job && one.at < end && at < one.end)
           if (waited.includes(arrival(job)) && at < until * 1000) assert.strictEqual(together.length, 0)
         }
       }),

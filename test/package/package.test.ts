@@ -21,11 +21,11 @@ import { exhaustive } from "../support/cases.js"
 
 const root = fileURLToPath(new URL("../..", import.meta.url))
 const consumer = fileURLToPath(new URL("consumer", import.meta.url))
-// Measured at 194 kB: some 85 kB are the policies of traffic, 33 kB the tables and rules that classify what 25 providers send,
+// Measured at 199 kB: some 90 kB are the policies of traffic, 33 kB the tables and rules that classify what 25 providers send,
 // 31 kB the four wire formats. An app that makes a model of one provider, with retry, timeout and fallback, has 139 kB of it:
 // esbuild leaves out providers that are not used, but nothing of a namespace of which something is. The bounds catch what
 // must not get in: a server, SQL, a price table, Node's own modules, and whatever ties everything to everything.
-const budgets = { everything: 197_000, app: 141_000 }
+const budgets = { everything: 202_000, app: 141_000 }
 
 /** What most begin with. */
 const app = (name: string): string => `

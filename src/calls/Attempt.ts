@@ -119,7 +119,8 @@ export const open = (fiber: Fiber.RuntimeFiber<unknown, unknown>, target: Target
   const clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
   const call = Call.peek(outer, Call.CurrentCall)
   const place = Call.peek(outer, CurrentPlace)
-  const draft = begin(outer, call, target, clock.unsafeCurrentTimeMillis())
+  const round = Call.roundOf(outer)
+  const draft = begin(outer, call, target, round, clock.unsafeCurrentTimeMillis())
   if (place !== undefined && place.queuedMillis > 0) draft.queuedMillis = place.queuedMillis
   if (call !== undefined) call.attempts.push(draft)
   Deadline.asking(Deadline.of(outer), target)
@@ -149,7 +150,7 @@ export const open = (fiber: Fiber.RuntimeFiber<unknown, unknown>, target: Target
   return {
     attempt,
     context: Context.unsafeMake(services),
-    first: plainRetry(outer),
+    first: plainRetry(round),
     close: (exit) => {
       end(draft, outer, span, clock, exit)
       return debug
@@ -159,6 +160,8 @@ export const open = (fiber: Fiber.RuntimeFiber<unknown, unknown>, target: Target
   }
 }
 
+type Round = ReturnType<typeof Call.roundOf>
+
 /** The rounds of plain schedules that were logged. */
 const logged = new WeakSet<object>()
 
@@ -166,15 +169,15 @@ const logged = new WeakSet<object>()
  * A WARN with the first attempt of each further round of a plain schedule, such as `Schedule.recurs(3)`: it does not
  * announce its decisions, and nobody knows before that there is another round.
  */
-const plainRetry = (context: Context.Context<never>): Effect.Effect<void> | undefined => {
-  const round = Call.roundOf(context)
+const plainRetry = (round: Round): Effect.Effect<void> | undefined => {
   if (round === undefined || logged.has(round) || RetryDecision.findDecision(round.output) !== undefined)
     return undefined
   const error = round.input
   if (!LlmError.isLlmError(error)) return undefined
   logged.add(round)
-  const line = `attempt ${round.recurrence} at ${LlmError.targetOf(error)} failed: ${error._tag}; retrying, as the schedule says`
-  return Call.warn(line, error, { attempt: round.recurrence, reason: "schedule" })
+  const failed = `attempt ${round.recurrence} at ${LlmError.targetOf(error)} failed: ${error._tag}`
+  const more = { attempt: round.recurrence, reason: "schedule" }
+  return Call.warn(`${failed}; retrying, as the schedule says`, error, more)
 }
 
 /**
@@ -200,9 +203,9 @@ const begin = (
   context: Context.Context<never>,
   call: Call.Call | undefined,
   target: Target,
+  iteration: Round,
   startedAt: number
 ): Draft => {
-  const iteration = Call.roundOf(context)
   const index = call === undefined ? (iteration?.recurrence ?? 0) + 1 : call.firstIndex + call.attempts.length
   const draft: Draft = {
     index,

@@ -66,7 +66,8 @@ export const tell = (
     case "success": {
       const served = servedBy(record)
       if (served === undefined) return Effect.void
-      const line = `recovered by attempt ${served.index} at ${targetName(served)} after ${Math.round(waitedMillis(record))}ms of waiting`
+      const waited = Math.round(waitedMillis(record))
+      const line = `recovered by attempt ${served.index} at ${targetName(served)} after ${waited}ms of waiting`
       return annotated(Effect.logInfo(line))
     }
     case "interrupted":

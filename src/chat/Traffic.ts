@@ -125,7 +125,8 @@ export const pace: {
     const { model, provider } = about.targets[0]
     if (options?.key === undefined && hasManyKeys(self)) {
       throw new RangeError(
-        `ChatModel.pace: found a model with several API keys at ${provider}, expected one key, whose limits the pacer keeps. ` +
+        `ChatModel.pace: found a model with several API keys at ${provider}, ` +
+          "expected one key, whose limits the pacer keeps. " +
           "Pace each member: ChatModel.pooled(pool, (apiKey) => Effect.map(make(apiKey), ChatModel.pace(pacer))). " +
           "If the keys share one account's limits, say so with the option `key`"
       )

@@ -177,7 +177,8 @@ export const duration = (
     below: limit(bounds.below)
   }
   const isOk = (millis: number): boolean => within(limits, millis) && !(bounds.finite && millis === Infinity)
-  const words = `a ${bounds.finite && (bounds.max ?? bounds.below) === undefined ? "finite " : ""}duration${range(bounds)}`
+  const isFinite = bounds.finite && (bounds.max ?? bounds.below) === undefined
+  const words = `a ${isFinite ? "finite " : ""}duration${range(bounds)}`
   const expected = `${words}, such as "30 seconds"`
   const schema = Schema.transformOrFail(
     Schema.String,

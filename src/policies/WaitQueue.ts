@@ -1,8 +1,8 @@
 /**
  * Queues before our own gates: a call that a gate refuses waits in order until the gate lets it through.
  *
- * A gate is an open circuit, an empty retry budget, or a set of members none of which takes traffic. A call joins the
- * queue if its wait can end in time, and fails at once otherwise. Only the first in the queue asks the gate, so waiting
+ * A gate is an open circuit or an empty retry budget. A call joins the queue if its wait can end in time, and fails at
+ * once otherwise. Only the first in the queue asks the gate, so waiting
  * costs the provider nothing and the first in is the first out.
  *
  * - The wait ends before the deadline, or `maxWait` after its start. Without a deadline and without `maxWait` it ends
@@ -65,7 +65,7 @@ export interface Gate<out A, in out Why, out E> {
    */
   readonly ask: (now: number, soonest: number) => Effect.Effect<A | Wait<Why>>
   /** Tells that a call begins to wait. */
-  readonly waits: (wait: Wait<Why>, now: number) => Effect.Effect<void>
+  readonly waits: (wait: Wait<Why>) => Effect.Effect<void>
   /** The error of a call that is turned away. */
   readonly refused: (wait: Wait<Why>, now: number) => E
 }
@@ -89,15 +89,8 @@ export interface Settings {
  * @internal
  */
 export interface WaitQueue<in out Why> {
-  /**
-   * Takes a place with the gate, or waits for one. `context` has the deadline and the fallback; default: that of the
-   * fiber.
-   */
-  readonly pass: <A, E>(
-    region: Immediate.Region,
-    gate: Gate<A, Why, E>,
-    context?: Context.Context<never>
-  ) => Effect.Effect<A, E>
+  /** Takes a place with the gate, or waits for one. The deadline and the fallback are those of the fiber's context. */
+  readonly pass: <A, E>(region: Immediate.Region, gate: Gate<A, Why, E>) => Effect.Effect<A, E>
   /** The number of waiting calls. */
   readonly size: () => number
   /** Tells that the gate may have changed. */
@@ -135,6 +128,16 @@ export const besides = (context: Context.Context<never>, at: () => number): Cont
   return Context.make(Elsewhere, outer === undefined ? at : () => Math.min(at(), outer()))
 }
 
+/** As many waiting calls as in the queue of a pacer. */
+const defaultQueue = 10_000
+
+/**
+ * The settings without options.
+ *
+ * @internal
+ */
+export const defaults: Settings = { maxWait: undefined, maxQueue: defaultQueue }
+
 /**
  * The options of every policy that has a queue.
  *
@@ -148,7 +151,7 @@ export const options = {
   maxQueue: PolicyOptions.optional(
     PolicyOptions.number({ min: 1, whole: true }),
     "The most calls that wait for a place",
-    10_000
+    defaultQueue
   )
 }
 
@@ -291,13 +294,14 @@ export const make = <Why>({ maxQueue, maxWait }: Settings): WaitQueue<Why> => {
       })
     }
     return Effect.ensuring(
-      Effect.flatMap(gate.waits(answer, Immediate.nowOf(fiber)), look),
+      Effect.flatMap(gate.waits(answer), look),
       Effect.sync(() => leave(waiter))
     )
   }
 
   return {
-    pass: (region, gate, context = region.fiber.currentContext) => {
+    pass: (region, gate) => {
+      const context = region.fiber.currentContext
       const now = Immediate.nowOf(region.fiber)
       const waiter: Waiter<Why> = {
         limit: limitOf(Deadline.of(context), maxWait, now),
@@ -314,7 +318,8 @@ export const make = <Why>({ maxQueue, maxWait }: Settings): WaitQueue<Why> => {
         }
         last = answer
         enter(waiter)
-        if (nearer) signal(first())
+        // The first in the queue holds the timer: for a nearer limit, or the first fallback, it sets it anew.
+        if (nearer || (waiter.elsewhere !== undefined && elsewheres === 1)) signal(first())
         return wait(waiter, gate, answer, region)
       }
       if (waiters.size > 0 && last !== undefined) return join(last)
@@ -323,6 +328,8 @@ export const make = <Why>({ maxQueue, maxWait }: Settings): WaitQueue<Why> => {
       )
     },
     size: () => waiters.size,
-    wake: () => signal(first())
+    wake: () => {
+      if (waiters.size > 0) signal(first())
+    }
   }
 }

@@ -1,10 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Clock, Effect, Exit, Layer, Logger, LogLevel, Random } from "effect"
+import { Clock, Effect, Exit, Layer, Logger, LogLevel, Random, Redacted } from "effect"
 import {
   Chat,
   ChatModel,
   ChatStream,
   CircuitBreaker,
+  KeyPool,
   type LlmError,
   Pacer,
   Resilient,
@@ -12,7 +13,7 @@ import {
 } from "effect-steadfast"
 import { Fault, Reply } from "effect-steadfast/testing"
 import { errorOf } from "../support/errors.js"
-import { collectRecords, only, scripted } from "../support/evidence.js"
+import { apiKey, collectLogs, collectRecords, only, scripted } from "../support/evidence.js"
 import { simulate } from "../support/simulate.js"
 import { errorIn, under } from "../support/time.js"
 
@@ -113,4 +114,52 @@ describe("around", () => {
     assert.strictEqual(records.flatMap(({ attempts }) => attempts).length, sent)
     assert.strictEqual(only([...new Set(records.map(({ name }) => name))]), "cohere/rerank")
   })
+})
+
+describe("a pool of keys", () => {
+  it.effect("is paced key by key inside, and held as a whole outside", () =>
+    Effect.gen(function* () {
+      const { model } = yield* scripted({ script: [Reply.text("hi")] })
+      const keys = yield* KeyPool.make({ keys: [Redacted.make("k-1"), Redacted.make("k-2")] })
+      const leaf = (apiKey: Redacted.Redacted) =>
+        Effect.succeed(
+          ChatModel.fromLeaf({
+            provider: "openai",
+            model: "m",
+            key: KeyPool.nameOf(apiKey),
+            generate: (request) => model.generate(request),
+            open: () => Effect.never
+          })
+        )
+      const pacer = yield* Pacer.make()
+      const pool = yield* ChatModel.pooled(keys, leaf)
+      const held = yield* Effect.provideService(Resilient.make(pool), Pacer.Pacer, pacer)
+      const { exit } = yield* under(held.generate(prompt))
+      assert.isTrue(Exit.isSuccess(exit))
+      assert.strictEqual((yield* pacer.states).size, 0)
+    })
+  )
+})
+
+describe("the line of a call that waits", () => {
+  it.effect("names the target, and shows neither the key nor a secret in the address", () =>
+    Effect.gen(function* () {
+      const secret = "hunter2-hunter2"
+      const { model } = yield* scripted(
+        { script: [Fault.status(503), Fault.status(503), Fault.status(503), Fault.status(503), Reply.text("hi")] },
+        { baseUrl: `https://me:${secret}@proxy.example/v1` }
+      )
+      const { layer, lines } = collectLogs()
+      const held = yield* Resilient.make(model, { deadline: "5 minutes" })
+      const calls = Effect.replicateEffect(Effect.exit(held.generate(prompt)), 6, { concurrency: "unbounded" })
+      yield* Effect.provide(under(calls), layer)
+      const waiting = lines.filter(({ message }) => message.startsWith("waiting for"))
+      assert.isAtLeast(waiting.length, 1)
+      assert.match(waiting[0]?.message ?? "", /^waiting for openai[^ ]*\/[^ ]+: the circuit is open after \w+/)
+      for (const line of lines) {
+        assert.notInclude(JSON.stringify(line), secret)
+        assert.notInclude(JSON.stringify(line), apiKey)
+      }
+    })
+  )
 })

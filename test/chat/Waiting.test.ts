@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Clock, Duration, Effect, Exit, Logger, LogLevel, Random, Stream } from "effect"
+import { Clock, Duration, Effect, Exit, FastCheck as fc, Logger, LogLevel, Random, Stream } from "effect"
 import { Chat, ChatModel, ChatStream, CircuitBreaker, type LlmError, RetryPolicy } from "effect-steadfast"
+import { breathe, cases } from "../support/cases.js"
 import { errorOf } from "../support/errors.js"
 import { collectLogs } from "../support/evidence.js"
 import { simulate } from "../support/simulate.js"
@@ -10,7 +11,7 @@ const prompt = Chat.prompt("Hello")
 
 type Ask = (model: ChatModel.ChatModel) => Effect.Effect<Chat.Response, LlmError.LlmError>
 
-const ways: ReadonlyArray<readonly [string, Ask]> = [
+const ways: readonly [readonly [string, Ask], readonly [string, Ask]] = [
   ["generate", (model) => model.generate(prompt)],
   ["stream", (model) => ChatStream.collect(model.stream(prompt))]
 ]
@@ -143,5 +144,36 @@ describe.each(ways)("%s", (_, ask) => {
       1
     )
     assert.strictEqual(ends[0]?.said, "one")
+  })
+})
+
+describe("laws of two targets", () => {
+  const outage = fc.tuple(fc.integer({ min: 0, max: 20 }), fc.integer({ min: 0, max: 40 }))
+
+  it("no call that has time is lost, and none waits while its other target takes traffic", async () => {
+    await fc.assert(
+      fc
+        .asyncProperty(
+          outage,
+          outage,
+          fc.nat(1),
+          fc.integer({ min: 1, max: 60 }),
+          async (first, second, way, count) => {
+            const one = leafOf("one", first[0], first[0] + first[1])
+            const two = leafOf("two", second[0], second[0] + second[1])
+            const both = Effect.gen(function* () {
+              const [left, right] = [yield* guarded(one.model), yield* guarded(two.model)]
+              return left.pipe(ChatModel.orElse(right), ChatModel.deadline("10 minutes"))
+            })
+            const [, ask] = ways[way] ?? ways[0]
+            const ends = run(both, ask, count)
+            assert.isTrue(ends.every(({ exit }) => Exit.isSuccess(exit)))
+            // The second target is never down: whoever the first one fails goes on within its retries.
+            if (second[1] === 0) assert.isBelow(Math.max(...ends.map(({ took }) => took)), 5)
+          }
+        )
+        .beforeEach(breathe),
+      { numRuns: cases(2_000) }
+    )
   })
 })

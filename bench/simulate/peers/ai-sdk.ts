@@ -3,7 +3,7 @@ import { createOpenAI } from "@ai-sdk/openai"
 import { generateText, streamText } from "ai"
 import { model } from "../../fixtures.js"
 import type { Client, Job, Policy, Setup } from "../contract.js"
-import { beforeDeadline, retriesOf, takingTurns } from "./bare.js"
+import { beforeDeadline, retriesOf, takingTurns, withTenRetries } from "./bare.js"
 
 /**
  * The timeout of an attempt. All timeouts of the SDK's own bound a call with its retries, and an abort is never
@@ -71,6 +71,7 @@ const make =
         })
     }
   }
+
 export const aiSdk: Policy = {
   name: "AI SDK",
   kind: "package",
@@ -79,10 +80,4 @@ export const aiSdk: Policy = {
   make: make((setup) => retriesOf(setup, 2))
 }
 
-export const aiSdkTen: Policy = {
-  name: "AI SDK, 10 retries",
-  kind: "package",
-  about: "the same with maxRetries 10",
-  only: ["jobs"],
-  make: make(() => 10)
-}
+export const aiSdkTen = withTenRetries(aiSdk, make)

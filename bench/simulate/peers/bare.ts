@@ -5,7 +5,7 @@
  */
 import { setMaxListeners } from "node:events"
 import { model, textOf } from "../../fixtures.js"
-import type { Job, Setup, Target } from "../contract.js"
+import type { Job, Policy, Setup, Target } from "../contract.js"
 
 /** The provider answered, with another status than 2xx. */
 export class Refused extends Error {
@@ -70,6 +70,18 @@ export const within = async <A>(
 /** One attempt: the request, the whole body, and the timeout over both. */
 export const attempt = (setup: Setup, target: Target, key: string, job: Job, outer: AbortSignal): Promise<string> =>
   within(setup.attemptTimeoutMillis, outer, async (signal) => read(await send(setup, target, key, job, signal)))
+
+/** The same policy with ten retries, as operators set them for work that has time. */
+export const withTenRetries = (
+  policy: Policy,
+  make: (retries: (setup: Setup) => number) => Policy["make"]
+): Policy => ({
+  ...policy,
+  name: `${policy.name}, 10 retries`,
+  about: "the same with 10 retries",
+  only: ["jobs"],
+  make: make(() => 10)
+})
 
 /** A caller with a deadline cancels the whole call at it, as every one of these clients lets a caller do. */
 export const beforeDeadline = <A>(setup: Setup, run: (signal: AbortSignal) => Promise<A>): Promise<A> => {

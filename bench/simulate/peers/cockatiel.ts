@@ -10,7 +10,7 @@ import {
   wrap
 } from "cockatiel"
 import type { Client, Policy, Setup } from "../contract.js"
-import { beforeDeadline, read, retriesOf, send, takingTurns } from "./bare.js"
+import { beforeDeadline, read, retriesOf, send, takingTurns, withTenRetries } from "./bare.js"
 
 const make =
   (retries: (setup: Setup) => number) =>
@@ -36,6 +36,7 @@ const make =
         })
     }
   }
+
 export const cockatiel: Policy = {
   name: "cockatiel",
   kind: "package",
@@ -44,10 +45,4 @@ export const cockatiel: Policy = {
   make: make((setup) => retriesOf(setup, 3))
 }
 
-export const cockatielTen: Policy = {
-  name: "cockatiel, 10 retries",
-  kind: "package",
-  about: "the same with 10 attempts of its retry",
-  only: ["jobs"],
-  make: make(() => 10)
-}
+export const cockatielTen = withTenRetries(cockatiel, make)

@@ -2,7 +2,7 @@
 import OpenAI from "openai"
 import { model } from "../../fixtures.js"
 import type { Client, Job, Policy, Setup } from "../contract.js"
-import { beforeDeadline, retriesOf, takingTurns } from "./bare.js"
+import { beforeDeadline, retriesOf, takingTurns, withTenRetries } from "./bare.js"
 
 const request = (job: Job) => ({
   model,
@@ -54,10 +54,4 @@ export const openai: Policy = {
   make: make((setup) => retriesOf(setup, 2))
 }
 
-export const openaiTen: Policy = {
-  name: "openai SDK, 10 retries",
-  kind: "package",
-  about: "the same with maxRetries 10",
-  only: ["jobs"],
-  make: make(() => 10)
-}
+export const openaiTen = withTenRetries(openai, make)

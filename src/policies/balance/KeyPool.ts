@@ -41,18 +41,16 @@ import * as Config from "effect/Config"
 import * as ConfigError from "effect/ConfigError"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type * as Exit from "effect/Exit"
 import * as Redacted from "effect/Redacted"
-import * as LlmError from "../../errors/LlmError.js"
 import * as CircuitBreaker from "../circuit/CircuitBreaker.js"
-import * as CircuitOutcome from "../circuit/CircuitOutcome.js"
-import type * as Deadline from "../Deadline.js"
 import * as PolicyOptions from "../Options.js"
 import * as Balancer from "./Balancer.js"
 import * as KeyHealth from "./KeyHealth.js"
 import { nameOf } from "./KeyName.js"
+import * as KeyView from "./KeyView.js"
 
 export { nameOf } from "./KeyName.js"
+export type { AttemptEnd, Outlook, View } from "./KeyView.js"
 
 // -----------------------------------------------------------------------------
 // models
@@ -135,61 +133,6 @@ export interface KeyState {
 }
 
 /**
- * The keys for one model. `index` is the key's place in the pool. A `RateLimited` pauses a key for this model alone.
- *
- * @since 0.2.0
- * @category models
- */
-export interface View {
-  /** The time from which a key takes traffic, in epoch milliseconds; 0 for now. */
-  readonly readyAt: (index: number) => number
-  /** Admits one attempt. Pass the admission to `end` exactly once, interruption included; run both uninterruptibly. */
-  readonly admit: (index: number) => Effect.Effect<CircuitBreaker.Admission, LlmError.CircuitOpen>
-  /** Records the end of an attempt. */
-  readonly end: (end: AttemptEnd) => Effect.Effect<void>
-  /**
-   * The outlook while no key takes traffic. `notBefore` gives the earliest time for each key, in epoch milliseconds.
-   */
-  readonly outlook: (now: number, notBefore: (index: number) => number) => Outlook
-}
-
-/**
- * The end of an attempt with a key.
- *
- * @since 0.2.0
- * @category models
- */
-export interface AttemptEnd {
-  /** The key's place in the pool. */
-  readonly index: number
-  /** The admission from `admit`. */
-  readonly admission: CircuitBreaker.Admission
-  /** The attempt's exit. */
-  readonly exit: Exit.Exit<unknown, unknown>
-  /** The deadline over the attempt. */
-  readonly within: Deadline.Limit
-  /** The attempt's begin, in epoch milliseconds. */
-  readonly startedAt: number
-  /** The attempt's end, in epoch milliseconds. */
-  readonly now: number
-}
-
-/**
- * The outlook while no key takes traffic.
- *
- * @since 0.2.0
- * @category models
- */
-export interface Outlook {
-  /** The time at which the first key takes traffic again, dead keys included; `Infinity` for never. */
-  readonly readyAt: number
-  /** The same without dead keys: nobody should wait for those. */
-  readonly worthAt: number
-  /** The errors of the keys in one line. */
-  readonly why: string
-}
-
-/**
  * A pool of keys.
  *
  * @since 0.2.0
@@ -205,7 +148,7 @@ export interface KeyPool {
   /** The longest wait for a key, in milliseconds. */
   readonly maxWait: number
   /** The keys for a model. */
-  readonly for: (model: string) => View
+  readonly for: (model: string) => KeyView.View
   /**
    * The time at which a key with hanging requests became ready for a probe, in epoch milliseconds; `undefined` for all
    * other keys.
@@ -214,22 +157,6 @@ export interface KeyPool {
   /** The states of all keys, by name. */
   readonly states: Effect.Effect<ReadonlyMap<string, KeyState>>
 }
-
-// -----------------------------------------------------------------------------
-// the pure part
-// -----------------------------------------------------------------------------
-
-/**
- * The outcome of an attempt for its key's circuit. A timeout of the whole call counts as a failure too: without another
- * limit it is the only sign of a key with hanging requests.
- */
-const outcomeOf = (end: AttemptEnd, error: LlmError.LlmError | undefined): CircuitBreaker.Outcome =>
-  error?._tag === "Timeout" && error.phase === "total" && error.delivery !== "not-sent"
-    ? { _tag: "Failure", error: error._tag }
-    : CircuitBreaker.classify(end.exit, end.now, end.within)
-
-const isDead = (reason: LlmError.Tag | undefined): boolean =>
-  reason !== undefined && LlmError.rules[reason].health === "dead"
 
 // -----------------------------------------------------------------------------
 // constructors
@@ -241,92 +168,6 @@ const isSecret = (option: KeyOption): option is Secret => Redacted.isRedacted(op
 const repeated = (secrets: ReadonlyArray<Redacted.Redacted>): Redacted.Redacted | undefined => {
   const seen = new Set<string>()
   return secrets.find((secret) => seen.size === seen.add(Redacted.value(secret)).size)
-}
-
-/** The state of a key for all models, updated in place. */
-interface KeyRecord {
-  readonly name: string
-  health: KeyHealth.Health
-  answeredAt: number
-  /** The last error that took the key out. */
-  reason: LlmError.Tag | undefined
-  /** The probes in flight. */
-  probes: number
-}
-
-const viewOf = (records: ReadonlyArray<KeyRecord>, circuits: CircuitBreaker.CircuitBreaker): View => {
-  const pauses: Array<KeyHealth.Pause> = records.map(() => KeyHealth.running)
-  const recordOf = (index: number) => records[index] as KeyRecord
-  const pauseOf = (index: number) => pauses[index] as KeyHealth.Pause
-  const openUntil = (index: number) => circuits.readyAt(recordOf(index).name)
-  const readyAt = (index: number): number => Math.max(openUntil(index), pauseOf(index).until)
-
-  /** When any other key that takes traffic now last answered. */
-  const othersAnsweredAt = (index: number): number =>
-    records.reduce(
-      (last, { answeredAt }, other) => (other === index || openUntil(other) > 0 ? last : Math.max(last, answeredAt)),
-      KeyHealth.never
-    )
-
-  /** The outcome to record. Failures of a key in service are ignored until one is the key's fault. */
-  const judged = ({ admission, index, now, startedAt }: AttemptEnd, outcome: CircuitBreaker.Outcome) => {
-    const record = recordOf(index)
-    if (outcome._tag === "Success") {
-      record.health = KeyHealth.unasked
-      record.answeredAt = now
-      if (pauseOf(index).unhinted > 0) pauses[index] = { until: pauseOf(index).until, unhinted: 0 }
-      return outcome
-    }
-    if (outcome._tag !== "Failure" || admission.probe !== undefined) return outcome
-    const [atFault, next] = KeyHealth.failed(record.health, othersAnsweredAt(index), startedAt, now)
-    record.health = atFault ? KeyHealth.unasked : next
-    return atFault ? outcome : CircuitBreaker.ignored
-  }
-
-  return {
-    readyAt,
-    admit: (index) => {
-      const record = recordOf(index)
-      return Effect.matchEffect(circuits.admit({ key: record.name }), {
-        onSuccess: (admission) => {
-          if (admission.probe !== undefined) record.probes += 1
-          return Effect.succeed(admission)
-        },
-        // Another process may have opened it.
-        onFailure: (refusal) =>
-          Effect.flatMap(circuits.state(record.name), (state) => {
-            if (state._tag !== "Closed") record.reason = state.error
-            return Effect.fail(refusal)
-          })
-      })
-    },
-    end: (end) => {
-      const { admission, exit, index, now, within } = end
-      const record = recordOf(index)
-      if (admission.probe !== undefined) record.probes -= 1
-      const error = CircuitOutcome.errorOf(exit, within)
-      const outcome = judged(end, outcomeOf(end, error))
-      if (error?._tag === "RateLimited") pauses[index] = KeyHealth.paused(pauseOf(index), error.hint, now)
-      if (outcome._tag === "Failure" || outcome._tag === "Dead") record.reason = outcome.error
-      return circuits.record(record.name, admission, outcome)
-    },
-    outlook: (now, notBefore) => {
-      const tags: Array<string> = []
-      let first = Number.POSITIVE_INFINITY
-      let worth = Number.POSITIVE_INFINITY
-      for (let index = 0; index < records.length; index++) {
-        const record = recordOf(index)
-        const pausedUntil = pauseOf(index).until
-        const reason = openUntil(index) > now ? (record.reason ?? "CircuitOpen") : undefined
-        tags.push(reason ?? (pausedUntil > now ? "RateLimited" : "CircuitOpen"))
-        // A probe may end at any moment, and then the key takes traffic again.
-        const at = Math.max(record.probes > 0 ? pausedUntil : readyAt(index), notBefore(index))
-        first = Math.min(first, at)
-        if (!isDead(reason)) worth = Math.min(worth, at)
-      }
-      return { readyAt: first, worthAt: worth, why: KeyHealth.summary(tags) }
-    }
-  }
 }
 
 /**
@@ -356,7 +197,7 @@ export const make = (input: Options): Effect.Effect<KeyPool, ConfigError.ConfigE
       (apiKey, index): Key => ({ name: names[index] as string, apiKey, weight: weights[index] as number })
     )
     const circuits = yield* CircuitBreaker.make({
-      // `viewOf` records only failures that prove the key's fault.
+      // `KeyView` records only failures that prove the key's fault.
       tripPolicy: CircuitBreaker.consecutive(1),
       // Slower than a target's breaker: other keys serve meanwhile, and a probe may hang.
       openDuration: { initial: "15 seconds", max: "5 minutes" },
@@ -366,7 +207,7 @@ export const make = (input: Options): Effect.Effect<KeyPool, ConfigError.ConfigE
     })
     const balancer = Balancer.make(keys, strategy)
     const records = keys.map(
-      ({ name }): KeyRecord => ({
+      ({ name }): KeyView.KeyRecord => ({
         name,
         health: KeyHealth.unasked,
         answeredAt: KeyHealth.never,
@@ -374,20 +215,20 @@ export const make = (input: Options): Effect.Effect<KeyPool, ConfigError.ConfigE
         probes: 0
       })
     )
-    const views = new Map<string, View>()
+    const views = new Map<string, KeyView.View>()
     return {
       keys,
       balancer,
       circuits,
       maxWait,
       for: (model) => {
-        const view = views.get(model) ?? viewOf(records, circuits)
+        const view = views.get(model) ?? KeyView.make(records, circuits)
         views.set(model, view)
         return view
       },
       dueAt: (index) => {
         const at = circuits.readyAt((keys[index] as Key).name)
-        return at === 0 || isDead(records[index]?.reason) ? undefined : at
+        return at === 0 || KeyView.isDead(records[index]?.reason) ? undefined : at
       },
       states: Effect.map(
         Effect.forEach(keys, ({ name }, index) =>

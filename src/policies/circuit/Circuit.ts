@@ -127,4 +127,6 @@ export interface Refusal {
   readonly error: Tag | undefined
   /** Whether probes are in flight. */
   readonly probing: boolean
+  /** Whether the target is back, and the calls that waited go first. */
+  readonly isBack?: boolean
 }

@@ -8,16 +8,16 @@
  *
  * @since 0.2.0
  */
-import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import type { CircuitOpen } from "../../errors/LlmError.js"
+import { factsOf } from "../../errors/ErrorFacts.js"
+import { type CircuitOpen, targetOf } from "../../errors/LlmError.js"
 import * as Immediate from "../Immediate.js"
 import * as WaitQueue from "../WaitQueue.js"
 import type { Admission, Refusal } from "./Circuit.js"
 import type { Settings } from "./CircuitOptions.js"
 import type { Outcome } from "./CircuitOutcome.js"
 import { isRefusal } from "./CircuitState.js"
-import { type AdmitOptions, reasonOf, refused } from "./CircuitView.js"
+import { type AdmitOptions, refused } from "./CircuitView.js"
 import * as Window from "./Window.js"
 
 /**
@@ -27,21 +27,12 @@ import * as Window from "./Window.js"
  */
 export interface CircuitQueue {
   /** Admits a call, at once or after a wait, or refuses it. */
-  readonly enter: (
-    options: AdmitOptions,
-    region: Immediate.Region,
-    context?: Context.Context<never>
-  ) => Effect.Effect<Admission, CircuitOpen>
+  readonly enter: (options: AdmitOptions, region: Immediate.Region) => Effect.Effect<Admission, CircuitOpen>
   /** Tells that a call ended. */
   readonly ended: (key: string, admission: Admission, outcome: Outcome, now: number) => void
   /** Tells that a circuit was changed by hand. */
   readonly changed: (key: string) => void
 }
-
-const named = ({ key, model, provider }: AdmitOptions): Record<string, unknown> => ({
-  provider: provider ?? key,
-  ...(model === undefined ? {} : { model })
-})
 
 /** The calls that wait for one circuit, and those that came out of the queue since it closed. */
 interface Line {
@@ -54,7 +45,7 @@ interface Line {
 const lookAgain = 1000
 
 /** A refusal by the slow start alone. */
-const busy: Refusal = { retryAfter: 0, reason: "Unhealthy", error: undefined, probing: true }
+const busy: Refusal = { retryAfter: 0, reason: "Unhealthy", error: undefined, probing: true, isBack: true }
 
 /** Whether a circuit is worth a wait: a dead key, or one opened by hand, needs a person. */
 const isWaitedFor = ({ reason }: Refusal): boolean => reason === "Unhealthy"
@@ -80,11 +71,7 @@ export const make = (
   const lines = new Map<string, Line>()
   const firstWidth = settings.ramp[settings.ramp.length - 1] ?? 1
 
-  const wait = (
-    options: AdmitOptions,
-    region: Immediate.Region,
-    context: Context.Context<never> | undefined
-  ): Effect.Effect<Admission, CircuitOpen> => {
+  const wait = (options: AdmitOptions, region: Immediate.Region): Effect.Effect<Admission, CircuitOpen> => {
     const { key } = options
     const line: Line = lines.get(key) ?? { queue: WaitQueue.make(settings), admitted: new Set(), window: undefined }
     lines.set(key, line)
@@ -101,26 +88,28 @@ export const make = (
       line.admitted.add(decision)
       return decision
     }
-    return line.queue.pass(
-      region,
-      {
-        ask: (now, soonest) =>
-          line.window !== undefined && line.admitted.size >= line.window.width
-            ? Effect.succeed(new WaitQueue.Wait(now, busy, now + lookAgain))
-            : Immediate.entered(ask(key, now, soonest), (decision) => Effect.succeed(admitted(decision, now))),
-        waits: ({ why }) => Effect.annotateLogs(Effect.logInfo(`waiting for ${key}: ${reasonOf(why)}`), named(options)),
-        refused: ({ at, why }, now) =>
-          refused(options, Number.isFinite(at) && !why.probing ? { ...why, retryAfter: Math.max(0, at - now) } : why)
+    return line.queue.pass(region, {
+      ask: (now, soonest) =>
+        line.window !== undefined && line.admitted.size >= line.window.width
+          ? Effect.succeed(new WaitQueue.Wait(now, busy, now + lookAgain))
+          : Immediate.entered(ask(key, now, soonest), (decision) => Effect.succeed(admitted(decision, now))),
+      waits: ({ why }) => {
+        const refusal = refused(options, why)
+        return Effect.annotateLogs(
+          Effect.logInfo(`waiting for ${targetOf(refusal)}: ${refusal.message}`),
+          factsOf(refusal)
+        )
       },
-      context
-    )
+      refused: ({ at, why }, now) =>
+        refused(options, Number.isFinite(at) && !why.probing ? { ...why, retryAfter: Math.max(0, at - now) } : why)
+    })
   }
 
   return {
-    enter: (options, region, context) => {
+    enter: (options, region) => {
       const line = lines.get(options.key)
       if (line !== undefined) {
-        if (line.queue.size() > 0) return wait(options, region, context)
+        if (line.queue.size() > 0) return wait(options, region)
         lines.delete(options.key)
       }
       const now = Immediate.nowOf(region.fiber)
@@ -128,7 +117,7 @@ export const make = (
         if (!isRefusal(decision)) return Effect.succeed(decision)
         return settings.maxWait === 0 || !isWaitedFor(decision)
           ? Effect.fail(refused(options, decision))
-          : wait(options, region, context)
+          : wait(options, region)
       })
     },
     ended: (key, admission, outcome, now) => {

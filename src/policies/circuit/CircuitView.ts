@@ -113,13 +113,10 @@ const causes: Record<Reason, string> = {
   Manual: "the circuit was opened by hand"
 }
 
-/**
- * Why a circuit refuses, in words.
- *
- * @internal
- */
-export const reasonOf = ({ error, probing, reason }: Pick<Refusal, "error" | "probing" | "reason">): string =>
-  causes[reason] + (error === undefined ? "" : ` after ${error}`) + (probing ? ", and is being probed" : "")
+const reasonOf = ({ error, isBack, probing, reason }: Refusal): string =>
+  isBack === true
+    ? "the target is back, and the calls that waited go first"
+    : causes[reason] + (error === undefined ? "" : ` after ${error}`) + (probing ? ", and is being probed" : "")
 
 /**
  * The error of a refused attempt.

@@ -22,7 +22,7 @@ import * as Seen from "./Seen.js"
  * - `returned`: the share of an unused reservation that the provider was seen to give back, from 0 to 1.
  * - `inDoubt`: how much was given back here since the level was last found right.
  * - `withheld`: how much of unused reservations was not given back here.
- * - `seen`: what was seen of it, while headers tell the limit and its window is a guess.
+ * - `seen`: the evidence of earlier responses about its window, while the window is a guess.
  *
  * @since 0.2.0
  * @category models

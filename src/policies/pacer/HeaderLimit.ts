@@ -10,7 +10,7 @@
  * - the documented window is right (a minute, unless the wire format knows better), and the sum is the bucket's size;
  * - the bucket holds the whole limit, and the time until it is full tells the window.
  *
- * Where neither reading holds, the window that was {@link proven} by what came back stands for the documented one.
+ * If neither reading holds, a {@link proven} window replaces the documented one: returned places proved it.
  *
  * Without it a limit of five a second counts as five a minute, and takes twelve times as long.
  *
@@ -157,7 +157,7 @@ const renumbered = (self: HeaderLimit, limit: number): HeaderLimit => ({
 })
 
 /**
- * The limit after its window was proven by what came back, in milliseconds. It is kept until it is contradicted.
+ * The limit with the window that returned places proved, in milliseconds. A contradiction ends it.
  *
  * @since 0.2.0
  * @category combinators

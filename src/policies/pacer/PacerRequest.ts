@@ -74,7 +74,9 @@ export const tooLarge = (options: AcquireOptions, { dimension, found, limit }: B
   new LlmError.ContextLengthExceeded({
     provider: options.provider ?? options.key,
     model: options.model,
-    message: `${dimension}: found ${Math.ceil(found)}, expected at most the ${Math.floor(limit.burst)} that the limit allows at once`,
+    message:
+      `${dimension}: found ${Math.ceil(found)}, ` +
+      `expected at most the ${Math.floor(limit.burst)} that the limit allows at once`,
     code: "pacer-too-large",
     delivery: "not-sent"
   })

@@ -1,8 +1,8 @@
 /**
- * What was seen of the places of one limit, where headers tell the limit and nobody knows its window. Pure.
+ * The evidence of returned places about the window of one limit: headers tell the limit, but no window. Pure.
  *
- * The documented window is a guess: servers and proxies send the same headers and mean a second, an hour or a day. What
- * comes back outweighs it:
+ * The documented window is a guess: servers and proxies send the same headers and mean a second, an hour or a day.
+ * Returned places outweigh it:
  *
  * - **Places**: where more remain than the guess allows, so many may go.
  * - **Window**: a window lets through its limit once, and once more where it begins anew. So more than the limit in

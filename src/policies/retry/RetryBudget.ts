@@ -147,7 +147,7 @@ export const make = (options: Options = {}): RetryBudget => {
     return possible
   }
   const available = (now: number): number => step(chosen, state, "time", now)[1].level
-  const queue = WaitQueue.make<undefined>(waiting)
+  const queue = WaitQueue.make<undefined>(WaitQueue.defaults)
   const gate: WaitQueue.Gate<true, undefined, false> = {
     ask: (now) => {
       if (run("draw", now)) return Effect.succeed(true)
@@ -175,9 +175,6 @@ export const make = (options: Options = {}): RetryBudget => {
         : Effect.merge(queue.pass(region, gate))
   }
 }
-
-/** As many calls wait as before a circuit. */
-const waiting: WaitQueue.Settings = { maxWait: undefined, maxQueue: 10_000 }
 
 const unlimited: RetryBudget = {
   deposit: () => {},

@@ -1,8 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Clock, Duration, Effect, Exit, Fiber, FastCheck as fc, Random, TestClock } from "effect"
+import { Clock, Duration, Effect, Exit, Fiber, FastCheck as fc, Logger, LogLevel, Random, TestClock } from "effect"
 import { CircuitBreaker, LlmError, Resilience, RetryPolicy } from "effect-steadfast"
 import { Elsewhere } from "../../../src/policies/WaitQueue.js"
-import { cases } from "../../support/cases.js"
+import { breathe, cases } from "../../support/cases.js"
 import { errorOf } from "../../support/errors.js"
 import { simulate } from "../../support/simulate.js"
 import { drawing, errorIn, under } from "../../support/time.js"
@@ -10,6 +10,8 @@ import { drawing, errorIn, under } from "../../support/time.js"
 const ask = { key: "openai/gpt-4o-mini", provider: "openai", model: "gpt-4o-mini" }
 
 const at = (seconds: number) => Effect.zipRight(Effect.sleep(Duration.seconds(seconds)), Effect.void)
+
+const quiet = Logger.withMinimumLogLevel(LogLevel.None)
 
 /** A server that is down until `until` seconds, and answers after `latency` milliseconds; and what it was sent. */
 const serverOf = (until: number, latency = 100) => {
@@ -54,7 +56,7 @@ const run = (server: ReturnType<typeof serverOf>, jobs: ReadonlyArray<Job>, opti
         return { exit, ended: (yield* Clock.currentTimeMillis) / 1000 }
       })
     return yield* Effect.forEach(jobs, one, { concurrency: "unbounded" })
-  }).pipe(Effect.withRandom(Random.make("outage")), simulate)
+  }).pipe(Effect.withRandom(Random.make("outage")), quiet, simulate)
 
 const every = (seconds: number, count: number, deadline?: number): ReadonlyArray<Job> =>
   Array.from({ length: count }, (_, index) => ({
@@ -126,7 +128,21 @@ describe("an outage of the only target", () => {
     })
   )
 
-  it.effect("turns away those who wait where the probe finds the key dead", () =>
+  it.effect("says of a call that comes while the others go first that the target is back", () =>
+    Effect.gen(function* () {
+      const breaker = yield* CircuitBreaker.make({ tripPolicy: CircuitBreaker.consecutive(1), ramp: [1], maxQueue: 3 })
+      yield* Effect.exit(breaker.execute(Effect.fail(errorOf("ServerError")), ask))
+      const slow = breaker.execute(Effect.sleep("10 seconds"), ask)
+      yield* Effect.fork(breaker.execute(Effect.sleep("1 millis"), ask))
+      for (let i = 0; i < 3; i++) yield* Effect.fork(slow)
+      yield* TestClock.adjust("1100 millis")
+      const late = yield* Effect.fork(Effect.flip(Effect.provideService(slow, Elsewhere, () => 0)))
+      yield* TestClock.adjust("0 millis")
+      assert.match((yield* Fiber.join(late)).message, /^the target is back, and the calls that waited go first/)
+    })
+  )
+
+  it.effect("turns away calls that wait where the probe finds the key dead", () =>
     Effect.gen(function* () {
       const breaker = yield* CircuitBreaker.make({ tripPolicy: CircuitBreaker.consecutive(1) })
       yield* Effect.exit(breaker.execute(Effect.fail(errorOf("ServerError")), ask))
@@ -220,55 +236,57 @@ describe("laws of waiting", () => {
     seed: fc.string()
   })
 
-  it("hold for every interleaving of arrivals, cancellations, fallbacks and outages", () => {
-    fc.assert(
-      fc.property(scenario, ({ jobs, seed, until }) => {
-        const server = serverOf(until)
-        const arrival = (job: number) => Math.round((jobs[job]?.start ?? 0) * 1000) + job
-        const asked = new Map<number, number>()
-        const program = Effect.gen(function* () {
-          const breaker = yield* CircuitBreaker.make({ tripPolicy: CircuitBreaker.consecutive(2) })
-          const one = ({ cancelled, deadline, elsewhere }: (typeof jobs)[number], job: number) =>
-            Effect.gen(function* () {
-              yield* Effect.sleep(arrival(job))
-              const begun = Effect.map(Clock.currentTimeMillis, (now) => asked.set(job, now))
-              const guarded = breaker.execute(Effect.zipRight(begun, server.attempt(job)), ask)
-              const limited =
-                deadline === undefined ? guarded : Resilience.deadline(guarded, Duration.seconds(deadline))
-              const beside = elsewhere ? Effect.provideService(limited, Elsewhere, () => 0) : limited
-              const exit = yield* Effect.exit(
-                cancelled === undefined
-                  ? Effect.asVoid(beside)
-                  : Effect.asVoid(Effect.timeoutOption(beside, Duration.seconds(cancelled)))
-              )
-              const wait = (asked.get(job) ?? (yield* Clock.currentTimeMillis)) - arrival(job)
-              // A wait never outlives its deadline, or 60 seconds without one.
-              assert.isAtMost(wait, (deadline ?? 60) * 1000)
-              // A call whose fallback takes traffic never waits.
-              if (elsewhere) assert.strictEqual(wait, 0)
-              // What is refused was not sent.
-              if (errorIn(exit)?._tag === "CircuitOpen") assert.isFalse(asked.has(job))
-            })
-          yield* Effect.forEach(jobs, one, { concurrency: "unbounded", discard: true })
-          // Nothing is left of those that waited: the next call is asked at once.
-          yield* Effect.sleep("20 seconds")
-          const before = yield* Clock.currentTimeMillis
-          assert.strictEqual(yield* breaker.execute(Effect.succeed("ok"), ask), "ok")
-          assert.strictEqual(yield* Clock.currentTimeMillis, before)
+  it("hold for every interleaving of arrivals, cancellations, fallbacks and outages", async () => {
+    await fc.assert(
+      fc
+        .asyncProperty(scenario, async ({ jobs, seed, until }) => {
+          const server = serverOf(until)
+          const arrival = (job: number) => Math.round((jobs[job]?.start ?? 0) * 1000) + job
+          const asked = new Map<number, number>()
+          const program = Effect.gen(function* () {
+            const breaker = yield* CircuitBreaker.make({ tripPolicy: CircuitBreaker.consecutive(2) })
+            const one = ({ cancelled, deadline, elsewhere }: (typeof jobs)[number], job: number) =>
+              Effect.gen(function* () {
+                yield* Effect.sleep(arrival(job))
+                const begun = Effect.map(Clock.currentTimeMillis, (now) => asked.set(job, now))
+                const guarded = breaker.execute(Effect.zipRight(begun, server.attempt(job)), ask)
+                const limited =
+                  deadline === undefined ? guarded : Resilience.deadline(guarded, Duration.seconds(deadline))
+                const beside = elsewhere ? Effect.provideService(limited, Elsewhere, () => 0) : limited
+                const exit = yield* Effect.exit(
+                  cancelled === undefined
+                    ? Effect.asVoid(beside)
+                    : Effect.asVoid(Effect.timeoutOption(beside, Duration.seconds(cancelled)))
+                )
+                const wait = (asked.get(job) ?? (yield* Clock.currentTimeMillis)) - arrival(job)
+                // A wait never outlives its deadline, or 60 seconds without one.
+                assert.isAtMost(wait, (deadline ?? 60) * 1000)
+                // A call whose fallback takes traffic never waits.
+                if (elsewhere) assert.strictEqual(wait, 0)
+                // What is refused was not sent.
+                if (errorIn(exit)?._tag === "CircuitOpen") assert.isFalse(asked.has(job))
+              })
+            yield* Effect.forEach(jobs, one, { concurrency: "unbounded", discard: true })
+            // Nothing is left of those that waited: the next call is asked at once.
+            yield* Effect.sleep("20 seconds")
+            const before = yield* Clock.currentTimeMillis
+            assert.strictEqual(yield* breaker.execute(Effect.succeed("ok"), ask), "ok")
+            assert.strictEqual(yield* Clock.currentTimeMillis, before)
+          })
+          simulate(quiet(Effect.withRandom(program, Random.make(seed))))
+          // First in, first out: those that were admitted after a wait came in the order of their arrival.
+          const waited = [...asked].filter(([job, at]) => at > arrival(job)).map(([job]) => arrival(job))
+          assert.deepStrictEqual(
+            waited,
+            [...waited].sort((a, b) => a - b)
+          )
+          // One probe at a time while the circuit is open.
+          for (const { at, end, job } of server.sent) {
+            const together = server.sent.filter((one) => !one.ok && one.job !== job && one.at < end && at < one.end)
+            if (waited.includes(arrival(job)) && at < until * 1000) assert.strictEqual(together.length, 0)
+          }
         })
-        simulate(Effect.withRandom(program, Random.make(seed)))
-        // First in, first out: those that were admitted after a wait came in the order of their arrival.
-        const waited = [...asked].filter(([job, at]) => at > arrival(job)).map(([job]) => arrival(job))
-        assert.deepStrictEqual(
-          waited,
-          [...waited].sort((a, b) => a - b)
-        )
-        // One probe at a time while the circuit is open.
-        for (const { at, end, job } of server.sent) {
-          const together = server.sent.filter((one) => !one.ok && one.job !== job && one.at < end && at < one.end)
-          if (waited.includes(arrival(job)) && at < until * 1000) assert.strictEqual(together.length, 0)
-        }
-      }),
+        .beforeEach(breathe),
       { numRuns: cases(10_000) }
     )
   })

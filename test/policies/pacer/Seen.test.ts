@@ -23,73 +23,26 @@ const heard = (limit: number, windowMillis: number, told: ReadonlyArray<Told>) =
 }
 
 describe("the window that is seen", () => {
-  const table: ReadonlyArray<readonly [string, number, number, ReadonlyArray<Told>, number | undefined]> = [
-    ["nothing after one response", 10, minute, [[0, 100, 0, 10]], undefined],
+  const ten = { limit: 10, first: [0, 100, 0, 10] } as const
+  const hundred = { limit: 100, first: [0, 100, 0, 100] } as const
+  const unused = { limit: 100, first: [0, 100, 99, 1] } as const
+
+  /** What the first response tells, and the next one, under a guess of a minute. */
+  const table: ReadonlyArray<
+    readonly [string, typeof ten | typeof hundred | typeof unused, Told | undefined, number?]
+  > = [
+    ["nothing after one response", ten, undefined],
     // Ten and two for rounding may be back at once where a minute begins anew.
-    [
-      "nothing from one whole limit",
-      10,
-      minute,
-      [
-        [0, 100, 0, 10],
-        [900, 1000, 9, 11]
-      ],
-      undefined
-    ],
-    [
-      "a second from more than the limit in less than the window",
-      10,
-      minute,
-      [
-        [0, 100, 0, 10],
-        [1300, 1400, 9, 14]
-      ],
-      1000
-    ],
-    [
-      "the rate itself where no usual window is near",
-      10,
-      minute,
-      [
-        [0, 100, 0, 10],
-        [4900, 5000, 9, 15]
-      ],
-      5000 * (10 / 14)
-    ],
-    [
-      "an hour from what does not come back",
-      100,
-      minute,
-      [
-        [0, 100, 0, 100],
-        [70_000, 70_100, 0, 101]
-      ],
-      hour
-    ],
-    [
-      "nothing where the limit was hardly used",
-      100,
-      minute,
-      [
-        [0, 100, 99, 1],
-        [70_000, 70_100, 99, 2]
-      ],
-      undefined
-    ],
-    [
-      "nothing where too little time went by",
-      100,
-      minute,
-      [
-        [0, 100, 0, 100],
-        [50_000, 50_100, 0, 101]
-      ],
-      undefined
-    ]
+    ["nothing from one whole limit", ten, [900, 1000, 9, 11]],
+    ["a second from more than the limit in less than the window", ten, [1300, 1400, 9, 14], 1000],
+    ["the rate itself where no usual window is near", ten, [4900, 5000, 9, 15], 5000 * (10 / 14)],
+    ["an hour from what does not come back", hundred, [70_000, 70_100, 0, 101], hour],
+    ["nothing where the limit was hardly used", unused, [70_000, 70_100, 99, 2]],
+    ["nothing where too little time went by", hundred, [50_000, 50_100, 0, 101]]
   ]
-  for (const [name, limit, windowMillis, told, found] of table) {
+  for (const [name, { first, limit }, next, found] of table) {
     it(name, () => {
-      assert.strictEqual(heard(limit, windowMillis, told).found, found)
+      assert.strictEqual(heard(limit, minute, next === undefined ? [first] : [first, next]).found, found)
     })
   }
 

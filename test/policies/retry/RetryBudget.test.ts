@@ -1,9 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Clock, Duration, Effect, FastCheck as fc, TestClock } from "effect"
+import { Clock, Duration, Effect, FastCheck as fc, Logger, LogLevel, Random, TestClock } from "effect"
 import { Chat, ChatModel, LlmError, Resilience, RetryBudget, RetryPolicy } from "effect-steadfast"
-import { cases } from "../../support/cases.js"
+import { breathe, cases } from "../../support/cases.js"
 import { errorOf, hinted } from "../../support/errors.js"
 import { collect, collectRecords } from "../../support/evidence.js"
+import { simulate } from "../../support/simulate.js"
 import { errorIn, failing, under } from "../../support/time.js"
 
 describe("a budget", () => {
@@ -320,4 +321,61 @@ describe("a retry that finds its budget empty", () => {
       yield* Effect.provide(run, never)
     })
   )
+
+  it("keeps the theorem, with calls that wait, leave and are answered in any order", async () => {
+    const calls = fc.array(
+      fc.record({
+        start: fc.integer({ min: 0, max: 60_000 }),
+        deadline: fc.integer({ min: 1, max: 90_000 }),
+        cancelled: fc.option(fc.integer({ min: 1, max: 60_000 }), { nil: undefined }),
+        fails: fc.integer({ min: 0, max: 5 })
+      }),
+      { minLength: 1, maxLength: 40 }
+    )
+    const numbers = fc.record({
+      ratio: fc.double({ min: 0, max: 1, noNaN: true }),
+      cap: fc.integer({ min: 1, max: 5 }),
+      reserve: fc.integer({ min: 100, max: 30_000 })
+    })
+    await fc.assert(
+      fc
+        .asyncProperty(calls, numbers, fc.string(), async (given, options, seed) => {
+          const attempts: Array<{ readonly at: number; readonly kind: "first" | "answered" | "lost" }> = []
+          let now = () => 0
+          const one = ({ cancelled, deadline, fails, start }: (typeof given)[number]) => {
+            const { model } = modelOf((attempt) => {
+              attempts.push({ at: now(), kind: attempt === 1 ? "first" : attempt > fails ? "answered" : "lost" })
+              return attempt <= fails ? errorOf("ServerError") : undefined
+            })
+            const held = model.pipe(ChatModel.retry(policy), ChatModel.deadline(deadline))
+            const asked = Effect.exit(held.generate(Chat.prompt("Hello")))
+            const bounded = cancelled === undefined ? asked : Effect.asVoid(Effect.timeoutOption(asked, cancelled))
+            return Effect.zipRight(Effect.sleep(start), Effect.asVoid(bounded))
+          }
+          const program = Effect.flatMap(Effect.clock, (clock) => {
+            now = () => clock.unsafeCurrentTimeMillis()
+            return Effect.forEach(given, one, { concurrency: "unbounded", discard: true })
+          })
+          simulate(
+            program.pipe(
+              Effect.provide(RetryBudget.layer(options)),
+              Effect.withRandom(Random.make(seed)),
+              Logger.withMinimumLogLevel(LogLevel.None)
+            )
+          )
+          // At every moment: what was answered was paid back.
+          for (const { at } of attempts) {
+            const until = attempts.filter((one) => one.at <= at)
+            const firsts = until.filter(({ kind }) => kind === "first").length
+            const answered = until.filter(({ kind }) => kind === "answered").length
+            assert.isAtMost(
+              until.length - answered,
+              firsts * (1 + options.ratio) + options.cap + at / options.reserve + 1e-6
+            )
+          }
+        })
+        .beforeEach(breathe),
+      { numRuns: cases(10_000) }
+    )
+  })
 })

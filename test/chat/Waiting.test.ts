@@ -89,7 +89,7 @@ describe.each(ways)("%s", (_, ask) => {
     const one = leafOf("one", 1, 60)
     const two = leafOf("two", 0, 0)
     const both = Effect.map(guarded(one.model), ChatModel.orElse(two.model))
-    const ends = run(both, ask, 300)
+    const ends = run(both, ask, 150)
     assert.isTrue(ends.every(({ said }) => said !== "CircuitOpen" && said !== "ServerError"))
     // A probe or a first failure, and its retries, are all that a call may lose.
     assert.isBelow(Math.max(...ends.map(({ took }) => took)), 3)
@@ -119,7 +119,7 @@ describe.each(ways)("%s", (_, ask) => {
       const second = yield* guarded(two.model)
       return first.pipe(ChatModel.orElse(second), ChatModel.deadline("5 minutes"))
     })
-    const ends = run(both, ask, 300)
+    const ends = run(both, ask, 150)
     assert.isTrue(ends.every(({ exit }) => Exit.isSuccess(exit)))
     assert.isBelow(Math.max(...ends.map(({ took }) => took)), 45)
   })

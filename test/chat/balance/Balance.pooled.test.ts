@@ -1,10 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Clock, Duration, Effect, Fiber, TestClock } from "effect"
+import { Clock, Duration, Effect, Fiber, Logger, LogLevel, TestClock } from "effect"
 import { type CallRecord, Chat, ChatModel, type LlmError, RetryBudget } from "effect-steadfast"
 import * as KeyPool from "../../../src/policies/balance/KeyPool.js"
 import * as CircuitBreaker from "../../../src/policies/circuit/CircuitBreaker.js"
 import { errorOf, hinted } from "../../support/errors.js"
 import { collect } from "../../support/evidence.js"
+import { simulate } from "../../support/simulate.js"
 import { errorIn, under } from "../../support/time.js"
 import { type Answer, errorTag, memberOf, pooledOf, ways } from "./Balance.support.js"
 
@@ -290,7 +291,11 @@ describe("a pool", () => {
   )
 })
 
+/** Nobody reads the lines of these hours. */
+const quiet = Logger.withMinimumLogLevel(LogLevel.None)
+
 describe("a key that lets requests hang", () => {
+  const run = <A, E>(program: Effect.Effect<A, E>) => simulate(quiet(program))
   const timeout = ChatModel.timeout({ attempt: "10 seconds" })
 
   /** A pool whose first key hangs for good; it was found out, and its probe is due. */
@@ -299,72 +304,76 @@ describe("a key that lets requests hang", () => {
     const timed = pooled.model.pipe(timeout)
     for (let i = 0; i < 100 && pooled.pool.dueAt(0) === undefined; i++) {
       yield* Effect.fork(Effect.exit(ways.generate(timed, prompt)))
-      yield* TestClock.adjust("500 millis")
+      yield* Effect.sleep("500 millis")
     }
     const before = pooled.all.count("a")
     const due = pooled.pool.dueAt(0) ?? Number.NaN
-    yield* TestClock.adjust(Duration.millis(due - (yield* Clock.currentTimeMillis)))
+    yield* Effect.sleep(Duration.millis(due - (yield* Clock.currentTimeMillis)))
     return { ...pooled, timed, probes: () => pooled.all.count("a") - before }
   })
 
-  it.effect("is out after three timeouts, while others answer", () =>
-    Effect.gen(function* () {
+  it("is out after three timeouts, while others answer", () => {
+    const program = Effect.gen(function* () {
       const { all, pool } = yield* hanging
       // Whoever hangs is busy: least loaded, it was asked again only when the one before had timed out.
       assert.strictEqual(all.count("a"), 3)
       assert.strictEqual([...(yield* pool.states).values()][0]?.circuit._tag, "Open")
     })
-  )
+    run(program)
+  })
 
-  it.effect("is probed by one at a time", () =>
-    Effect.gen(function* () {
+  it("is probed by one at a time", () => {
+    const program = Effect.gen(function* () {
       const { probes, timed } = yield* hanging
       const fibers = yield* Effect.forEach([1, 2, 3, 4, 5, 6, 7, 8], () =>
         Effect.fork(Effect.exit(ways.generate(timed, prompt)))
       )
-      yield* TestClock.adjust("1 second")
+      yield* Effect.sleep("1 second")
       assert.strictEqual(probes(), 1)
       yield* Fiber.interruptAll(fibers)
     })
-  )
+    run(program)
+  })
 
-  it.effect("is not probed by what must not be run twice, unless nothing else takes traffic", () =>
-    Effect.gen(function* () {
+  it("is not probed by what must not be run twice, unless nothing else takes traffic", () => {
+    const program = Effect.gen(function* () {
       const { pool, probes, timed } = yield* hanging
       const once = { ...prompt, idempotent: false }
-      for (let i = 0; i < 20; i++) yield* under(ways.generate(timed, once), "100 millis")
-      yield* TestClock.adjust("50 minutes")
-      for (let i = 0; i < 20; i++) yield* under(ways.generate(timed, once), "100 millis")
+      for (let i = 0; i < 20; i++) yield* Effect.exit(ways.generate(timed, once))
+      yield* Effect.sleep("50 minutes")
+      for (let i = 0; i < 20; i++) yield* Effect.exit(ways.generate(timed, once))
       assert.strictEqual(probes(), 0)
       for (const { name } of pool.keys.slice(1)) yield* pool.circuits.open(name)
-      yield* under(ways.generate(timed, once), "20 seconds")
+      yield* Effect.exit(ways.generate(timed, once))
       assert.strictEqual(probes(), 1)
     })
-  )
+    run(program)
+  })
 
-  it.effect("is probed by those that have time for another attempt, or else after a while by anyone", () =>
-    Effect.gen(function* () {
+  it("is probed by those that have time for another attempt, or else after a while by anyone", () => {
+    const program = Effect.gen(function* () {
       const { model, probes, timed } = yield* hanging
       const last = timed.pipe(ChatModel.deadline("15 seconds"))
       const untimed = model.pipe(ChatModel.deadline("30 seconds"))
       for (const hurried of [last, untimed]) {
-        for (let i = 0; i < 10; i++) yield* under(ways.generate(hurried, prompt), "100 millis")
+        for (let i = 0; i < 10; i++) yield* Effect.exit(ways.generate(hurried, prompt))
       }
       assert.strictEqual(probes(), 0)
       const enough = timed.pipe(ChatModel.deadline("25 seconds"))
       const fibers = yield* Effect.forEach([1, 2, 3, 4], () => Effect.fork(Effect.exit(ways.generate(enough, prompt))))
-      yield* TestClock.adjust("11 seconds")
+      yield* Effect.sleep("11 seconds")
       assert.strictEqual(probes(), 1)
       yield* Fiber.interruptAll(fibers)
-      yield* TestClock.adjust("1 minute")
+      yield* Effect.sleep("1 minute")
       for (let i = 0; i < 10; i++) yield* Effect.fork(Effect.exit(ways.generate(last, prompt)))
-      yield* TestClock.adjust("20 seconds")
+      yield* Effect.sleep("20 seconds")
       assert.strictEqual(probes(), 2)
     })
-  )
+    run(program)
+  })
 
-  it.effect("is not probed by a call that already failed with another key", () =>
-    Effect.gen(function* () {
+  it("is not probed by a call that already failed with another key", () => {
+    const program = Effect.gen(function* () {
       let session = 0
       const { all, model, pool } = yield* pooledOf(
         ["a", "b", "c"],
@@ -382,16 +391,17 @@ describe("a key that lets requests hang", () => {
       while (first(0, 1, 2) !== 1 || first(0, 2) !== 0) session += 1
       const key = pool.keys[0]?.name ?? ""
       yield* pool.circuits.record(key, yield* pool.circuits.admit({ key }), CircuitBreaker.failure())
-      yield* TestClock.adjust("15 seconds")
+      yield* Effect.sleep("15 seconds")
       assert.isAtMost(pool.dueAt(0) ?? Number.NaN, yield* Clock.currentTimeMillis)
       assert.strictEqual(yield* ways.generate(model, prompt), "c")
       assert.deepStrictEqual(all.names(), ["b", "c"])
       assert.strictEqual(yield* ways.generate(model, prompt), "a", "from the beginning it would be")
     })
-  )
+    run(program)
+  })
 
-  it.effect("is told from a provider that is down as a whole", () =>
-    Effect.gen(function* () {
+  it("is told from a provider that is down as a whole", () => {
+    const program = Effect.gen(function* () {
       let down = false
       const { all, model, pool } = yield* pooledOf(keys, () => (down ? { hangs: true } : { millis: 100 }))
       const timed = model.pipe(timeout)
@@ -399,10 +409,11 @@ describe("a key that lets requests hang", () => {
         if (i === 20) down = true
         if (i === 80) down = false
         yield* Effect.fork(Effect.exit(ways.generate(timed, prompt)))
-        yield* TestClock.adjust("500 millis")
+        yield* Effect.sleep("500 millis")
       }
       assert.isTrue([...(yield* pool.states).values()].every(({ circuit }) => circuit._tag === "Closed"))
       assert.isAbove(all.names().length, 90)
     })
-  )
+    run(program)
+  })
 })

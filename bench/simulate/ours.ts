@@ -97,7 +97,7 @@ const resilient: Assembly = (setup) =>
     })
     return yield* Resilient.make(yield* leaf, {
       timeout: { attempt: setup.attemptTimeoutMillis },
-      retry: setup.patient === true ? RetryPolicy.patient : RetryPolicy.standard,
+      retry: setup.patient === true ? RetryPolicy.patient : undefined,
       deadline: setup.deadlineMillis
     })
   })

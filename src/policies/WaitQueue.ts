@@ -89,8 +89,11 @@ export interface Settings {
  * @internal
  */
 export interface WaitQueue<in out Why> {
-  /** Takes a place with the gate, or waits for one. The deadline and the fallback are those of the fiber's context. */
-  readonly pass: <A, E>(region: Immediate.Region, gate: Gate<A, Why, E>) => Effect.Effect<A, E>
+  /**
+   * Takes a place with the gate, or waits for one. The deadline and the fallback are those of the fiber's context.
+   * `patience` is the longest wait without a deadline and without `maxWait`, in milliseconds; default 60,000.
+   */
+  readonly pass: <A, E>(region: Immediate.Region, gate: Gate<A, Why, E>, patience?: number) => Effect.Effect<A, E>
   /** The number of waiting calls. */
   readonly size: () => number
   /** Tells that the gate may have changed. */
@@ -101,8 +104,12 @@ export interface WaitQueue<in out Why> {
 // limits
 // -----------------------------------------------------------------------------
 
-/** The longest wait without a deadline, in milliseconds: the longest hint that `RetryPolicy.standard` waits for. */
-const defaultWait = 60_000
+/**
+ * The longest wait without a deadline, in milliseconds: the longest hint that `RetryPolicy.standard` waits for.
+ *
+ * @internal
+ */
+export const defaultWait = 60_000
 
 /** A wait ends this much before the deadline, in milliseconds, so that its error tells what the call waited for. */
 const margin = 1
@@ -112,9 +119,14 @@ const margin = 1
  *
  * @internal
  */
-export const limitOf = (deadline: Deadline.Limit, maxWait: number | undefined, now: number): number =>
+export const limitOf = (
+  deadline: Deadline.Limit,
+  maxWait: number | undefined,
+  now: number,
+  patience = defaultWait
+): number =>
   Math.min(
-    now + (maxWait ?? (Number.isFinite(deadline.at) ? Number.POSITIVE_INFINITY : defaultWait)),
+    now + (maxWait ?? (Number.isFinite(deadline.at) ? Number.POSITIVE_INFINITY : patience)),
     deadline.at - margin
   )
 
@@ -300,11 +312,11 @@ export const make = <Why>({ maxQueue, maxWait }: Settings): WaitQueue<Why> => {
   }
 
   return {
-    pass: (region, gate) => {
+    pass: (region, gate, patience) => {
       const context = region.fiber.currentContext
       const now = Immediate.nowOf(region.fiber)
       const waiter: Waiter<Why> = {
-        limit: limitOf(Deadline.of(context), maxWait, now),
+        limit: limitOf(Deadline.of(context), maxWait, now, patience),
         elsewhere: Option.getOrUndefined(Context.getOption(context, Elsewhere)),
         turned: undefined,
         woken: false,

@@ -34,6 +34,27 @@ describe("one target", () => {
     })
   )
 
+  it.effect("gets up to 8 attempts, one with a fallback 4", () =>
+    Effect.gen(function* () {
+      const failing = (model: string) => scripted({ script: [Fault.status(500)] }, { model })
+      const [one, two, three] = yield* Effect.all([failing("one"), failing("two"), failing("three")])
+      const attemptsOf = (targets: ReadonlyArray<{ readonly model: ChatModel.ChatModel }>) =>
+        Effect.gen(function* () {
+          const held = yield* Resilient.make(targets.map(({ model }) => model))
+          const { layer, records } = collectRecords()
+          yield* Effect.provide(under(held.generate(prompt)), layer)
+          return only(records).attempts.map(({ model }) => model)
+        })
+      const times = (model: string, number: number) => Array.from({ length: number }, () => model)
+      // Circuits that never open, because their probes are no attempts.
+      const run = Effect.all([attemptsOf([one]), attemptsOf([two, three])])
+      assert.deepStrictEqual(
+        yield* Effect.provide(run, CircuitBreaker.layer({ tripPolicy: CircuitBreaker.consecutive(100) })),
+        [times("one", 8), [...times("two", 4), ...times("three", 8)]]
+      )
+    })
+  )
+
   it.effect("does not hang: an attempt takes ten minutes, a call ends", () =>
     Effect.gen(function* () {
       const { model } = yield* scripted({ script: [Fault.hang] })

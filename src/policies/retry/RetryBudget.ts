@@ -12,7 +12,7 @@
  * the answered attempts that drew; T is the elapsed time.
  *
  * With an empty budget a retry waits in order until the budget has room, as long as the deadline allows; without a
- * deadline for 60 seconds at most. A call whose fallback takes traffic goes there at once instead. If the budget stays
+ * deadline for 60 seconds at most, or for the policy's `maxHint` if that is longer. A call whose fallback takes traffic goes there at once instead. If the budget stays
  * empty, the call fails with its last error.
  *
  * @example
@@ -86,11 +86,11 @@ export interface RetryBudget {
   readonly available: (now: number) => number
   /**
    * Takes one retry, after a wait if none is left; `false` if it cannot have one in time, or if another target takes
-   * the call.
+   * the call. `patience` is the longest wait without a deadline, in milliseconds; default 60,000.
    *
    * @internal
    */
-  readonly drawLater: (region: Immediate.Region) => Effect.Effect<boolean>
+  readonly drawLater: (region: Immediate.Region, patience?: number) => Effect.Effect<boolean>
 }
 
 type Settings = ReturnType<typeof settings>
@@ -169,10 +169,10 @@ export const make = (options: Options = {}): RetryBudget => {
       queue.wake()
     },
     available,
-    drawLater: (region) =>
+    drawLater: (region, patience) =>
       queue.size() === 0 && run("draw", Immediate.nowOf(region.fiber))
         ? Effect.succeed(true)
-        : Effect.merge(queue.pass(region, gate))
+        : Effect.merge(queue.pass(region, gate, patience))
   }
 }
 
@@ -292,8 +292,13 @@ export interface Draw {
   /**
    * Asks for one more attempt after an error, and waits for it if the budget is empty. Returns the wait in
    * milliseconds, or `undefined` if there is no attempt in time. In an uninterruptible region pass its `restore`.
+   * `patience` is the longest wait without a deadline, in milliseconds; default 60,000.
    */
-  readonly take: (error: LlmError.LlmError, restore?: Immediate.Region["restore"]) => Effect.Effect<number | undefined>
+  readonly take: (
+    error: LlmError.LlmError,
+    restore?: Immediate.Region["restore"],
+    patience?: number
+  ) => Effect.Effect<number | undefined>
   /** Gives the last draw back: its attempt was answered. */
   readonly answered: Effect.Effect<void>
 }
@@ -307,7 +312,7 @@ export interface Draw {
 export const draw = (groupOf?: (error: LlmError.LlmError) => string | undefined): Draw => {
   let drawn: RetryBudget | undefined
   return {
-    take: (error, restore) =>
+    take: (error, restore, patience) =>
       Immediate.masked((region) => {
         const { fiber } = region
         drawn = undefined
@@ -315,7 +320,7 @@ export const draw = (groupOf?: (error: LlmError.LlmError) => string | undefined)
         if (group === undefined || !isCharged(error)) return Effect.succeed(0)
         const clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
         const budget = Context.get(fiber.currentContext, RetryBudgets).of(group, clock)
-        const taken = budget.drawLater(restore === undefined ? region : { fiber, restore })
+        const taken = budget.drawLater(restore === undefined ? region : { fiber, restore }, patience)
         const began = clock.unsafeCurrentTimeMillis()
         const atOnce = Immediate.exitOf(taken) !== undefined
         return Immediate.entered(taken, (taken) => {

@@ -51,6 +51,8 @@ export interface Decision {
   readonly attempt: number
   /** The policy's limit of attempts; `Infinity` without one. */
   readonly maxAttempts: number
+  /** The longest wait for the retry budget without a deadline, in milliseconds. Default 60,000. */
+  readonly patience?: number | undefined
   /** The attempt's error. */
   readonly error: LlmError.LlmError
   /** The verdict. */
@@ -62,7 +64,7 @@ export interface Decision {
  *
  * @internal
  */
-export type Opinion = Pick<Decision, "maxAttempts" | "verdict">
+export type Opinion = Pick<Decision, "maxAttempts" | "patience" | "verdict">
 
 /**
  * The verdict to give up.
@@ -135,7 +137,8 @@ const carriedOut = (
     : inner?.verdict._tag === "Retry" && inner.verdict.delay === delay
       ? inner.verdict
       : retryIn(delay, "schedule")
-  return { attempt, maxAttempts: inner?.maxAttempts ?? Number.POSITIVE_INFINITY, error, verdict }
+  const { maxAttempts = Number.POSITIVE_INFINITY, patience } = inner ?? {}
+  return { attempt, maxAttempts, patience, error, verdict }
 }
 
 /**
@@ -145,12 +148,12 @@ const carriedOut = (
 const refusal = (
   limit: Deadline.Limit,
   now: number,
-  { error, verdict }: Decision,
+  { error, patience, verdict }: Decision,
   draw: RetryBudget.Draw
 ): Effect.Effect<"deadline" | "budget" | number> => {
   if (verdict._tag === "GiveUp") return Effect.succeed(0)
   if (!Deadline.allows(limit, now, verdict.delay)) return Effect.succeed("deadline")
-  return Effect.map(draw.take(error), (waited) => waited ?? "budget")
+  return Effect.map(draw.take(error, undefined, patience), (waited) => waited ?? "budget")
 }
 
 /** The facts of the failures so far. */
@@ -200,7 +203,8 @@ export const announced = <Out, R>(
           maxAttempts: asked.maxAttempts + probes,
           verdict: isProbe ? retryIn(0, "circuit") : asked.verdict
         }
-        const allowed = yield* refusal(nested ? Deadline.none : yield* Deadline.Deadline, now, wanted, draw)
+        const limit = nested ? Deadline.none : yield* Deadline.Deadline
+        const allowed = yield* refusal(limit, now, wanted, draw)
         const waited = typeof allowed === "number" ? allowed : 0
         const decision: Decision =
           typeof allowed === "string" ? { ...wanted, verdict: giveUp(allowed) } : shortened(wanted, waited)

@@ -36,6 +36,7 @@ import * as ScheduleDecision from "effect/ScheduleDecision"
 import * as ScheduleInterval from "effect/ScheduleInterval"
 import * as LlmError from "../../errors/LlmError.js"
 import * as PolicyOptions from "../Options.js"
+import * as WaitQueue from "../WaitQueue.js"
 import * as RetryConditions from "./RetryConditions.js"
 import { announced, type Decision, giveUp, type Opinion, retryIn, type Verdict } from "./RetryDecision.js"
 
@@ -262,6 +263,7 @@ export const make = (options: Options = {}): RetryPolicy => {
     Schedule.map(
       ([[[retryable, attempts], hint], backoff]): Opinion => ({
         maxAttempts: values.maxAttempts,
+        patience: Math.max(WaitQueue.defaultWait, values.maxHint),
         verdict: both(both(retryable, attempts), both(hint, backoff))
       })
     )

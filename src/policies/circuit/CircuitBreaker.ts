@@ -192,8 +192,10 @@ const fromCircuits = (
     error: LlmError | undefined,
     limit: Deadline.Limit
   ): Effect.Effect<void> => {
+    const tooWide = outcome._tag === "Failure" && queue.isTooWide(key, now)
     if (error !== undefined && settings.maxWait !== 0) {
-      const tried = admission.probe !== undefined && outcome._tag === "Failure"
+      // Those that wait behind it tell how a call comes back: at the tail. Without them it would come at once.
+      const tried = outcome._tag === "Failure" && (admission.probe !== undefined || (tooWide && queue.size(key) > 0))
       if (tried) Probe.mark(error, WaitQueue.limitOf(limit, settings.maxWait, now))
       else Probe.take(error)
     }
@@ -203,14 +205,15 @@ const fromCircuits = (
         return Effect.void
       })
     if (admission === unrecorded) return recorded(Effect.void)
+    const counted = tooWide ? CircuitOutcome.ignored : outcome
     const write = (random: number) =>
       recorded(
         change(key, now, (circuit) => [
           undefined,
-          CircuitState.record(settings, circuit, admission, outcome, now, random)
+          CircuitState.record(settings, circuit, admission, counted, now, random)
         ])
       )
-    return CircuitState.mayOpen(outcome) ? Effect.flatMap(Random.next, write) : write(0)
+    return CircuitState.mayOpen(counted) ? Effect.flatMap(Random.next, write) : write(0)
   }
 
   const execute = <A, E, R>(

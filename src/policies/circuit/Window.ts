@@ -39,9 +39,12 @@ export const begin = (width: number, now: number, rate = 0): Window => ({
   rate
 })
 
+/** The share of failures that a round may have: a target that fails one call in five is not above its capacity. */
+const bearable = 0.25
+
 /**
- * The window after the end of one of its calls. A round with more failures than answers halves it; a 429 is a failure
- * here. Fewer failures do not: a target that fails one call in five would never be asked by more than one at a time.
+ * The window after the end of one of its calls. A round with too many failures narrows it to the share that was
+ * answered; a 429 is a failure here.
  *
  * @internal
  */
@@ -53,6 +56,8 @@ export const next = (window: Window, outcome: Outcome, now: number): Window => {
   if (answers + failures < width) return { width, since, answers, failures, rate }
   const measured = answers / Math.max(1, now - since)
   // What it answered in that round is what it can do: the narrower window must beat it to widen again.
-  if (failures > answers) return begin(Math.max(1, Math.floor(width / 2)), now, measured)
+  if (failures > bearable * (answers + failures)) {
+    return begin(Math.max(1, Math.floor((width * answers) / (answers + failures))), now, measured)
+  }
   return begin(measured >= growth * rate ? width * 2 : width, now, measured)
 }

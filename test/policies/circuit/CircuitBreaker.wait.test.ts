@@ -37,13 +37,37 @@ const serverOf = (until: number, latency = 100) => {
   return { attempt, sent, most: () => most, during: () => sent.filter(({ ok }) => !ok).length }
 }
 
+/** A server that is down until second 30, and then serves `perSecond` calls a second and refuses the others at once. */
+const sheddingServer = (perSecond: number, downAgain = Number.POSITIVE_INFINITY) => {
+  const sent: Array<{ readonly at: number; readonly ok: boolean }> = []
+  let tokens = perSecond
+  let filledAt = 0
+  const attempt = (job: number): Effect.Effect<number, LlmError.LlmError> =>
+    Effect.gen(function* () {
+      const now = yield* Clock.currentTimeMillis
+      tokens = Math.min(perSecond, tokens + ((now - filledAt) * perSecond) / 1000)
+      filledAt = now
+      const up = now >= 30_000 && now < downAgain * 1000
+      const ok = up && tokens >= 1
+      if (ok) tokens -= 1
+      sent.push({ at: now, ok })
+      yield* Effect.sleep(ok ? 300 : 10)
+      return yield* ok ? Effect.succeed(job) : Effect.fail(errorOf(up ? "Overloaded" : "ServerError"))
+    })
+  return { attempt, sent }
+}
+
 interface Job {
   readonly start: number
   readonly deadline?: number
 }
 
 /** Runs jobs from their start on, each with a retry and a deadline in seconds, and tells how and when each ended. */
-const run = (server: ReturnType<typeof serverOf>, jobs: ReadonlyArray<Job>, options?: CircuitBreaker.Options) =>
+const run = (
+  server: Pick<ReturnType<typeof serverOf>, "attempt">,
+  jobs: ReadonlyArray<Job>,
+  options?: CircuitBreaker.Options
+) =>
   Effect.gen(function* () {
     const breaker = yield* CircuitBreaker.make(options)
     const one = ({ deadline, start }: Job, job: number) =>
@@ -58,11 +82,34 @@ const run = (server: ReturnType<typeof serverOf>, jobs: ReadonlyArray<Job>, opti
     return yield* Effect.forEach(jobs, one, { concurrency: "unbounded" })
   }).pipe(Effect.withRandom(Random.make("outage")), quiet, simulate)
 
+const timesBetween = (sent: ReadonlyArray<{ readonly at: number }>, from: number, to: number): number =>
+  sent.filter(({ at }) => at >= from * 1000 && at < to * 1000).length
+
 const every = (seconds: number, count: number, deadline?: number): ReadonlyArray<Job> =>
   Array.from({ length: count }, (_, index) => ({
     start: index * seconds,
     ...(deadline === undefined ? {} : { deadline })
   }))
+
+describe("the slow start", () => {
+  it("drains the queue of a target that refuses what is above its capacity, and the circuit stays closed", () => {
+    const server = sheddingServer(10)
+    // 150 jobs of the outage leave 100 seconds at most for what is beyond the 5 that come each second.
+    const ends = run(server, every(0.2, 500, 600))
+    const waited = ends.filter((_, job) => job * 0.2 < 30)
+    assert.isBelow(Math.max(...waited.map(({ ended }) => ended)), 30 + 15 + (1.2 * 150) / 5)
+    assert.isTrue(ends.every(({ exit }) => Exit.isSuccess(exit)))
+    assert.isAtMost(server.sent.length, 1.4 * 500)
+  })
+
+  it("ends with a target that is down again: the circuit opens within a second and the calls in flight", () => {
+    const server = sheddingServer(10, 50)
+    run(server, every(0.2, 500, 60))
+    assert.isAbove(timesBetween(server.sent, 49, 50), 5)
+    assert.isAtMost(timesBetween(server.sent, 50, 53), 40)
+    assert.isAtMost(timesBetween(server.sent, 53, 90), 20)
+  })
+})
 
 describe("an outage of the only target", () => {
   it("loses no job that has time, in order, with few calls, and ends in a slow start", () => {

@@ -33,11 +33,13 @@ describe("a window", () => {
     assert.strictEqual(widthAfter(4, [even, { millis: 600 }, { millis: 600 }]), 8)
   })
 
-  it("does not shrink for some failures, and halves where most fail or are refused", () => {
+  it("does not shrink for some failures, but to the answered share for many, and to one where all fail or are refused", () => {
     const some = { millis: 300, failing: (index: number) => (index % 4 === 0 ? failure() : undefined) }
     assert.isAtLeast(widthAfter(4, [some, some, some]), 16)
-    assert.strictEqual(widthAfter(8, [{ millis: 300, failing: () => failure() }]), 4)
-    assert.strictEqual(widthAfter(8, [{ millis: 300, failing: () => throttled(0) }]), 4)
+    assert.strictEqual(widthAfter(8, [{ millis: 300, failing: () => failure() }]), 1)
+    const every3rd = { millis: 300, failing: (index: number) => (index % 3 === 0 ? failure() : undefined) }
+    assert.strictEqual(widthAfter(16, [every3rd]), 10)
+    assert.strictEqual(widthAfter(8, [{ millis: 300, failing: () => throttled(0) }]), 1)
     assert.strictEqual(widthAfter(1, [{ millis: 300, failing: () => failure() }]), 1)
   })
 

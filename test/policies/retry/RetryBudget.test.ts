@@ -300,34 +300,36 @@ describe("a retry that finds its budget empty", () => {
     })
   )
 
-  it.effect("gives up before its deadline, after 60 seconds or maxHint without one, and leaves nothing when interrupted", () =>
-    Effect.gen(function* () {
-      const never = RetryBudget.layer({ cap: 1, ratio: 0, reserve: "10 hours" })
-      const { attempts, model } = modelOf(() => errorOf("ServerError"))
-      const held = ChatModel.retry(model, twice)
-      const ask = held.generate(Chat.prompt("Hello"))
-      const run = Effect.gen(function* () {
-        yield* under(ask, "0 millis")
-        const limited = yield* under(Resilience.deadline(ask, "5 seconds"))
-        assert.strictEqual(limited.millis, 4999)
-        assert.strictEqual(errorIn(limited.exit)?._tag, "ServerError")
-        assert.strictEqual((yield* under(ask)).millis, 60_000)
-        for (const [maxHint, millis] of [
-          ["10 minutes", 600_000],
-          ["5 seconds", 60_000]
-        ] as const) {
-          const policy = RetryPolicy.make({ initialDelay: 0, maxAttempts: 2, maxHint })
-          const waiting = ChatModel.retry(model, policy).generate(Chat.prompt("Hello"))
-          assert.strictEqual((yield* under(waiting)).millis, millis)
-        }
-        assert.strictEqual((yield* under(Effect.timeout(ask, "3 seconds"))).millis, 3000)
-        const before = attempts()
-        const other = held.pipe(ChatModel.orElse(modelOf(() => undefined, { provider: "anthropic" }).model))
-        assert.strictEqual((yield* under(other.generate(Chat.prompt("Hello")))).millis, 0)
-        assert.strictEqual(attempts(), before + 1)
+  it.effect(
+    "gives up before its deadline, after 60 seconds or maxHint without one, and leaves nothing when interrupted",
+    () =>
+      Effect.gen(function* () {
+        const never = RetryBudget.layer({ cap: 1, ratio: 0, reserve: "10 hours" })
+        const { attempts, model } = modelOf(() => errorOf("ServerError"))
+        const held = ChatModel.retry(model, twice)
+        const ask = held.generate(Chat.prompt("Hello"))
+        const run = Effect.gen(function* () {
+          yield* under(ask, "0 millis")
+          const limited = yield* under(Resilience.deadline(ask, "5 seconds"))
+          assert.strictEqual(limited.millis, 4999)
+          assert.strictEqual(errorIn(limited.exit)?._tag, "ServerError")
+          assert.strictEqual((yield* under(ask)).millis, 60_000)
+          for (const [maxHint, millis] of [
+            ["10 minutes", 600_000],
+            ["5 seconds", 60_000]
+          ] as const) {
+            const policy = RetryPolicy.make({ initialDelay: 0, maxAttempts: 2, maxHint })
+            const waiting = ChatModel.retry(model, policy).generate(Chat.prompt("Hello"))
+            assert.strictEqual((yield* under(waiting)).millis, millis)
+          }
+          assert.strictEqual((yield* under(Effect.timeout(ask, "3 seconds"))).millis, 3000)
+          const before = attempts()
+          const other = held.pipe(ChatModel.orElse(modelOf(() => undefined, { provider: "anthropic" }).model))
+          assert.strictEqual((yield* under(other.generate(Chat.prompt("Hello")))).millis, 0)
+          assert.strictEqual(attempts(), before + 1)
+        })
+        yield* Effect.provide(run, never)
       })
-      yield* Effect.provide(run, never)
-    })
   )
 
   it("keeps the theorem, with calls that wait, leave and are answered in any order", async () => {

@@ -91,7 +91,7 @@ export const make = (
         provider: place.provider,
         model: options.model,
         key: key === undefined ? undefined : KeyName.nameOf(Redacted.make(key)),
-        group: [place.provider, baseUrl, ...(options.keyGroup === undefined ? [] : [options.keyGroup])].join(" "),
+        group: [place.provider, withoutUser(baseUrl), ...(options.keyGroup === undefined ? [] : [options.keyGroup])].join(" "),
         url: (streaming) => place.url(baseUrl, streaming),
         headers: { ...place.headers, ...(key === undefined ? {} : place.auth(key)), ...options.headers },
         secrets: key === undefined ? [] : [key],
@@ -118,6 +118,9 @@ const readUrl = ({ baseUrl, provider }: Place): Effect.Effect<string, ConfigErro
           ? ConfigError.MissingData(["baseUrl"], `${provider} has no known address: expected a baseUrl`)
           : ConfigError.InvalidData(["baseUrl"], `found "${baseUrl}", expected a URL`)
       )
+
+/** An address without user name and password, because the names of groups and circuits are shown. */
+const withoutUser = (url: string): string => url.replace(/^([a-z]+:\/\/)[^/?#]*@/i, "$1")
 
 /**
  * The application's model as a layer, from a provider's `make`.

@@ -177,6 +177,7 @@ describe("the line of a call that waits", () => {
       const waiting = lines.filter(({ message }) => message.startsWith("waiting for"))
       assert.isAtLeast(waiting.length, 1)
       assert.match(waiting[0]?.message ?? "", /^waiting for openai[^ ]*\/[^ ]+: the circuit is open after \w+/)
+      assert.notInclude(ChatModel.keyOf(model), secret)
       for (const line of lines) {
         assert.notInclude(JSON.stringify(line), secret)
         assert.notInclude(JSON.stringify(line), apiKey)

@@ -1,9 +1,9 @@
 /**
  * Queues before our own gates: a call that a gate refuses waits in order until the gate lets it through.
  *
- * A gate is an open circuit or an empty retry budget. A call joins the queue if its wait can end in time, and fails at
- * once otherwise. Only the first in the queue asks the gate, so waiting
- * costs the provider nothing and the first in is the first out.
+ * A gate is an open circuit, an empty retry budget, or a model of several members of which none takes traffic. A call
+ * joins the queue if its wait can end in time, and fails at once otherwise. Only the first in the queue asks the gate,
+ * so waiting costs the provider nothing and the first in is the first out.
  *
  * - The wait ends before the deadline, or `maxWait` after its start. Without a deadline and without `maxWait` it ends
  *   after 60 seconds.
@@ -89,8 +89,16 @@ export interface Settings {
  * @internal
  */
 export interface WaitQueue<in out Why> {
-  /** Takes a place with the gate, or waits for one. The deadline and the fallback are those of the fiber's context. */
-  readonly pass: <A, E>(region: Immediate.Region, gate: Gate<A, Why, E>) => Effect.Effect<A, E>
+  /**
+   * Takes a place with the gate, or waits for one. The deadline and the fallback are those of `context`, by default the
+   * fiber's. `maxWait` counts from `since`, in epoch milliseconds, by default from now.
+   */
+  readonly pass: <A, E>(
+    region: Immediate.Region,
+    gate: Gate<A, Why, E>,
+    context?: Context.Context<never>,
+    since?: number
+  ) => Effect.Effect<A, E>
   /** The number of waiting calls. */
   readonly size: () => number
   /** Tells that the gate may have changed. */
@@ -300,11 +308,10 @@ export const make = <Why>({ maxQueue, maxWait }: Settings): WaitQueue<Why> => {
   }
 
   return {
-    pass: (region, gate) => {
-      const context = region.fiber.currentContext
+    pass: (region, gate, context = region.fiber.currentContext, since) => {
       const now = Immediate.nowOf(region.fiber)
       const waiter: Waiter<Why> = {
-        limit: limitOf(Deadline.of(context), maxWait, now),
+        limit: limitOf(Deadline.of(context), maxWait, since ?? now),
         elsewhere: Option.getOrUndefined(Context.getOption(context, Elsewhere)),
         turned: undefined,
         woken: false,

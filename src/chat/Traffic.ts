@@ -98,7 +98,7 @@ export const breaker: {
       ...partsOf(self),
       generate: (request) => breaker.execute(about.generate(request), ask),
       source: (request) =>
-        ChatStream.guarded(about.open(request), (restore) => Effect.map(breaker.admit(ask, restore), recordWith)),
+        ChatStream.guarded(about.open(request), (restore) => Effect.map(breaker.admit(ask, restore), recordWith), true),
       about: { ...about, readyAt: () => Math.max(about.readyAt(), breaker.readyAt(ask.key)) }
     })
   }

@@ -99,6 +99,8 @@ export interface Selection {
   notBefore: Map<number, number> | undefined
   /** The time since which the attempt waits for a member. */
   waitsSince: number | undefined
+  /** The milliseconds of the waits since the last request. */
+  queued: number
   /** The error to fail with if no other member can be asked. */
   error: LlmError.LlmError | undefined
   draw: RetryBudget.Draw | undefined
@@ -141,6 +143,7 @@ export const begin = (
     again: false,
     notBefore: unable.length === 0 ? undefined : new Map(unable.map((index) => [index, Number.POSITIVE_INFINITY])),
     waitsSince: undefined,
+    queued: 0,
     error: undefined,
     draw: undefined
   }
@@ -285,7 +288,10 @@ const wait = (selection: Selection): Effect.Effect<void, LlmError.LlmError> => {
     }
     return line.queue.pass(region, gate, context, since)
   })
-  return Effect.flatMap(passed, (answer) => (answer === "alone" ? wait(selection) : Effect.void))
+  return Effect.flatMap(passed, (answer) => {
+    selection.queued += clock.unsafeCurrentTimeMillis() - now
+    return answer === "alone" ? wait(selection) : Effect.void
+  })
 }
 
 /**
@@ -344,6 +350,7 @@ export const goOn = (selection: Selection, error: LlmError.LlmError): Effect.Eff
       LlmError.healthOf(error) === "dead" ? Effect.succeed(0) : selection.draw.take(error, selection.region.restore)
     return Effect.flatMap(drawn, (waited) => {
       const allowed = waited !== undefined
+      selection.queued += waited ?? 0
       const then = allowed ? "asking another" : "no budget left to ask another"
       const text = `${LlmError.targetOf(error)} failed with key ${members.keys?.nameAt(index)}: ${error._tag}; ${then}`
       return Effect.zipRight(Call.warn(text, error), allowed ? next : Effect.fail(failure))
@@ -366,9 +373,16 @@ export const record = (selection: Selection, exit: Exit.Exit<unknown, unknown>):
 }
 
 /**
- * Marks an attempt as extra if a request was sent before it, so that it earns nothing for the retry budget.
+ * Marks an attempt as extra if a request was sent before it, so that it earns nothing for the retry budget; and gives
+ * its record the waits.
  *
  * @internal
  */
-export const marked = <A, E, R>(selection: Selection, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-  selection.again ? Effect.provideService(effect, Attempt.Extra, { reason: "again" }) : effect
+export const marked = <A, E, R>(selection: Selection, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => {
+  const { again, queued } = selection
+  selection.queued = 0
+  const extra = again ? Effect.provideService(effect, Attempt.Extra, { reason: "again" }) : effect
+  return queued === 0
+    ? extra
+    : Effect.mapInputContext(extra, (context: Context.Context<R>) => WaitQueue.after(context, queued))
+}

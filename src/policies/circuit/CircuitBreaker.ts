@@ -219,15 +219,20 @@ const fromCircuits = (
   ): Effect.Effect<A, E | CircuitOpen, R> =>
     Immediate.masked<A, E | CircuitOpen, R>((region) => {
       const { fiber, restore } = region
-      return Immediate.entered(queue.enter(options, region), (admission) =>
-        Immediate.ended(restore(self), (exit) => {
+      const began = Immediate.nowOf(fiber)
+      return Immediate.entered(queue.enter(options, region), (admission) => {
+        const waited = Immediate.nowOf(fiber) - began
+        const recorded = (exit: Exit.Exit<A, E>): Effect.Effect<A, E> => {
           const now = Immediate.nowOf(fiber)
           const limit = Deadline.of(fiber.currentContext)
           const [outcome, judged] = CircuitOutcome.judge(exit, options.classify, now, limit)
           const error = exit._tag === "Failure" ? CircuitOutcome.errorOf(exit, limit) : undefined
           return Immediate.andThen(record(options.key, admission, outcome, now, error, limit), () => judged)
-        })
-      )
+        }
+        return waited === 0
+          ? Immediate.ended(restore(self), recorded)
+          : Immediate.under(region, WaitQueue.after(fiber.currentContext, waited), self, recorded)
+      })
     })
 
   const atNow = <A, E>(f: (now: number) => Effect.Effect<A, E>): Effect.Effect<A, E> =>

@@ -151,7 +151,8 @@ export const make = (members: Selection.Members, name: string, attributes?: Reco
       about: {
         continuation: others.every((other) => other.continuation === continuation) ? continuation : undefined,
         targets: [...targets, ...others.flatMap((other) => other.targets)],
-        readyAt: () => earliest(members.models, members.readyAt)
+        readyAt: () => earliest(members.models, members.readyAt),
+        soonestAt: () => members.outlook(0, () => 0).worthAt
       }
     },
     attributes

@@ -281,7 +281,7 @@ const wait = (selection: Selection): Effect.Effect<void, LlmError.LlmError> => {
     const none = (now: number, seed: number) => {
       MemberQueue.shut(line)
       const at = outlookOf(selection, now).worthAt
-      const look = Math.min(now + MemberQueue.pollMillis, Math.max(now, at))
+      const look = at > now ? Math.min(now + MemberQueue.pollMillis, at) : now + MemberQueue.pollMillis
       if (alone) return Effect.succeed(new WaitQueue.Wait(at, undefined, look + MemberQueue.spreadMillis * seed))
       if (waitsAlone(selection, now)) return Effect.succeed("alone" as const)
       return Effect.succeed(new WaitQueue.Wait(sharedAt(selection, now), undefined, look))

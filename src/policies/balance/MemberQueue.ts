@@ -5,8 +5,8 @@
  * that needs another member. A queue exists only while attempts wait in it. It is woken when an attempt at one of the
  * members ended ({@link wake}), and looks again after a second at the latest.
  *
- * When a member is back, those who waited return over about {@link spreadMillis}. A member that lets only some through,
- * as a probe or a pacer does, sets the pace itself.
+ * When a member is back, those who waited return within {@link spreadMillis}. A member that lets only some through, as a
+ * probe or a pacer does, sets the pace itself.
  *
  * @since 0.2.0
  */
@@ -81,8 +81,10 @@ export const turnOf = ({ nextAt }: Line, now: number): WaitQueue.Wait<undefined>
 export const admitted = (line: Line, now: number, random: number): void => {
   const waiting = line.queue.size()
   line.burst = Math.max(line.burst, waiting)
+  if (waiting <= 1) return
+  const gap = (((1 + random) / 2) * spreadMillis) / (line.burst - 1)
   // A timer is up to a millisecond late; those who come back in that time make up for it.
-  if (waiting > 1) line.nextAt = (line.nextAt > now - 1 ? line.nextAt : now) + (2 * random * spreadMillis) / line.burst
+  line.nextAt = (line.nextAt > now - 1 ? line.nextAt : now) + gap
 }
 
 /**

@@ -136,6 +136,12 @@ export interface CircuitBreaker {
    * probe it is the latest possible time. Read from the state that this process last saw.
    */
   readonly readyAt: (key: string) => number
+  /**
+   * The same, but during a probe the earliest possible time.
+   *
+   * @internal
+   */
+  readonly soonestAt: (key: string) => number
   /** Opens a circuit by hand, until `reset`. */
   readonly open: (key: string) => Effect.Effect<void>
   /** Resets a circuit to its initial state. */
@@ -277,6 +283,7 @@ const fromCircuits = (
       )
     ),
     readyAt: (key) => CircuitView.readyAt(circuits.peek(key)),
+    soonestAt: (key) => CircuitView.soonestAt(circuits.peek(key)),
     open: (key) => byHand(key, CircuitState.open),
     reset: (key) => byHand(key, CircuitState.reset),
     transitions: Stream.fromPubSub(hub)

@@ -106,7 +106,7 @@ for (const way of ["generate", "stream"] as const) {
       )
       const last = passed.at(-1)?.at ?? 0
       assert.isAtLeast(last, 10_100)
-      assert.isAtMost(last, 10_400)
+      assert.isAtMost(last, 10_201)
       for (let at = 10_000; at < 10_400; at++) assert.isAtMost(passed.filter((one) => one.at === at).length, 20)
     })
 
@@ -186,10 +186,10 @@ for (const way of ["generate", "stream"] as const) {
         return yield* Effect.forEach([1, 2, 3], () => ways[way](model, prompt), { concurrency: "unbounded" })
       })
       quiet(program)
-      // The circuit opened at 130 ms; one probes, and the others come when it is answered.
-      assert.strictEqual(asked[1], 5130)
-      assert.strictEqual(asked[2], 5260)
-      assert.isAtMost(asked[3] ?? Number.NaN, 5260 + 400)
+      const [, probe = Number.NaN, second = Number.NaN, third = Number.NaN] = asked
+      assert.isAtLeast(probe, 4000)
+      assert.strictEqual(second, probe + 130)
+      assert.isAtMost(third, second + 201)
     })
 
     it("say once that they wait, and for what", () => {

@@ -7,7 +7,7 @@
  * | `CircuitOpen` of the member's own breaker | asks the next member at once | asks the next key at once |
  * | `AuthError`, `QuotaExhausted`, `RateLimited` | fails with it | asks another key at once, each at most once |
  * | any other error | fails with it | fails with it |
- * | no member takes traffic | waits within deadline and `maxWait`, or fails | the same; not for dead keys |
+ * | no member takes traffic | waits in order within deadline and `maxWait`, or fails | the same; not for dead keys |
  *
  * A `retry` around the model chooses again for each attempt. Sending a request again with another key draws on the
  * provider's `RetryBudget`, unless the first key is dead. A stream changes its member only until its first content.
@@ -86,8 +86,8 @@ export interface BalanceOptions {
    */
   readonly affinity?: ((request: Chat.Request) => string | undefined) | undefined
   /**
-   * The longest wait while no member takes traffic, if the deadline allows it. Default 60 seconds, the longest hint
-   * that `RetryPolicy` waits for. With a fallback outside, 0 sends the request there at once.
+   * The longest wait while no member takes traffic, if the deadline allows it; 0 refuses at once. Default 60 seconds,
+   * the longest hint that `RetryPolicy` waits for. A request whose fallback takes traffic does not wait.
    */
   readonly maxWait?: Duration.DurationInput | undefined
 }

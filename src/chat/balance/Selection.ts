@@ -99,6 +99,8 @@ export interface Selection {
   notBefore: Map<number, number> | undefined
   /** The time since which the attempt waits for a member. */
   waitsSince: number | undefined
+  /** Whether the log tells that it waits. */
+  isTold: boolean
   /** The milliseconds of the waits since the last request. */
   queued: number
   /** The error to fail with if no other member can be asked. */
@@ -143,6 +145,7 @@ export const begin = (
     again: false,
     notBefore: unable.length === 0 ? undefined : new Map(unable.map((index) => [index, Number.POSITIVE_INFINITY])),
     waitsSince: undefined,
+    isTold: false,
     queued: 0,
     error: undefined,
     draw: undefined
@@ -200,6 +203,7 @@ const closed = ({ members }: Selection, { readyAt, why }: KeyPool.Outlook, now: 
 
 /** Tells what the attempt waits for. */
 const tell = (selection: Selection): Effect.Effect<void> => {
+  selection.isTold = true
   const now = selection.clock.unsafeCurrentTimeMillis()
   const refusal = closed(selection, outlookOf(selection, now), now)
   return Effect.annotateLogs(
@@ -247,10 +251,13 @@ const seek = <A, E>(
     })
   })
 
-/** Whether a member takes traffic, but this attempt leaves it out for a while: it then waits for itself alone. */
-const waitsAlone = ({ members: { models, readyAt }, notBefore }: Selection, now: number): boolean =>
-  notBefore !== undefined &&
-  models.some((_, index) => readyAt(index) <= now && notBefore.get(index) !== Number.POSITIVE_INFINITY)
+/** Whether all members that take traffic are left out by this attempt for a while: it then waits for itself alone. */
+const waitsAlone = ({ members: { models, readyAt }, notBefore }: Selection, now: number): boolean => {
+  if (notBefore === undefined) return false
+  const open = [...models.keys()].filter((index) => readyAt(index) <= now)
+  const times = open.map((index) => notBefore.get(index) ?? 0).filter(Number.isFinite)
+  return times.length > 0 && times.every((until) => until > now)
+}
 
 /** The time from which a wait is worth it, for all attempts in the same queue: without the times of this one alone. */
 const sharedAt = ({ members, notBefore }: Selection, now: number): number =>
@@ -263,14 +270,13 @@ const wait = (selection: Selection): Effect.Effect<void, LlmError.LlmError> => {
   const now = clock.unsafeCurrentTimeMillis()
   const refused = (now: number) => selection.error ?? closed(selection, outlookOf(selection, now), now)
   if (members.maxWait === 0) return Effect.fail(refused(now))
-  const isFirst = selection.waitsSince === undefined
   selection.waitsSince ??= now
   const since = selection.waitsSince
   const alone = waitsAlone(selection, now)
   const passed = queues.within(selection.notBefore, alone, (line) => {
     const gate: WaitQueue.Gate<"placed" | "alone", undefined, LlmError.LlmError> = {
       ask: () => seek<"placed" | "alone" | WaitQueue.Wait<undefined>, never>(selection, taken, none, turn),
-      waits: () => (isFirst ? tell(selection) : Effect.void),
+      waits: () => (selection.isTold ? Effect.void : tell(selection)),
       refused: (_, now) => refused(now)
     }
     const turn = (now: number) => MemberQueue.turnOf(line, now)

@@ -5,8 +5,8 @@
  * that needs another member. A queue exists only while attempts wait in it. It is woken when an attempt at one of the
  * members ended ({@link wake}), and looks again after a second at the latest.
  *
- * When a member is back, those who waited return within {@link spreadMillis}. A member that lets only some through, as a
- * probe or a pacer does, sets the pace itself.
+ * When a member is back, those who waited return within {@link spreadMillis}. A member that lets only some through,
+ * as a probe or a pacer does, sets the pace itself.
  *
  * @since 0.2.0
  */

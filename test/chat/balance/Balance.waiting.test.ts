@@ -250,7 +250,7 @@ describe("an outage of a pool's only provider", () => {
 describe("laws of attempts that wait for a member", () => {
   const optional = (max: number) => fc.option(fc.integer({ min: 1, max }), { nil: undefined })
   const call = fc.record({
-    start: fc.integer({ min: 0, max: 20_000 }),
+    start: fc.integer({ min: 0, max: 1500 }),
     way: fc.constantFrom<keyof typeof ways>("generate", "stream"),
     unable: fc.constantFrom<ReadonlyArray<number> | undefined>(undefined, [0], [1], [0, 2]),
     deadline: optional(40_000),

@@ -23,6 +23,7 @@ import { CurrentPlace } from "../policies/pacer/RateLimits.js"
 import { RetryBudgets } from "../policies/retry/RetryBudget.js"
 import * as RetryDecision from "../policies/retry/RetryDecision.js"
 import { Prices } from "../policies/spend/Prices.js"
+import * as WaitQueue from "../policies/WaitQueue.js"
 import * as Call from "./Call.js"
 import { type AttemptRecord, targetName } from "./CallRecord.js"
 
@@ -121,7 +122,8 @@ export const open = (fiber: Fiber.RuntimeFiber<unknown, unknown>, target: Target
   const place = Call.peek(outer, CurrentPlace)
   const round = Call.roundOf(outer)
   const draft = begin(outer, call, target, round, clock.unsafeCurrentTimeMillis())
-  if (place !== undefined && place.queuedMillis > 0) draft.queuedMillis = place.queuedMillis
+  const queued = (place?.queuedMillis ?? 0) + WaitQueue.take(outer)
+  if (queued > 0) draft.queuedMillis = (draft.queuedMillis ?? 0) + queued
   if (call !== undefined) call.attempts.push(draft)
   Deadline.asking(Deadline.of(outer), target)
   if (draft.retry === undefined && Call.peek(outer, Extra) === undefined) {
@@ -223,6 +225,7 @@ const begin = (
   if (decision?.verdict._tag === "Retry" && call?.begun?.has(decision) !== true) {
     if (call !== undefined) call.begun = (call.begun ?? new Set()).add(decision)
     draft.retry = { delayMillis: decision.verdict.delay, reason: decision.verdict.reason }
+    if (decision.queuedMillis !== undefined) draft.queuedMillis = decision.queuedMillis
   }
   return draft
 }

@@ -38,7 +38,8 @@ export type Outcome = typeof Outcome.Type
  * - `fallback` is present if another target failed first.
  * - `hedge` is true if another target had not answered yet.
  * - `usd` is the cost in US dollars, if usage and price are known.
- * - `queuedMillis` is the wait in a pacer's queue, if there was one.
+ * - `queuedMillis` is the wait for our own gates before the attempt, if there was one: for an open circuit, an empty
+ *   retry budget, a member of a pool or balance, and a place with a pacer.
  *
  * @since 0.1.0
  * @category models

@@ -62,6 +62,8 @@ export interface About {
   readonly targets: readonly [Target, ...ReadonlyArray<Target>]
   /** The time from which the model takes traffic, in epoch milliseconds, as this process knows it; 0 for now. */
   readonly readyAt: () => number
+  /** The earliest time at which the model may take traffic: before `readyAt` while a probe runs that may end soon. */
+  readonly soonestAt: () => number
 }
 
 /**
@@ -73,7 +75,8 @@ export interface About {
 export const either = (self: About, that: About): About => ({
   continuation: self.continuation,
   targets: [...self.targets, ...that.targets],
-  readyAt: () => Math.min(self.readyAt(), that.readyAt())
+  readyAt: () => Math.min(self.readyAt(), that.readyAt()),
+  soonestAt: () => Math.min(self.soonestAt(), that.soonestAt())
 })
 
 /**
@@ -193,9 +196,9 @@ export const compose = (parts: Parts, attributes: Record<string, unknown> = {}, 
             () => parts.source(request)
           )
     )
-  const { continuation, readyAt, targets } = parts.about
+  const { continuation, readyAt, soonestAt, targets } = parts.about
   return Object.assign(Object.create(Proto), {
-    [TypeId]: { generate: parts.generate, open: source, continuation, readyAt, targets },
+    [TypeId]: { generate: parts.generate, open: source, continuation, readyAt, soonestAt, targets },
     name: parts.name,
     generate: (request: Chat.Request) => Call.around(parts.generate(request), parts.name, implicit),
     stream: (request: Chat.Request) => ChatStream.toStream(source(request))
@@ -303,7 +306,8 @@ export const fromLeaf = (leaf: Leaf): ChatModel => {
       about: {
         continuation: leaf.continuation ?? Continuation.methodOf(target),
         targets: [{ ...target, capabilities }],
-        readyAt: always
+        readyAt: always,
+        soonestAt: always
       }
     },
     attributesOf(target),

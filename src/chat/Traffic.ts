@@ -98,8 +98,12 @@ export const breaker: {
       ...partsOf(self),
       generate: (request) => breaker.execute(about.generate(request), ask),
       source: (request) =>
-        ChatStream.guarded(about.open(request), (restore) => Effect.map(breaker.admit(ask, restore), recordWith)),
-      about: { ...about, readyAt: () => Math.max(about.readyAt(), breaker.readyAt(ask.key)) }
+        ChatStream.guarded(about.open(request), (restore) => Effect.map(breaker.admit(ask, restore), recordWith), true),
+      about: {
+        ...about,
+        readyAt: () => Math.max(about.readyAt(), breaker.readyAt(ask.key)),
+        soonestAt: () => Math.max(about.soonestAt(), breaker.soonestAt(ask.key))
+      }
     })
   }
 )
@@ -177,7 +181,11 @@ export const pace: {
           )
           return Effect.map(guarded, Effect.mapError(Option.map((error) => Pacer.hinted(error, paused))))
         }),
-      about: { ...about, readyAt: () => Math.max(about.readyAt(), pacer.readyAt(key)) }
+      about: {
+        ...about,
+        readyAt: () => Math.max(about.readyAt(), pacer.readyAt(key)),
+        soonestAt: () => Math.max(about.soonestAt(), pacer.readyAt(key))
+      }
     })
   }
 )

@@ -1,9 +1,9 @@
 /**
  * Queues before our own gates: a call that a gate refuses waits in order until the gate lets it through.
  *
- * A gate is an open circuit or an empty retry budget. A call joins the queue if its wait can end in time, and fails at
- * once otherwise. Only the first in the queue asks the gate, so waiting
- * costs the provider nothing and the first in is the first out.
+ * A gate is an open circuit, an empty retry budget, or a model of several members of which none takes traffic. A call
+ * joins the queue if its wait can end in time, and fails at once otherwise. Only the first in the queue asks the gate,
+ * so waiting costs the provider nothing and the first in is the first out.
  *
  * - The wait ends before the deadline, or `maxWait` after its start. Without a deadline and without `maxWait` it ends
  *   after 60 seconds.
@@ -36,6 +36,36 @@ import * as PolicyOptions from "./Options.js"
  * @category context
  */
 export class Elsewhere extends Context.Tag("steadfast/WaitQueue/Elsewhere")<Elsewhere, () => number>() {}
+
+/**
+ * Set around what a call does after a wait for a gate: the milliseconds of the wait, until the record of an attempt
+ * takes them.
+ *
+ * @since 0.2.0
+ * @category context
+ */
+export class Waited extends Context.Tag("steadfast/WaitQueue/Waited")<Waited, { millis: number }>() {}
+
+/**
+ * The context after a wait, in milliseconds. A wait around it that no attempt took yet is added.
+ *
+ * @internal
+ */
+export const after = <R>(context: Context.Context<R>, millis: number): Context.Context<R | Waited> =>
+  Context.add(context, Waited, { millis: millis + take(context as Context.Context<never>) })
+
+/**
+ * Takes the wait before an attempt, in milliseconds.
+ *
+ * @internal
+ */
+export const take = (context: Context.Context<never>): number => {
+  const waited = context.unsafeMap.get(Waited.key) as Waited["Type"] | undefined
+  if (waited === undefined) return 0
+  const { millis } = waited
+  waited.millis = 0
+  return millis
+}
 
 /**
  * A gate's answer to a call that must wait. Times are in epoch milliseconds.
@@ -84,16 +114,32 @@ export interface Settings {
 }
 
 /**
+ * What a queue should know of one call.
+ *
+ * @internal
+ */
+export interface Terms {
+  /** The context with the deadline and the fallback. Default: that of the fiber. */
+  readonly context?: Context.Context<never> | undefined
+  /** The start of the wait, in epoch milliseconds. Default: now. */
+  readonly since?: number | undefined
+  /** The longest wait without a deadline and without `maxWait`, in milliseconds. Default 60,000. */
+  readonly patience?: number | undefined
+  /** The time that an answer takes, in milliseconds: the wait ends as much before the deadline. Default 1. */
+  readonly takes?: number | undefined
+}
+
+/**
  * A queue before one gate.
  *
  * @internal
  */
 export interface WaitQueue<in out Why> {
   /**
-   * Takes a place with the gate, or waits for one. The deadline and the fallback are those of the fiber's context.
-   * `patience` is the longest wait without a deadline and without `maxWait`, in milliseconds; default 60,000.
+   * Takes a place with the gate, or waits for one. The deadline and the fallback are those of the fiber's context, unless
+   * {@link Terms} say otherwise.
    */
-  readonly pass: <A, E>(region: Immediate.Region, gate: Gate<A, Why, E>, patience?: number) => Effect.Effect<A, E>
+  readonly pass: <A, E>(region: Immediate.Region, gate: Gate<A, Why, E>, terms?: Terms) => Effect.Effect<A, E>
   /** The number of waiting calls. */
   readonly size: () => number
   /** Tells that the gate may have changed. */
@@ -115,7 +161,8 @@ export const defaultWait = 60_000
 const margin = 1
 
 /**
- * The end of a wait that begins now, in epoch milliseconds.
+ * The end of a wait that begins now, in epoch milliseconds. It leaves time for the answer, but waits for half of the
+ * call's time at least.
  *
  * @internal
  */
@@ -123,11 +170,11 @@ export const limitOf = (
   deadline: Deadline.Limit,
   maxWait: number | undefined,
   now: number,
-  patience = defaultWait
+  { patience = defaultWait, since = now, takes = margin }: Omit<Terms, "context"> = {}
 ): number =>
   Math.min(
-    now + (maxWait ?? (Number.isFinite(deadline.at) ? Number.POSITIVE_INFINITY : patience)),
-    deadline.at - margin
+    since + (maxWait ?? (Number.isFinite(deadline.at) ? Number.POSITIVE_INFINITY : patience)),
+    deadline.at - Math.max(margin, Math.min(takes, (deadline.at - since) / 2))
   )
 
 /**
@@ -312,11 +359,11 @@ export const make = <Why>({ maxQueue, maxWait }: Settings): WaitQueue<Why> => {
   }
 
   return {
-    pass: (region, gate, patience) => {
-      const context = region.fiber.currentContext
+    pass: (region, gate, terms = {}) => {
+      const { context = region.fiber.currentContext } = terms
       const now = Immediate.nowOf(region.fiber)
       const waiter: Waiter<Why> = {
-        limit: limitOf(Deadline.of(context), maxWait, now, patience),
+        limit: limitOf(Deadline.of(context), maxWait, now, terms),
         elsewhere: Option.getOrUndefined(Context.getOption(context, Elsewhere)),
         turned: undefined,
         woken: false,

@@ -91,7 +91,11 @@ export const make = (
         provider: place.provider,
         model: options.model,
         key: key === undefined ? undefined : KeyName.nameOf(Redacted.make(key)),
-        group: [place.provider, withoutUser(baseUrl), ...(options.keyGroup === undefined ? [] : [options.keyGroup])].join(" "),
+        group: [
+          place.provider,
+          withoutUser(baseUrl),
+          ...(options.keyGroup === undefined ? [] : [options.keyGroup])
+        ].join(" "),
         url: (streaming) => place.url(baseUrl, streaming),
         headers: { ...place.headers, ...(key === undefined ? {} : place.auth(key)), ...options.headers },
         secrets: key === undefined ? [] : [key],

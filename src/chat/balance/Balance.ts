@@ -7,7 +7,7 @@
  * | `CircuitOpen` of the member's own breaker | asks the next member at once | asks the next key at once |
  * | `AuthError`, `QuotaExhausted`, `RateLimited` | fails with it | asks another key at once, each at most once |
  * | any other error | fails with it | fails with it |
- * | no member takes traffic | waits within deadline and `maxWait`, or fails | the same; not for dead keys |
+ * | no member takes traffic | waits in order within deadline and `maxWait`, or fails | the same; not for dead keys |
  *
  * A `retry` around the model chooses again for each attempt. Sending a request again with another key draws on the
  * provider's `RetryBudget`, unless the first key is dead. A stream changes its member only until its first content.
@@ -86,8 +86,8 @@ export interface BalanceOptions {
    */
   readonly affinity?: ((request: Chat.Request) => string | undefined) | undefined
   /**
-   * The longest wait while no member takes traffic, if the deadline allows it. Default 60 seconds, the longest hint
-   * that `RetryPolicy` waits for. With a fallback outside, 0 sends the request there at once.
+   * The longest wait while no member takes traffic, if the deadline allows it; 0 refuses at once. Default 60 seconds,
+   * the longest hint that `RetryPolicy` waits for. A request whose fallback takes traffic does not wait.
    */
   readonly maxWait?: Duration.DurationInput | undefined
 }
@@ -112,9 +112,9 @@ const unableOf = (models: ReadonlyArray<ChatModel>): Members.Members["unable"] =
   }
 }
 
-/** The members' own `readyAt`, read once, because among thousands of models the chosen one is in no CPU cache. */
-const readyAtOf = (models: ReadonlyArray<ChatModel>): ((index: number) => number) => {
-  const all = models.map((model) => model[TypeId].readyAt)
+/** The members' own times, read once, because among thousands of models the chosen one is in no CPU cache. */
+const timesOf = (models: ReadonlyArray<ChatModel>, time: "readyAt" | "soonestAt"): ((index: number) => number) => {
+  const all = models.map((model) => model[TypeId][time])
   return (index) => (all[index] as () => number)()
 }
 
@@ -132,7 +132,8 @@ export const balance = (members: ReadonlyArray<BalanceMember>, options: BalanceO
   const { maxWait, strategy } = Balancer.choosing.read(options, "ChatModel.balance")
   const given = members.map((member) => (isChatModel(member) ? { model: member } : member))
   const models = given.map(({ model }) => model)
-  const readyAt = readyAtOf(models)
+  const readyAt = timesOf(models, "readyAt")
+  const soonestAt = timesOf(models, "soonestAt")
   const none = models.length === 1 ? "the only model takes" : `none of the ${models.length} models takes`
   return Members.make(
     {
@@ -146,8 +147,9 @@ export const balance = (members: ReadonlyArray<BalanceMember>, options: BalanceO
       unable: unableOf(models),
       readyAt,
       outlook: (_, notBefore) => {
-        const first = Members.earliest(models, (index) => Math.max(readyAt(index), notBefore(index)))
-        return { readyAt: first, worthAt: first, why: `${none} traffic` }
+        const first = (time: (index: number) => number) =>
+          Members.earliest(models, (index) => Math.max(time(index), notBefore(index)))
+        return { readyAt: first(readyAt), worthAt: first(soonestAt), why: `${none} traffic` }
       },
       keys: undefined
     },
@@ -181,7 +183,8 @@ export const pooled = <E, R>(
       const { name, [TypeId]: about } = models[0] as ChatModel
       const target = about.targets[0]
       const { admit, end, outlook, readyAt } = pool.for(targetName(target))
-      const ownReadyAt = readyAtOf(models)
+      const ownReadyAt = timesOf(models, "readyAt")
+      const ownSoonestAt = timesOf(models, "soonestAt")
       return Members.make(
         {
           models,
@@ -190,7 +193,7 @@ export const pooled = <E, R>(
           affinity: options.affinity,
           unable: undefined,
           readyAt: (index) => Math.max(readyAt(index), ownReadyAt(index)),
-          outlook: (now, notBefore) => outlook(now, (index) => Math.max(ownReadyAt(index), notBefore(index))),
+          outlook: (now, notBefore) => outlook(now, (index) => Math.max(ownSoonestAt(index), notBefore(index))),
           keys: {
             admit,
             end,

@@ -27,6 +27,7 @@ import * as Resilience from "../../calls/Resilience.js"
 import { type LlmError, StreamInterrupted, type TimeoutPhase } from "../../errors/LlmError.js"
 import * as Deadline from "../../policies/Deadline.js"
 import * as Immediate from "../../policies/Immediate.js"
+import * as WaitQueue from "../../policies/WaitQueue.js"
 import type * as Chat from "../Chat.js"
 import * as StreamDecoder from "./StreamDecoder.js"
 
@@ -259,14 +260,15 @@ export type OnEnd = (end: {
  * made no attempt. The `OnEnd` that `enter` returns runs exactly once; if the reader leaves early, with an
  * interruption.
  *
- * `enter` runs uninterruptibly, except under `restore`.
+ * `enter` runs uninterruptibly, except under `restore`. With `queues`, its time is the stream's wait (`WaitQueue.Waited`).
  *
  * @since 0.2.0
  * @category combinators
  */
 export const guarded = (
   source: Source,
-  enter: (restore: Immediate.Region["restore"]) => Effect.Effect<OnEnd, LlmError>
+  enter: (restore: Immediate.Region["restore"]) => Effect.Effect<OnEnd, LlmError>,
+  queues = false
 ): Source =>
   Effect.flatMap(Effect.context<Scope.Scope>(), (context) => {
     let onEnd: OnEnd | undefined
@@ -280,21 +282,24 @@ export const guarded = (
     const noteUsage = (event: Chat.Event): void => {
       if (event._tag === "Usage") usage = event.usage
     }
-    const opened = Effect.flatMap(
-      Effect.mapInputContext(source, (_: Context.Context<never>) => context),
-      (pull) => {
-        reading = watched(pull, noteUsage, end)
-        return reading
-      }
-    )
+    const openedIn = (context: Context.Context<Scope.Scope>): Pull =>
+      Effect.flatMap(
+        Effect.mapInputContext(source, (_: Context.Context<never>) => context),
+        (pull) => {
+          reading = watched(pull, noteUsage, end)
+          return reading
+        }
+      )
     const begun: Pull = Immediate.masked(({ fiber, restore }) => {
       // After a refusal, every further pull is at the end.
       reading = Effect.fail(Option.none())
+      const began = Immediate.nowOf(fiber)
       // A wait has the deadline and the fallback of the opening.
       return Immediate.under({ fiber, restore: identity }, context, enter(restore), (entered): Pull => {
         if (Exit.isFailure(entered)) return Effect.failCause(Cause.map(entered.cause, Option.some))
         onEnd = entered.value
-        return restore(opened)
+        const waited = queues ? Immediate.nowOf(fiber) - began : 0
+        return restore(openedIn(waited === 0 ? context : WaitQueue.after(context, waited)))
       })
     })
     return Effect.as(

@@ -32,6 +32,7 @@
 import type * as Types from "effect/Types"
 import * as PolicyOptions from "../Options.js"
 import * as Choice from "./Choice.js"
+import type * as MemberQueue from "./MemberQueue.js"
 
 export type { Circumstances, Measure, Measured, Member, Roster, Strategy } from "./Choice.js"
 export { choose, fewMembers, measure, roster } from "./Choice.js"
@@ -56,6 +57,12 @@ export interface Balancer {
    * requests in flight and attract all others.
    */
   readonly failed: (index: number, now: number) => void
+  /**
+   * The queues of attempts that wait for a member, of all models over them.
+   *
+   * @internal
+   */
+  readonly waiting: MemberQueue.Waiting
   /** Adds a measured time, in milliseconds. */
   readonly measured: (index: number, measure: Choice.Measure, millis: number, now: number) => void
 }
@@ -168,6 +175,7 @@ export const make = (options: ReadonlyArray<MemberOptions>, strategy: Choice.Str
   let round = 0
   return {
     members,
+    waiting: new Set(),
     choose: (circumstances) => Choice.choose(strategy, roster, circumstances),
     begin: (index) => {
       const member = memberAt(index)

@@ -96,8 +96,8 @@ export interface Options {
   /** The choice among the keys that take traffic. Default `"weighted"`. */
   readonly strategy?: Balancer.Strategy | undefined
   /**
-   * The longest wait for a key if all are out and the deadline allows it. Default 60 seconds, the longest hint that
-   * `RetryPolicy` waits for.
+   * The longest wait for a key if all are out and the deadline allows it; 0 refuses at once. Default 60 seconds, the
+   * longest hint that `RetryPolicy` waits for. A request whose fallback takes traffic does not wait.
    */
   readonly maxWait?: Duration.DurationInput | undefined
 }

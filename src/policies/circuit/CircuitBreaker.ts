@@ -136,6 +136,12 @@ export interface CircuitBreaker {
    * probe it is the latest possible time. Read from the state that this process last saw.
    */
   readonly readyAt: (key: string) => number
+  /**
+   * The same, but during a probe the earliest possible time.
+   *
+   * @internal
+   */
+  readonly soonestAt: (key: string) => number
   /** Opens a circuit by hand, until `reset`. */
   readonly open: (key: string) => Effect.Effect<void>
   /** Resets a circuit to its initial state. */
@@ -190,7 +196,8 @@ const fromCircuits = (
     outcome: CircuitOutcome.Outcome,
     now: number,
     error: LlmError | undefined,
-    limit: Deadline.Limit
+    limit: Deadline.Limit,
+    took?: number
   ): Effect.Effect<void> => {
     const tooWide = outcome._tag === "Failure" && queue.isTooWide(key, now)
     if (error !== undefined && settings.maxWait !== 0) {
@@ -201,7 +208,7 @@ const fromCircuits = (
     }
     const recorded = (done: Effect.Effect<void>) =>
       Immediate.entered(done, () => {
-        queue.ended(key, admission, outcome, now)
+        queue.ended(key, admission, outcome, now, took)
         return Effect.void
       })
     if (admission === unrecorded) return recorded(Effect.void)
@@ -222,15 +229,24 @@ const fromCircuits = (
   ): Effect.Effect<A, E | CircuitOpen, R> =>
     Immediate.masked<A, E | CircuitOpen, R>((region) => {
       const { fiber, restore } = region
-      return Immediate.entered(queue.enter(options, region), (admission) =>
-        Immediate.ended(restore(self), (exit) => {
+      const began = Immediate.nowOf(fiber)
+      return Immediate.entered(queue.enter(options, region), (admission) => {
+        const admittedAt = Immediate.nowOf(fiber)
+        const waited = admittedAt - began
+        const recorded = (exit: Exit.Exit<A, E>): Effect.Effect<A, E> => {
           const now = Immediate.nowOf(fiber)
           const limit = Deadline.of(fiber.currentContext)
           const [outcome, judged] = CircuitOutcome.judge(exit, options.classify, now, limit)
           const error = exit._tag === "Failure" ? CircuitOutcome.errorOf(exit, limit) : undefined
-          return Immediate.andThen(record(options.key, admission, outcome, now, error, limit), () => judged)
-        })
-      )
+          return Immediate.andThen(
+            record(options.key, admission, outcome, now, error, limit, now - admittedAt),
+            () => judged
+          )
+        }
+        return waited === 0
+          ? Immediate.ended(restore(self), recorded)
+          : Immediate.under(region, WaitQueue.after(fiber.currentContext, waited), self, recorded)
+      })
     })
 
   const atNow = <A, E>(f: (now: number) => Effect.Effect<A, E>): Effect.Effect<A, E> =>
@@ -275,6 +291,7 @@ const fromCircuits = (
       )
     ),
     readyAt: (key) => CircuitView.readyAt(circuits.peek(key)),
+    soonestAt: (key) => CircuitView.soonestAt(circuits.peek(key)),
     open: (key) => byHand(key, CircuitState.open),
     reset: (key) => byHand(key, CircuitState.reset),
     transitions: Stream.fromPubSub(hub)

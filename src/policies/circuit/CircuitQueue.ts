@@ -13,6 +13,7 @@ import { factsOf } from "../../errors/ErrorFacts.js"
 import { type CircuitOpen, targetOf } from "../../errors/LlmError.js"
 import * as Immediate from "../Immediate.js"
 import * as WaitQueue from "../WaitQueue.js"
+import * as AnswerTime from "./AnswerTime.js"
 import type { Admission, Refusal } from "./Circuit.js"
 import type { Settings } from "./CircuitOptions.js"
 import type { Outcome } from "./CircuitOutcome.js"
@@ -35,8 +36,8 @@ export interface CircuitQueue {
   readonly isTooWide: (key: string, now: number) => boolean
   /** The number of calls that wait for a circuit. */
   readonly size: (key: string) => number
-  /** Tells that a call ended. */
-  readonly ended: (key: string, admission: Admission, outcome: Outcome, now: number) => void
+  /** Tells that a call ended, and how long it took, in milliseconds, if that is known. */
+  readonly ended: (key: string, admission: Admission, outcome: Outcome, now: number, took: number | undefined) => void
   /** Tells that a circuit was changed by hand. */
   readonly changed: (key: string) => void
 }
@@ -51,6 +52,9 @@ interface Line {
   /** The time of the last answer, in epoch milliseconds. */
   answeredAt: number
 }
+
+/** The most circuits whose answer times are kept. */
+const maxAnswers = 10_000
 
 /** While a probe runs, another process may end it: the first in the queue looks again after this, in milliseconds. */
 const lookAgain = 1000
@@ -93,6 +97,7 @@ export const make = (
   ask: (key: string, now: number, soonest: number) => Effect.Effect<Admission | Refusal>
 ): CircuitQueue => {
   const lines = new Map<string, Line>()
+  const answers = new Map<string, AnswerTime.AnswerTime>()
   const firstWidth = settings.ramp[settings.ramp.length - 1] ?? 1
 
   const wait = (options: AdmitOptions, region: Immediate.Region): Effect.Effect<Admission, CircuitOpen> => {
@@ -127,7 +132,7 @@ export const make = (
       const taken = line.admitted.size + line.cooling.length
       return taken < line.window.width ? undefined : Math.min(now + lookAgain, ...line.cooling)
     }
-    return line.queue.pass(region, {
+    const gate: WaitQueue.Gate<Admission, Refusal, CircuitOpen> = {
       ask: (now, soonest) => {
         const look = fullUntil(now)
         return look !== undefined
@@ -143,7 +148,8 @@ export const make = (
       },
       refused: ({ at, why }, now) =>
         refused(options, Number.isFinite(at) && !why.probing ? { ...why, retryAfter: Math.max(0, at - now) } : why)
-    })
+    }
+    return line.queue.pass(region, gate, { takes: AnswerTime.most(answers.get(key)) })
   }
 
   return {
@@ -166,7 +172,12 @@ export const make = (
       return line?.window !== undefined && now < line.answeredAt + silentMillis
     },
     size: (key) => lines.get(key)?.queue.size() ?? 0,
-    ended: (key, admission, outcome, now) => {
+    ended: (key, admission, outcome, now, took) => {
+      if (outcome._tag === "Success" && took !== undefined) {
+        const known = answers.get(key)
+        if (known === undefined && answers.size >= maxAnswers) answers.delete(answers.keys().next().value as string)
+        answers.set(key, AnswerTime.seen(known, took))
+      }
       const line = lines.get(key)
       if (line === undefined) return
       if (outcome._tag === "Success") line.answeredAt = now

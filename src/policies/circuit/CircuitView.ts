@@ -167,3 +167,10 @@ export const readyAt = (circuit: Circuit | undefined): number => {
   if (circuit._tag === "Open") return circuit.until ?? Number.POSITIVE_INFINITY
   return freeAt(circuit)
 }
+
+/**
+ * The earliest time at which a circuit may take traffic: a probe may end at any moment.
+ *
+ * @internal
+ */
+export const soonestAt = (circuit: Circuit | undefined): number => (circuit?._tag === "HalfOpen" ? 0 : readyAt(circuit))

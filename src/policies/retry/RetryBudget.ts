@@ -172,7 +172,7 @@ export const make = (options: Options = {}): RetryBudget => {
     drawLater: (region, patience) =>
       queue.size() === 0 && run("draw", Immediate.nowOf(region.fiber))
         ? Effect.succeed(true)
-        : Effect.merge(queue.pass(region, gate, patience))
+        : Effect.merge(queue.pass(region, gate, { patience }))
   }
 }
 

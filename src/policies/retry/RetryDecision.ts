@@ -57,6 +57,8 @@ export interface Decision {
   readonly error: LlmError.LlmError
   /** The verdict. */
   readonly verdict: Verdict
+  /** The wait for the retry budget before `delay` began, in milliseconds; absent if there was none. */
+  readonly queuedMillis?: number
 }
 
 /**
@@ -64,7 +66,7 @@ export interface Decision {
  *
  * @internal
  */
-export type Opinion = Pick<Decision, "maxAttempts" | "patience" | "verdict">
+export type Opinion = Pick<Decision, "maxAttempts" | "patience" | "queuedMillis" | "verdict">
 
 /**
  * The verdict to give up.
@@ -227,7 +229,7 @@ const shortened = (decision: Decision, waited: number): Decision => {
   const { verdict } = decision
   return waited === 0 || verdict._tag === "GiveUp"
     ? decision
-    : { ...decision, verdict: { ...verdict, delay: Math.max(0, verdict.delay - waited) } }
+    : { ...decision, verdict: { ...verdict, delay: Math.max(0, verdict.delay - waited) }, queuedMillis: waited }
 }
 
 /** Formats a wait: whole milliseconds below a second, tenths of seconds above. */

@@ -125,8 +125,11 @@ export interface Terms {
   readonly since?: number | undefined
   /** The longest wait without a deadline and without `maxWait`, in milliseconds. Default 60,000. */
   readonly patience?: number | undefined
-  /** The time that an answer takes, in milliseconds: the wait ends as much before the deadline. Default 1. */
-  readonly takes?: number | undefined
+  /**
+   * The time that an answer takes now, in milliseconds: the wait ends as much before the deadline. Asked at the start and
+   * at the head of the queue. Default: 1.
+   */
+  readonly takes?: (() => number) | undefined
 }
 
 /**
@@ -170,11 +173,11 @@ export const limitOf = (
   deadline: Deadline.Limit,
   maxWait: number | undefined,
   now: number,
-  { patience = defaultWait, since = now, takes = margin }: Omit<Terms, "context"> = {}
+  { patience = defaultWait, since = now, takes }: Omit<Terms, "context"> = {}
 ): number =>
   Math.min(
     since + (maxWait ?? (Number.isFinite(deadline.at) ? Number.POSITIVE_INFINITY : patience)),
-    deadline.at - Math.max(margin, Math.min(takes, (deadline.at - since) / 2))
+    deadline.at - Math.max(margin, Math.min(takes?.() ?? 0, (deadline.at - since) / 2))
   )
 
 /**
@@ -235,8 +238,9 @@ export interface Options {
 // -----------------------------------------------------------------------------
 
 interface Waiter<Why> {
-  /** The time at which it must leave. */
-  readonly limit: number
+  /** The time at which it must leave, and the same as it is known now: answers may take longer than they did. */
+  limit: number
+  readonly limitNow: () => number
   /** The time from which another target takes it. */
   readonly elsewhere: (() => number) | undefined
   /** Why it was turned away. */
@@ -341,6 +345,9 @@ export const make = <Why>({ maxQueue, maxWait }: Settings): WaitQueue<Why> => {
       const now = Immediate.nowOf(fiber)
       if (waiter.turned !== undefined) return Effect.fail(gate.refused(waiter.turned, now))
       if (first() !== waiter) return Effect.flatMap(restore(signalled(waiter)), look)
+      waiter.limit = Math.min(waiter.limit, waiter.limitNow())
+      if (waiter.limit <= now) waiter.turned = last
+      if (waiter.turned !== undefined) return look()
       return Effect.flatMap(gate.ask(now, soonestLimit()), (answer) => {
         if (!(answer instanceof Wait)) return Effect.succeed(answer)
         const now = Immediate.nowOf(fiber)
@@ -362,8 +369,10 @@ export const make = <Why>({ maxQueue, maxWait }: Settings): WaitQueue<Why> => {
     pass: (region, gate, terms = {}) => {
       const { context = region.fiber.currentContext } = terms
       const now = Immediate.nowOf(region.fiber)
+      const limitNow = () => limitOf(Deadline.of(context), maxWait, now, terms)
       const waiter: Waiter<Why> = {
-        limit: limitOf(Deadline.of(context), maxWait, now, terms),
+        limit: limitNow(),
+        limitNow,
         elsewhere: Option.getOrUndefined(Context.getOption(context, Elsewhere)),
         turned: undefined,
         woken: false,

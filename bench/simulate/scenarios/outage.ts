@@ -18,7 +18,7 @@ const normal = { from: seconds(20), to: outage.from }
 const struck = { from: outage.from, to: outage.to + seconds(30) }
 /** Long enough for the plots, whoever recovers sooner. */
 const watched = outage.to + seconds(60)
-const patience = minutes(12)
+const patience = minutes(25)
 const life = seconds(60)
 
 const metrics: ReadonlyArray<Metric> = [

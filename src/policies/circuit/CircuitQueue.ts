@@ -149,7 +149,10 @@ export const make = (
       refused: ({ at, why }, now) =>
         refused(options, Number.isFinite(at) && !why.probing ? { ...why, retryAfter: Math.max(0, at - now) } : why)
     }
-    return line.queue.pass(region, gate, { takes: AnswerTime.most(answers.get(key)) })
+    // In the slow start many calls are served shortly before their deadline, if any are. Those that came too late would
+    // only take the places of others, and the queue would never shrink.
+    const takes = () => AnswerTime.most(answers.get(key), line.window === undefined ? 2 : 4)
+    return line.queue.pass(region, gate, { takes })
   }
 
   return {

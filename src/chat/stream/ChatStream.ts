@@ -260,7 +260,8 @@ export type OnEnd = (end: {
  * made no attempt. The `OnEnd` that `enter` returns runs exactly once; if the reader leaves early, with an
  * interruption.
  *
- * `enter` runs uninterruptibly, except under `restore`. With `queues`, its time is the stream's wait (`WaitQueue.Waited`).
+ * `enter` runs uninterruptibly, except under `restore`. With `queues`, its time is the stream's wait
+ * (`WaitQueue.Waited`).
  *
  * @since 0.2.0
  * @category combinators

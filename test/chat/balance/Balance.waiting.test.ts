@@ -110,6 +110,15 @@ for (const way of ["generate", "stream"] as const) {
       for (let at = 10_000; at < 10_400; at++) assert.isAtMost(passed.filter((one) => one.at === at).length, 20)
     })
 
+    it("come before those who came later, also while they return", () => {
+      const calls = [...plain(20, way), ...plain(10, way).map((call) => ({ ...call, start: 10_001 + 10 * call.start }))]
+      const { passed } = quiet(run([{ opensAt: 10_000, every: 0 }], calls))
+      assert.deepStrictEqual(
+        passed.map(({ call }) => call),
+        calls.map((_, call) => call)
+      )
+    })
+
     it("are as fast as a member that sets the pace itself", () => {
       const { passed } = quiet(run([{ opensAt: 1000, every: 20 }], plain(100, way)))
       assert.strictEqual(passed.at(-1)?.at, 1000 + 99 * 20)
@@ -250,7 +259,8 @@ describe("an outage of a pool's only provider", () => {
 describe("laws of attempts that wait for a member", () => {
   const optional = (max: number) => fc.option(fc.integer({ min: 1, max }), { nil: undefined })
   const call = fc.record({
-    start: fc.integer({ min: 0, max: 1500 }),
+    // Some come just after a member is back, while those who waited return.
+    start: fc.oneof(fc.integer({ min: 0, max: 1500 }), fc.integer({ min: 500, max: 510 })),
     way: fc.constantFrom<keyof typeof ways>("generate", "stream"),
     unable: fc.constantFrom<ReadonlyArray<number> | undefined>(undefined, [0], [1], [0, 2]),
     deadline: optional(40_000),
@@ -258,7 +268,7 @@ describe("laws of attempts that wait for a member", () => {
     elsewhere: optional(40_000)
   })
   const door = fc.record({
-    opensAt: fc.integer({ min: 0, max: 30_000 }),
+    opensAt: fc.oneof(fc.integer({ min: 0, max: 30_000 }), fc.constant(10_000)),
     every: fc.constantFrom(0, 0, 50, 500)
   })
 

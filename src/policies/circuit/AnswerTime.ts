@@ -30,9 +30,8 @@ export const seen = (before: AnswerTime | undefined, millis: number): AnswerTime
       }
 
 /**
- * The time within which most answers come: the mean and so many deviations. 0 if no answer was seen.
+ * The time within which most answers come; 0 if no answer was seen.
  *
  * @internal
  */
-export const most = (time: AnswerTime | undefined, deviations: number): number =>
-  time === undefined ? 0 : time.mean + deviations * time.deviation
+export const most = (time: AnswerTime | undefined): number => (time === undefined ? 0 : time.mean + 2 * time.deviation)

@@ -1,7 +1,8 @@
 /**
  * The slow start of calls that waited for a circuit: how many of them may be in flight after it closed.
  *
- * The window doubles with each round as long as the target answers at least a quarter faster than in the round before.
+ * The window doubles with each round as long as the target answers at least a quarter faster than in the round before;
+ * else it goes back to the width before.
  * A target that only just came back, or whose capacity is reached, so sees no herd. Everything here is pure.
  *
  * @since 0.2.0
@@ -23,6 +24,8 @@ export interface Window {
   readonly failures: number
   /** The answers per millisecond of the round before. */
   readonly rate: number
+  /** The width before, if the last round doubled it. */
+  readonly before: number | undefined
 }
 
 /** The growth of the rate that shows free capacity. A doubled window doubles the rate if the target has room. */
@@ -31,12 +34,13 @@ const growth = 1.25
 /**
  * @internal
  */
-export const begin = (width: number, now: number, rate = 0): Window => ({
+export const begin = (width: number, now: number, rate = 0, before?: number): Window => ({
   width,
   since: now,
   answers: 0,
   failures: 0,
-  rate
+  rate,
+  before
 })
 
 /** The share of failures that a round may have: a target that fails one call in five is not above its capacity. */
@@ -52,12 +56,14 @@ export const next = (window: Window, outcome: Outcome, now: number): Window => {
   if (outcome._tag === "Ignored") return window
   const answers = window.answers + (outcome._tag === "Success" ? 1 : 0)
   const failures = window.failures + (outcome._tag === "Success" ? 0 : 1)
-  const { rate, since, width } = window
-  if (answers + failures < width) return { width, since, answers, failures, rate }
+  const { before, rate, since, width } = window
+  if (answers + failures < width) return { width, since, answers, failures, rate, before }
   const measured = answers / Math.max(1, now - since)
   // What it answered in that round is what it can do: the narrower window must beat it to widen again.
   if (failures > bearable * (answers + failures)) {
     return begin(Math.max(1, Math.floor((width * answers) / (answers + failures))), now, measured)
   }
-  return begin(measured >= growth * rate ? width * 2 : width, now, measured)
+  if (measured >= growth * rate) return begin(width * 2, now, measured, width)
+  // More calls at once brought no more answers: they waited inside the target, where they may time out.
+  return before === undefined ? begin(width, now, measured) : begin(before, now, rate)
 }

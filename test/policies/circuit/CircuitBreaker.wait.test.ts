@@ -102,6 +102,27 @@ describe("the slow start", () => {
     assert.isAtMost(server.sent.length, 1.4 * 500)
   })
 
+  it("serves those that have time for their answer, so that the queue of an outage shrinks", () => {
+    // 16 at a time, 2 seconds each: 8 a second. 6.4 a second come, each with a minute to live, and the outage takes one.
+    const slots = Effect.unsafeMakeSemaphore(16)
+    const attempt = (job: number): Effect.Effect<number, LlmError.LlmError> =>
+      Effect.flatMap(Clock.currentTimeMillis, (now) =>
+        now >= 20_000 && now < 80_000
+          ? Effect.delay(Effect.fail(errorOf("ServerError")), "30 millis")
+          : slots.withPermits(1)(Effect.as(Effect.sleep("2 seconds"), job))
+      )
+    const ends = run({ attempt }, every(1 / 6.4, 2500, 60))
+    const done = (from: number, to: number) => {
+      const jobs = ends.filter((_, job) => job / 6.4 >= from && job / 6.4 < to)
+      return jobs.filter(({ exit }) => Exit.isSuccess(exit)).length / jobs.length
+    }
+    assert.isAtLeast(done(0, 20), 1)
+    assert.isAtLeast(done(30, 80), 0.7)
+    assert.isAtLeast(done(80, 200), 0.9)
+    const lateWaits = ends.flatMap(({ ended }, job) => (job / 6.4 >= 380 ? [ended - job / 6.4] : []))
+    assert.isBelow(Math.max(...lateWaits), 10)
+  })
+
   it("ends with a target that is down again: the circuit opens within a second and the calls in flight", () => {
     const server = sheddingServer(10, 50)
     run(server, every(0.2, 500, 60))

@@ -27,10 +27,11 @@ const widthAfter = (
 const even = { millis: 300 }
 
 describe("a window", () => {
-  it("doubles while the target answers faster, and stays where it does not", () => {
+  it("doubles while the target answers faster, and goes back where it does not", () => {
     assert.strictEqual(widthAfter(4, [even, even, even]), 32)
     // Rounds that take longer as they grow: the target answers 13 a second, whatever is asked.
-    assert.strictEqual(widthAfter(4, [even, { millis: 600 }, { millis: 600 }]), 8)
+    assert.strictEqual(widthAfter(4, [even, { millis: 600 }]), 4)
+    assert.strictEqual(widthAfter(4, [even, { millis: 600 }, even, even]), 4)
   })
 
   it("does not shrink for some failures, but to the answered share for many, and to one where all fail or are refused", () => {

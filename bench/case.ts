@@ -1,0 +1,139 @@
+/**
+ * What is measured, and how a process measures it. A case has a process of its own, so that code which the compiler made
+ * for one does not serve another. It is warmed up, and then runs long enough to pay for its garbage: what counts is the
+ * mean of the processor's time, in the process and in the kernel.
+ */
+import { GCProfiler } from "node:v8"
+
+/** Figures by name. Times are microseconds, sizes are bytes. */
+export type Figures = Readonly<Record<string, number>>
+
+/** Seconds of the processor: of the warm-up, at the most, and of the run. */
+export interface Settings {
+  readonly warm: number
+  readonly seconds: number
+}
+
+/** Runs an operation so many times. */
+export type Batch = (times: number) => Promise<void>
+
+/** What a case measures: an operation, or something that has its own way. */
+export type Subject =
+  | { readonly batch: Batch }
+  | { readonly sample: (settings: Settings) => Promise<Figures>; readonly batch?: never }
+
+/** A bound of a figure; with `against`, of its ratio to that figure of another case. */
+export interface Goal {
+  readonly figure: string
+  readonly against?: string
+  readonly most?: number
+  readonly least?: number
+}
+
+export interface Case {
+  readonly name: string
+  /** Runs in the process that measures; so what it needs is imported in it. */
+  readonly make: () => Promise<Subject>
+  /** What it is compared with, if not with that of its table. */
+  readonly base?: string
+  readonly goals?: ReadonlyArray<Goal>
+  /** In how many rounds it runs, if not in all: one is enough for what is only there to be seen. */
+  readonly rounds?: number
+}
+
+/** A case that is there for comparison alone: it runs once. */
+export const once = (self: Case): Case => ({ ...self, rounds: 1 })
+
+/** A row that is computed from the others. */
+export interface Derived extends Omit<Case, "make" | "rounds"> {
+  readonly from: (of: (name: string) => Figures) => Figures
+}
+
+export interface Column {
+  readonly head: string
+  readonly figure: string
+  /** `ratio` and `added` are against the base; `spread` is of the rounds, in per cent of their mean. */
+  readonly show: "mean" | "spread" | "ratio" | "added"
+  readonly digits?: number
+  /** What a figure is divided by: 1024 shows bytes as KiB. */
+  readonly unit?: number
+}
+
+export interface Table {
+  readonly title: string
+  readonly cases: ReadonlyArray<Case>
+  readonly derived?: ReadonlyArray<Derived>
+  readonly columns?: ReadonlyArray<Column>
+  readonly base?: string
+  /** Of the usual length of a warm-up and a run; 1 if not given. */
+  readonly length?: number
+  readonly rounds?: number
+  readonly note?: string
+}
+
+// -----------------------------------------------------------------------------
+// measuring
+// -----------------------------------------------------------------------------
+
+/** An operation that is a promise, from its start until it is settled. */
+export const promiseBatch =
+  (run: () => Promise<unknown>): Batch =>
+  async (times) => {
+    for (let i = 0; i < times; i++) await run()
+  }
+
+/** Calls of the warm-up, where they do not take longer than its seconds. */
+export const warmCalls = 50_000
+
+/** Seconds of the processor that this process has used. */
+const used = (): number => {
+  const { system, user } = process.cpuUsage()
+  return (system + user) / 1e6
+}
+
+/** Runs a batch until so many calls are done or so many seconds used; the batches grow to some twentieth of a second. */
+const runFor = async (batch: Batch, calls: number, seconds: number): Promise<number> => {
+  const start = used()
+  let size = 1
+  let done = 0
+  while (done < calls && used() - start < seconds) {
+    const before = performance.now()
+    await batch(size)
+    done += size
+    const each = (performance.now() - before) / size
+    size = Math.max(1, Math.min(2 * size, Math.ceil(50 / each), calls - done))
+  }
+  return done
+}
+
+/** Bytes that a run allocates on the heap: what is there after it, and what was collected meanwhile. */
+export const allocated = async (run: () => Promise<unknown>): Promise<number> => {
+  const profiler = new GCProfiler()
+  profiler.start()
+  const before = process.memoryUsage().heapUsed
+  await run()
+  const after = process.memoryUsage().heapUsed
+  const collected = profiler
+    .stop()
+    .statistics.reduce(
+      (sum, { afterGC, beforeGC }) => sum + beforeGC.heapStatistics.usedHeapSize - afterGC.heapStatistics.usedHeapSize,
+      0
+    )
+  return after - before + collected
+}
+
+/** A warm-up, a long run, and a short one that counts bytes. */
+export const measure = async (batch: Batch, { seconds, warm }: Settings): Promise<Figures> => {
+  const warmed = await runFor(batch, warmCalls, warm)
+  const start = performance.now()
+  const before = used()
+  const calls = await runFor(batch, Number.POSITIVE_INFINITY, seconds)
+  const cpu = (1e6 * (used() - before)) / calls
+  const wall = (1000 * (performance.now() - start)) / calls
+  const few = Math.max(1, Math.ceil(calls / 10))
+  const bytes = (await allocated(() => batch(few))) / few
+  return { cpu, wall, bytes, calls, warmed }
+}
+
+export const mean = (values: ReadonlyArray<number>): number =>
+  values.reduce((sum, value) => sum + value, 0) / values.length

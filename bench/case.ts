@@ -22,6 +22,12 @@ export type Subject =
   | { readonly batch: Batch }
   | { readonly sample: (settings: Settings) => Promise<Figures>; readonly batch?: never }
 
+/** What a process is asked for: to warm up, which tells the calls of it, or for the figures of a round. */
+export interface Asked {
+  readonly what: "warm" | "round"
+  readonly settings: Settings
+}
+
 /** A bound of a figure; with `against`, of its ratio to that figure of another case. */
 export interface Goal {
   readonly figure: string
@@ -68,6 +74,8 @@ export interface Table {
   /** Of the usual length of a warm-up and a run; 1 if not given. */
   readonly length?: number
   readonly rounds?: number
+  /** What cannot be measured twice in one process, or must be cold, has a new process in each round. */
+  readonly fresh?: boolean
   readonly note?: string
 }
 
@@ -122,9 +130,11 @@ export const allocated = async (run: () => Promise<unknown>): Promise<number> =>
   return after - before + collected
 }
 
-/** A warm-up, a long run, and a short one that counts bytes. */
-export const measure = async (batch: Batch, { seconds, warm }: Settings): Promise<Figures> => {
-  const warmed = await runFor(batch, warmCalls, warm)
+/** Runs an operation until its code is compiled: how many calls that were. */
+export const warmUp = (batch: Batch, { warm }: Settings): Promise<number> => runFor(batch, warmCalls, warm)
+
+/** A long run, and a short one that counts bytes. */
+export const measure = async (batch: Batch, { seconds }: Settings): Promise<Figures> => {
   const start = performance.now()
   const before = used()
   const calls = await runFor(batch, Number.POSITIVE_INFINITY, seconds)
@@ -132,7 +142,7 @@ export const measure = async (batch: Batch, { seconds, warm }: Settings): Promis
   const wall = (1000 * (performance.now() - start)) / calls
   const few = Math.max(1, Math.ceil(calls / 10))
   const bytes = (await allocated(() => batch(few))) / few
-  return { cpu, wall, bytes, calls, warmed }
+  return { cpu, wall, bytes, calls }
 }
 
 export const mean = (values: ReadonlyArray<number>): number =>

@@ -1,17 +1,25 @@
-/** One case, in a process of its own: `child.js <part> <table> <case> <settings>`. Its figures are its message. */
-import { type Figures, measure, type Settings } from "./case.js"
+/** One case, in a process of its own: `child.js <part> <table> <case>`. It measures when a message asks it to. */
+import { type Asked, type Figures, measure, type Subject, warmUp } from "./case.js"
 import { parts } from "./parts.js"
 
-const [part = "", table = "", one = "", settings = "{}"] = process.argv.slice(2)
+const [part = "", table = "", one = ""] = process.argv.slice(2)
 
-const figures = async (): Promise<Figures> => {
+const subject = async (): Promise<Subject> => {
   const found = (await parts[part]?.())?.tables[Number(table)]?.cases[Number(one)]
   if (found === undefined) throw new Error(`no case ${part} ${table} ${one}`)
-  const asked = JSON.parse(settings) as Settings
-  const subject = await found.make()
-  return subject.batch === undefined ? subject.sample(asked) : measure(subject.batch, asked)
+  return found.make()
 }
 
-if (part === "steps") await (await import("./steps.js")).run()
-// What hangs or waits in the case ends with its process.
-else process.send?.(await figures(), () => process.exit())
+const answer = async (subject: Subject, { settings, what }: Asked): Promise<Figures> => {
+  if (subject.batch === undefined) return what === "warm" ? {} : subject.sample(settings)
+  return what === "warm" ? { warmed: await warmUp(subject.batch, settings) } : measure(subject.batch, settings)
+}
+
+if (part === "steps") {
+  await (await import("./steps.js")).run()
+} else {
+  const made = await subject()
+  process.on("message", async (asked: Asked) => process.send?.(await answer(made, asked)))
+  process.on("disconnect", () => process.exit())
+  process.send?.("ready")
+}

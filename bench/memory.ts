@@ -40,12 +40,17 @@ const held = async (start: () => unknown, begun: () => number): Promise<Figures>
   return { heap: (after.heap - before.heap) / many, rss: (after.rss - before.rss) / many }
 }
 
+/** What would end a wait: as long as it is here, what waits is in memory. */
+const waits: Array<unknown> = []
+
+const never = <A>(): Promise<A> => new Promise((resolve) => waits.push(resolve))
+
 /** A `fetch` that answers the first calls, and then none. */
 const silent = () => {
   const answer = stubFetch(openAiBody)
   const state = { asked: 0 }
   const fetch: typeof globalThis.fetch = (...request) =>
-    state.asked++ < first ? answer(...request) : new Promise<Response>(() => {})
+    state.asked++ < first ? answer(...request) : never<Response>()
   return { fetch, asked: () => state.asked }
 }
 
@@ -61,7 +66,7 @@ const waiting = () => {
       pull: (controller) => {
         next += 1
         if (next === 1) controller.enqueue(begin)
-        else if (!ends) return new Promise<void>(() => {})
+        else if (!ends) return never<void>()
         else if (next === 2) controller.enqueue(end)
         else controller.close()
         return
@@ -136,6 +141,7 @@ const most = (kilo: number): ReadonlyArray<Goal> => [{ figure: "heap", most: kil
 const atOnce: Table = {
   title: `memory of each of ${many.toLocaleString("en")} at once, over a stub fetch`,
   rounds: 1,
+  fresh: true,
   columns: [
     { head: "heap and buffers, KiB", figure: "heap", show: "mean", unit: kibi },
     { head: "resident, KiB", figure: "rss", show: "mean", unit: kibi }
@@ -239,6 +245,7 @@ const readSlowly = async (): Promise<Figures> => {
 const slowReader: Table = {
   title: `memory with ${streamBytes / mebi} MiB of events over a socket and a reader that rests, most above the start`,
   rounds: 1,
+  fresh: true,
   columns: [
     { head: "heap and buffers after a collection, MiB", figure: "live", show: "mean", unit: mebi },
     { head: "resident, MiB", figure: "rss", show: "mean", unit: mebi },

@@ -89,7 +89,7 @@ export const print = (table: Table, measured: ReadonlyArray<Row>, twice: boolean
     const value = meanOf(row, figure)
     if (Number.isNaN(value)) return ""
     if (show === "mean") return number(value / unit, digits)
-    if (show === "spread") return number(spreadOf(row, figure), digits)
+    if (show === "spread") return row.rounds.length > 1 ? number(spreadOf(row, figure), digits) : ""
     const base = row.base ?? table.base
     if (base === undefined || base === row.name) return ""
     const against = meanOf(rows.get(base), figure)

@@ -1,14 +1,15 @@
 /**
  * `npm run bench`, or `npm run bench -- call memory` for some of it.
  *
- * Measured is the package as it is built. Each case runs in processes of its own, one in each round; the rounds go
- * through the cases of a table in turn, forwards and backwards, so that a slow moment of the machine falls on all of them.
+ * Measured is the package as it is built. Each case has a process of its own; when all of a table are warm they take
+ * turns, forwards and backwards, so that a slow moment of the machine falls on all of them.
  *
- * - `--no-pretenuring` adds a column: V8 may decide from what it saw to allocate in the old space, which is a matter of
- *   luck from process to process; with this each case runs once more without that.
+ * - `--fresh` gives each round of a case a new process: longer, but what V8 decides by luck is then in the spread.
+ * - `--no-pretenuring` adds a column: V8 may decide from what it saw to allocate in the old space; with this each case
+ *   runs once more without that.
  * - `--platform-layers` takes the HTTP layers of platform where Steadfast has its own.
- * - `--rounds=5`, `--seconds=3`, `--warm=5`: if not given, 3 rounds of 1.3 s after a warm-up of 2.5 s at the most. Seconds
- *   are of the processor, so that a busy machine does not cut them.
+ * - `--rounds=5`, `--seconds=3`, `--warm=20`: if not given, 3 rounds of 1.3 s after a warm-up of 50,000 calls or 5 s.
+ *   Seconds are of the processor, so that a busy machine does not cut them.
  */
 import { type ChildProcess, fork, spawnSync } from "node:child_process"
 import { once } from "node:events"
@@ -16,18 +17,19 @@ import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync } from "node:f
 import { cpus } from "node:os"
 import { fileURLToPath } from "node:url"
 import { parseArgs } from "node:util"
-import { type Figures, type Settings, type Table, warmCalls } from "./case.js"
+import { type Asked, type Figures, type Settings, type Table, warmCalls } from "./case.js"
 import { parts } from "./parts.js"
 import { print, type Row, type Verdict } from "./report.js"
 
 const { positionals, values } = parseArgs({
   allowPositionals: true,
   options: {
+    fresh: { type: "boolean", default: false },
     "no-pretenuring": { type: "boolean", default: false },
     "platform-layers": { type: "boolean", default: false },
     rounds: { type: "string", default: "3" },
     seconds: { type: "string", default: "1.3" },
-    warm: { type: "string", default: "2.5" }
+    warm: { type: "string", default: "5" }
   }
 })
 
@@ -39,6 +41,7 @@ const isAsked = (name: string): boolean => positionals.length === 0 || positiona
 const rounds = Number(values.rounds)
 const seconds = Number(values.seconds)
 const warm = Number(values.warm)
+const { fresh } = values
 const twice = values["no-pretenuring"]
 
 const here = (file: string): string => fileURLToPath(new URL(file, import.meta.url))
@@ -55,59 +58,99 @@ const link = (): void => {
   symlinkSync(root, here("node_modules/effect-steadfast"), "dir")
 }
 
-const message = async <A>(from: ChildProcess, name: string): Promise<A> => {
+/** The next message of a process. */
+const message = async <A>(from: ChildProcess): Promise<A> => {
   const [value] = await Promise.race([
     once(from, "message"),
     once(from, "exit").then(([code]) => {
-      throw new Error(`${name} ended with ${code}`)
+      throw new Error(`${from.spawnargs.slice(-4).join(" ")} ended with ${code}`)
     })
   ])
   return value as A
 }
 
-const sample = async (
-  part: string,
-  [table, one]: readonly [table: number, one: number],
-  settings: Settings,
-  more: ReadonlyArray<string> = []
-): Promise<Figures> => {
-  const child = fork(here("child.js"), [part, String(table), String(one), JSON.stringify(settings)], {
-    execArgv: [...flags, ...more]
-  })
-  const ended = once(child, "exit")
-  const figures = await message<Figures>(child, `case ${one} of table ${table} of ${part}`)
-  await ended
-  return figures
+const ask = (child: ChildProcess, asked: Asked): Promise<Figures> => {
+  const answer = message<Figures>(child)
+  child.send(asked)
+  return answer
+}
+
+/** A process of one case that is warm. */
+const open = async (part: string, table: number, one: number, settings: Settings, more: ReadonlyArray<string> = []) => {
+  const args = [part, String(table), String(one)]
+  const child = fork(here("child.js"), args, { execArgv: [...flags, ...more] })
+  await message(child)
+  const warmed = await ask(child, { what: "warm", settings })
+  return {
+    round: async (): Promise<Figures> => ({ ...warmed, ...(await ask(child, { what: "round", settings })) }),
+    close: async (): Promise<void> => {
+      const ended = once(child, "exit")
+      child.disconnect()
+      await ended
+    }
+  }
+}
+
+type Process = Awaited<ReturnType<typeof open>>
+
+/** Gives the rounds of a case: each in a process of its own, or all in one that stays. */
+const keeper = (isFresh: boolean, start: () => Promise<Process>) => {
+  let kept: Process | undefined
+  return {
+    warm: async (): Promise<void> => {
+      if (!isFresh) kept = await start()
+    },
+    round: async (): Promise<Figures> => {
+      const current = kept ?? (await start())
+      const figures = await current.round()
+      if (kept === undefined) await current.close()
+      return figures
+    },
+    close: async (): Promise<void> => kept?.close()
+  }
 }
 
 const run = async (part: string, index: number, table: Table): Promise<ReadonlyArray<Verdict>> => {
   const length = table.length ?? 1
   const settings: Settings = { warm: length * warm, seconds: length * seconds }
-  const measured: ReadonlyArray<Array<Figures>> = table.cases.map(() => [])
-  const rows = table.cases.map((one, index) => ({ ...one, rounds: measured[index] ?? [] }))
-  for (let round = 0; round < rounds; round++) {
-    const order = table.cases.flatMap((one, index) => (round < (one.rounds ?? table.rounds ?? rounds) ? [index] : []))
-    for (const one of round % 2 === 0 ? order : order.toReversed()) {
-      const figures = await sample(part, [index, one], settings)
-      const second =
-        twice && table.columns === undefined
-          ? await sample(part, [index, one], settings, ["--no-allocation-site-pretenuring"])
-          : undefined
-      measured[one]?.push({
-        ...figures,
-        ...(second?.cpu === undefined ? {} : { "cpu, not pretenured": second.cpu })
-      })
+  const isFresh = fresh || table.fresh === true
+  const isTwice = twice && table.fresh !== true
+  const measured = table.cases.map((one, number) => {
+    const less = one.rounds === undefined ? settings : { ...settings, warm: settings.warm / 2 }
+    const keep = (...more: ReadonlyArray<string>) => keeper(isFresh, () => open(part, index, number, less, more))
+    return {
+      ...one,
+      rounds: Array.of<Figures>(),
+      most: Math.min(rounds, one.rounds ?? table.rounds ?? rounds),
+      usual: keep(),
+      plain: isTwice ? keep("--no-allocation-site-pretenuring") : undefined
     }
+  })
+  for (const { plain, usual } of measured) {
+    await usual.warm()
+    await plain?.warm()
+  }
+  for (let round = 0; round < rounds; round++) {
+    const inTurn = measured.filter(({ most }) => round < most)
+    for (const { plain, rounds, usual } of round % 2 === 0 ? inTurn : inTurn.toReversed()) {
+      const figures = await usual.round()
+      const cpu = (await plain?.round())?.cpu
+      rounds.push(cpu === undefined ? figures : { ...figures, "cpu, not pretenured": cpu })
+    }
+  }
+  for (const { plain, usual } of measured) {
+    await usual.close()
+    await plain?.close()
   }
   const of =
     (round: number) =>
     (name: string): Figures =>
-      rows.find((row) => row.name === name)?.rounds[round] ?? {}
+      measured.find((row) => row.name === name)?.rounds[round] ?? {}
   const derived: ReadonlyArray<Row> = (table.derived ?? []).map((row) => ({
     ...row,
-    rounds: (measured[0] ?? []).map((_, round) => row.from(of(round))).filter(({ cpu }) => !Number.isNaN(cpu))
+    rounds: (measured[0]?.rounds ?? []).map((_, round) => row.from(of(round))).filter(({ cpu }) => !Number.isNaN(cpu))
   }))
-  return print(table, [...rows, ...derived], twice)
+  return print(table, [...measured, ...derived], isTwice)
 }
 
 const version = (name: string): string => {
@@ -119,7 +162,7 @@ const version = (name: string): string => {
 link()
 if (values["platform-layers"]) process.env.BENCH_LAYERS = "platform"
 const server = fork(here("server.js"), [], { execArgv: [] })
-process.env.BENCH_SERVER = await message<string>(server, "the server")
+process.env.BENCH_SERVER = await message<string>(server)
 
 const { layers } = await import("./layers.js")
 const packages = ["effect", "@effect/platform", "openai", "@anthropic-ai/sdk", "ai", "p-retry", "cockatiel"]
@@ -129,9 +172,9 @@ console.log(
     `Node ${process.version} ${flags.join(" ")}, ${cpus().length} × ${cpus()[0]?.model ?? "unknown processor"}`,
     packages.map(version).join(", "),
     `layers: fetch is ${layers.fetch.name}, undici is ${layers.undici.name}`,
-    `${rounds} rounds (one for what has "± %" of 0); in each a case has a process of its own: a warm-up of ` +
-      `${warmCalls.toLocaleString("en")} calls or ${warm} s of CPU, then a run of ${seconds} s; columns "warm-up" and ` +
-      "calls: how many that were in a round",
+    `each case in a process of its own; a warm-up of ${warmCalls.toLocaleString("en")} calls or ${warm} s of CPU (less for ` +
+      `some; column "warm-up": the calls), then ${rounds} rounds in turns of ${seconds} s of CPU (1 round where ` +
+      `"± %" is empty; column "calls": those of a round)`,
     "CPU µs: user and system time of the process for each call, the mean of the rounds, garbage collection included",
     "± %: half of what lies between the least and the most of the rounds; KiB: allocated on the heap, buffers left out"
   ].join("\n")

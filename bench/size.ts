@@ -24,6 +24,7 @@ const loaded = (name: string, specifiers: ReadonlyArray<string>, there: Readonly
 
 const imports: Table = {
   title: "a cold import",
+  fresh: true,
   columns: [
     { head: "ms", figure: "millis", show: "mean", digits: 0 },
     { head: "± %", figure: "millis", show: "spread", digits: 0 },
@@ -81,6 +82,7 @@ const bundled = (name: string, contents: string, goals: ReadonlyArray<Goal> = []
 const bundles: Table = {
   title: "a bundle, minified, without effect and platform",
   rounds: 1,
+  fresh: true,
   columns: [{ head: "kB", figure: "bytes", show: "mean", unit: 1000 }],
   cases: [
     bundled("Steadfast, an app with one provider and retry", app, [{ figure: "bytes", most: 100_000 }]),

@@ -1,12 +1,12 @@
 /** A whole call from promise to promise: over a `fetch` that answers at once, and over a socket that is kept open. */
-import { type Case, type Goal, once, promiseBatch, type Table } from "./case.js"
+import { type Case, type Goal, once, promiseBatch, type Table, units } from "./case.js"
 import { anthropicBody, openAiBody, stubFetch } from "./wire.js"
 
 const sdk = "openai SDK"
 const allOn = "Steadfast, all on"
 
 const most = (most: number): Goal => ({ figure: "cpu", against: sdk, most })
-const bytes: Goal = { figure: "bytes", most: 48 * 1024 }
+const bytes: Goal = { figure: "bytes", most: 48 * units.KiB }
 
 type Run = () => Promise<unknown>
 

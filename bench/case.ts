@@ -55,14 +55,19 @@ export interface Derived extends Omit<Case, "make" | "rounds"> {
   readonly from: (of: (name: string) => Figures) => Figures
 }
 
+/** Bytes of each unit of size. */
+export const units = { kB: 1000, KiB: 1024, MiB: 1024 * 1024 }
+
+export type Unit = keyof typeof units
+
 export interface Column {
   readonly head: string
   readonly figure: string
   /** `ratio` and `added` are against the base; `spread` is of the rounds, in per cent of their mean. */
   readonly show: "mean" | "spread" | "ratio" | "added"
   readonly digits?: number
-  /** What a figure is divided by: 1024 shows bytes as KiB. */
-  readonly unit?: number
+  /** Of a size. */
+  readonly unit?: Unit
 }
 
 export interface Table {

@@ -50,10 +50,9 @@ const load = async (seconds: number): Promise<number> => {
   return answers
 }
 
+process.on("disconnect", () => process.exit())
 await load(warm)
 process.send?.("warm")
 process.once("message", async () => {
-  process.send?.(await load(seconds))
-  process.disconnect()
-  agent.destroy()
+  process.send?.(await load(seconds), () => process.exit())
 })

@@ -1,11 +1,8 @@
 /** What is kept in memory: calls that wait for their answer, streams that wait for more, a long stream with a slow reader. */
 import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"
-import type { Case, Figures, Goal, Table } from "./case.js"
+import { type Case, type Figures, type Goal, type Table, units } from "./case.js"
 import { encoded, head, openAiBody, streamHeaders, stubFetch, tail, token } from "./wire.js"
-
-const kibi = 1024
-const mebi = 1024 * kibi
 
 /** Children run with `--expose-gc`. */
 const collect = (): void => globalThis.gc?.()
@@ -136,15 +133,15 @@ const ourStream = async (evidence: boolean) => {
 
 const call = async (evidence: boolean) => (await import("./ours.js")).caller({ evidence })
 
-const most = (kilo: number): ReadonlyArray<Goal> => [{ figure: "heap", most: kilo * kibi }]
+const most = (kibi: number): ReadonlyArray<Goal> => [{ figure: "heap", most: kibi * units.KiB }]
 
 const atOnce: Table = {
   title: `memory of each of ${many.toLocaleString("en")} at once, over a stub fetch`,
   rounds: 1,
   fresh: true,
   columns: [
-    { head: "heap and buffers, KiB", figure: "heap", show: "mean", unit: kibi },
-    { head: "resident, KiB", figure: "rss", show: "mean", unit: kibi }
+    { head: "heap and buffers", figure: "heap", show: "mean", unit: "KiB" },
+    { head: "resident", figure: "rss", show: "mean", unit: "KiB" }
   ],
   cases: [
     inFlight("openai SDK", async () => (await (await import("./peers.js")).openai()).call),
@@ -165,7 +162,7 @@ const atOnce: Table = {
 // a slow reader
 // -----------------------------------------------------------------------------
 
-const streamBytes = 100 * mebi
+const streamBytes = 100 * units.MiB
 /** The reader rests so long after so many chunks of events. */
 const rest = { millis: 5, chunks: 8 }
 
@@ -243,13 +240,13 @@ const readSlowly = async (): Promise<Figures> => {
 }
 
 const slowReader: Table = {
-  title: `memory with ${streamBytes / mebi} MiB of events over a socket and a reader that rests, most above the start`,
+  title: `memory with ${streamBytes / units.MiB} MiB of events over a socket and a reader that rests, most above the start`,
   rounds: 1,
   fresh: true,
   columns: [
-    { head: "heap and buffers after a collection, MiB", figure: "live", show: "mean", unit: mebi },
-    { head: "resident, MiB", figure: "rss", show: "mean", unit: mebi },
-    { head: "written and not yet read, sockets included, MiB", figure: "ahead", show: "mean", unit: mebi }
+    { head: "heap and buffers after a collection", figure: "live", show: "mean", unit: "MiB" },
+    { head: "resident", figure: "rss", show: "mean", unit: "MiB" },
+    { head: "written and not yet read, sockets included", figure: "ahead", show: "mean", unit: "MiB" }
   ],
   cases: [{ name: "Steadfast, all on, fetch", make: async () => ({ sample: readSlowly }) }]
 }

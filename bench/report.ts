@@ -1,5 +1,5 @@
 /** Tables of what was measured. */
-import { type Column, type Figures, type Goal, mean, type Table } from "./case.js"
+import { type Column, type Figures, type Goal, mean, type Table, type Unit, units } from "./case.js"
 
 /** Prints rows under a title, the first column to the left. */
 export const printTable = (title: string, rows: ReadonlyArray<ReadonlyArray<string>>): void => {
@@ -29,7 +29,7 @@ const usual: ReadonlyArray<Column> = [
   { head: "ratio", figure: "cpu", show: "ratio" },
   { head: "added", figure: "cpu", show: "added" },
   { head: "wall µs", figure: "wall", show: "mean" },
-  { head: "KiB", figure: "bytes", show: "mean", unit: 1024, digits: 1 },
+  { head: "allocated", figure: "bytes", show: "mean", unit: "KiB", digits: 1 },
   { head: "warm-up", figure: "warmed", show: "mean", digits: 0 },
   { head: "calls", figure: "calls", show: "mean", digits: 0 }
 ]
@@ -59,25 +59,20 @@ const spreadOf = (row: Row, figure: string): number => {
 export interface Verdict {
   readonly name: string
   readonly text: string
+  readonly reached: string
   readonly met: boolean
 }
 
-const units: Readonly<Record<string, readonly [divisor: number, unit: string]>> = {
-  bytes: [1024, "KiB"],
-  heap: [1024, "KiB"]
-}
-
-const verdict = (row: Row, rows: ReadonlyMap<string, Row>, goal: Goal, column: Column | undefined): Verdict => {
+const verdict = (row: Row, rows: ReadonlyMap<string, Row>, goal: Goal, unit: Unit | undefined): Verdict => {
   const value = meanOf(row, goal.figure)
-  const against = goal.against === undefined ? 1 : meanOf(rows.get(goal.against), goal.figure)
-  const reached = value / against
+  const reached = goal.against === undefined ? value : value / meanOf(rows.get(goal.against), goal.figure)
   const met = reached <= (goal.most ?? Number.POSITIVE_INFINITY) && reached >= (goal.least ?? 0)
-  const [divisor, unit] = goal.against !== undefined ? [1, "×"] : (units[goal.figure] ?? [1, ""])
-  const divided = goal.against === undefined && column?.unit === 1000 ? 1000 : divisor
-  const suffix = divided === 1000 ? " kB" : unit === "×" ? unit : ` ${unit}`
-  const bound = `${goal.most === undefined ? "≥" : "≤"} ${(goal.most ?? goal.least ?? Number.NaN) / divided}${suffix}`
-  const is = `${number(reached / divided)}${suffix}`
-  return { name: row.name, text: `${bound} ${met ? "met" : `MISSED (${is})`}`, met }
+  const shown = (value: number) => {
+    if (goal.against !== undefined) return `${number(value, 2)}×`
+    return unit === undefined ? number(value) : `${number(value / units[unit], 0)} ${unit}`
+  }
+  const bound = goal.most === undefined ? `≥ ${shown(goal.least ?? 0)}` : `≤ ${shown(goal.most)}`
+  return { name: row.name, text: `${bound} ${met ? "met" : "MISSED"}`, reached: shown(reached), met }
 }
 
 /** Prints a table with its goals, and gives them back. */
@@ -85,10 +80,11 @@ export const print = (table: Table, measured: ReadonlyArray<Row>, twice: boolean
   const columns = table.columns ?? (twice ? withoutPretenuring : usual)
   const rows = new Map(measured.map((row) => [row.name, row]))
   const verdicts: Array<Verdict> = []
-  const cell = (row: Row, { digits, figure, show, unit = 1 }: Column): string => {
+  const cell = (row: Row, { digits, figure, show, unit }: Column): string => {
     const value = meanOf(row, figure)
     if (Number.isNaN(value)) return ""
-    if (show === "mean") return number(value / unit, digits)
+    if (show === "mean")
+      return unit === undefined ? number(value, digits) : `${number(value / units[unit], digits)} ${unit}`
     if (show === "spread") return row.rounds.length > 1 ? number(spreadOf(row, figure), digits) : ""
     const base = row.base ?? table.base
     if (base === undefined || base === row.name) return ""
@@ -97,12 +93,7 @@ export const print = (table: Table, measured: ReadonlyArray<Row>, twice: boolean
   }
   const line = (row: Row): ReadonlyArray<string> => {
     const reached = (row.goals ?? []).map((goal) =>
-      verdict(
-        row,
-        rows,
-        goal,
-        columns.find(({ figure }) => figure === goal.figure)
-      )
+      verdict(row, rows, goal, columns.find(({ figure }) => figure === goal.figure)?.unit)
     )
     verdicts.push(...reached)
     return [row.name, ...columns.map((column) => cell(row, column)), reached.map(({ text }) => text).join("; ")]

@@ -176,7 +176,7 @@ console.log(
       `some; column "warm-up": the calls), then ${rounds} rounds in turns of ${seconds} s of CPU (1 round where ` +
       `"± %" is empty; column "calls": those of a round)`,
     "CPU µs: user and system time of the process for each call, the mean of the rounds, garbage collection included",
-    "± %: half of what lies between the least and the most of the rounds; KiB: allocated on the heap, buffers left out"
+    "± %: half of what lies between the least and the most of the rounds; allocated: on the heap, without buffers"
   ].join("\n")
 )
 const verdicts: Array<Verdict> = []
@@ -193,4 +193,4 @@ const missed = verdicts.filter(({ met }) => !met)
 console.log(
   `\n${verdicts.length - missed.length} of ${verdicts.length} goals met, in ${Math.round((performance.now() - start) / 1000)} s`
 )
-for (const { name, text } of missed) console.log(`  ${name}: ${text}`)
+for (const { name, reached, text } of missed) console.log(`  ${name}: ${text}, ${reached}`)

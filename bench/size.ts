@@ -2,8 +2,6 @@
 import { fileURLToPath } from "node:url"
 import type { Case, Goal, Table } from "./case.js"
 
-const mebi = 1024 * 1024
-
 /** Loads packages in a process that has loaded nothing but the measuring; `there` are loaded before. */
 const loaded = (name: string, specifiers: ReadonlyArray<string>, there: ReadonlyArray<string> = []): Case => ({
   name,
@@ -28,8 +26,8 @@ const imports: Table = {
   columns: [
     { head: "ms", figure: "millis", show: "mean", digits: 0 },
     { head: "± %", figure: "millis", show: "spread", digits: 0 },
-    { head: "resident, MiB", figure: "rss", show: "mean", unit: mebi },
-    { head: "heap, MiB", figure: "heap", show: "mean", unit: mebi }
+    { head: "resident", figure: "rss", show: "mean", unit: "MiB" },
+    { head: "heap", figure: "heap", show: "mean", unit: "MiB" }
   ],
   cases: [
     loaded("effect-steadfast", ["effect-steadfast"]),
@@ -83,7 +81,7 @@ const bundles: Table = {
   title: "a bundle, minified, without effect and platform",
   rounds: 1,
   fresh: true,
-  columns: [{ head: "kB", figure: "bytes", show: "mean", unit: 1000 }],
+  columns: [{ head: "size", figure: "bytes", show: "mean", unit: "kB" }],
   cases: [
     bundled("Steadfast, an app with one provider and retry", app, [{ figure: "bytes", most: 100_000 }]),
     bundled("Steadfast, everything", `export * from "effect-steadfast"`),

@@ -8,9 +8,11 @@ import { GCProfiler } from "node:v8"
 /** Figures by name. Times are microseconds, sizes are bytes. */
 export type Figures = Readonly<Record<string, number>>
 
-/** Seconds of the processor: of the warm-up, at the most, and of the run. */
+/** Seconds of the processor: of the warm-up, if its calls do not take longer, and of the run. */
 export interface Settings {
   readonly warm: number
+  /** Calls of the warm-up, at the least: what is not compiled yet is not measured on a slow machine either. */
+  readonly least: number
   readonly seconds: number
 }
 
@@ -20,7 +22,12 @@ export type Batch = (times: number) => Promise<void>
 /** What a case measures: an operation, or something that has its own way. */
 export type Subject =
   | { readonly batch: Batch }
-  | { readonly sample: (settings: Settings) => Promise<Figures>; readonly batch?: never }
+  | {
+      readonly sample: (settings: Settings) => Promise<Figures>
+      /** Tells how many calls the warm-up had. */
+      readonly warm?: (settings: Settings) => Promise<number>
+      readonly batch?: never
+    }
 
 /** What a process is asked for: to warm up, which tells the calls of it, or for the figures of a round. */
 export interface Asked {
@@ -43,6 +50,8 @@ export interface Case {
   /** What it is compared with, if not with that of its table. */
   readonly base?: string
   readonly goals?: ReadonlyArray<Goal>
+  /** How many usual operations one of it is as long as: its warm-up has so many times fewer calls. */
+  readonly units?: number
   /** In how many rounds it runs, if not in all: one is enough for what is only there to be seen. */
   readonly rounds?: number
 }
@@ -51,7 +60,7 @@ export interface Case {
 export const once = (self: Case): Case => ({ ...self, rounds: 1 })
 
 /** A row that is computed from the others. */
-export interface Derived extends Omit<Case, "make" | "rounds"> {
+export interface Derived extends Omit<Case, "make" | "rounds" | "units"> {
   readonly from: (of: (name: string) => Figures) => Figures
 }
 
@@ -95,8 +104,8 @@ export const promiseBatch =
     for (let i = 0; i < times; i++) await run()
   }
 
-/** Calls of the warm-up, where they do not take longer than its seconds. */
-export const warmCalls = 50_000
+/** Calls of the warm-up: at the most, and at the least in one of usual length, however long they take. */
+export const warmCalls = { most: 50_000, least: 8000 }
 
 /** Seconds of the processor that this process has used. */
 const used = (): number => {
@@ -104,19 +113,19 @@ const used = (): number => {
   return (system + user) / 1e6
 }
 
-/** Runs a batch until so many calls are done or so many seconds used; the batches grow to some twentieth of a second. */
-const runFor = async (batch: Batch, calls: number, seconds: number): Promise<number> => {
+/** Runs a batch until it is enough; the batches grow to some twentieth of a second. */
+const runUntil = async (batch: Batch, isEnough: (calls: number, seconds: number) => boolean): Promise<number> => {
   const start = used()
   let size = 1
-  let done = 0
-  while (done < calls && used() - start < seconds) {
+  let calls = 0
+  while (!isEnough(calls, used() - start)) {
     const before = performance.now()
     await batch(size)
-    done += size
+    calls += size
     const each = (performance.now() - before) / size
-    size = Math.max(1, Math.min(2 * size, Math.ceil(50 / each), calls - done))
+    size = Math.max(1, Math.min(2 * size, Math.ceil(50 / each)))
   }
-  return done
+  return calls
 }
 
 /** Bytes that a run allocates on the heap: what is there after it, and what was collected meanwhile. */
@@ -136,13 +145,14 @@ export const allocated = async (run: () => Promise<unknown>): Promise<number> =>
 }
 
 /** Runs an operation until its code is compiled: how many calls that were. */
-export const warmUp = (batch: Batch, { warm }: Settings): Promise<number> => runFor(batch, warmCalls, warm)
+export const warmUp = (batch: Batch, { least, warm }: Settings): Promise<number> =>
+  runUntil(batch, (calls, seconds) => calls >= warmCalls.most || (seconds >= warm && calls >= least))
 
 /** A long run, and a short one that counts bytes. */
 export const measure = async (batch: Batch, { seconds }: Settings): Promise<Figures> => {
   const start = performance.now()
   const before = used()
-  const calls = await runFor(batch, Number.POSITIVE_INFINITY, seconds)
+  const calls = await runUntil(batch, (_, used) => used >= seconds)
   const cpu = (1e6 * (used() - before)) / calls
   const wall = (1000 * (performance.now() - start)) / calls
   const few = Math.max(1, Math.ceil(calls / 10))

@@ -11,8 +11,9 @@ const subject = async (): Promise<Subject> => {
 }
 
 const answer = async (subject: Subject, { settings, what }: Asked): Promise<Figures> => {
-  if (subject.batch === undefined) return what === "warm" ? {} : subject.sample(settings)
-  return what === "warm" ? { warmed: await warmUp(subject.batch, settings) } : measure(subject.batch, settings)
+  if (what === "round") return subject.batch === undefined ? subject.sample(settings) : measure(subject.batch, settings)
+  if (subject.batch !== undefined) return { warmed: await warmUp(subject.batch, settings) }
+  return subject.warm === undefined ? {} : { warmed: await subject.warm(settings) }
 }
 
 if (part === "steps") {

@@ -1,11 +1,12 @@
 /**
  * The load on a relay, in a process of its own: so many connections, each of which asks again as soon as it was
- * answered. It warms up, says so, runs on when it is told to, and says how many answers came meanwhile.
+ * answered, until both time and answers are enough. It says how many answers came,
+ * and in how many seconds.
  */
 import { Agent, type IncomingMessage, request } from "node:http"
 import type { Load } from "./relay.js"
 
-const { body, connections, expected, seconds, url, warm } = JSON.parse(process.argv[2] ?? "{}") as Load
+const { body, connections, expected, least, seconds, url } = JSON.parse(process.argv[2] ?? "{}") as Load
 
 const agent = new Agent({ keepAlive: true, maxSockets: connections })
 const options = {
@@ -36,23 +37,17 @@ const ask = (): Promise<void> =>
       .end(body)
   })
 
-/** How many answers came in so many seconds. */
-const load = async (seconds: number): Promise<number> => {
-  const end = performance.now() + 1000 * seconds
-  let answers = 0
-  const connection = async (): Promise<void> => {
-    while (performance.now() < end) {
-      await ask()
-      answers += 1
-    }
+const start = performance.now()
+const end = start + 1000 * seconds
+let answers = 0
+
+const connection = async (): Promise<void> => {
+  while (performance.now() < end || answers < least) {
+    await ask()
+    answers += 1
   }
-  await Promise.all(Array.from({ length: connections }, connection))
-  return answers
 }
 
 process.on("disconnect", () => process.exit())
-await load(warm)
-process.send?.("warm")
-process.once("message", async () => {
-  process.send?.(await load(seconds), () => process.exit())
-})
+await Promise.all(Array.from({ length: connections }, connection))
+process.send?.({ answers, wall: (performance.now() - start) / 1000 }, () => process.exit())

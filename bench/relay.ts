@@ -8,15 +8,16 @@ import { createServer, type IncomingMessage, type RequestListener, type ServerRe
 import type { AddressInfo } from "node:net"
 import { fileURLToPath } from "node:url"
 import type { Chat as Chats } from "effect-steadfast"
-import { type Case, type Figures, type Goal, once as oneRound, type Settings, type Table } from "./case.js"
+import { type Case, type Figures, type Goal, once as oneRound, type Table } from "./case.js"
 import { bareBody, bareStreamBody, encoded } from "./wire.js"
 
 export interface Load {
   readonly url: string
   readonly body: string
   readonly connections: number
-  readonly warm: number
+  /** It ends after so many seconds and answers. */
   readonly seconds: number
+  readonly least: number
   /** What a right answer holds, and how often. */
   readonly expected: { readonly text: string; readonly times: number }
 }
@@ -25,8 +26,8 @@ const connections = 32
 const frames = 20
 
 const kinds = {
-  JSON: { path: "/json/v1", body: bareBody(), expected: { text: "Paris", times: 1 } },
-  SSE: { path: `/sse/${frames}/v1`, body: bareStreamBody(), expected: { text: "data: ", times: frames + 4 } }
+  JSON: { path: "/json/v1", body: bareBody(), expected: { text: "Paris", times: 1 }, units: 1 },
+  SSE: { path: `/sse/${frames}/v1`, body: bareStreamBody(), expected: { text: "data: ", times: frames + 4 }, units: 4 }
 }
 
 type Kind = keyof typeof kinds
@@ -136,24 +137,17 @@ const heard = async <A>(from: ChildProcess): Promise<A> => {
   return message as A
 }
 
-const underLoad = async (listener: RequestListener, kind: Kind, { seconds, warm }: Settings): Promise<Figures> => {
-  const server = createServer(listener).listen(0, "127.0.0.1")
-  await once(server, "listening")
+/** Puts a load on a relay that has begun to listen: how many answers there were, for what CPU. */
+const underLoad = async (port: number, kind: Kind, seconds: number, least: number): Promise<Figures> => {
   const { body, expected } = kinds[kind]
-  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1/chat/completions`
-  const asked: Load = { url, body, connections, warm: Math.min(2, warm), seconds, expected }
-  const load = fork(fileURLToPath(new URL("load.js", import.meta.url)), [JSON.stringify(asked)], { execArgv: [] })
-  await heard(load)
+  const url = `http://127.0.0.1:${port}/v1/chat/completions`
+  const asked: Load = { url, body, connections, seconds, least, expected }
   const before = process.cpuUsage()
-  const start = performance.now()
-  load.send("go")
-  const answers = await heard<number>(load)
+  const load = fork(fileURLToPath(new URL("load.js", import.meta.url)), [JSON.stringify(asked)], { execArgv: [] })
+  const { answers, wall } = await heard<{ readonly answers: number; readonly wall: number }>(load)
   const { system, user } = process.cpuUsage(before)
-  const wall = (performance.now() - start) / 1000
-  server.closeAllConnections()
-  server.close()
   const cpu = (system + user) / answers
-  return { cpu, perCore: 1e6 / cpu, perSecond: answers / wall }
+  return { cpu, perCore: 1e6 / cpu, perSecond: answers / wall, answers }
 }
 
 const relayed = (
@@ -164,10 +158,17 @@ const relayed = (
 ): Case => ({
   name: `${kind}: ${name}`,
   base: `${kind}: ${raw}`,
+  units: kinds[kind].units,
   goals,
   make: async () => {
     const listener = await make(`${process.env.BENCH_SERVER}${kinds[kind].path}`)
-    return { sample: (settings) => underLoad(listener, kind, settings) }
+    const server = createServer(listener).listen(0, "127.0.0.1")
+    await once(server, "listening")
+    const { port } = server.address() as AddressInfo
+    return {
+      warm: async ({ least, warm }) => (await underLoad(port, kind, warm / 2, least)).answers ?? Number.NaN,
+      sample: ({ seconds }) => underLoad(port, kind, 2 * seconds, 0)
+    }
   }
 })
 
@@ -186,13 +187,14 @@ export const tables: ReadonlyArray<Table> = [
   {
     title: `a relay, ${connections} connections; SSE is ${frames} frames`,
     cases: [...relays("JSON"), ...relays("SSE")],
-    fresh: true,
     columns: [
       { head: "requests/s of one core", figure: "perCore", show: "mean", digits: 0 },
       { head: "ratio", figure: "perCore", show: "ratio" },
       { head: "± %", figure: "perCore", show: "spread", digits: 1 },
       { head: "CPU µs", figure: "cpu", show: "mean" },
-      { head: "requests/s seen", figure: "perSecond", show: "mean", digits: 0 }
+      { head: "requests/s seen", figure: "perSecond", show: "mean", digits: 0 },
+      { head: "warm-up", figure: "warmed", show: "mean", digits: 0 },
+      { head: "calls", figure: "answers", show: "mean", digits: 0 }
     ],
     note: "Requests/s of one core: answers over seconds of CPU of the relay's process; client and provider have their own."
   }

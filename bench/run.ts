@@ -8,8 +8,8 @@
  * - `--no-pretenuring` adds a column: V8 may decide from what it saw to allocate in the old space; with this each case
  *   runs once more without that.
  * - `--platform-layers` takes the HTTP layers of platform where Steadfast has its own.
- * - `--rounds=5`, `--seconds=3`, `--warm=20`: if not given, 3 rounds of 1.3 s after a warm-up of 50,000 calls or 5 s.
- *   Seconds are of the processor, so that a busy machine does not cut them.
+ * - `--rounds=5`, `--seconds=3`, `--warm=20`: if not given, 3 rounds of 1.3 s after a warm-up of 50,000 calls or 5 s,
+ *   but 8000 calls at the least. Seconds are of the processor, so that a busy machine does not cut them.
  */
 import { type ChildProcess, fork, spawnSync } from "node:child_process"
 import { once } from "node:events"
@@ -21,6 +21,9 @@ import { type Asked, type Figures, type Settings, type Table, warmCalls } from "
 import { parts } from "./parts.js"
 import { print, type Row, type Verdict } from "./report.js"
 
+/** Seconds of a warm-up. */
+const usualWarm = 5
+
 const { positionals, values } = parseArgs({
   allowPositionals: true,
   options: {
@@ -29,7 +32,7 @@ const { positionals, values } = parseArgs({
     "platform-layers": { type: "boolean", default: false },
     rounds: { type: "string", default: "3" },
     seconds: { type: "string", default: "1.3" },
-    warm: { type: "string", default: "5" }
+    warm: { type: "string", default: String(usualWarm) }
   }
 })
 
@@ -112,12 +115,16 @@ const keeper = (isFresh: boolean, start: () => Promise<Process>) => {
 
 const run = async (part: string, index: number, table: Table): Promise<ReadonlyArray<Verdict>> => {
   const length = table.length ?? 1
-  const settings: Settings = { warm: length * warm, seconds: length * seconds }
   const isFresh = fresh || table.fresh === true
   const isTwice = twice && table.fresh !== true
   const measured = table.cases.map((one, number) => {
-    const less = one.rounds === undefined ? settings : { ...settings, warm: settings.warm / 2 }
-    const keep = (...more: ReadonlyArray<string>) => keeper(isFresh, () => open(part, index, number, less, more))
+    const share = one.rounds === undefined ? length : length / 2
+    const settings: Settings = {
+      warm: share * warm,
+      least: (share * (warm / usualWarm) * warmCalls.least) / (one.units ?? 1),
+      seconds: length * seconds
+    }
+    const keep = (...more: ReadonlyArray<string>) => keeper(isFresh, () => open(part, index, number, settings, more))
     return {
       ...one,
       rounds: Array.of<Figures>(),
@@ -172,8 +179,8 @@ console.log(
     `Node ${process.version} ${flags.join(" ")}, ${cpus().length} × ${cpus()[0]?.model ?? "unknown processor"}`,
     packages.map(version).join(", "),
     `layers: fetch is ${layers.fetch.name}, undici is ${layers.undici.name}`,
-    `each case in a process of its own; a warm-up of ${warmCalls.toLocaleString("en")} calls or ${warm} s of CPU (less for ` +
-      `some; column "warm-up": the calls), then ${rounds} rounds in turns of ${seconds} s of CPU (1 round where ` +
+    `each case in a process of its own; a warm-up of ${warmCalls.most.toLocaleString("en")} calls or ${warm} s of CPU ` +
+      `(less for some; column "warm-up": the calls), then ${rounds} rounds in turns of ${seconds} s of CPU (1 round where ` +
       `"± %" is empty; column "calls": those of a round)`,
     "CPU µs: user and system time of the process for each call, the mean of the rounds, garbage collection included",
     "± %: half of what lies between the least and the most of the rounds; allocated: on the heap, without buffers"

@@ -14,6 +14,9 @@ const further = (name: string): string => `${name}: each further token`
 
 const most = (most: number, against: string): Goal => ({ figure: "cpu", against, most })
 
+/** A stream takes as long as some calls, and that is for each ten tokens about the same again. */
+const unitsOf = (tokens: number): number => 1 + tokens / 10
+
 type Read = () => Promise<number>
 
 const whole = (tokens: number, read: Read) => {
@@ -35,6 +38,7 @@ const stubbed = (
 ): Case => ({
   name: of(name, tokens),
   base: of(sdk, tokens),
+  units: unitsOf(tokens),
   goals,
   make: async () => {
     const frames = framesOf(tokens)
@@ -110,6 +114,7 @@ const overSocket = (
 ): Case => ({
   name: of(name, tokens),
   base: of(sdk, tokens),
+  units: unitsOf(tokens),
   goals,
   make: async () => ({ batch: whole(tokens, await load(baseUrl(tokens))) })
 })

@@ -1,85 +1,74 @@
-/** A whole call from promise to promise over a stub `fetch`: JSON out, JSON in. */
-import { createOpenAI } from "@ai-sdk/openai"
-import Anthropic from "@anthropic-ai/sdk"
-import { FetchHttpClient, HttpClient, HttpClientRequest } from "@effect/platform"
-import { generateText } from "ai"
-import { Effect, Layer, ManagedRuntime, Redacted } from "effect"
-import { Call, OpenAi } from "effect-steadfast"
-import OpenAI from "openai"
-import {
-  anthropicBody,
-  bareBody,
-  bareExchange,
-  model,
-  openAiBody,
-  question,
-  request,
-  resilient,
-  stubFetch,
-  textOf,
-  url
-} from "./fixtures.js"
-import { measure, print, promiseCase, timeOf } from "./support.js"
+/** A whole call from promise to promise: over a `fetch` that answers at once, and over a socket that is kept open. */
+import { type Case, type Goal, once, promiseBatch, type Table, units } from "./case.js"
+import { anthropicBody, openAiBody, stubFetch } from "./wire.js"
 
-const bare = "fetch and JSON by hand"
-const sdk = "  openai SDK"
-const ours = "  Steadfast, all resilience, spans and record"
+const sdk = "openai SDK"
+const allOn = "Steadfast, all on"
 
-export const run = async (): Promise<void> => {
-  const fetch = stubFetch(openAiBody)
-  const http = FetchHttpClient.layer.pipe(Layer.provideMerge(Layer.succeed(FetchHttpClient.Fetch, fetch)))
-  const runtime = ManagedRuntime.make(http)
-  const observed = ManagedRuntime.make(
-    Layer.merge(
-      http,
-      Call.observe(() => Effect.void)
-    )
-  )
+const most = (most: number): Goal => ({ figure: "cpu", against: sdk, most })
+const bytes: Goal = { figure: "bytes", most: 48 * units.KiB }
 
-  const leaf = await runtime.runPromise(OpenAi.make({ model, apiKey: Redacted.make("sk-bench") }))
-  const assistant = resilient(leaf, leaf)
-  const client = await runtime.runPromise(HttpClient.HttpClient)
-  const transient = client.pipe(HttpClient.filterStatusOk, HttpClient.retryTransient({ times: 3 }))
-  const withJson = Effect.suspend(() =>
-    Effect.flatMap(
-      transient.execute(
-        HttpClientRequest.post(url, { headers: { authorization: "Bearer sk-bench" } }).pipe(
-          HttpClientRequest.bodyText(bareBody(), "application/json")
-        )
-      ),
-      (response) => Effect.map(response.text, textOf)
-    )
-  )
-  const openai = new OpenAI({ apiKey: "sk-bench", fetch })
-  const anthropic = new Anthropic({ apiKey: "sk-bench", fetch: stubFetch(anthropicBody) })
-  const aiModel = createOpenAI({ apiKey: "sk-bench", fetch }).chat(model)
+type Run = () => Promise<unknown>
 
-  const measured = await measure([
-    promiseCase(bare, async () => {
-      const headers = { authorization: "Bearer sk-bench", "content-type": "application/json" }
-      const response = await fetch(url, { method: "POST", headers, body: bareBody() })
-      return textOf(await response.text())
-    }),
-    promiseCase("  platform HttpClient", () => runtime.runPromise(bareExchange(client))),
-    promiseCase("  platform HttpClient.retryTransient", () => runtime.runPromise(withJson)),
-    promiseCase("  Steadfast, leaf", () => runtime.runPromise(leaf.generate(request))),
-    promiseCase("  Steadfast, all resilience, no tracer", () =>
-      runtime.runPromise(Effect.withTracerEnabled(assistant.generate(request), false))
-    ),
-    promiseCase("  Steadfast, all resilience, spans", () => runtime.runPromise(assistant.generate(request))),
-    promiseCase(ours, () => observed.runPromise(assistant.generate(request))),
-    promiseCase(sdk, () => openai.chat.completions.create({ model, messages: [{ role: "user", content: question }] })),
-    promiseCase("  @anthropic-ai/sdk", () =>
-      anthropic.messages.create({
-        model: "claude-haiku-4-5",
-        max_tokens: 100,
-        messages: [{ role: "user", content: question }]
+/** A case over a stub: this process has no other `fetch`. */
+const stubbed = (name: string, load: () => Promise<Run>, goals: ReadonlyArray<Goal> = [], body = openAiBody): Case => ({
+  name,
+  goals,
+  make: async () => {
+    globalThis.fetch = stubFetch(body)
+    return { batch: promiseBatch(await load()) }
+  }
+})
+
+const ours = async () => await import("./ours.js")
+const peers = async () => await import("./peers.js")
+
+const overStub: Table = {
+  title: "a whole call over a stub fetch",
+  base: sdk,
+  cases: [
+    stubbed(sdk, async () => (await (await peers()).openai()).call),
+    once(stubbed("fetch and JSON by hand", async () => (await peers()).fetchAlone().call)),
+    once(stubbed("@anthropic-ai/sdk", async () => (await (await peers()).anthropic()).call, [], anthropicBody)),
+    once(stubbed("AI SDK generateText", async () => (await (await peers()).aiSdk()).call)),
+    once(
+      stubbed("HttpClient of the layer, by hand", async () => {
+        const { HttpClient } = await import("@effect/platform")
+        const { bareExchange } = await import("./fixtures.js")
+        const { runtime } = await (await ours()).open()
+        const client = await runtime.runPromise(HttpClient.HttpClient)
+        return () => runtime.runPromise(bareExchange(client))
       })
     ),
-    promiseCase("  AI SDK generateText", () => generateText({ model: aiModel, prompt: question }))
-  ])
-  print("a whole call over a stub fetch: µs per operation", measured, () => bare)
-  const ratio = timeOf(measured, ours) / timeOf(measured, sdk)
-  console.log(`Steadfast with everything on takes ${ratio.toFixed(2)}× the time of the openai SDK`)
-  await Promise.all([runtime.dispose(), observed.dispose()])
+    stubbed("Steadfast, leaf", async () => (await ours()).caller({ all: false })),
+    stubbed(allOn, async () => (await ours()).caller(), [most(1), bytes]),
+    stubbed(`${allOn}, spans and record`, async () => (await ours()).caller({ evidence: true }), [most(1.1), bytes])
+  ]
 }
+
+/** Where the server of this run answers with JSON. */
+const baseUrl = (): string => `${process.env.BENCH_SERVER}/json/v1`
+
+const overSocket = (name: string, load: () => Promise<Run>, goals: ReadonlyArray<Goal> = []): Case => ({
+  name,
+  goals,
+  make: async () => ({ batch: promiseBatch(await load()) })
+})
+
+const caller = (options: Parameters<typeof import("./ours.js").caller>[0]) => async () =>
+  (await ours()).caller({ ...options, baseUrl: baseUrl() })
+
+const overSockets: Table = {
+  title: "a whole call over a socket, kept alive",
+  base: sdk,
+  cases: [
+    overSocket(sdk, async () => (await (await peers()).openai(baseUrl())).call),
+    once(overSocket("fetch and JSON by hand", async () => (await peers()).fetchAlone(baseUrl()).call)),
+    once(overSocket("undici and JSON by hand", async () => (await (await peers()).undici(baseUrl())).call)),
+    overSocket(`${allOn}, fetch`, caller({ layer: "fetch" }), [most(1)]),
+    overSocket(`${allOn}, undici`, caller({ layer: "undici" }), [most(0.35)]),
+    overSocket(`${allOn}, undici, spans and record`, caller({ layer: "undici", evidence: true }))
+  ]
+}
+
+export const tables: ReadonlyArray<Table> = [overStub, overSockets]

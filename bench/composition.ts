@@ -1,35 +1,54 @@
 /** What the composition `timeout ∘ retry ∘ orElse ∘ deadline` adds to an exchange that is answered at once. */
-import { HttpClient } from "@effect/platform"
-import { Effect, Redacted } from "effect"
-import { Call, OpenAi } from "effect-steadfast"
-import { bareExchange, model, request, resilient, stubClient } from "./fixtures.js"
-import { effectCase, measure, micros, print, timeOf } from "./support.js"
+import type { Effect } from "effect"
+import type { ChatModel } from "effect-steadfast"
+import type { Case, Table } from "./case.js"
 
 const exchange = "bare exchange: encode, execute, read, parse"
 
-export const run = async (): Promise<void> => {
-  const leaf = await OpenAi.make({ model, apiKey: Redacted.make("sk-bench") }).pipe(
-    Effect.provideService(HttpClient.HttpClient, stubClient),
-    Effect.runPromise
-  )
-  const assistant = resilient(leaf, leaf)
-  const untraced = Effect.withTracerEnabled(false)
-  const observed = Effect.provideService(Call.Observers, [() => Effect.void])
-  const measured = await measure([
-    effectCase(exchange, untraced(bareExchange(stubClient))),
-    effectCase("  with platform's span", bareExchange(stubClient)),
-    effectCase("  leaf, no tracer", untraced(leaf.generate(request))),
-    effectCase("  leaf, spans", leaf.generate(request)),
-    effectCase("  leaf, spans and record", observed(leaf.generate(request))),
-    effectCase("  composition, no tracer", untraced(assistant.generate(request))),
-    effectCase("  composition, spans", assistant.generate(request)),
-    effectCase("  composition, spans and record", observed(assistant.generate(request)))
-  ])
-  print("composition, answered at once: µs per operation", measured, () => exchange)
-  for (const kind of ["no tracer", "spans and record"]) {
-    const added = (base: string) => micros(timeOf(measured, `  composition, ${kind}`) - timeOf(measured, base))
-    console.log(
-      `${kind}: the composition adds ${added(exchange)} µs to the exchange, ${added(`  leaf, ${kind}`)} to the leaf`
+type Run = (effect: Effect.Effect<unknown, unknown>) => Effect.Effect<unknown, unknown>
+
+/** In one fiber; `evidence` is a tracer and an observer of records. */
+const inFiber = (
+  name: string,
+  evidence: boolean,
+  make: (models: {
+    readonly bare: Effect.Effect<unknown, unknown>
+    readonly leaf: ChatModel.ChatModel
+    readonly assistant: ChatModel.ChatModel
+    readonly call: (model: ChatModel.ChatModel) => Effect.Effect<unknown, unknown>
+  }) => Effect.Effect<unknown, unknown>
+): Case => ({
+  name,
+  make: async () => {
+    const { HttpClient } = await import("@effect/platform")
+    const { Effect, Redacted } = await import("effect")
+    const { Call, OpenAi } = await import("effect-steadfast")
+    const { bareExchange, effectBatch, request, resilient, stubClient } = await import("./fixtures.js")
+    const { model } = await import("./wire.js")
+    const leaf = await OpenAi.make({ model, apiKey: Redacted.make("sk-bench") }).pipe(
+      Effect.provideService(HttpClient.HttpClient, stubClient),
+      Effect.runPromise
     )
+    const run: Run = evidence
+      ? Effect.provideService(Call.Observers, [() => Effect.void])
+      : Effect.withTracerEnabled(false)
+    const models = { bare: bareExchange(stubClient), leaf, assistant: resilient(leaf, leaf) }
+    return { batch: effectBatch(run(make({ ...models, call: (model) => model.generate(request) }))) }
   }
-}
+})
+
+export const tables: ReadonlyArray<Table> = [
+  {
+    title: "composition, answered at once by a client without fetch",
+    base: exchange,
+    length: 0.5,
+    rounds: 2,
+    cases: [
+      inFiber(exchange, false, ({ bare }) => bare),
+      inFiber("leaf", false, ({ call, leaf }) => call(leaf)),
+      inFiber("leaf, spans and record", true, ({ call, leaf }) => call(leaf)),
+      inFiber("all on", false, ({ assistant, call }) => call(assistant)),
+      inFiber("all on, spans and record", true, ({ assistant, call }) => call(assistant))
+    ]
+  }
+]

@@ -2,7 +2,6 @@
  * What one call of each documented composition costs, counted instead of timed: steps of Effect's run loop, which are the
  * same on every machine, and bytes allocated, which are nearly so. All of it is answered at once and without spans.
  */
-import { GCProfiler } from "node:v8"
 import { HttpClient, HttpClientResponse } from "@effect/platform"
 import { Effect, Redacted, type Scheduler, Stream } from "effect"
 import {
@@ -18,8 +17,10 @@ import {
   RetryPolicy,
   Spend
 } from "effect-steadfast"
-import { anthropicBody, model, openAiBody, request, resilient, responseHeaders } from "./fixtures.js"
-import { effectCase, printTable } from "./support.js"
+import { allocated } from "./case.js"
+import { effectBatch, request, resilient } from "./fixtures.js"
+import { printTable } from "./report.js"
+import { anthropicBody, model, openAiBody, responseHeaders } from "./wire.js"
 
 // -----------------------------------------------------------------------------
 // the compositions
@@ -196,25 +197,9 @@ export const stepsOf = async ({ base, effect }: Row): Promise<number> => {
 const warmup = 200
 const rounds = 5
 
-/** Bytes that a run allocates on the heap: what is there after it, and what was collected meanwhile. */
-const allocated = async (run: () => Promise<unknown>): Promise<number> => {
-  const profiler = new GCProfiler()
-  profiler.start()
-  const before = process.memoryUsage().heapUsed
-  await run()
-  const after = process.memoryUsage().heapUsed
-  const collected = profiler
-    .stop()
-    .statistics.reduce(
-      (sum, { afterGC, beforeGC }) => sum + beforeGC.heapStatistics.usedHeapSize - afterGC.heapStatistics.usedHeapSize,
-      0
-    )
-  return after - before + collected
-}
-
 /** Bytes allocated by one run of an effect inside a fiber: the median of some rounds. */
 const bytesOf = async (effect: Effect.Effect<unknown, unknown>): Promise<number> => {
-  const { batch } = effectCase("", Effect.withTracerEnabled(effect, false))
+  const batch = effectBatch(Effect.withTracerEnabled(effect, false))
   const spent = () => process.cpuUsage().user / 1000
   const start = spent()
   let times = 0

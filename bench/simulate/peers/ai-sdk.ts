@@ -1,7 +1,7 @@
 /** The AI SDK: one provider for each key, the calls taking turns. */
 import { createOpenAI } from "@ai-sdk/openai"
 import { generateText, streamText } from "ai"
-import { model } from "../../fixtures.js"
+import { model } from "../../wire.js"
 import type { Client, Job, Policy, Setup } from "../contract.js"
 import { beforeDeadline, retriesOf, takingTurns, withTenRetries } from "./bare.js"
 

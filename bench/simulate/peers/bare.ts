@@ -4,7 +4,7 @@
  * simulator replaces them.
  */
 import { setMaxListeners } from "node:events"
-import { model, textOf } from "../../fixtures.js"
+import { model, textOf } from "../../wire.js"
 import type { Job, Policy, Setup, Target } from "../contract.js"
 
 /** The provider answered, with another status than 2xx. */

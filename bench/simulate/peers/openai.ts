@@ -1,6 +1,6 @@
 /** The openai SDK: one client for each key, the calls taking turns. */
 import OpenAI from "openai"
-import { model } from "../../fixtures.js"
+import { model } from "../../wire.js"
 import type { Client, Job, Policy, Setup } from "../contract.js"
 import { beforeDeadline, retriesOf, takingTurns, withTenRetries } from "./bare.js"
 

@@ -126,8 +126,8 @@ export interface Terms {
   /** The longest wait without a deadline and without `maxWait`, in milliseconds. Default 60,000. */
   readonly patience?: number | undefined
   /**
-   * The time that an answer takes now, in milliseconds: the wait ends as much before the deadline. Asked at the start and
-   * at the head of the queue. Default: 1.
+   * The time that an answer takes now, in milliseconds: the wait ends as much before the deadline. Asked at the start
+   * and at the head of the queue. Default: 1.
    */
   readonly takes?: (() => number) | undefined
 }
@@ -139,8 +139,8 @@ export interface Terms {
  */
 export interface WaitQueue<in out Why> {
   /**
-   * Takes a place with the gate, or waits for one. The deadline and the fallback are those of the fiber's context, unless
-   * {@link Terms} say otherwise.
+   * Takes a place with the gate, or waits for one. The deadline and the fallback are those of the fiber's context,
+   * unless {@link Terms} say otherwise.
    */
   readonly pass: <A, E>(region: Immediate.Region, gate: Gate<A, Why, E>, terms?: Terms) => Effect.Effect<A, E>
   /** The number of waiting calls. */

@@ -139,7 +139,7 @@ describe("a stream", () => {
       for (const step of [Fault.hang, Fault.slowHeaders("1 minute"), Fault.slowFirstToken("1 minute")]) {
         const { model, server } = yield* served(step)
         const { error, events } = yield* read(
-          model.pipe(ChatModel.timeout({ firstToken: "200 millis", idle: "10 seconds" })).stream(prompt)
+          model.pipe(ChatModel.timeout({ firstToken: "500 millis", idle: "10 seconds" })).stream(prompt)
         )
         assert.deepStrictEqual([phaseOf(error), events], ["first-token", []])
         const [request] = yield* nobodyOnTheLine(server)

@@ -12,8 +12,8 @@
  * the answered attempts that drew; T is the elapsed time.
  *
  * With an empty budget a retry waits in order until the budget has room, as long as the deadline allows; without a
- * deadline for 60 seconds at most, or for the policy's `maxHint` if that is longer. A call whose fallback takes traffic goes there at once instead. If the budget stays
- * empty, the call fails with its last error.
+ * deadline for 60 seconds at most, or for the policy's `maxHint` if that is longer. A call whose fallback takes traffic
+ * goes there at once instead. If the budget stays empty, the call fails with its last error.
  *
  * @example
  * import { RetryBudget } from "effect-steadfast"

@@ -66,7 +66,7 @@ export const make = (client: HttpClient.HttpClient): Send => {
   return transport === undefined ? overClient(client) : overTransport(transport)
 }
 
-/** The longest wait for the end of a body after a whole answer, in ms. On a good connection the end is there already. */
+/** The longest wait for the end of a body after a whole answer, in ms. Most often the end is there already. */
 const drainMillis = 50
 
 // -----------------------------------------------------------------------------

@@ -148,7 +148,7 @@ const initOf = (init: RequestInit, { body, headers, method }: Request, signal: A
   return { ...init, method, headers: Object.assign(own, headers), body: body ?? null, signal }
 }
 
-/** Over `fetch`, with platform's `Fetch` and `RequestInit` from the context of the call or, failing that, of the layer. */
+/** Over `fetch`. Platform's `Fetch` and `RequestInit` are those of the call's context, or else of the layer's. */
 const overFetch = (layered: Context.Context<never>): Transport => ({
   send: (request, listener, context) => {
     const service = <A>({ key }: { readonly key: string }): A | undefined =>
@@ -218,6 +218,6 @@ const overFetch = (layered: Context.Context<never>): Transport => ({
  * @since 0.2.0
  * @category layers
  */
-export const layerFetch: Layer.Layer<HttpClient.HttpClient> = layer(FetchHttpClient.layer, (context) =>
+export const layerFetch: Layer.Layer<HttpClient.HttpClient> = /* @__PURE__ */ layer(FetchHttpClient.layer, (context) =>
   Effect.succeed(overFetch(context))
 )

@@ -159,10 +159,16 @@ export const toStream = (source: Source): Stream.Stream<Chat.Event, LlmError> =>
         Effect.suspend((): Effect.Effect<Chunk.Chunk<Chat.Event> | undefined, Option.Option<LlmError>> => pull),
         (end) => (end._tag === "None" ? Effect.succeed(undefined) : Effect.fail(end.value))
       )
-      const rest: Channel.Channel<Chunk.Chunk<Chat.Event>, unknown, LlmError, unknown, unknown, unknown> =
-        Channel.flatMap(Channel.fromEffect(next), (chunk) =>
-          chunk === undefined ? Channel.void : Channel.flatMap(Channel.write(chunk), () => rest)
-        )
+      const rest: Channel.Channel<
+        Chunk.Chunk<Chat.Event>,
+        unknown,
+        LlmError,
+        unknown,
+        unknown,
+        unknown
+      > = Channel.flatMap(Channel.fromEffect(next), (chunk) =>
+        chunk === undefined ? Channel.void : Channel.flatMap(Channel.write(chunk), () => rest)
+      )
       return Channel.ensuringWith(rest, (exit) => (scope === undefined ? Effect.void : Scope.close(scope, exit)))
     })
   )

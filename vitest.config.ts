@@ -34,6 +34,10 @@ export default defineConfig({
   resolve: {
     alias: [
       {
+        find: /^effect-steadfast\/node$/,
+        replacement: fileURLToPath(new URL("src/node/index.ts", import.meta.url))
+      },
+      {
         find: /^effect-steadfast\/prices$/,
         replacement: fileURLToPath(new URL("src/prices/index.ts", import.meta.url))
       },

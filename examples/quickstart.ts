@@ -1,8 +1,8 @@
 // Real HTTP calls that fail, are retried as the server asks, fall back, and succeed.
 // `-- --live` asks the real providers, with OPENAI_API_KEY or ANTHROPIC_API_KEY set.
-import { FetchHttpClient } from "@effect/platform"
 import { Config, Effect, Layer, Logger, Redacted } from "effect"
 import { Anthropic, Call, CallRecord, Chat, ChatModel, OpenAi, RetryPolicy } from "effect-steadfast"
+import { NodeTransport } from "effect-steadfast/node"
 import { Fault, FaultyProvider, Reply } from "effect-steadfast/testing"
 import { printingTracer } from "./support/printing-tracer.js"
 
@@ -54,6 +54,6 @@ const row = (record: CallRecord.CallRecord) => ({
 })
 
 const program = Effect.scoped(process.argv.includes("--live") ? live : demo)
-const services = Layer.mergeAll(FetchHttpClient.layer, Logger.pretty, observed, Layer.setTracer(printingTracer))
+const services = Layer.mergeAll(NodeTransport.layer, Logger.pretty, observed, Layer.setTracer(printingTracer))
 await Effect.runPromise(Effect.provide(program, services))
 console.table(records.map(row))

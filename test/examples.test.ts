@@ -39,6 +39,8 @@ beforeAll(async () => {
     splitting: true,
     format: "esm",
     platform: "node",
+    // undici, inside of an ES module, asks for Node's own modules with `require`.
+    banner: { js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url)' },
     logLevel: "warning"
   })
 })

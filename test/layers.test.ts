@@ -9,7 +9,7 @@ const root = fileURLToPath(new URL("../src", import.meta.url))
 const layers = ["errors", "policies", "calls", "chat", "providers", "observability", "gateway"]
 
 /** What may import every layer, and is imported by none. */
-const above = ["prices", "testing"]
+const above = ["node", "prices", "testing"]
 
 interface Import {
   readonly file: string

@@ -8,21 +8,17 @@
  *
  * @since 0.1.0
  */
-import * as HttpBody from "@effect/platform/HttpBody"
-import * as HttpClient from "@effect/platform/HttpClient"
-import type * as HttpClientError from "@effect/platform/HttpClientError"
-import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
-import type * as HttpClientResponse from "@effect/platform/HttpClientResponse"
+import type * as HttpClient from "@effect/platform/HttpClient"
 import * as HttpTraceContext from "@effect/platform/HttpTraceContext"
 import * as Chunk from "effect/Chunk"
-import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
+import * as Tracer from "effect/Tracer"
 import type * as Attempt from "../calls/Attempt.js"
+import * as Call from "../calls/Call.js"
 import type * as Capabilities from "../chat/Capabilities.js"
 import type * as Chat from "../chat/Chat.js"
 import * as ChatModel from "../chat/ChatModel.js"
@@ -32,7 +28,9 @@ import * as StreamDecoder from "../chat/stream/StreamDecoder.js"
 import * as Classify from "../errors/Classify.js"
 import * as ErrorMessage from "../errors/ErrorMessage.js"
 import { InvalidRequest, type LlmError, StreamInterrupted } from "../errors/LlmError.js"
+import * as HttpExchange from "./HttpExchange.js"
 import * as Json from "./Json.js"
+import type * as Transport from "./Transport.js"
 import * as WireFormat from "./WireFormat.js"
 
 /**
@@ -54,8 +52,6 @@ export interface Endpoint extends Attempt.Target {
   readonly capabilities?: Capabilities.Capabilities | undefined
 }
 
-type Exchanged = Effect.Effect<HttpClientResponse.HttpClientResponse, LlmError>
-
 /**
  * The model at `endpoint`, in the wire format `format`.
  *
@@ -69,62 +65,44 @@ export const make = (
 ): ChatModel.ChatModel => {
   const { provider, model, secrets } = endpoint
   const target: Classify.Context = { provider, model, secrets }
-  const http = HttpClient.withTracerDisabledWhen(client, () => true)
+  const send = HttpExchange.make(client)
+  const asked = lowerCased(endpoint.headers)
+  const posted = { ...asked, "content-type": "application/json" }
+  const listening = { ...asked, accept: "text/event-stream" }
   const scrubbed = <T extends string | undefined>(text: T, max = 200): T | string =>
     text !== undefined && secrets.some((secret) => text.includes(secret))
       ? ErrorMessage.clean(text, secrets, max)
       : text
-  const failed = (error: HttpClientError.HttpClientError, stage: "before-headers" | "body" | "stream"): LlmError =>
-    Classify.transport(
-      target,
-      error.cause ?? error,
-      error._tag === "RequestError" && error.reason !== "Transport" ? "before-send" : stage
-    )
+  const failed = (cause: unknown, stage: Classify.Stage): LlmError => Classify.transport(target, cause, stage)
 
-  const send = (request: Chat.Request, streaming: boolean): Exchanged => {
-    const body = format.encode(request, streaming)
-    if (body instanceof InvalidRequest) return Effect.fail(body)
-    return execute(
-      HttpClientRequest.post(endpoint.url(streaming), {
-        headers: endpoint.headers,
-        body: HttpBody.raw(JSON.stringify(body), { contentType: "application/json" })
-      })
-    )
+  /** The headers of one request, with the span in force if the provider gets it. */
+  const headersIn = (headers: Transport.Request["headers"], fiber: Fiber.RuntimeFiber<unknown, unknown>) => {
+    if (endpoint.traceHeaders !== true) return headers
+    const span = Call.peek(fiber.currentContext, Tracer.ParentSpan)
+    return span?._tag === "Span" ? { ...headers, ...HttpTraceContext.toHeaders(span) } : headers
   }
 
-  const execute = (request: HttpClientRequest.HttpClientRequest): Exchanged =>
-    Effect.mapError(endpoint.traceHeaders === true ? traced(http, request) : http.execute(request), (error) =>
-      failed(error, "before-headers")
-    )
+  const post = (
+    request: Chat.Request,
+    streaming: boolean,
+    fiber: Fiber.RuntimeFiber<unknown, unknown>
+  ): Transport.Request | InvalidRequest => {
+    const body = format.encode(request, streaming)
+    if (body instanceof InvalidRequest) return body
+    const headers = headersIn(posted, fiber)
+    return { method: "POST", url: endpoint.url(streaming), headers, body: JSON.stringify(body) }
+  }
 
   /**
    * Reads the headers, and notes them on the attempt before the body is read: a broken attempt keeps its request id.
    */
-  const readHeaders = (
-    response: HttpClientResponse.HttpClientResponse,
-    attempt: Attempt.Attempt
-  ): Effect.Effect<WireFormat.Exchange> =>
-    Effect.map(Clock.currentTimeMillis, (now) => {
-      const headers: WireFormat.Headers = response.headers
-      const context: WireFormat.Exchange = {
-        provider,
-        model,
-        secrets,
-        status: response.status,
-        headers,
-        now,
-        requestId: scrubbed(Classify.requestId(headers))
-      }
-      attempt.note({
-        status: response.status,
-        requestId: context.requestId,
-        limits: format.limits(headers, now)
-      })
-      return context
-    })
-
-  const readText = (response: HttpClientResponse.HttpClientResponse): Effect.Effect<string, LlmError> =>
-    Effect.mapError(response.text, (error) => failed(error, "body"))
+  const readHead =
+    (attempt: Attempt.Attempt) =>
+    (status: number, headers: WireFormat.Headers, now: number): WireFormat.Exchange => {
+      const requestId = scrubbed(Classify.requestId(headers))
+      attempt.note({ status, requestId, limits: format.limits(headers, now) })
+      return { provider, model, secrets, status, headers, now, requestId }
+    }
 
   const answer = (text: string, context: WireFormat.Exchange): Effect.Effect<Chat.Response, LlmError> => {
     if (context.status < 200 || context.status > 299) return Effect.fail(Classify.response({ ...context, body: text }))
@@ -136,23 +114,24 @@ export const make = (
     return decoded instanceof Error ? Effect.fail(decoded) : Effect.succeed(decoded)
   }
 
-  const generate = (request: Chat.Request, attempt: Attempt.Attempt) =>
-    Effect.flatMap(send(request, false), (response) =>
-      Effect.flatMap(readHeaders(response, attempt), (context) =>
-        Effect.flatMap(readText(response), (text) => answer(text, context))
-      )
-    )
+  const generate = (request: Chat.Request, attempt: Attempt.Attempt): Effect.Effect<Chat.Response, LlmError> =>
+    Effect.withFiberRuntime((fiber) => {
+      const sent = post(request, false, fiber)
+      return sent instanceof InvalidRequest
+        ? Effect.fail(sent)
+        : send(fiber, sent, { head: readHead(attempt), text: answer, failed })
+    })
 
   /** The first pull sends the request; later pulls read the stream. */
   const open = (request: Chat.Request, attempt: Attempt.Attempt): ChatStream.Source =>
     Effect.map(Effect.context<Scope.Scope>(), (surroundings) => {
       const scope = Context.get(surroundings, Scope.Scope)
-      const progress = Option.getOrUndefined(Context.getOption(surroundings as Context.Context<never>, Replay.Progress))
+      const progress = Call.peek(surroundings, Replay.Progress)
       const moved = (cursor: StreamDecoder.Cursor): void => {
         if (progress !== undefined) progress.cursor = cursor
         if (cursor.usage !== undefined) attempt.note({ usage: cursor.usage })
       }
-      const from = Option.getOrUndefined(Context.getOption(surroundings as Context.Context<never>, Replay.Resume))
+      const from = Call.peek(surroundings, Replay.Resume)
 
       /**
        * The error if the rest of an answer cannot be had. The cursor loses its `resume`, so it is not requested again.
@@ -172,8 +151,8 @@ export const make = (
       }
 
       /** Reads a response that is no stream: an error, or a whole answer. */
-      const readWhole = (response: HttpClientResponse.HttpClientResponse, context: WireFormat.Exchange) => {
-        const whole = Effect.flatMap(readText(response), (text) => answer(text, context))
+      const readWhole = (text: string, context: WireFormat.Exchange): Effect.Effect<ChatStream.Pull, LlmError> => {
+        const whole = answer(text, context)
         return from === undefined
           ? Effect.map(whole, replayed)
           : Effect.matchEffect(whole, {
@@ -182,95 +161,59 @@ export const make = (
             })
       }
 
-      const sendRequest = (): Exchanged =>
-        from === undefined
-          ? send(request, true)
-          : format.resume === undefined
-            ? Effect.fail(gone("it was another provider's"))
-            : execute(
-                HttpClientRequest.get(format.resume(endpoint.url(true), from), {
-                  headers: { ...endpoint.headers, accept: "text/event-stream" }
-                })
-              )
+      const requested = (fiber: Fiber.RuntimeFiber<unknown, unknown>): Transport.Request | LlmError => {
+        if (from === undefined) return post(request, true, fiber)
+        return format.resume === undefined
+          ? gone("it was another provider's")
+          : {
+              method: "GET",
+              url: format.resume(endpoint.url(true), from),
+              headers: headersIn(listening, fiber),
+              body: undefined
+            }
+      }
+
+      let decoder: StreamDecoder.Decoder | undefined
+      const readStream = (bytes: HttpExchange.Bytes, context: WireFormat.Exchange): Effect.Effect<ChatStream.Pull> => {
+        const start = from && { inside: "nothing" as const, usage: undefined, ...progress?.cursor, resume: from }
+        decoder = format.decoder(context, start)
+        const pull = StreamDecoder.decode(bytes, decoder, {
+          provider,
+          model,
+          requestId: context.requestId,
+          shown: (text) => scrubbed(text, text.length),
+          broken: (error) => failed(HttpExchange.causeOf(error), "stream"),
+          moved
+        })
+        return Effect.succeed(pull)
+      }
 
       let reading: ChatStream.Pull | undefined
-      const begin: ChatStream.Pull = Effect.flatMap(
-        Effect.mapError(Effect.suspend(sendRequest), Option.some),
-        (response) =>
-          Effect.flatMap(readHeaders(response, attempt), (context) => {
-            const started = isStream(context)
-              ? readStream(
-                  response,
-                  format.decoder(
-                    context,
-                    from && { inside: "nothing", usage: undefined, ...progress?.cursor, resume: from }
-                  ),
-                  context,
-                  scope,
-                  moved
-                )
-              : readWhole(response, context)
-            return Effect.flatMap(Effect.mapError(started, Option.some), (pull) => {
-              reading = pull
-              return pull
-            })
-          })
-      )
+      const begin: ChatStream.Pull = Effect.withFiberRuntime((fiber) => {
+        const sent = requested(fiber)
+        if (sent instanceof Error) return Effect.fail(Option.some(sent))
+        const pieces = { scope, wanted: isStream, read: readStream, whole: () => decoder?.done() === true }
+        return Effect.flatMap(
+          Effect.mapError(send(fiber, sent, { head: readHead(attempt), text: readWhole, failed, pieces }), Option.some),
+          (pull) => {
+            reading = pull
+            return pull
+          }
+        )
+      })
       // The request belongs into the span of its attempt, also if the stream is pulled from another span.
       const first = Effect.mapInputContext(begin, (_: Context.Context<never>) => surroundings)
       return Effect.suspend(() => reading ?? first)
     })
-
-  const readStream = (
-    response: HttpClientResponse.HttpClientResponse,
-    decoder: StreamDecoder.Decoder,
-    context: WireFormat.Exchange,
-    scope: Scope.Scope,
-    moved: (cursor: StreamDecoder.Cursor) => void
-  ): Effect.Effect<ChatStream.Pull> =>
-    Effect.map(body(response.stream, scope, decoder.done), (pull) =>
-      StreamDecoder.decode(pull, decoder, {
-        provider,
-        model,
-        requestId: context.requestId,
-        shown: (text) => scrubbed(text, text.length),
-        broken: (error) => failed(error, "stream"),
-        moved
-      })
-    )
 
   const { capabilities, group, key } = endpoint
   const shown = (text: string) => scrubbed(text)
   return ChatModel.fromLeaf({ provider, model, key, group, capabilities, generate, open, shown })
 }
 
-/**
- * The longest wait for the end of a body after a whole answer, in ms. On a good connection the end is there already.
- */
-const drainMillis = 50
-
-/**
- * The bytes of a body. Closing the scope closes the socket. After a whole answer the rest of the body (most often only
- * its end) is read in the background first, because a client reuses only connections whose bodies were read to the end.
- */
-const body = <E>(
-  bytes: Stream.Stream<Uint8Array, E>,
-  scope: Scope.Scope,
-  whole: () => boolean
-): Effect.Effect<Effect.Effect<Chunk.Chunk<Uint8Array>, Option.Option<E>>> =>
-  Effect.flatMap(Scope.make(), (own) =>
-    Effect.flatMap(Scope.extend(Stream.toPull(bytes), own), (pull) => {
-      const close = Scope.close(own, Exit.void)
-      const drain = Effect.ensuring(Effect.timeout(Effect.ignore(Effect.forever(pull)), drainMillis), close)
-      return Effect.as(
-        Scope.addFinalizer(
-          scope,
-          Effect.suspend(() => (whole() ? Effect.asVoid(Effect.forkDaemon(Effect.interruptible(drain))) : close))
-        ),
-        pull
-      )
-    })
-  )
+/** Headers as they are sent: names in lower case. */
+const lowerCased = (headers: Readonly<Record<string, string>>): Readonly<Record<string, string>> =>
+  Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]))
 
 /** Whether an error means that the provider does not have the answer, or no longer. */
 const isUnknown = (error: LlmError): boolean => error._tag === "ModelNotFound" || error._tag === "InvalidRequest"
@@ -296,13 +239,3 @@ const replayed = (response: Chat.Response): ChatStream.Pull => {
     return Effect.succeed(Chunk.unsafeFromArray(events) as Chunk.NonEmptyChunk<Chat.Event>)
   })
 }
-
-const traced = (
-  client: HttpClient.HttpClient,
-  request: HttpClientRequest.HttpClientRequest
-): Effect.Effect<HttpClientResponse.HttpClientResponse, HttpClientError.HttpClientError> =>
-  Effect.flatMap(Effect.option(Effect.currentSpan), (span) =>
-    client.execute(
-      span._tag === "None" ? request : HttpClientRequest.setHeaders(request, HttpTraceContext.toHeaders(span.value))
-    )
-  )

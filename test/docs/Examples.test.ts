@@ -15,6 +15,7 @@ const config = {
     noUnusedLocals: false,
     paths: {
       "effect-steadfast": [join(root, "src/index.ts")],
+      "effect-steadfast/node": [join(root, "src/node/index.ts")],
       "effect-steadfast/prices": [join(root, "src/prices/index.ts")],
       "effect-steadfast/testing": [join(root, "src/testing/index.ts")]
     }

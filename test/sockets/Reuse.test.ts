@@ -1,10 +1,10 @@
 import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"
-import { FetchHttpClient } from "@effect/platform"
 import { it } from "@effect/vitest"
 import { Effect } from "effect"
 import { Chat, ChatStream, OpenAi } from "effect-steadfast"
 import { assert, describe } from "vitest"
+import { clients } from "./support.js"
 
 /** A server that says its last word and ends the body a little later, as real ones do. */
 const server = Effect.acquireRelease(
@@ -33,16 +33,18 @@ const server = Effect.acquireRelease(
 )
 
 describe("a stream that was read to its Finish", () => {
-  it.scopedLive("leaves its connection to the next one", () =>
-    Effect.gen(function* () {
-      const { sockets, url } = yield* server
-      const gpt = yield* OpenAi.make({ model: "gpt-4o-mini", baseUrl: url })
-      for (let i = 0; i < 10; i++) {
-        assert.strictEqual((yield* ChatStream.collect(gpt.stream(Chat.prompt("hello")))).text, "hi")
-        // The end of the body is on its way for some milliseconds.
-        yield* Effect.sleep("25 millis")
-      }
-      assert.isAtMost(sockets(), 3)
-    }).pipe(Effect.provide(FetchHttpClient.layer))
+  it.scopedLive.each(clients.filter(([name]) => name !== "node:http"))(
+    "leaves its connection to the next one (%s)",
+    ([, layer]) =>
+      Effect.gen(function* () {
+        const { sockets, url } = yield* server
+        const gpt = yield* OpenAi.make({ model: "gpt-4o-mini", baseUrl: url })
+        for (let i = 0; i < 10; i++) {
+          assert.strictEqual((yield* ChatStream.collect(gpt.stream(Chat.prompt("hello")))).text, "hi")
+          // The end of the body is on its way for some milliseconds.
+          yield* Effect.sleep("25 millis")
+        }
+        assert.isAtMost(sockets(), 3)
+      }).pipe(Effect.provide(layer))
   )
 })

@@ -2,11 +2,14 @@ import { FetchHttpClient, HttpClient } from "@effect/platform"
 import { NodeHttpClient } from "@effect/platform-node"
 import { assert, it } from "@effect/vitest"
 import { Clock, Effect, Fiber, Layer, Logger, Redacted, Scope } from "effect"
-import { type ChatModel, OpenAi } from "effect-steadfast"
+import { type ChatModel, OpenAi, Transport } from "effect-steadfast"
+import { NodeTransport } from "effect-steadfast/node"
 import { FaultyProvider, type Step } from "effect-steadfast/testing"
 
-/** Every client that the platform has on Node. */
-const clients: ReadonlyArray<readonly [name: string, layer: Layer.Layer<HttpClient.HttpClient>]> = [
+/** Our transports, and every client that the platform has on Node. */
+export const clients: ReadonlyArray<readonly [name: string, layer: Layer.Layer<HttpClient.HttpClient>]> = [
+  ["transport over fetch", Transport.layerFetch],
+  ["transport over undici", NodeTransport.layer],
   ["fetch", FetchHttpClient.layer],
   ["undici", NodeHttpClient.layerUndici],
   ["node:http", NodeHttpClient.layer]

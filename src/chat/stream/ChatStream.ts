@@ -10,6 +10,7 @@
  * @since 0.1.0
  */
 import * as Cause from "effect/Cause"
+import * as Channel from "effect/Channel"
 import * as Chunk from "effect/Chunk"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
@@ -143,7 +144,35 @@ export const toChunk = (events: ReadonlyArray<Chat.Event>): Chunk.NonEmptyChunk<
  * @since 0.1.0
  * @category conversions
  */
-export const toStream = (source: Source): Stream.Stream<Chat.Event, LlmError> => Stream.fromPull(source)
+export const toStream = (source: Source): Stream.Stream<Chat.Event, LlmError> =>
+  // What `Stream.fromPull` does, in one channel: that one runs another executor inside, for the opening and each chunk.
+  Stream.fromChannel(
+    Channel.suspend(() => {
+      let scope: Scope.CloseableScope | undefined
+      let pull: Pull = Effect.flatMap(Scope.make(), (own) => {
+        scope = own
+        return Effect.flatMap(Scope.extend(source, own), (opened) => {
+          pull = opened
+          return pull
+        })
+      })
+      const next = Effect.catchAll(
+        Effect.suspend((): Effect.Effect<Chunk.Chunk<Chat.Event> | undefined, Option.Option<LlmError>> => pull),
+        (end) => (end._tag === "None" ? Effect.succeed(undefined) : Effect.fail(end.value))
+      )
+      const rest: Channel.Channel<
+        Chunk.Chunk<Chat.Event>,
+        unknown,
+        LlmError,
+        unknown,
+        unknown,
+        unknown
+      > = Channel.flatMap(Channel.fromEffect(next), (chunk) =>
+        chunk === undefined ? Channel.void : Channel.flatMap(Channel.write(chunk), () => rest)
+      )
+      return Channel.ensuringWith(rest, (exit) => (scope === undefined ? Effect.void : Scope.close(scope, exit)))
+    })
+  )
 
 /**
  * Makes a source of any stream, with the promises of ours: no event follows `Finish`, and an end without `Finish` is

@@ -1,0 +1,6 @@
+/**
+ * The entry point `effect-steadfast/node`: what only Node has.
+ *
+ * @since 0.2.0
+ */
+export * as NodeTransport from "./NodeTransport.js"

@@ -1,0 +1,244 @@
+/**
+ * One exchange with a provider as an effect: over the transport of a marked client, or else through the client itself.
+ *
+ * A call waits in one place for its answer, and a stream in one place for its next bytes: both in {@link waiting}.
+ * Interruption there, and the end of a stream's scope, close the connection. After a whole answer the rest of the body
+ * (most often only its end) is read in the background first, because a client reuses only connections whose bodies
+ * were read to the end.
+ *
+ * @since 0.2.0
+ */
+import * as HttpBody from "@effect/platform/HttpBody"
+import * as HttpClient from "@effect/platform/HttpClient"
+import * as HttpClientError from "@effect/platform/HttpClientError"
+import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
+import * as Chunk from "effect/Chunk"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import type * as Classify from "../errors/Classify.js"
+import type { LlmError } from "../errors/LlmError.js"
+import type * as RetryHint from "../errors/RetryHint.js"
+import * as Transport from "./Transport.js"
+
+/** The next bytes of a body. Fails with `None` at its end, and with the cause if it broke. */
+export type Bytes = Effect.Effect<Chunk.Chunk<Uint8Array>, Option.Option<unknown>>
+
+/** The reader of a response. `H` is its reading of status and headers. */
+export interface Reader<A, H> {
+  /** Reads status and headers. `now` in epoch milliseconds. */
+  readonly head: (status: number, headers: RetryHint.Headers, now: number) => H
+  /** Reads a whole body. */
+  readonly text: (text: string, head: H) => Effect.Effect<A, LlmError>
+  /** Classifies a failure; {@link causeOf} reads one that is found in the bytes of a body. */
+  readonly failed: (cause: unknown, stage: Classify.Stage) => LlmError
+  /** The reader of a body in pieces. Default: every body is read whole. */
+  readonly pieces?: Pieces<A, H> | undefined
+}
+
+/** The reader of a body in pieces. */
+export interface Pieces<A, H> {
+  /** Its end closes the body. */
+  readonly scope: Scope.Scope
+  /** Whether the body is read in pieces, and not as a whole. */
+  readonly wanted: (head: H) => boolean
+  /** Begins to read. */
+  readonly read: (bytes: Bytes, head: H) => Effect.Effect<A, LlmError>
+  /** Whether a whole answer has been read. */
+  readonly whole: () => boolean
+}
+
+/** Sends a request and reads the response. */
+export type Send = <A, H>(
+  fiber: Fiber.RuntimeFiber<unknown, unknown>,
+  request: Transport.Request,
+  reader: Reader<A, H>
+) => Effect.Effect<A, LlmError>
+
+/** The way that a client's requests take. */
+export const make = (client: HttpClient.HttpClient): Send => {
+  const transport = Transport.of(client)
+  return transport === undefined ? overClient(client) : overTransport(transport)
+}
+
+/** The longest wait for the end of a body after a whole answer, in ms. Most often the end is there already. */
+const drainMillis = 50
+
+// -----------------------------------------------------------------------------
+// over a transport
+// -----------------------------------------------------------------------------
+
+/** Waits until `register` is answered. Interruption runs the cancellation that it returns. */
+const waiting = <A, E>(register: (resume: (answer: Effect.Effect<A, E>) => void) => () => void): Effect.Effect<A, E> =>
+  Effect.async<A, E>((resume) => {
+    const cancel = register(resume)
+    return Effect.sync(cancel)
+  })
+
+const overTransport =
+  (transport: Transport.Transport): Send =>
+  <A, H>(fiber: Fiber.RuntimeFiber<unknown, unknown>, request: Transport.Request, reader: Reader<A, H>) => {
+    const { pieces } = reader
+    const clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
+    const body = pieces === undefined ? undefined : makeBody(pieces.whole)
+    const exchanging = waiting<A, LlmError>((resume) => {
+      let head: H
+      const exchange = transport.send(
+        request,
+        {
+          head: (status, headers) => {
+            head = reader.head(status, headers, clock.unsafeCurrentTimeMillis())
+            if (pieces === undefined || body === undefined || !pieces.wanted(head)) return "text"
+            resume(Effect.suspend(() => pieces.read(body.bytes, head)))
+            return "data"
+          },
+          text: (text) => resume(Effect.suspend(() => reader.text(text, head))),
+          data: (piece) => body?.push(piece) === true,
+          end: () => body?.end(Option.none()),
+          failed: (cause, stage) => {
+            if (stage === "stream") body?.end(Option.some(cause))
+            else resume(Effect.suspend(() => Effect.fail(reader.failed(cause, stage))))
+          }
+        },
+        fiber.currentContext
+      )
+      if (body !== undefined) body.exchange = exchange
+      return exchange.abort
+    })
+    // Before the request is sent, so that there is no moment in which nobody would close the connection.
+    return pieces === undefined || body === undefined
+      ? exchanging
+      : Effect.zipRight(Scope.addFinalizer(pieces.scope, Effect.sync(body.close)), exchanging)
+  }
+
+/** A reader that rests lets so many bytes come, and no more: the most that a socket hands over at once. */
+const highWaterMark = 65_536
+
+/** The pieces between a transport and the reader of a stream. */
+const makeBody = (whole: () => boolean) => {
+  let pieces: Array<Uint8Array> = []
+  let size = 0
+  let paused = false
+  let draining: ReturnType<typeof setTimeout> | undefined
+  let ended: Option.Option<unknown> | undefined
+  let wake: ((next: Bytes) => void) | undefined
+
+  const taken: Bytes = Effect.suspend(() => {
+    if (size === 0) return ended === undefined ? next : Effect.fail(ended)
+    const chunk = Chunk.unsafeFromArray(pieces)
+    pieces = []
+    size = 0
+    resume()
+    return Effect.succeed(chunk)
+  })
+  const next: Bytes = waiting((resume) => {
+    // Something may have come since `taken` looked.
+    if (size > 0 || ended !== undefined) resume(taken)
+    else wake = resume
+    return () => {
+      wake = undefined
+    }
+  })
+  const awake = (): void => {
+    const resume = wake
+    wake = undefined
+    resume?.(taken)
+  }
+  const resume = (): void => {
+    if (!paused) return
+    paused = false
+    body.exchange?.resume()
+  }
+
+  const body = {
+    exchange: undefined as Transport.Exchange | undefined,
+    bytes: taken,
+    push: (piece: Uint8Array): boolean => {
+      if (draining !== undefined || piece.length === 0) return true
+      pieces.push(piece)
+      size += piece.length
+      awake()
+      paused = size >= highWaterMark
+      return !paused
+    },
+    end: (how: Option.Option<unknown>): void => {
+      ended = how
+      clearTimeout(draining)
+      awake()
+    },
+    close: (): void => {
+      const { exchange } = body
+      if (ended !== undefined || exchange === undefined) return
+      if (whole()) {
+        draining = setTimeout(exchange.abort, drainMillis)
+        // It keeps no process alive: the open connection does, until it is read or closed.
+        if (typeof draining === "object") draining.unref()
+        resume()
+      } else {
+        exchange.abort()
+      }
+    }
+  }
+  return body
+}
+
+// -----------------------------------------------------------------------------
+// over a client
+// -----------------------------------------------------------------------------
+
+const overClient = (client: HttpClient.HttpClient): Send => {
+  const http = HttpClient.withTracerDisabledWhen(client, () => true)
+  return (_fiber, request, reader) =>
+    Effect.flatMap(
+      Effect.mapError(http.execute(toPlatform(request)), (error) => reader.failed(causeOf(error), stageOf(error))),
+      (response) =>
+        Effect.flatMap(Clock.currentTimeMillis, (now) => {
+          const head = reader.head(response.status, response.headers, now)
+          const { pieces } = reader
+          return pieces?.wanted(head) === true
+            ? Effect.flatMap(pulled(response.stream, pieces), (bytes) => pieces.read(bytes, head))
+            : Effect.matchEffect(response.text, {
+                onSuccess: (text) => reader.text(text, head),
+                onFailure: (error) => Effect.fail(reader.failed(causeOf(error), "body"))
+              })
+        })
+    )
+}
+
+const toPlatform = ({ body, headers, method, url }: Transport.Request): HttpClientRequest.HttpClientRequest =>
+  body === undefined
+    ? HttpClientRequest.make(method)(url, { headers })
+    : HttpClientRequest.make(method)(url, {
+        headers,
+        body: HttpBody.raw(body, { contentType: headers["content-type"] })
+      })
+
+const stageOf = (error: HttpClientError.HttpClientError): Classify.Stage =>
+  error._tag === "RequestError" && error.reason !== "Transport" ? "before-send" : "before-headers"
+
+/** The failure of a transport, without what platform put around it. */
+export const causeOf = (error: unknown): unknown =>
+  HttpClientError.isHttpClientError(error) ? (error.cause ?? error) : error
+
+const pulled = <E>(
+  bytes: Stream.Stream<Uint8Array, E>,
+  { scope, whole }: Pick<Pieces<unknown, unknown>, "scope" | "whole">
+): Effect.Effect<Bytes> =>
+  Effect.flatMap(Scope.make(), (own) =>
+    Effect.flatMap(Scope.extend(Stream.toPull(bytes), own), (pull) => {
+      const close = Scope.close(own, Exit.void)
+      const drain = Effect.ensuring(Effect.timeout(Effect.ignore(Effect.forever(pull)), drainMillis), close)
+      return Effect.as(
+        Scope.addFinalizer(
+          scope,
+          Effect.suspend(() => (whole() ? Effect.asVoid(Effect.forkDaemon(Effect.interruptible(drain))) : close))
+        ),
+        pull
+      )
+    })
+  )

@@ -1,9 +1,10 @@
 /**
  * What one call of each documented composition costs, counted instead of timed: steps of Effect's run loop, which are the
- * same on every machine, and bytes allocated, which are nearly so. All of it is answered at once and without spans.
+ * same on every machine, and bytes allocated, which are nearly so. All of it is answered at once, over the transport
+ * of `Transport.layerFetch`, and without spans.
  */
-import { HttpClient, HttpClientResponse } from "@effect/platform"
-import { Effect, Redacted, type Scheduler, Stream } from "effect"
+import { FetchHttpClient } from "@effect/platform"
+import { Effect, Layer, Redacted, type Scheduler, Stream } from "effect"
 import {
   Anthropic,
   ChatModel,
@@ -15,7 +16,8 @@ import {
   Prices,
   Resilience,
   RetryPolicy,
-  Spend
+  Spend,
+  Transport
 } from "effect-steadfast"
 import { allocated } from "./case.js"
 import { effectBatch, request, resilient } from "./fixtures.js"
@@ -41,30 +43,29 @@ const delta = (delta: object, finish: string | null): string =>
     choices: [{ index: 0, delta, finish_reason: finish }]
   })}\n\n`
 
-/** A client whose response is there at once: a whole answer, or a stream of so many tokens, each in a piece of its own. */
-const answering = (tokens?: number, body = openAiBody) =>
-  HttpClient.make((request) =>
-    Effect.sync(() => {
-      if (tokens === undefined) {
-        return HttpClientResponse.fromWeb(request, new Response(body, { headers: responseHeaders }))
+/** The transport over a `fetch` that answers at once: a whole answer, or a stream of tokens, each in its own piece. */
+const answering = (tokens?: number, body = openAiBody) => {
+  const respond = (): Response => {
+    if (tokens === undefined) return new Response(body, { headers: responseHeaders })
+    const pieces = [
+      delta({ role: "assistant", content: "" }, null),
+      ...Array.from({ length: tokens }, () => delta({ content: " Paris" }, null)),
+      `${delta({}, "stop")}data: [DONE]\n\n`
+    ].map((text) => new TextEncoder().encode(text))
+    let next = 0
+    const stream = new ReadableStream<Uint8Array>({
+      pull: (controller) => {
+        const piece = pieces[next++]
+        if (piece === undefined) controller.close()
+        else controller.enqueue(piece)
       }
-      const pieces = [
-        delta({ role: "assistant", content: "" }, null),
-        ...Array.from({ length: tokens }, () => delta({ content: " Paris" }, null)),
-        `${delta({}, "stop")}data: [DONE]\n\n`
-      ].map((text) => new TextEncoder().encode(text))
-      let next = 0
-      const stream = new ReadableStream<Uint8Array>({
-        pull: (controller) => {
-          const piece = pieces[next++]
-          if (piece === undefined) controller.close()
-          else controller.enqueue(piece)
-        }
-      })
-      const headers = { ...responseHeaders, "content-type": "text/event-stream" }
-      return HttpClientResponse.fromWeb(request, new Response(stream, { headers }))
     })
-  )
+    const headers = { ...responseHeaders, "content-type": "text/event-stream" }
+    return new Response(stream, { headers })
+  }
+  const fetch: typeof globalThis.fetch = () => Promise.resolve(respond())
+  return Layer.provide(Transport.layerFetch, Layer.succeed(FetchHttpClient.Fetch, fetch))
+}
 
 const apiKey = Redacted.make("sk-bench")
 
@@ -74,11 +75,10 @@ const many = 80
 /** The compositions of the documentation, and their parts. */
 export const rows: Effect.Effect<ReadonlyArray<Row>> = Effect.gen(function* () {
   const leafOf = (apiKey: Redacted.Redacted, tokens?: number) =>
-    Effect.provideService(OpenAi.make({ model, apiKey }), HttpClient.HttpClient, answering(tokens))
+    Effect.provide(OpenAi.make({ model, apiKey }), answering(tokens))
   const gpt = yield* leafOf(apiKey)
-  const claude = yield* Effect.provideService(
+  const claude = yield* Effect.provide(
     Anthropic.make({ model: "claude-haiku-4-5", apiKey }),
-    HttpClient.HttpClient,
     answering(undefined, anthropicBody)
   )
   // Limits that calls in a row do not exhaust.

@@ -11,15 +11,10 @@
  *
  * @since 0.1.0
  */
-import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import * as DefaultServices from "effect/DefaultServices"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type * as Exit from "effect/Exit"
-import * as Fiber from "effect/Fiber"
 import { dual, identity } from "effect/Function"
-import * as Runtime from "effect/Runtime"
 import * as Schedule from "effect/Schedule"
 import * as LlmError from "../errors/LlmError.js"
 import * as Deadline from "../policies/Deadline.js"
@@ -27,6 +22,7 @@ import * as Immediate from "../policies/Immediate.js"
 import * as PolicyOptions from "../policies/Options.js"
 import * as RetryBudget from "../policies/retry/RetryBudget.js"
 import { announced } from "../policies/retry/RetryDecision.js"
+import * as TimeLimit from "../policies/TimeLimit.js"
 import * as WaitQueue from "../policies/WaitQueue.js"
 import * as Attempt from "./Attempt.js"
 import * as Call from "./Call.js"
@@ -87,7 +83,8 @@ const again = <A, E extends LlmError.LlmError, R, R2>(
   driver: Schedule.ScheduleDriver<unknown, LlmError.LlmError, R2>,
   draw: RetryBudget.Draw
 ): Effect.Effect<A, E, R | R2> =>
-  Effect.matchEffect(driver.next(error), {
+  // The waits of a schedule are its own.
+  Effect.matchEffect(TimeLimit.kept(driver.next(error)), {
     onFailure: () => Effect.fail(error),
     onSuccess: () =>
       Effect.matchEffect(Effect.provideServiceEffect(self, Schedule.CurrentIterationMetadata, driver.iterationMeta), {
@@ -113,97 +110,50 @@ export interface Named {
   readonly model?: string | undefined
 }
 
-const liveClock = Context.get(DefaultServices.liveServices, Clock.Clock)
-
-/** The longest platform timer, in milliseconds. A longer limit gets no timer. */
-const maxTimeout = 2 ** 31 - 1
-
 /**
- * Calls `onFire` after `millis`, and returns the cancellation. On the live clock it is a plain timer, which costs 1 µs;
- * a sleeping fiber costs 16 µs (effect 3.22, Node 20). Other clocks need the fiber.
+ * Makes the `Timeout` of a limit, from its length in milliseconds.
  *
  * @internal
  */
-export const startTimer = (
-  fiber: Fiber.RuntimeFiber<unknown, unknown>,
-  runtime: Runtime.Runtime<never>,
+export const timeUp =
+  (millis: number, phase: LlmError.TimeoutPhase, named: Named) =>
+  (asked: Deadline.Limit["asked"]): LlmError.Timeout =>
+    new LlmError.Timeout({
+      provider: asked?.provider ?? named.provider ?? "steadfast",
+      model: asked?.model ?? named.model,
+      message: `no answer within ${Duration.format(Duration.millis(millis))} (${phase})`,
+      phase,
+      delivery: asked === undefined ? "not-sent" : "unknown"
+    })
+
+/**
+ * Runs an effect under a limit of so many milliseconds, or as it is if a limit in force is nearer. `run`: how.
+ */
+const limiting = <A, E, R, E2>(
+  self: Effect.Effect<A, E, R>,
   millis: number,
-  onFire: () => void
-): (() => void) => {
-  const clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
-  if (clock === liveClock) {
-    const timer = setTimeout(onFire, millis)
-    return () => clearTimeout(timer)
-  }
-  const sleeper = Runtime.runFork(runtime)(Effect.map(clock.sleep(Duration.millis(millis)), onFire))
-  return () => sleeper.unsafeInterruptAsFork(fiber.id())
-}
-
-/**
- * A time limit for {@link within}.
- *
- * @since 0.1.0
- * @category models
- */
-export interface Within<E> {
-  /** The limit in force inside. */
-  readonly limit: Deadline.Limit
-  /** The length that the message names, in milliseconds. */
-  readonly whole: number
-  /** The time left, in milliseconds. */
-  readonly millis: number
-  /** The phase that the `Timeout` names. */
-  readonly phase: LlmError.TimeoutPhase
-  /** The names in the `Timeout` if no target was asked yet. */
-  readonly named: Named
-  /** Turns the `Timeout` into the error. */
-  readonly fail: (timeout: LlmError.Timeout) => E
-}
-
-/**
- * Runs an effect under a limit. The effect starts at once in its own fiber; if it ends without waiting, no timer is
- * set. When the time is up, the fiber is interrupted and awaited, and the effect fails with the `Timeout`.
- *
- * @since 0.1.0
- * @category combinators
- */
-export const within = <A, E, R, E2>(self: Effect.Effect<A, E, R>, options: Within<E2>): Effect.Effect<A, E | E2, R> =>
+  phase: LlmError.TimeoutPhase,
+  named: Named,
+  run: (fiber: Immediate.Region["fiber"], limit: Deadline.Limit) => Effect.Effect<A, E | E2, R>
+): Effect.Effect<A, E | E2, R> =>
   Effect.withFiberRuntime<A, E | E2, R>((fiber) => {
-    const { limit, millis, named, phase, whole } = options
-    const outer = fiber.currentContext
-    const runtime = Runtime.make({
-      context: Context.add(outer, Deadline.Deadline, limit) as Context.Context<R>,
-      fiberRefs: fiber.getFiberRefs(),
-      runtimeFlags: Runtime.defaultRuntimeFlags
-    })
-    const child = Runtime.runFork(runtime)(self)
-    const done = child.unsafePoll()
-    if (done !== null) return done
-    return Effect.async<A, E | E2>((resume) => {
-      let expired: LlmError.Timeout | undefined
-      const expire = () => {
-        const { asked } = limit
-        expired = new LlmError.Timeout({
-          provider: asked?.provider ?? named.provider ?? "steadfast",
-          model: asked?.model ?? named.model,
-          message: `no answer within ${Duration.format(Duration.millis(whole))} (${phase})`,
-          phase,
-          delivery: asked === undefined ? "not-sent" : "unknown"
-        })
-        limit.expired = expired
-        child.unsafeInterruptAsFork(fiber.id())
-      }
-      const stop = millis > maxTimeout ? () => {} : startTimer(fiber, runtime, Math.max(0, millis), expire)
-      child.addObserver((exit: Exit.Exit<A, E>) => {
-        stop()
-        resume(expired !== undefined && exit._tag === "Failure" ? Effect.fail(options.fail(expired)) : exit)
-      })
-      return Effect.suspend(() => {
-        stop()
-        return Effect.asVoid(Fiber.interruptAs(child, fiber.id()))
-      })
-    })
+    const inForce = Deadline.of(fiber.currentContext)
+    const limit = Deadline.narrow(inForce, Immediate.nowOf(fiber), millis, phase, timeUp(millis, phase, named))
+    return limit === inForce ? self : run(fiber, limit)
   })
+
+/**
+ * Limits the time of an effect that keeps limits itself, as all of a model does.
+ *
+ * @internal
+ */
+export const limited = <A, E, R>(
+  self: Effect.Effect<A, E, R>,
+  millis: number,
+  phase: LlmError.TimeoutPhase,
+  named: Named
+): Effect.Effect<A, E | LlmError.LlmError, R> =>
+  limiting(self, millis, phase, named, (_, limit) => TimeLimit.under(limit, self, identity))
 
 /**
  * A time limit for any effect: {@link timeout} or {@link deadline}.
@@ -232,17 +182,13 @@ export interface Limiting {
 
 const length = PolicyOptions.duration()
 
-const limiting = (name: string, phase: LlmError.TimeoutPhase): Limiting =>
+const limit = (name: string, phase: LlmError.TimeoutPhase): Limiting =>
   dual(
     (args) => Effect.isEffect(args[0]),
-    <A, E, R>(self: Effect.Effect<A, E, R>, duration: Duration.DurationInput, named: Named = {}) => {
-      const millis = length.read(duration, name)
-      return Effect.withFiberRuntime<A, E | LlmError.Timeout, R>((fiber) => {
-        const inForce = Deadline.of(fiber.currentContext)
-        const limit = Deadline.narrow(inForce, Immediate.nowOf(fiber), millis, phase)
-        return limit === inForce ? self : within(self, { limit, whole: millis, millis, phase, named, fail: identity })
-      })
-    }
+    <A, E, R>(self: Effect.Effect<A, E, R>, duration: Duration.DurationInput, named: Named = {}) =>
+      limiting(self, length.read(duration, name), phase, named, (fiber, limit) =>
+        TimeLimit.keptUnder(fiber, limit, self, (error) => error as LlmError.Timeout)
+      )
   )
 
 /**
@@ -251,7 +197,7 @@ const limiting = (name: string, phase: LlmError.TimeoutPhase): Limiting =>
  * @since 0.1.0
  * @category combinators
  */
-export const timeout = limiting("Resilience.timeout", "attempt")
+export const timeout = limit("Resilience.timeout", "attempt")
 
 /**
  * Limits a whole call, waits included.
@@ -259,7 +205,7 @@ export const timeout = limiting("Resilience.timeout", "attempt")
  * @since 0.1.0
  * @category combinators
  */
-export const deadline = limiting("Resilience.deadline", "total")
+export const deadline = limit("Resilience.deadline", "total")
 
 // -----------------------------------------------------------------------------
 // fallback

@@ -187,7 +187,7 @@ export const timeout: {
     generate: (request) =>
       attempt === undefined
         ? generate(request)
-        : guardRepeat(request, Resilience.timeout(generate(request), attempt, named)),
+        : guardRepeat(request, Resilience.limited(generate(request), attempt, "attempt", named)),
     source: (request) => guardRepeatSource(request, ChatStream.limited(open(request), limits, named))
   })
 })
@@ -209,7 +209,7 @@ export const deadline: {
   const named = { provider: self.name }
   return compose({
     ...partsOf(self),
-    generate: (request) => guardRepeat(request, Resilience.deadline(generate(request), total, named)),
+    generate: (request) => guardRepeat(request, Resilience.limited(generate(request), total, "total", named)),
     source: (request) => guardRepeatSource(request, ChatStream.limited(open(request), { total }, named))
   })
 })

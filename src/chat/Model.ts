@@ -18,6 +18,7 @@ import * as Call from "../calls/Call.js"
 import { targetName } from "../calls/CallRecord.js"
 import * as LlmError from "../errors/LlmError.js"
 import * as Spend from "../policies/spend/Spend.js"
+import * as TimeLimit from "../policies/TimeLimit.js"
 import * as Capabilities from "./Capabilities.js"
 import type * as Chat from "./Chat.js"
 import * as Spending from "./Spending.js"
@@ -223,6 +224,13 @@ export interface Leaf extends Attempt.Target {
   ) => Effect.Effect<Chat.Response, LlmError.LlmError>
   /** Opens one streamed answer: the form that the providers of this library use. */
   readonly open: (request: Chat.Request, attempt: Attempt.Attempt) => ChatStream.Source
+  /**
+   * Whether both end their waits when the limit in force is up (`TimeLimit.waiting`). Default `false`: they run in a
+   * fiber that is interrupted then.
+   *
+   * @internal
+   */
+  readonly keepsLimits?: boolean | undefined
   /** How to ask the model to continue a cut answer. Default: the method that `Continuation.methodOf` knows. */
   readonly continuation?: Continuation.Method | undefined
   /** Overrides single capabilities of `Capabilities.known`. */
@@ -265,6 +273,12 @@ export const fromLeaf = (leaf: Leaf): ChatModel => {
   const target: Attempt.Target = { provider, model, key, group }
   const known = Capabilities.known(target)
   const capabilities = leaf.capabilities === undefined ? known : Capabilities.merge(known, leaf.capabilities)
+  const generate: Leaf["generate"] = leaf.keepsLimits
+    ? leaf.generate
+    : (request, attempt) => TimeLimit.kept(leaf.generate(request, attempt))
+  const open: Leaf["open"] = leaf.keepsLimits
+    ? leaf.open
+    : (request, attempt) => ChatStream.kept(leaf.open(request, attempt))
   const answered = (answer: { readonly id?: string | undefined; readonly model: string }) => ({
     responseId: answer.id === undefined ? undefined : shown(answer.id),
     responseModel: shown(answer.model)
@@ -279,7 +293,7 @@ export const fromLeaf = (leaf: Leaf): ChatModel => {
       generate: (request) => {
         const once = (maxTokens: number | undefined) =>
           Attempt.run(target, (attempt) =>
-            Effect.map(leaf.generate(bounded(request, maxTokens), attempt), (response) => {
+            Effect.map(generate(bounded(request, maxTokens), attempt), (response) => {
               // Not `{ ...answered(response), usage }`: each such object gets its own hidden class (Node 20).
               const { responseId, responseModel } = answered(response)
               attempt.note({ responseId, responseModel, usage: response.usage })
@@ -297,7 +311,7 @@ export const fromLeaf = (leaf: Leaf): ChatModel => {
           ChatStream.held(
             ChatStream.evidenced(
               (fiber) => Attempt.open(fiber, target),
-              ({ attempt }) => leaf.open(bounded(request, maxTokens), attempt),
+              ({ attempt }) => open(bounded(request, maxTokens), attempt),
               noteEvent
             )
           )

@@ -34,6 +34,11 @@ export interface Limit {
   readonly phase: TimeoutPhase
   /** The limit around it. */
   readonly outer?: Limit
+  /**
+   * Makes the error for when the time is up, with the last target asked. Whoever waits under a limit with an error ends
+   * the wait then.
+   */
+  readonly error?: (asked: Limit["asked"]) => LlmError
   /** The error, set when the time is up, so that the interrupted effect can tell why. */
   expired?: LlmError
   /** The last target asked under it. */
@@ -72,8 +77,14 @@ export const none: Limit = { at: Number.POSITIVE_INFINITY, phase: "total" }
  * @since 0.1.0
  * @category combinators
  */
-export const narrow = (outer: Limit, now: number, millis: number, phase: TimeoutPhase): Limit =>
-  now + millis < outer.at ? { at: now + millis, phase, outer } : outer
+export const narrow = (
+  outer: Limit,
+  now: number,
+  millis: number,
+  phase: TimeoutPhase,
+  error?: Limit["error"]
+): Limit =>
+  now + millis < outer.at ? { at: now + millis, phase, outer, ...(error === undefined ? {} : { error }) } : outer
 
 /**
  * Whether a wait of `millis` from `now` ends before the limit.
@@ -100,6 +111,17 @@ export const remaining: Effect.Effect<number> = Effect.flatMap(Deadline, (limit)
  */
 export const asking = (limit: Limit, target: NonNullable<Limit["asked"]>): void => {
   for (let at = limit; at.outer !== undefined; at = at.outer) at.asked = target
+}
+
+/**
+ * Sets the error of the limit whose time is up: the nearest of a limit and those around it.
+ *
+ * @internal
+ */
+export const expire = (limit: Limit): void => {
+  const { outer } = limit
+  if (outer?.error !== undefined && outer.at <= limit.at) expire(outer)
+  else if (limit.expired === undefined && limit.error !== undefined) limit.expired = limit.error(limit.asked)
 }
 
 /**

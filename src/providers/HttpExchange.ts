@@ -1,8 +1,8 @@
 /**
  * One exchange with a provider as an effect: over the transport of a marked client, or else through the client itself.
  *
- * A call waits in one place for its answer, and a stream in one place for its next bytes: both in {@link waiting}.
- * Interruption there, and the end of a stream's scope, close the connection. After a whole answer the rest of the body
+ * A call waits in one place for its answer, and a stream in one place for its next bytes: both in `TimeLimit.waiting`.
+ * Interruption there, the end of the time, and the end of a stream's scope close the connection. After a whole answer the rest of the body
  * (most often only its end) is read in the background first, because a client reuses only connections whose bodies
  * were read to the end.
  *
@@ -24,6 +24,8 @@ import * as Stream from "effect/Stream"
 import type * as Classify from "../errors/Classify.js"
 import type { LlmError } from "../errors/LlmError.js"
 import type * as RetryHint from "../errors/RetryHint.js"
+import * as Deadline from "../policies/Deadline.js"
+import * as TimeLimit from "../policies/TimeLimit.js"
 import * as Transport from "./Transport.js"
 
 /** The next bytes of a body. Fails with `None` at its end, and with the cause if it broke. */
@@ -73,26 +75,21 @@ const drainMillis = 50
 // over a transport
 // -----------------------------------------------------------------------------
 
-/** Waits until `register` is answered. Interruption runs the cancellation that it returns. */
-const waiting = <A, E>(register: (resume: (answer: Effect.Effect<A, E>) => void) => () => void): Effect.Effect<A, E> =>
-  Effect.async<A, E>((resume) => {
-    const cancel = register(resume)
-    return Effect.sync(cancel)
-  })
-
 const overTransport =
   (transport: Transport.Transport): Send =>
   <A, H>(fiber: Fiber.RuntimeFiber<unknown, unknown>, request: Transport.Request, reader: Reader<A, H>) => {
     const { pieces } = reader
-    const clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
-    const body = pieces === undefined ? undefined : makeBody(pieces.whole)
-    const exchanging = waiting<A, LlmError>((resume) => {
+    const time = TimeLimit.timeOf(fiber)
+    // The limit of the opening: a stream may be pulled from anywhere.
+    const limit = Deadline.of(fiber.currentContext)
+    const body = pieces === undefined ? undefined : makeBody(pieces.whole, time, limit)
+    const exchanging = TimeLimit.waiting<A, LlmError, never>(time, limit, (resume) => {
       let head: H
       const exchange = transport.send(
         request,
         {
           head: (status, headers) => {
-            head = reader.head(status, headers, clock.unsafeCurrentTimeMillis())
+            head = reader.head(status, headers, time.clock.unsafeCurrentTimeMillis())
             if (pieces === undefined || body === undefined || !pieces.wanted(head)) return "text"
             resume(Effect.suspend(() => pieces.read(body.bytes, head)))
             return "data"
@@ -120,7 +117,7 @@ const overTransport =
 const highWaterMark = 65_536
 
 /** The pieces between a transport and the reader of a stream. */
-const makeBody = (whole: () => boolean) => {
+const makeBody = (whole: () => boolean, time: TimeLimit.Time, limit: Deadline.Limit) => {
   let pieces: Array<Uint8Array> = []
   let size = 0
   let paused = false
@@ -136,7 +133,7 @@ const makeBody = (whole: () => boolean) => {
     resume()
     return Effect.succeed(chunk)
   })
-  const next: Bytes = waiting((resume) => {
+  const next: Bytes = TimeLimit.waiting(time, limit, (resume) => {
     // Something may have come since `taken` looked.
     if (size > 0 || ended !== undefined) resume(taken)
     else wake = resume
@@ -193,21 +190,25 @@ const makeBody = (whole: () => boolean) => {
 
 const overClient = (client: HttpClient.HttpClient): Send => {
   const http = HttpClient.withTracerDisabledWhen(client, () => true)
-  return (_fiber, request, reader) =>
-    Effect.flatMap(
+  // Platform's client keeps no limits.
+  return (fiber, request, reader) => {
+    const context = fiber.currentContext
+    const exchanging = Effect.flatMap(
       Effect.mapError(http.execute(toPlatform(request)), (error) => reader.failed(causeOf(error), stageOf(error))),
       (response) =>
         Effect.flatMap(Clock.currentTimeMillis, (now) => {
           const head = reader.head(response.status, response.headers, now)
           const { pieces } = reader
           return pieces?.wanted(head) === true
-            ? Effect.flatMap(pulled(response.stream, pieces), (bytes) => pieces.read(bytes, head))
+            ? Effect.flatMap(pulled(response.stream, pieces, context), (bytes) => pieces.read(bytes, head))
             : Effect.matchEffect(response.text, {
                 onSuccess: (text) => reader.text(text, head),
                 onFailure: (error) => Effect.fail(reader.failed(causeOf(error), "body"))
               })
         })
     )
+    return TimeLimit.kept(exchanging)
+  }
 }
 
 const toPlatform = ({ body, headers, method, url }: Transport.Request): HttpClientRequest.HttpClientRequest =>
@@ -227,10 +228,13 @@ export const causeOf = (error: unknown): unknown =>
 
 const pulled = <E>(
   bytes: Stream.Stream<Uint8Array, E>,
-  { scope, whole }: Pick<Pieces<unknown, unknown>, "scope" | "whole">
+  { scope, whole }: Pick<Pieces<unknown, unknown>, "scope" | "whole">,
+  context: Context.Context<never>
 ): Effect.Effect<Bytes> =>
   Effect.flatMap(Scope.make(), (own) =>
-    Effect.flatMap(Scope.extend(Stream.toPull(bytes), own), (pull) => {
+    Effect.flatMap(Scope.extend(Stream.toPull(bytes), own), (pulled) => {
+      // Platform's errors hold the request, and with it the key: a fiber that fails with one would log it.
+      const pull: Bytes = Effect.mapError(pulled, Option.map(causeOf))
       const close = Scope.close(own, Exit.void)
       const drain = Effect.ensuring(Effect.timeout(Effect.ignore(Effect.forever(pull)), drainMillis), close)
       return Effect.as(
@@ -238,7 +242,9 @@ const pulled = <E>(
           scope,
           Effect.suspend(() => (whole() ? Effect.asVoid(Effect.forkDaemon(Effect.interruptible(drain))) : close))
         ),
-        pull
+        Deadline.of(context) === Deadline.none
+          ? pull
+          : Effect.mapInputContext(TimeLimit.kept(pull), (_: Context.Context<never>) => context)
       )
     })
   )

@@ -208,7 +208,7 @@ export const make = (
 
   const { capabilities, group, key } = endpoint
   const shown = (text: string) => scrubbed(text)
-  return ChatModel.fromLeaf({ provider, model, key, group, capabilities, generate, open, shown })
+  return ChatModel.fromLeaf({ provider, model, key, group, capabilities, generate, open, keepsLimits: true, shown })
 }
 
 /** Headers as they are sent: names in lower case. */

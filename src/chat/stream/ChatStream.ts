@@ -28,6 +28,7 @@ import * as Resilience from "../../calls/Resilience.js"
 import { type LlmError, StreamInterrupted, type TimeoutPhase } from "../../errors/LlmError.js"
 import * as Deadline from "../../policies/Deadline.js"
 import * as Immediate from "../../policies/Immediate.js"
+import * as TimeLimit from "../../policies/TimeLimit.js"
 import * as WaitQueue from "../../policies/WaitQueue.js"
 import type * as Chat from "../Chat.js"
 import * as StreamDecoder from "./StreamDecoder.js"
@@ -384,35 +385,87 @@ export interface TimeLimits {
 }
 
 /**
- * Ends a stream that exceeds a limit with the `Timeout` of that limit.
+ * The limit of a stream: it moves with each pull. Captured when the stream is opened, and read by whoever waits in it.
+ */
+class PullLimit implements Deadline.Limit {
+  /** The end of the time of this pull, in milliseconds of the `Clock`. */
+  private own = Number.POSITIVE_INFINITY
+  private length = Number.POSITIVE_INFINITY
+  phase: TimeoutPhase
+  expired?: LlmError
+  asked?: NonNullable<Deadline.Limit["asked"]>
+  readonly outer: Deadline.Limit
+  private readonly named: Resilience.Named
+
+  constructor(outer: Deadline.Limit, phase: TimeoutPhase, named: Resilience.Named) {
+    this.outer = outer
+    this.phase = phase
+    this.named = named
+  }
+
+  get at(): number {
+    return Math.min(this.own, this.outer.at)
+  }
+
+  set(at: number, length: number, phase: TimeoutPhase): void {
+    this.own = at
+    this.length = length
+    this.phase = phase
+  }
+
+  error(asked: Deadline.Limit["asked"]): LlmError {
+    return Resilience.timeUp(this.length, this.phase, this.named)(asked)
+  }
+}
+
+/**
+ * Ends a stream that exceeds a limit with the `Timeout` of that limit. The source keeps limits.
  *
  * @since 0.1.0
  * @category combinators
  */
 export const limited = (source: Source, limits: TimeLimits, named: Resilience.Named): Source =>
-  Effect.flatMap(Effect.context<Scope.Scope>(), (context) =>
-    Effect.flatMap(Clock.currentTimeMillis, (start) => {
-      const phase: TimeoutPhase = limits.attempt === undefined ? "total" : "attempt"
-      const { attempt = Infinity, firstToken = Infinity, idle = Infinity, total = Infinity } = limits
-      const whole = Math.min(attempt, total)
-      const inForce = Deadline.of(context)
-      const end = Deadline.narrow(inForce, start, whole, phase)
-      const limit: Deadline.Limit = end === inForce ? { at: inForce.at, phase: inForce.phase, outer: inForce } : end
-      let first = true
-      return Effect.map(
-        provided(source, Deadline.Deadline, limit),
-        (pull): Pull =>
-          Effect.flatMap(Clock.currentTimeMillis, (now) => {
-            const gap = first
-              ? { whole: firstToken, millis: start + firstToken - now, phase: "first-token" as const }
-              : { whole: idle, millis: idle, phase: "idle" as const }
-            const rest = { whole, millis: start + whole - now, phase }
-            const nearest = gap.millis < rest.millis ? gap : rest
-            return Effect.map(Resilience.within(pull, { ...nearest, limit, named, fail: Option.some }), (chunk) => {
+  Effect.withFiberRuntime((fiber) => {
+    const clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
+    const start = clock.unsafeCurrentTimeMillis()
+    const phase: TimeoutPhase = limits.attempt === undefined ? "total" : "attempt"
+    const { attempt = Infinity, firstToken = Infinity, idle = Infinity, total = Infinity } = limits
+    const whole = Math.min(attempt, total)
+    const limit = new PullLimit(Deadline.of(fiber.currentContext), phase, named)
+    let first = true
+    const begin = (): void => {
+      const end = start + whole
+      const at = first ? start + firstToken : clock.unsafeCurrentTimeMillis() + idle
+      if (at < end) limit.set(at, first ? firstToken : idle, first ? "first-token" : "idle")
+      else limit.set(end, whole, phase)
+    }
+    begin()
+    return Effect.map(
+      provided(source, Deadline.Deadline, limit),
+      (pull): Pull =>
+        Effect.suspend(() => {
+          begin()
+          return Effect.matchCauseEffect(pull, {
+            onSuccess: (chunk) => {
               first = false
-              return chunk
-            })
+              return Effect.succeed(chunk)
+            },
+            onFailure: (cause) => TimeLimit.named(limit, Exit.failCause(cause), Option.some)
           })
-      )
-    })
+        })
+    )
+  })
+
+/**
+ * A source that keeps no limits itself, under the limit in force at its opening.
+ *
+ * @internal
+ */
+export const kept = (source: Source): Source =>
+  Effect.flatMap(Effect.context<Scope.Scope>(), (context) =>
+    Deadline.of(context) === Deadline.none
+      ? source
+      : Effect.map(source, (pull) =>
+          Effect.mapInputContext(TimeLimit.kept(pull), (_: Context.Context<never>) => context)
+        )
   )

@@ -47,10 +47,10 @@ import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
 import * as Attempt from "../../calls/Attempt.js"
 import * as Call from "../../calls/Call.js"
-import * as Resilience from "../../calls/Resilience.js"
 import type { LlmError } from "../../errors/LlmError.js"
 import type * as Hedge from "../../policies/Hedge.js"
 import { RetryBudgets } from "../../policies/retry/RetryBudget.js"
+import * as TimeLimit from "../../policies/TimeLimit.js"
 import * as Usage from "../../policies/Usage.js"
 import type * as Chat from "../Chat.js"
 import * as ChatStream from "./ChatStream.js"
@@ -190,7 +190,6 @@ type Deliver = (side: Running, exit: AnswerExit, loser: Running | undefined) => 
 /** Waits for the first content of either side. `launch` sends the hedge, if one may be sent now. */
 const race = (
   reader: Fiber.RuntimeFiber<unknown, unknown>,
-  runtime: Runtime.Runtime<never>,
   delay: number,
   first: Running,
   launch: () => Running | undefined,
@@ -240,7 +239,7 @@ const race = (
     }
 
     first.fiber.addObserver(onFirst)
-    if (!over) stopTimer = Resilience.startTimer(reader, runtime, delay, onLate)
+    if (!over) stopTimer = TimeLimit.startTimer(TimeLimit.timeOf(reader), delay, onLate)
     return Effect.suspend(() => {
       over = true
       stopTimer()
@@ -345,7 +344,7 @@ const racing = (
       }
       const mine = run("first", answerIn(scope, Effect.succeed(pull)), progress, () => {})
       const exit = mine.fiber.unsafePoll()
-      if (exit === null) return race(reader, runtime, delay, mine, launch, deliver)
+      if (exit === null) return race(reader, delay, mine, launch, deliver)
       mine.watch.stop(Exit.isSuccess(exit))
       return deliver(mine, exit, undefined)
     })

@@ -28,6 +28,7 @@ import type * as Resilience from "../../calls/Resilience.js"
 import type { LlmError } from "../../errors/LlmError.js"
 import * as RetryBudget from "../../policies/retry/RetryBudget.js"
 import { announced } from "../../policies/retry/RetryDecision.js"
+import * as TimeLimit from "../../policies/TimeLimit.js"
 import * as Usage from "../../policies/Usage.js"
 import type * as Chat from "../Chat.js"
 import * as ChatStream from "./ChatStream.js"
@@ -331,7 +332,7 @@ export const retry = <Out>(
       next: (error) =>
         Effect.flatMap(started, (running) => {
           driver = running
-          return Effect.matchEffect(running.next(error), {
+          return Effect.matchEffect(TimeLimit.kept(running.next(error)), {
             onFailure: () => Effect.fail(error),
             onSuccess: () =>
               Effect.map(

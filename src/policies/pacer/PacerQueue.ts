@@ -10,11 +10,10 @@
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
-import * as FiberId from "effect/FiberId"
 import * as Deadline from "../Deadline.js"
+import * as TimeLimit from "../TimeLimit.js"
 import * as Buckets from "./Buckets.js"
 import * as Cost from "./Cost.js"
 import type { Settings } from "./PacerOptions.js"
@@ -91,17 +90,6 @@ export interface Queues {
 
 /** A queue is not forgotten in the first milliseconds after a request. */
 const keptFor = 60_000
-
-/** The longest timer of the platform, in milliseconds; a longer sleep takes several. */
-const longestSleep = 2 ** 31 - 1
-
-/** Calls `wake` after so many milliseconds of the clock, rounded up as timers count; the answer calls it off. */
-const sleep = (clock: Clock.Clock, millis: number, wake: () => void): (() => void) => {
-  const fiber = Effect.runFork(
-    Effect.map(clock.sleep(Duration.millis(Math.min(Math.ceil(millis), longestSleep))), wake)
-  )
-  return () => fiber.unsafeInterruptAsFork(FiberId.none)
-}
 
 const makeTickets = (): Tickets => {
   const kept = new WeakMap<object, number>()
@@ -234,9 +222,10 @@ class Queue {
       this.waiters.add(waiter)
       this.ahead = Cost.plus(this.ahead, waiter.cost)
       this.drain()
-      const answered = Effect.async<Permit, PacerRequest.Refusal>((resume) => {
+      const answered = TimeLimit.waiting<Permit, PacerRequest.Refusal, never>(waiter, deadline, (resume) => {
         waiter.resume = resume
         if (waiter.answer !== undefined) resume(waiter.answer)
+        return () => this.leave(waiter)
       })
       return Effect.onError(restore(answered), () => Effect.sync(() => this.leave(waiter)))
     })
@@ -302,7 +291,7 @@ class Queue {
     this.alarm?.off()
     this.alarm = {
       at,
-      off: sleep(clock, at - now, () => {
+      off: TimeLimit.startTimer({ clock }, at - now, () => {
         this.alarm = undefined
         this.drain()
       })

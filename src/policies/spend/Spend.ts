@@ -35,7 +35,6 @@
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { dual } from "effect/Function"
@@ -43,6 +42,7 @@ import * as Option from "effect/Option"
 import * as LlmError from "../../errors/LlmError.js"
 import * as Deadline from "../Deadline.js"
 import * as Immediate from "../Immediate.js"
+import * as TimeLimit from "../TimeLimit.js"
 import type { Usage } from "../Usage.js"
 import * as Prices from "./Prices.js"
 import * as Account from "./SpendAccount.js"
@@ -147,8 +147,10 @@ export const within: {
       const now = Immediate.nowOf(fiber)
       const inScope = Effect.provideService(self, Spend, nest(Context.get(fiber.currentContext, Spend), chosen, now))
       const inForce = Deadline.of(fiber.currentContext)
-      const limit = Deadline.narrow(inForce, now, chosen.millis, "total")
-      return limit === inForce ? inScope : timed(inScope, chosen, limit)
+      const limit = Deadline.narrow(inForce, now, chosen.millis, "total", (asked) => timeUp(chosen.name, asked))
+      return limit === inForce
+        ? inScope
+        : TimeLimit.keptUnder(fiber, limit, inScope, (error) => error as LlmError.Timeout)
     })
   }
 )
@@ -165,26 +167,6 @@ const timeUp = (
     phase: "total",
     delivery
   })
-
-/**
- * A race, which costs as much as `Effect.timeout`, but once for each scope and not for each call. The limit holds the
- * error, so that an interrupted attempt can record it. The sleep stays interruptible even if the effect is not.
- */
-const timed = <A, E, R>(
-  self: Effect.Effect<A, E, R>,
-  { millis, name }: SpendOptions.Settings,
-  limit: Deadline.Limit
-): Effect.Effect<A, E | LlmError.Timeout, R> => {
-  const expire = Effect.suspend(() => {
-    const error = timeUp(name, limit.asked)
-    limit.expired = error
-    return Effect.fail(error)
-  })
-  return Effect.raceFirst(
-    Effect.provideService(self, Deadline.Deadline, limit),
-    Effect.zipRight(Effect.interruptible(Effect.sleep(Duration.millis(millis))), expire)
-  )
-}
 
 // -----------------------------------------------------------------------------
 // holds

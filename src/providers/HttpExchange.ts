@@ -73,11 +73,13 @@ const drainMillis = 50
 // over a transport
 // -----------------------------------------------------------------------------
 
-/** Waits until `register` is answered. Interruption runs the cancellation that it returns. */
-const waiting = <A, E>(register: (resume: (answer: Effect.Effect<A, E>) => void) => () => void): Effect.Effect<A, E> =>
+/** Waits until `register` is answered. Interruption runs the cancellation that it returns, if any. */
+const waiting = <A, E>(
+  register: (resume: (answer: Effect.Effect<A, E>) => void) => (() => void) | undefined
+): Effect.Effect<A, E> =>
   Effect.async<A, E>((resume) => {
     const cancel = register(resume)
-    return Effect.sync(cancel)
+    return cancel === undefined ? undefined : Effect.sync(cancel)
   })
 
 const overTransport =
@@ -140,9 +142,8 @@ const makeBody = (whole: () => boolean) => {
     // Something may have come since `taken` looked.
     if (size > 0 || ended !== undefined) resume(taken)
     else wake = resume
-    return () => {
-      wake = undefined
-    }
+    // Nothing to cancel, which is cheaper: Effect ignores an answer after an interruption.
+    return undefined
   })
   const awake = (): void => {
     const resume = wake

@@ -94,7 +94,12 @@ const overTransport =
         request,
         {
           head: (status, headers) => {
-            head = reader.head(status, headers, clock.unsafeCurrentTimeMillis())
+            try {
+              head = reader.head(status, headers, clock.unsafeCurrentTimeMillis())
+            } catch (defect) {
+              resume(Effect.die(defect))
+              return "text"
+            }
             if (pieces === undefined || body === undefined || !pieces.wanted(head)) return "text"
             resume(Effect.suspend(() => pieces.read(body.bytes, head)))
             return "data"

@@ -91,7 +91,7 @@ const alarm = (time: Time, limit: Deadline.Limit, onFire: () => void): (() => vo
 // -----------------------------------------------------------------------------
 
 /**
- * Waits for something outside, at the longest until the limit: `register` starts it and returns its cancellation. After
+ * Waits for something outside, at the longest until the limit: `register` starts it and returns its cancellation, if any. After
  * the limit the wait is cancelled and ends as interrupted.
  *
  * @internal
@@ -99,7 +99,7 @@ const alarm = (time: Time, limit: Deadline.Limit, onFire: () => void): (() => vo
 export const waiting = <A, E, R>(
   time: Time,
   limit: Deadline.Limit,
-  register: (resume: (answer: Effect.Effect<A, E, R>) => void) => () => void
+  register: (resume: (answer: Effect.Effect<A, E, R>) => void) => (() => void) | undefined
 ): Effect.Effect<A, E, R> =>
   Effect.async<A, E, R>((resume) => {
     let over = false
@@ -112,14 +112,14 @@ export const waiting = <A, E, R>(
     const cancel = register(end)
     if (!over && limit.at !== Number.POSITIVE_INFINITY) {
       stop = alarm(time, limit, () => {
-        cancel()
+        cancel?.()
         end(Exit.failCause(Cause.interrupt(FiberId.none)))
       })
     }
     return Effect.sync(() => {
       over = true
       stop?.()
-      cancel()
+      cancel?.()
     })
   })
 

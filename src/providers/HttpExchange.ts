@@ -89,7 +89,12 @@ const overTransport =
         request,
         {
           head: (status, headers) => {
-            head = reader.head(status, headers, time.clock.unsafeCurrentTimeMillis())
+            try {
+              head = reader.head(status, headers, time.clock.unsafeCurrentTimeMillis())
+            } catch (defect) {
+              resume(Effect.die(defect))
+              return "text"
+            }
             if (pieces === undefined || body === undefined || !pieces.wanted(head)) return "text"
             resume(Effect.suspend(() => pieces.read(body.bytes, head)))
             return "data"
@@ -137,9 +142,8 @@ const makeBody = (whole: () => boolean, time: TimeLimit.Time, limit: Deadline.Li
     // Something may have come since `taken` looked.
     if (size > 0 || ended !== undefined) resume(taken)
     else wake = resume
-    return () => {
-      wake = undefined
-    }
+    // Nothing to cancel, which is cheaper: Effect ignores an answer after an interruption.
+    return undefined
   })
   const awake = (): void => {
     const resume = wake

@@ -3,9 +3,11 @@ import { brotliCompressSync, deflateSync, gzipSync } from "node:zlib"
 import { FetchHttpClient, HttpClient, HttpClientRequest } from "@effect/platform"
 import { NodeHttpClient } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Effect, FastCheck as fc, Layer, Logger, Redacted, type Scope } from "effect"
+import { Cause, Context, Effect, Exit, FastCheck as fc, Layer, Logger, Redacted, type Scope, Stream } from "effect"
 import { Chat, OpenAi, Transport } from "effect-steadfast"
 import { NodeTransport } from "effect-steadfast/node"
+import * as HttpModel from "../../src/providers/HttpModel.js"
+import * as OpenAiChat from "../../src/providers/OpenAiChat.js"
 import { read } from "../chat/support.js"
 import { cases } from "../support/cases.js"
 import { clients } from "./support.js"
@@ -207,6 +209,27 @@ describe("a model", () => {
         ["a", "application/json", "Bearer key-1", "string"],
         ["a", "application/json", "Bearer key-1", "undefined"]
       ])
+    })
+  )
+
+  onEvery("dies of a defect in reading the headers, and does not hang", () =>
+    Effect.gen(function* () {
+      const server = yield* serving((_, response) => void response.end(answer))
+      const limits = () => {
+        throw new Error("a defect")
+      }
+      const endpoint = { provider: "openai", model: "m-1", url: () => server.url, headers: {}, secrets: [] }
+      const format = OpenAiChat.format(
+        "openai",
+        "m-1",
+        { maxTokens: "max_tokens", seed: "seed", streamUsage: true },
+        limits
+      )
+      const model = HttpModel.make(yield* HttpClient.HttpClient, endpoint, format)
+      for (const asked of [model.generate(Chat.prompt("hi")), Stream.runDrain(model.stream(Chat.prompt("hi")))]) {
+        const exit: Exit.Exit<unknown, unknown> = yield* Effect.exit(asked)
+        assert.include(String(Exit.isFailure(exit) && Cause.squash(exit.cause)), "a defect")
+      }
     })
   )
 

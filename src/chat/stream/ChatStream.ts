@@ -257,9 +257,17 @@ export const evidenced = <O extends Call.Opened>(
       end = exit
     }
     return Effect.flatMap(
-      Effect.acquireRelease(
-        Effect.withFiberRuntime<O>((fiber) => Effect.succeed(open(fiber))),
-        (opened) => opened.close(end) ?? Effect.void
+      // Without `Effect.acquireRelease`, which compares all FiberRefs of then and now.
+      Effect.uninterruptible(
+        Effect.withFiberRuntime<O, never, Scope.Scope>((fiber) => {
+          const outer = fiber.currentContext as Context.Context<Scope.Scope>
+          const opened = open(fiber)
+          const close = Effect.suspend(() => {
+            const rest = opened.close(end)
+            return rest === undefined ? Effect.void : Effect.mapInputContext(rest, (_: Context.Context<never>) => outer)
+          })
+          return Effect.as(Scope.addFinalizer(Context.get(outer, Scope.Scope), close), opened)
+        })
       ),
       (opened) =>
         Effect.suspend(() =>

@@ -91,8 +91,8 @@ const alarm = (time: Time, limit: Deadline.Limit, onFire: () => void): (() => vo
 // -----------------------------------------------------------------------------
 
 /**
- * Waits for something outside, at the longest until the limit: `register` starts it and returns its cancellation, if any. After
- * the limit the wait is cancelled and ends as interrupted.
+ * Waits for something outside, at the longest until the limit: `register` starts it and returns its cancellation, if
+ * any. After the limit the wait is cancelled and ends as interrupted.
  *
  * @internal
  */

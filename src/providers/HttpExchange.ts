@@ -2,9 +2,9 @@
  * One exchange with a provider as an effect: over the transport of a marked client, or else through the client itself.
  *
  * A call waits in one place for its answer, and a stream in one place for its next bytes: both in `TimeLimit.waiting`.
- * Interruption there, the end of the time, and the end of a stream's scope close the connection. After a whole answer the rest of the body
- * (most often only its end) is read in the background first, because a client reuses only connections whose bodies
- * were read to the end.
+ * Interruption there, the end of the time, and the end of a stream's scope close the connection. After a whole answer
+ * the rest of the body (most often only its end) is read in the background first, because a client reuses only
+ * connections whose bodies were read to the end.
  *
  * @since 0.2.0
  */

@@ -23,6 +23,7 @@ import * as Runtime from "effect/Runtime"
 import type * as Scheduler from "effect/Scheduler"
 import type { LlmError } from "../errors/LlmError.js"
 import * as Deadline from "./Deadline.js"
+import * as FiberInternals from "./FiberInternals.js"
 import * as Immediate from "./Immediate.js"
 
 // -----------------------------------------------------------------------------
@@ -101,25 +102,33 @@ export const waiting = <A, E, R>(
   limit: Deadline.Limit,
   register: (resume: (answer: Effect.Effect<A, E, R>) => void) => (() => void) | undefined
 ): Effect.Effect<A, E, R> =>
-  Effect.async<A, E, R>((resume) => {
+  Immediate.masked(({ restore }) => {
     let over = false
     let stop: (() => void) | undefined
-    const end = (answer: Effect.Effect<A, E, R>): void => {
-      over = true
-      stop?.()
-      resume(answer)
-    }
-    const cancel = register(end)
-    if (!over && limit.at !== Number.POSITIVE_INFINITY) {
-      stop = alarm(time, limit, () => {
+    let cancel: (() => void) | undefined
+    const waited = FiberInternals.suspended<A, E, R>((resume) => {
+      const end = (answer: Effect.Effect<A, E, R>): void => {
+        if (over) return
+        over = true
+        stop?.()
+        resume(answer)
+      }
+      cancel = register(end)
+      if (!over && limit.at !== Number.POSITIVE_INFINITY) {
+        stop = alarm(time, limit, () => {
+          cancel?.()
+          end(Exit.failCause(Cause.interrupt(FiberId.none)))
+        })
+      }
+    })
+    return Immediate.ended(restore(waited), (exit) => {
+      if (!over) {
+        // Interrupted.
+        over = true
+        stop?.()
         cancel?.()
-        end(Exit.failCause(Cause.interrupt(FiberId.none)))
-      })
-    }
-    return Effect.sync(() => {
-      over = true
-      stop?.()
-      cancel?.()
+      }
+      return exit
     })
   })
 

@@ -186,8 +186,8 @@ export const limitOf = (
  * @internal
  */
 export const besides = (context: Context.Context<never>, at: () => number): Context.Context<Elsewhere> => {
-  const outer = Option.getOrUndefined(Context.getOption(context, Elsewhere))
-  return Context.make(Elsewhere, outer === undefined ? at : () => Math.min(at(), outer()))
+  const outer = context.unsafeMap.get(Elsewhere.key) as Elsewhere["Type"] | undefined
+  return Context.add(context, Elsewhere, outer === undefined ? at : () => Math.min(at(), outer()))
 }
 
 /** As many waiting calls as in the queue of a pacer. */

@@ -10,12 +10,12 @@
  *
  * @since 0.2.0
  */
-import type * as Context from "effect/Context"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import * as FiberRef from "effect/FiberRef"
-import type * as FiberRefs from "effect/FiberRefs"
+import * as FiberRefs from "effect/FiberRefs"
 import type * as Option from "effect/Option"
 import * as RuntimeFlags from "effect/RuntimeFlags"
 
@@ -80,6 +80,76 @@ export const suspended: <A, E, R>(
 ) => Effect.Effect<A, E, R> = isKnown ? (register) => instruction("Async", register, FiberId.none) : Effect.async
 
 // -----------------------------------------------------------------------------
+// contexts
+// -----------------------------------------------------------------------------
+
+/**
+ * A map with one entry above another map. A copy of the services of an application costs more than a policy, and each
+ * policy of a call adds one of its own. Never changed; whoever goes over the entries gets a real map.
+ */
+class Layered<K, V> implements ReadonlyMap<K, V> {
+  private readonly below: ReadonlyMap<K, V>
+  private readonly key: K
+  private readonly value: V
+  private whole: ReadonlyMap<K, V> | undefined = undefined
+
+  constructor(below: ReadonlyMap<K, V>, key: K, value: V) {
+    this.below = below
+    this.key = key
+    this.value = value
+  }
+
+  private all(): ReadonlyMap<K, V> {
+    this.whole ??= new Map(this.below).set(this.key, this.value)
+    return this.whole
+  }
+
+  get size(): number {
+    return this.below.has(this.key) ? this.below.size : this.below.size + 1
+  }
+
+  get(key: K): V | undefined {
+    return key === this.key ? this.value : this.below.get(key)
+  }
+
+  has(key: K): boolean {
+    return key === this.key || this.below.has(key)
+  }
+
+  forEach(f: (value: V, key: K, map: ReadonlyMap<K, V>) => void): void {
+    this.all().forEach(f)
+  }
+
+  entries(): MapIterator<[K, V]> {
+    return this.all().entries()
+  }
+
+  keys(): MapIterator<K> {
+    return this.all().keys()
+  }
+
+  values(): MapIterator<V> {
+    return this.all().values()
+  }
+
+  [Symbol.iterator](): MapIterator<[K, V]> {
+    return this.all().entries()
+  }
+}
+
+/**
+ * `Context.add`, without a copy.
+ *
+ * @internal
+ */
+export const added = <R, I, S>(
+  context: Context.Context<R>,
+  { key }: Context.Tag<I, S>,
+  service: S
+): Context.Context<R | I> =>
+  Context.unsafeMake(new Layered(context.unsafeMap, key, service) as unknown as Map<string, unknown>)
+
+// -----------------------------------------------------------------------------
 // fibers
 // -----------------------------------------------------------------------------
 
@@ -89,6 +159,9 @@ export const suspended: <A, E, R>(
  * @internal
  */
 export const current = (): RunningFiber => (Fiber.getCurrentFiber() as Option.Some<RunningFiber>).value
+
+type Locals = Parameters<typeof FiberRefs.unsafeMake>[0]
+type Stack = Locals extends Map<unknown, infer S> ? S : never
 
 /** What `FiberRuntime` has, and the type `Fiber.RuntimeFiber` hides. */
 interface Writable {
@@ -106,10 +179,15 @@ export const setContext = (fiber: RunningFiber, context: Context.Context<never>)
   const outer = fiber.currentContext
   const writable = fiber as unknown as Writable
   const before = writable._fiberRefs
-  writable.setFiberRef(FiberRef.currentContext, context)
-  const during = writable._fiberRefs
+  const id = fiber.id()
+  const stack = before.locals.get(FiberRef.currentContext) ?? []
+  const entry = [id, context] as const
+  const next: Stack = stack[0]?.[0] === id ? [entry, ...stack.slice(1)] : [entry, ...stack]
+  const locals: ReadonlyMap<unknown, Stack> = before.locals
+  const during = FiberRefs.unsafeMake(new Layered(locals, FiberRef.currentContext, next) as unknown as Locals)
+  writable.setFiberRefs(during)
   return () => {
-    // Each set copies all refs. If nobody set one in between, those of before are put back as they were.
+    // If nobody set a ref in between, those of before are put back as they were.
     if (writable._fiberRefs === during) writable.setFiberRefs(before)
     else writable.setFiberRef(FiberRef.currentContext, outer)
   }

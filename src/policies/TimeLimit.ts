@@ -186,7 +186,7 @@ export const keptUnder = <A, E, R, E2>(
   self: Effect.Effect<A, E, R>,
   fail: (expired: LlmError) => E2
 ): Effect.Effect<A, E | E2, R> =>
-  forked(fiber, Context.add(fiber.currentContext, Deadline.Deadline, limit), limit, self, (exit) =>
+  forked(fiber, FiberInternals.added(fiber.currentContext, Deadline.Deadline, limit), limit, self, (exit) =>
     named(limit, exit, fail)
   )
 
@@ -204,7 +204,7 @@ export const under = <A, E, R, E2>(
   Immediate.masked((region) =>
     Immediate.under(
       region,
-      Context.add(region.fiber.currentContext, Deadline.Deadline, limit),
+      FiberInternals.added(region.fiber.currentContext, Deadline.Deadline, limit),
       self,
       (exit): Effect.Effect<A, E | E2> => named(limit, exit, fail)
     )

@@ -25,7 +25,7 @@ const consumer = fileURLToPath(new URL("consumer", import.meta.url))
 // 31 kB the four wire formats, 4 kB the transports. An app that makes a model of one provider, with retry, timeout and fallback, has 143 kB of it:
 // esbuild leaves out providers that are not used, but nothing of a namespace of which something is. The bounds catch what
 // must not get in: a server, SQL, a price table, Node's own modules, and whatever ties everything to everything.
-const budgets = { everything: 210_000, app: 149_000 }
+const budgets = { everything: 212_000, app: 150_000 }
 
 /** What most begin with. */
 const app = (name: string): string => `

@@ -103,7 +103,7 @@ describe("a listener", () => {
           return true
         }
       })
-      yield* pause(100)
+      for (let turn = 0; turn < 200 && reading.told.order.length === 0; turn++) yield* pause(10)
       left.exchange.abort()
       reading.exchange.abort()
       for (let turn = 0; turn < 200 && closed < 3; turn++) yield* pause(10)

@@ -17,7 +17,7 @@ import * as Attempt from "../calls/Attempt.js"
 import * as Call from "../calls/Call.js"
 import { targetName } from "../calls/CallRecord.js"
 import * as LlmError from "../errors/LlmError.js"
-import * as Spend from "../policies/spend/Spend.js"
+import * as SpendScope from "../policies/spend/SpendScope.js"
 import * as TimeLimit from "../policies/TimeLimit.js"
 import * as Capabilities from "./Capabilities.js"
 import type * as Chat from "./Chat.js"
@@ -303,7 +303,7 @@ export const fromLeaf = (leaf: Leaf): ChatModel => {
         const { maxTokens } = request
         return guardRepeat(
           request,
-          Spend.attempt({ provider, model, prompt: request, maxTokens, usage: usageOf }, once)
+          SpendScope.attempt({ provider, model, prompt: request, maxTokens, usage: usageOf }, once)
         )
       },
       source: (request) => {

@@ -49,6 +49,21 @@ export interface Target {
 }
 
 /**
+ * The targets of a model with their capabilities: the known ones, overridden by those that the user states.
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const targetsOf = (
+  targets: ReadonlyArray<Omit<Target, "capabilities"> & { readonly stated: Capabilities.Capabilities }>
+): ReadonlyArray<Target> =>
+  targets.map((target) => ({
+    provider: target.provider,
+    model: target.model,
+    capabilities: Capabilities.merge(Capabilities.known(target), target.stated)
+  }))
+
+/**
  * A rule for each tag of error.
  *
  * - `true`, `false`: ask another target, or do not.

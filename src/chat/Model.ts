@@ -40,14 +40,14 @@ export const TypeId: unique symbol = Symbol.for("steadfast/ChatModel")
 export type TypeId = typeof TypeId
 
 /**
- * A target of attempts, and its capabilities.
+ * A target of attempts, and the capabilities that its user states. `Fallback.targetsOf` adds the known ones.
  *
  * @since 0.2.0
  * @category models
  */
 export interface Target extends Attempt.Target {
-  /** The target's capabilities; an absent one is unknown. */
-  readonly capabilities: Capabilities.Capabilities
+  /** The stated capabilities, which override the known ones. */
+  readonly stated: Capabilities.Capabilities
 }
 
 /**
@@ -271,8 +271,7 @@ const always: About["readyAt"] = () => 0
 export const fromLeaf = (leaf: Leaf): ChatModel => {
   const { group, key, model, provider, shown = identity } = leaf
   const target: Attempt.Target = { provider, model, key, group }
-  const known = Capabilities.known(target)
-  const capabilities = leaf.capabilities === undefined ? known : Capabilities.merge(known, leaf.capabilities)
+  const stated = leaf.capabilities === undefined ? {} : Capabilities.merge({}, leaf.capabilities)
   const generate: Leaf["generate"] = leaf.keepsLimits
     ? leaf.generate
     : (request, attempt) => TimeLimit.kept(leaf.generate(request, attempt))
@@ -319,7 +318,7 @@ export const fromLeaf = (leaf: Leaf): ChatModel => {
       },
       about: {
         continuation: leaf.continuation ?? Continuation.methodOf(target),
-        targets: [{ ...target, capabilities }],
+        targets: [{ ...target, stated }],
         readyAt: always,
         soonestAt: always
       }

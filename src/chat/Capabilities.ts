@@ -22,6 +22,7 @@
  *
  * @since 0.2.0
  */
+
 import type * as Chat from "./Chat.js"
 import * as Continuation from "./stream/Continuation.js"
 

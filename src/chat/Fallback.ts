@@ -28,6 +28,7 @@
  *
  * @since 0.2.0
  */
+
 import { targetName } from "../calls/CallRecord.js"
 import * as LlmError from "../errors/LlmError.js"
 import * as Capabilities from "./Capabilities.js"

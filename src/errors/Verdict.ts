@@ -16,6 +16,7 @@
  *
  * @since 0.1.0
  */
+
 import * as Duration from "effect/Duration"
 import type * as ErrorBody from "./ErrorBody.js"
 import * as ErrorMessage from "./ErrorMessage.js"

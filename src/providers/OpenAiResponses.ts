@@ -17,6 +17,7 @@
  *
  * @since 0.2.0
  */
+
 import type * as HttpClient from "@effect/platform/HttpClient"
 import type * as ConfigError from "effect/ConfigError"
 import type * as Effect from "effect/Effect"

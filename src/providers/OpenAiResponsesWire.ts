@@ -11,6 +11,7 @@
  *
  * @since 0.1.0
  */
+
 import type * as Chat from "../chat/Chat.js"
 import type * as StreamDecoder from "../chat/stream/StreamDecoder.js"
 import * as Classify from "../errors/Classify.js"

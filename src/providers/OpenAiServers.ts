@@ -3,6 +3,7 @@
  *
  * @since 0.2.0
  */
+
 import type * as Endpoint from "./Endpoint.js"
 import type * as OpenAiChat from "./OpenAiChat.js"
 import * as WireFormat from "./WireFormat.js"

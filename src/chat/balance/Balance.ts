@@ -30,6 +30,7 @@
  *
  * @since 0.2.0
  */
+
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Redacted from "effect/Redacted"

@@ -1,8 +1,8 @@
 /**
  * The root entry: every module that runs anywhere, each as a namespace.
  *
- * Each is an entry point of its own too (`effect-steadfast/ChatModel`). Some bundlers, esbuild among them, keep the whole
- * of a namespace that comes from here, and only the used parts of one that comes from its own entry point.
+ * Each is an entry point of its own too (`effect-steadfast/ChatModel`). Some bundlers, esbuild among them, keep the
+ * whole of a namespace that comes from here, and only the used parts of one that comes from its own entry point.
  *
  * @since 0.1.0
  */

@@ -1,7 +1,14 @@
+import { readFileSync } from "node:fs"
 import { availableParallelism } from "node:os"
 import { fileURLToPath } from "node:url"
 import { defineConfig } from "vitest/config"
 import { BaseSequencer, type TestSpecification } from "vitest/node"
+
+const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url))
+
+const { exports, name }: { name: string; exports: Record<string, string | { default: string }> } = JSON.parse(
+  readFileSync(here("package.json"), "utf8")
+)
 
 /** Files that mostly wait, for timers, sockets and other processes, begin first: the others run meanwhile. */
 class WaitingFirst extends BaseSequencer {
@@ -32,20 +39,14 @@ export default defineConfig({
     maxConcurrency: 16
   },
   resolve: {
-    alias: [
-      {
-        find: /^effect-steadfast\/node$/,
-        replacement: fileURLToPath(new URL("src/node/index.ts", import.meta.url))
-      },
-      {
-        find: /^effect-steadfast\/prices$/,
-        replacement: fileURLToPath(new URL("src/prices/index.ts", import.meta.url))
-      },
-      {
-        find: /^effect-steadfast\/testing$/,
-        replacement: fileURLToPath(new URL("src/testing/index.ts", import.meta.url))
-      },
-      { find: /^effect-steadfast$/, replacement: fileURLToPath(new URL("src/index.ts", import.meta.url)) }
-    ]
+    // The entry points, from the sources.
+    alias: Object.entries(exports).flatMap(([entry, target]) =>
+      typeof target === "string"
+        ? []
+        : {
+            find: new RegExp(`^${name}${entry.slice(1)}$`),
+            replacement: here(target.default.replace("dist", "src").replace(/\.js$/, ".ts"))
+          }
+    )
   }
 })

@@ -20,6 +20,11 @@ const loaded = (name: string, specifiers: ReadonlyArray<string>, there: Readonly
   })
 })
 
+/** The modules that most begin with. */
+const modules = ["Chat", "ChatModel", "OpenAi", "RetryPolicy"]
+
+const entries = modules.map((module) => `effect-steadfast/${module}`)
+
 const imports: Table = {
   title: "a cold import",
   fresh: true,
@@ -32,18 +37,32 @@ const imports: Table = {
   cases: [
     loaded("effect-steadfast", ["effect-steadfast"]),
     loaded("effect-steadfast, effect and platform there", ["effect-steadfast"], ["effect", "@effect/platform"]),
+    loaded("its four modules of an app", entries),
+    loaded("its four modules of an app, effect and platform there", entries, ["effect", "@effect/platform"]),
     loaded("openai", ["openai"]),
     loaded("ai and @ai-sdk/openai", ["ai", "@ai-sdk/openai"])
   ]
 }
 
-/** What most begin with. */
-const app = `
-  import { Chat, ChatModel, OpenAi, RetryPolicy } from "effect-steadfast"
-  import { Effect } from "effect"
+const fromRoot = `import { ${modules.join(", ")} } from "effect-steadfast"`
+
+const fromModules = modules.map((module) => `import * as ${module} from "effect-steadfast/${module}"`).join("\n")
+
+const asking = (imports: string, policies: ReadonlyArray<string>): string => `
+  ${imports}
+  import * as Effect from "effect/Effect"
   export const answer = Effect.flatMap(OpenAi.make({ model: "gpt-4o-mini" }), (model) =>
-    model.pipe(ChatModel.retry(RetryPolicy.standard)).generate(Chat.prompt("Hello"))
+    model.pipe(${policies.join(", ")}).generate(Chat.prompt("Hello"))
   )`
+
+const retry = ["ChatModel.retry(RetryPolicy.standard)"]
+
+const composed = [
+  'ChatModel.timeout({ attempt: "30 seconds" })',
+  ...retry,
+  "ChatModel.orElse(model)",
+  'ChatModel.deadline("90 seconds")'
+]
 
 const openAiApp = `
   import OpenAI from "openai"
@@ -83,7 +102,11 @@ const bundles: Table = {
   fresh: true,
   columns: [{ head: "size", figure: "bytes", show: "mean", unit: "kB" }],
   cases: [
-    bundled("Steadfast, an app with one provider and retry", app, [{ figure: "bytes", most: 100_000 }]),
+    bundled("Steadfast, an app with one provider and retry", asking(fromModules, retry), [
+      { figure: "bytes", most: 100_000 }
+    ]),
+    bundled("Steadfast, with timeout, deadline and fallback too", asking(fromModules, composed)),
+    bundled("Steadfast, the latter over the root entry", asking(fromRoot, composed)),
     bundled("Steadfast, everything", `export * from "effect-steadfast"`),
     bundled("openai SDK, an app", openAiApp),
     bundled("AI SDK, an app", aiApp)

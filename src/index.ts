@@ -1,3 +1,12 @@
+/**
+ * The root entry: every module that runs anywhere, each as a namespace.
+ *
+ * Each is an entry point of its own too (`effect-steadfast/ChatModel`). Some bundlers, esbuild among them, keep the
+ * whole of a namespace that comes from here, and only the used parts of one that comes from its own entry point.
+ *
+ * @since 0.1.0
+ */
+
 export * as Attempt from "./calls/Attempt.js"
 export * as Call from "./calls/Call.js"
 export * as CallRecord from "./calls/CallRecord.js"
@@ -25,4 +34,5 @@ export * as Tokens from "./policies/spend/Tokens.js"
 export * as Anthropic from "./providers/Anthropic.js"
 export * as Gemini from "./providers/Gemini.js"
 export * as OpenAi from "./providers/OpenAi.js"
+export * as OpenAiResponses from "./providers/OpenAiResponses.js"
 export * as Transport from "./providers/Transport.js"

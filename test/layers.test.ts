@@ -178,3 +178,38 @@ describe("the layers of src", () => {
     )
   })
 })
+
+describe("the entry points", () => {
+  const json = (file: string) => JSON.parse(readFileSync(fileURLToPath(new URL(`../${file}`, import.meta.url)), "utf8"))
+
+  /** The source of each entry point that package.json names. */
+  const sources: Readonly<Record<string, string>> = Object.fromEntries(
+    Object.entries<string | { readonly types: string; readonly default: string }>(json("package.json").exports).flatMap(
+      ([entry, target]) => {
+        if (typeof target === "string") return []
+        assert.strictEqual(target.types, target.default.replace(/\.js$/, ".d.ts"), entry)
+        return [[entry, target.default.replace("./dist/", "").replace(/\.js$/, ".ts")]]
+      }
+    )
+  )
+
+  it("are the modules of the root entry, by their names, and the folders above", () => {
+    const names = /^export \* as (\w+) from "\.\/(.+)\.js"$/gm
+    const modules = Array.from(readFileSync(join(root, "index.ts"), "utf8").matchAll(names))
+    assert.isAbove(modules.length, 20)
+    assert.deepStrictEqual(sources, {
+      ".": "index.ts",
+      ...Object.fromEntries(modules.map(([, name, path]) => [`./${name}`, `${path}.ts`])),
+      ...Object.fromEntries(above.map((folder) => [`./${folder}`, `${folder}/index.ts`]))
+    })
+  })
+
+  it("are found by the compiler", () => {
+    assert.deepStrictEqual(
+      json("tsconfig.json").compilerOptions.paths,
+      Object.fromEntries(
+        Object.entries(sources).map(([entry, source]) => [`effect-steadfast${entry.slice(1)}`, [`./src/${source}`]])
+      )
+    )
+  })
+})

@@ -22,6 +22,7 @@
  *
  * @since 0.2.0
  */
+
 import type * as Chat from "./Chat.js"
 import * as Continuation from "./stream/Continuation.js"
 
@@ -65,7 +66,7 @@ const everything: Capabilities = { tools: true, images: true, structuredOutput: 
  * Capabilities by provider name and lower-case model name. All matching rows count; a later row overrides an earlier
  * one. The numbers are from the makers' own pages. A row for models on any host states only limits of the weights.
  */
-const facts: ReadonlyArray<readonly [provider: RegExp, model: RegExp, capabilities: Capabilities]> = [
+const table = (): ReadonlyArray<readonly [provider: RegExp, model: RegExp, capabilities: Capabilities]> => [
   // OpenAI: developers.openai.com/api/docs/models and the guide on structured outputs, which begin with
   // gpt-4o-2024-08-06.
   [/./, named("gpt-4o(?:-mini)?"), { ...everything, contextWindow: 128_000, maxOutputTokens: 16_384 }],
@@ -128,6 +129,9 @@ const facts: ReadonlyArray<readonly [provider: RegExp, model: RegExp, capabiliti
   [/./, /(?:^|[/.:])gpt-oss[-:](?:20|120)b/, { images: false }]
 ]
 
+/** Made at the first look: most programs need none of these expressions. */
+let facts: ReturnType<typeof table> | undefined
+
 /**
  * The published capabilities of a model at a provider. `prefill` comes from `Continuation.methodOf`.
  *
@@ -138,6 +142,7 @@ export const known = (target: { readonly provider: string; readonly model: strin
   const name = target.model.toLowerCase()
   const method = Continuation.methodOf(target)
   const first: Capabilities = method === undefined ? {} : { prefill: method === "prefill" }
+  facts ??= table()
   const rows = facts.filter(([provider, model]) => provider.test(target.provider) && model.test(name))
   return Object.assign({}, first, ...rows.map(([, , capabilities]) => capabilities))
 }

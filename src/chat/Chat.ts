@@ -18,6 +18,7 @@
  *
  * @since 0.1.0
  */
+
 import * as Schema from "effect/Schema"
 import { Usage } from "../calls/CallRecord.js"
 

@@ -28,6 +28,7 @@
  *
  * @since 0.2.0
  */
+
 import { targetName } from "../calls/CallRecord.js"
 import * as LlmError from "../errors/LlmError.js"
 import * as Capabilities from "./Capabilities.js"
@@ -47,6 +48,21 @@ export interface Target {
   /** The target's capabilities; an absent one is unknown. */
   readonly capabilities: Capabilities.Capabilities
 }
+
+/**
+ * The targets of a model with their capabilities: the known ones, overridden by those that the user states.
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const targetsOf = (
+  targets: ReadonlyArray<Omit<Target, "capabilities"> & { readonly stated: Capabilities.Capabilities }>
+): ReadonlyArray<Target> =>
+  targets.map((target) => ({
+    provider: target.provider,
+    model: target.model,
+    capabilities: Capabilities.merge(Capabilities.known(target), target.stated)
+  }))
 
 /**
  * A rule for each tag of error.

@@ -3,6 +3,7 @@
  *
  * @since 0.2.0
  */
+
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Attempt from "../calls/Attempt.js"
@@ -38,6 +39,9 @@ export const make = (from: About, to: About, name: string, when: Fallback.When =
   const { model, provider } = from.targets[0]
   /** Whether this error would go over decides whether a call waits for a circuit. */
   const refusal = new CircuitOpen({ provider, model, message: "the circuit is open", delivery: "not-sent" })
+  let known: { readonly from: ReadonlyArray<Fallback.Target>; readonly to: ReadonlyArray<Fallback.Target> } | undefined
+  /** Read at the first need, because most calls have none. */
+  const targets = () => (known ??= { from: Fallback.targetsOf(from.targets), to: Fallback.targetsOf(to.targets) })
   const declined = (reason: string, error: LlmError): Effect.Effect<never, LlmError> =>
     Effect.zipRight(Call.warn(`not falling back to ${name}: ${reason}`, error, { reason }), Effect.fail(error))
 
@@ -50,7 +54,7 @@ export const make = (from: About, to: About, name: string, when: Fallback.When =
       const before = call?.attempts.length
       const draw = RetryBudget.draw((error) => groupIn(from, error))
       const decide: Handover["decide"] = (error) => {
-        const decision = Fallback.decide(when, error, request, { from: from.targets, to: to.targets })
+        const decision = Fallback.decide(when, error, request, targets())
         if (decision._tag === "Leave") {
           return decision.unable ? declined(decision.reason, error) : Effect.fail(error)
         }
@@ -67,13 +71,13 @@ export const make = (from: About, to: About, name: string, when: Fallback.When =
       }
       let takes: boolean | undefined
       const elsewhere = (): number => {
-        takes ??= Fallback.decide(when, refusal, request, { from: from.targets, to: to.targets })._tag === "Take"
+        takes ??= Fallback.decide(when, refusal, request, targets())._tag === "Take"
         return takes ? to.readyAt() : Number.POSITIVE_INFINITY
       }
       const { ask, skip } = options({ decide, draw, elsewhere })
       return Call.peek(fiber.currentContext, Attempt.Fallback) !== undefined &&
-        Fallback.cannot(from.targets, request) !== undefined &&
-        Fallback.cannot(to.targets, request) === undefined
+        Fallback.cannot(targets().from, request) !== undefined &&
+        Fallback.cannot(targets().to, request) === undefined
         ? skip
         : ask
     })

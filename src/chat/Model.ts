@@ -6,6 +6,7 @@
  *
  * @since 0.2.0
  */
+
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import { identity } from "effect/Function"
@@ -17,7 +18,7 @@ import * as Attempt from "../calls/Attempt.js"
 import * as Call from "../calls/Call.js"
 import { targetName } from "../calls/CallRecord.js"
 import * as LlmError from "../errors/LlmError.js"
-import * as Spend from "../policies/spend/Spend.js"
+import * as SpendScope from "../policies/spend/SpendScope.js"
 import * as TimeLimit from "../policies/TimeLimit.js"
 import * as Capabilities from "./Capabilities.js"
 import type * as Chat from "./Chat.js"
@@ -40,14 +41,14 @@ export const TypeId: unique symbol = Symbol.for("steadfast/ChatModel")
 export type TypeId = typeof TypeId
 
 /**
- * A target of attempts, and its capabilities.
+ * A target of attempts, and the capabilities that its user states. `Fallback.targetsOf` adds the known ones.
  *
  * @since 0.2.0
  * @category models
  */
 export interface Target extends Attempt.Target {
-  /** The target's capabilities; an absent one is unknown. */
-  readonly capabilities: Capabilities.Capabilities
+  /** The stated capabilities, which override the known ones. */
+  readonly stated: Capabilities.Capabilities
 }
 
 /**
@@ -271,8 +272,7 @@ const always: About["readyAt"] = () => 0
 export const fromLeaf = (leaf: Leaf): ChatModel => {
   const { group, key, model, provider, shown = identity } = leaf
   const target: Attempt.Target = { provider, model, key, group }
-  const known = Capabilities.known(target)
-  const capabilities = leaf.capabilities === undefined ? known : Capabilities.merge(known, leaf.capabilities)
+  const stated = leaf.capabilities === undefined ? {} : Capabilities.merge({}, leaf.capabilities)
   const generate: Leaf["generate"] = leaf.keepsLimits
     ? leaf.generate
     : (request, attempt) => TimeLimit.kept(leaf.generate(request, attempt))
@@ -303,7 +303,7 @@ export const fromLeaf = (leaf: Leaf): ChatModel => {
         const { maxTokens } = request
         return guardRepeat(
           request,
-          Spend.attempt({ provider, model, prompt: request, maxTokens, usage: usageOf }, once)
+          SpendScope.attempt({ provider, model, prompt: request, maxTokens, usage: usageOf }, once)
         )
       },
       source: (request) => {
@@ -319,7 +319,7 @@ export const fromLeaf = (leaf: Leaf): ChatModel => {
       },
       about: {
         continuation: leaf.continuation ?? Continuation.methodOf(target),
-        targets: [{ ...target, capabilities }],
+        targets: [{ ...target, stated }],
         readyAt: always,
         soonestAt: always
       }

@@ -25,6 +25,7 @@
  *
  * @since 0.2.0
  */
+
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { identity } from "effect/Function"

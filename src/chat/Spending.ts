@@ -3,6 +3,7 @@
  *
  * @since 0.2.0
  */
+
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
@@ -11,7 +12,7 @@ import type * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import type * as Attempt from "../calls/Attempt.js"
 import type { Delivery, LlmError } from "../errors/LlmError.js"
-import * as Spend from "../policies/spend/Spend.js"
+import * as SpendScope from "../policies/spend/SpendScope.js"
 import type * as Chat from "./Chat.js"
 import * as ChatStream from "./stream/ChatStream.js"
 
@@ -33,10 +34,10 @@ export const source = (
 ): ChatStream.Source =>
   Effect.withFiberRuntime((fiber) => {
     const { maxTokens } = request
-    if (Context.get(fiber.currentContext, Spend.Spend) === undefined) return open(maxTokens)
+    if (Context.get(fiber.currentContext, SpendScope.Spend) === undefined) return open(maxTokens)
     const ask = { provider: target.provider, model: target.model, prompt: request, maxTokens }
     const taken = Effect.acquireRelease(
-      Effect.map(Clock.currentTimeMillis, (now) => Spend.hold(fiber.currentContext, ask, now)),
+      Effect.map(Clock.currentTimeMillis, (now) => SpendScope.hold(fiber.currentContext, ask, now)),
       (hold) => Effect.sync(() => (hold?._tag === "Hold" ? hold.release() : undefined))
     )
     return Effect.flatMap(taken, (hold) => {

@@ -4,6 +4,7 @@
  *
  * @since 0.2.0
  */
+
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -210,6 +211,7 @@ export const hedge: {
   (self: ChatModel, that: ChatModel, options?: Hedge.Options): ChatModel => {
     const first = self[TypeId]
     const second = that[TypeId]
+    const able = Fallback.targetsOf(second.targets)
     const pair: Hedging.Options = {
       hedge: Hedge.make(options),
       group: Attempt.groupOf(second.targets[0]),
@@ -218,7 +220,7 @@ export const hedge: {
     return compose({
       ...partsOf(self),
       source: (request) =>
-        Fallback.cannot(second.targets, request) === undefined
+        Fallback.cannot(able, request) === undefined
           ? Hedging.source(first.open, second.open, request, pair)
           : first.open(request),
       about: { ...first, targets: [...first.targets, ...second.targets] }

@@ -24,6 +24,7 @@
  *
  * @since 0.1.0
  */
+
 import * as ErrorBody from "./ErrorBody.js"
 import * as ErrorMessage from "./ErrorMessage.js"
 import { finishReason } from "./FinishReason.js"

@@ -16,6 +16,7 @@
  *
  * @since 0.1.0
  */
+
 import * as RetryHint from "./RetryHint.js"
 
 /**

@@ -3,6 +3,7 @@
  *
  * @since 0.2.0
  */
+
 import type { LlmError } from "./LlmError.js"
 
 /**

@@ -20,6 +20,7 @@
  *
  * @since 0.1.0
  */
+
 import type * as Duration from "effect/Duration"
 import * as Schema from "effect/Schema"
 

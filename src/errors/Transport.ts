@@ -15,6 +15,7 @@
  *
  * @since 0.1.0
  */
+
 import type * as LlmError from "./LlmError.js"
 
 /**

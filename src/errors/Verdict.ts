@@ -16,6 +16,7 @@
  *
  * @since 0.1.0
  */
+
 import * as Duration from "effect/Duration"
 import type * as ErrorBody from "./ErrorBody.js"
 import * as ErrorMessage from "./ErrorMessage.js"
@@ -87,6 +88,12 @@ const REQUEST_IDS = [
 /** After an error of these kinds it is unknown whether the provider ran the request. */
 const UNDECIDED: ReadonlyArray<LlmError.Tag> = ["ServerError", "Timeout", "ConnectionError", "InvalidResponse"]
 
+/** The classes by their tags. Not the namespace of the module: bundlers would keep all of it. */
+const classes = Object.fromEntries(LlmError.LlmError.members.map((one) => [one._tag, one])) as Pick<
+  typeof LlmError,
+  ProviderFacts.Kind
+>
+
 /**
  * Makes the error of a kind. A `Timeout` gets the phase `attempt`.
  *
@@ -95,8 +102,7 @@ const UNDECIDED: ReadonlyArray<LlmError.Tag> = ["ServerError", "Timeout", "Conne
  */
 export const make = (kind: ProviderFacts.Kind, fields: LlmError.Fields): LlmError.LlmError => {
   if (kind === "Timeout") return new LlmError.Timeout({ ...fields, phase: "attempt" })
-  // biome-ignore lint/performance/noDynamicNamespaceImportAccess: the root entry exports the whole namespace anyway
-  return new LlmError[kind](fields)
+  return new classes[kind](fields)
 }
 
 interface Verdict {

@@ -19,6 +19,7 @@
  *
  * @since 0.2.0
  */
+
 import { AsyncResource } from "node:async_hooks"
 import type { Transform } from "node:stream"
 import * as Zlib from "node:zlib"

@@ -3,4 +3,5 @@
  *
  * @since 0.2.0
  */
+
 export * as NodeTransport from "./NodeTransport.js"

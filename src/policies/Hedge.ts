@@ -32,6 +32,7 @@
  *
  * @since 0.2.0
  */
+
 import * as PolicyOptions from "./Options.js"
 
 const options = PolicyOptions.struct({

@@ -28,6 +28,7 @@
  *
  * @since 0.2.0
  */
+
 import * as Duration from "effect/Duration"
 import * as Inspectable from "effect/Inspectable"
 import * as ParseResult from "effect/ParseResult"

@@ -4,6 +4,7 @@
  *
  * @since 0.2.0
  */
+
 import type { LlmError } from "../errors/LlmError.js"
 
 /** The errors of probes. Beside the errors, not in them: callers see the error as the provider gave it. */

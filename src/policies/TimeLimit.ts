@@ -9,6 +9,7 @@
  *
  * @since 0.2.0
  */
+
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"

@@ -18,6 +18,7 @@
  *
  * @since 0.2.0
  */
+
 import { calcPrice, findProvider, type Usage } from "@pydantic/genai-prices"
 import type * as Layer from "effect/Layer"
 import * as Prices from "../policies/spend/Prices.js"

@@ -14,6 +14,7 @@
  *
  * @since 0.1.0
  */
+
 import * as HttpClient from "@effect/platform/HttpClient"
 import type * as ConfigError from "effect/ConfigError"
 import * as Effect from "effect/Effect"

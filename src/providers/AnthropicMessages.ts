@@ -10,6 +10,7 @@
  *
  * @since 0.2.0
  */
+
 import type * as Chat from "../chat/Chat.js"
 import type * as StreamDecoder from "../chat/stream/StreamDecoder.js"
 import * as Classify from "../errors/Classify.js"

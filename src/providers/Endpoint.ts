@@ -6,6 +6,7 @@
  *
  * @since 0.1.0
  */
+
 import * as HttpClient from "@effect/platform/HttpClient"
 import * as Config from "effect/Config"
 import * as ConfigError from "effect/ConfigError"

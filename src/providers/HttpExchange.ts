@@ -8,6 +8,7 @@
  *
  * @since 0.2.0
  */
+
 import * as HttpBody from "@effect/platform/HttpBody"
 import * as HttpClient from "@effect/platform/HttpClient"
 import * as HttpClientError from "@effect/platform/HttpClientError"

@@ -19,6 +19,7 @@
  *
  * @since 0.2.0
  */
+
 import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import * as HttpClient from "@effect/platform/HttpClient"
 import type * as Context from "effect/Context"

@@ -6,6 +6,7 @@
  *
  * @since 0.1.0
  */
+
 import type * as Chat from "../chat/Chat.js"
 import type * as Replay from "../chat/stream/Replay.js"
 import type * as StreamDecoder from "../chat/stream/StreamDecoder.js"

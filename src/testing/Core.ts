@@ -5,6 +5,7 @@
  *
  * @since 0.1.0
  */
+
 import * as Effect from "effect/Effect"
 import * as Fault from "./Fault.js"
 import * as Limits from "./Limits.js"

@@ -18,6 +18,7 @@
  *
  * @since 0.1.0
  */
+
 import * as Duration from "effect/Duration"
 import * as Reply from "./Reply.js"
 import type * as Step from "./Step.js"

@@ -32,6 +32,7 @@
  *
  * @since 0.1.0
  */
+
 import * as Headers from "@effect/platform/Headers"
 import * as HttpClient from "@effect/platform/HttpClient"
 import * as HttpClientError from "@effect/platform/HttpClientError"

@@ -21,6 +21,7 @@
  *
  * @since 0.1.0
  */
+
 import type { IncomingMessage, ServerResponse } from "node:http"
 import * as Effect from "effect/Effect"
 import * as FiberId from "effect/FiberId"

@@ -6,6 +6,7 @@
  *
  * @since 0.1.0
  */
+
 import * as Cookies from "@effect/platform/Cookies"
 import type * as Headers from "@effect/platform/Headers"
 import * as HttpClientError from "@effect/platform/HttpClientError"

@@ -9,6 +9,7 @@
  *
  * @since 0.1.0
  */
+
 import * as Duration from "effect/Duration"
 import * as Fault from "./Fault.js"
 import type * as Step from "./Step.js"

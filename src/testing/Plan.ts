@@ -7,6 +7,7 @@
  *
  * @since 0.1.0
  */
+
 import * as Fault from "./Fault.js"
 import type * as Step from "./Step.js"
 import * as AnthropicMessages from "./wire/AnthropicMessages.js"

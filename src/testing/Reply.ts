@@ -16,6 +16,7 @@
  *
  * @since 0.1.0
  */
+
 import * as Duration from "effect/Duration"
 import type * as Step from "./Step.js"
 

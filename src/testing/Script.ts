@@ -7,6 +7,7 @@
  *
  * @since 0.1.0
  */
+
 import * as Reply from "./Reply.js"
 import type * as Step from "./Step.js"
 import type * as Wire from "./wire/Wire.js"

@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+
 export * as Fault from "./Fault.js"
 export * as FaultyProvider from "./FaultyProvider.js"
 export * as Reply from "./Reply.js"

@@ -10,6 +10,7 @@ import {
   Gemini,
   type LlmError,
   OpenAi,
+  OpenAiResponses,
   Resilience,
   RetryPolicy,
   Spend
@@ -130,7 +131,7 @@ const clean = (step: Step.Step, ask: Ask) => cleanAt(openAi, step, ask)
 
 /** The other wire formats, and what any provider may send whatever it speaks. */
 const others = {
-  "OpenAI Responses": OpenAi.make({ model: "gpt-4o-mini", apiKey: key, api: "responses" }),
+  "OpenAI Responses": OpenAiResponses.make({ model: "gpt-4o-mini", apiKey: key }),
   Anthropic: Anthropic.make({ model: "claude-haiku-4-5", apiKey: key }),
   Gemini: Gemini.make({ model: "gemini-2.5-flash", apiKey: key })
 }

@@ -11,15 +11,7 @@ const run = promisify(execFile)
 /** Strict as the project, but an example may name a value that it does not use. */
 const config = {
   extends: join(root, "tsconfig.json"),
-  compilerOptions: {
-    noUnusedLocals: false,
-    paths: {
-      "effect-steadfast": [join(root, "src/index.ts")],
-      "effect-steadfast/node": [join(root, "src/node/index.ts")],
-      "effect-steadfast/prices": [join(root, "src/prices/index.ts")],
-      "effect-steadfast/testing": [join(root, "src/testing/index.ts")]
-    }
-  },
+  compilerOptions: { noUnusedLocals: false },
   include: ["**/*.ts"]
 }
 

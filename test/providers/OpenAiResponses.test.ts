@@ -14,7 +14,7 @@ import {
   Stream,
   TestClock
 } from "effect"
-import { Chat, ChatModel, ChatStream, LlmError, OpenAi, RetryBudget, RetryPolicy } from "effect-steadfast"
+import { Chat, ChatModel, ChatStream, LlmError, OpenAiResponses, RetryBudget, RetryPolicy } from "effect-steadfast"
 import { Fault, FaultyProvider, Reply, type Step } from "effect-steadfast/testing"
 import type * as Replay from "../../src/chat/stream/Replay.js"
 import { cases, exhaustive, share } from "../support/cases.js"
@@ -22,8 +22,8 @@ import { cases, exhaustive, share } from "../support/cases.js"
 const prompt = Chat.prompt("four words of prompt")
 const kept = Chat.prompt("four words of prompt", { providerOptions: { openai: { background: true } } })
 
-const modelOf = (provider: FaultyProvider.Provider, options: Partial<OpenAi.Options> = {}) =>
-  OpenAi.make({ model: "m-1", api: "responses", apiKey: Redacted.make("key-1"), ...options }).pipe(
+const modelOf = (provider: FaultyProvider.Provider, options: Partial<OpenAiResponses.Options> = {}) =>
+  OpenAiResponses.make({ model: "m-1", apiKey: Redacted.make("key-1"), ...options }).pipe(
     Effect.provideService(HttpClient.HttpClient, provider.client),
     Effect.orDie
   )
@@ -214,10 +214,9 @@ describe("encode", () => {
     Effect.gen(function* () {
       const provider = yield* FaultyProvider.make()
       const make = (apiVersion?: string) =>
-        OpenAi.azure({
+        OpenAiResponses.azure({
           endpoint: "https://x.example",
           deployment: "d-1",
-          api: "responses",
           apiKey: Redacted.make("key-1"),
           apiVersion
         }).pipe(

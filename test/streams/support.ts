@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs"
 import { HttpClient, HttpClientError, HttpClientRequest, HttpClientResponse } from "@effect/platform"
 import { Cause, Chunk, Clock, Duration, Effect, Option, Redacted, Stream } from "effect"
-import { Anthropic, Chat, type ChatModel, Gemini, type LlmError, OpenAi } from "effect-steadfast"
+import { Anthropic, Chat, type ChatModel, Gemini, type LlmError, OpenAi, OpenAiResponses } from "effect-steadfast"
 import { assert } from "vitest"
 
 export const formats = ["openai-chat", "openai-responses", "anthropic", "gemini"] as const
@@ -216,7 +216,7 @@ const apiKey = Redacted.make("key-1")
 
 const makers: Record<Format, (model?: string) => ReturnType<typeof OpenAi.make>> = {
   "openai-chat": (model = "gpt-4o-mini") => OpenAi.make({ model, apiKey }),
-  "openai-responses": (model = "gpt-4o-mini") => OpenAi.make({ model, apiKey, api: "responses" }),
+  "openai-responses": (model = "gpt-4o-mini") => OpenAiResponses.make({ model, apiKey }),
   anthropic: (model = "claude-haiku-4-5") => Anthropic.make({ model, apiKey }),
   gemini: (model = "gemini-2.5-flash") => Gemini.make({ model, apiKey })
 }

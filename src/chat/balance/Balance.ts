@@ -30,6 +30,7 @@
  *
  * @since 0.2.0
  */
+
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Redacted from "effect/Redacted"
@@ -100,13 +101,12 @@ const identity = (model: ChatModel): string => {
 
 /** The members that lack a capability for a request. If all do, none is left out: the provider's error tells why. */
 const unableOf = (models: ReadonlyArray<ChatModel>): Members.Members["unable"] => {
-  const kinds = new Set(
-    models.map((model) => JSON.stringify(model[TypeId].targets.map(({ capabilities }) => capabilities)))
-  )
+  const targets = models.map((model) => Fallback.targetsOf(model[TypeId].targets))
+  const kinds = new Set(targets.map((several) => JSON.stringify(several.map(({ capabilities }) => capabilities))))
   if (kinds.size === 1) return undefined
   return (request) => {
     const unable = [...models.keys()].filter(
-      (index) => Fallback.cannot((models[index] as ChatModel)[TypeId].targets, request) !== undefined
+      (index) => Fallback.cannot(targets[index] as ReadonlyArray<Fallback.Target>, request) !== undefined
     )
     return unable.length < models.length ? unable : []
   }

@@ -33,6 +33,7 @@
  *
  * @since 0.2.0
  */
+
 import * as Cause from "effect/Cause"
 import type * as Chunk from "effect/Chunk"
 import * as Clock from "effect/Clock"

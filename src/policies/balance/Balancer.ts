@@ -29,6 +29,7 @@
  *
  * @since 0.2.0
  */
+
 import type * as Types from "effect/Types"
 import * as PolicyOptions from "../Options.js"
 import * as Choice from "./Choice.js"

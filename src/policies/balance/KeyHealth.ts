@@ -3,6 +3,7 @@
  *
  * @since 0.2.0
  */
+
 import * as Duration from "effect/Duration"
 import type * as Deadline from "../Deadline.js"
 

@@ -3,6 +3,7 @@
  *
  * @since 0.2.0
  */
+
 import * as Hash from "effect/Hash"
 import * as Redacted from "effect/Redacted"
 

@@ -37,6 +37,7 @@
  *
  * @since 0.2.0
  */
+
 import * as Config from "effect/Config"
 import * as ConfigError from "effect/ConfigError"
 import type * as Duration from "effect/Duration"

@@ -7,6 +7,7 @@
  *
  * @since 0.2.0
  */
+
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import * as LlmError from "../../errors/LlmError.js"

@@ -10,6 +10,7 @@
  *
  * @since 0.2.0
  */
+
 import * as Effect from "effect/Effect"
 import * as WaitQueue from "../WaitQueue.js"
 

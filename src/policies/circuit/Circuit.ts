@@ -3,6 +3,7 @@
  *
  * @since 0.2.0
  */
+
 import type { Tag } from "../../errors/LlmError.js"
 import type * as TripPolicy from "./TripPolicy.js"
 

@@ -8,6 +8,7 @@
  *
  * @since 0.2.0
  */
+
 import * as Effect from "effect/Effect"
 import { factsOf } from "../../errors/ErrorFacts.js"
 import { type CircuitOpen, targetOf } from "../../errors/LlmError.js"

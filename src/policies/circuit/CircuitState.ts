@@ -10,6 +10,7 @@
  *
  * @since 0.2.0
  */
+
 import * as Duration from "effect/Duration"
 import type { Tag } from "../../errors/LlmError.js"
 import * as Store from "../Store.js"

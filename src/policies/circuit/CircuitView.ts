@@ -3,6 +3,7 @@
  *
  * @since 0.2.0
  */
+
 import * as Duration from "effect/Duration"
 import { CircuitOpen, type Tag } from "../../errors/LlmError.js"
 import type { Circuit, HalfOpen, Open, Reason, Refusal } from "./Circuit.js"

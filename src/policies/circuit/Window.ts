@@ -7,6 +7,7 @@
  *
  * @since 0.2.0
  */
+
 import type { Outcome } from "./CircuitOutcome.js"
 
 /**

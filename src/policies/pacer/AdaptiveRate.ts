@@ -15,6 +15,7 @@
  *
  * @since 0.2.0
  */
+
 import * as Gcra from "./Gcra.js"
 import * as SlowStart from "./SlowStart.js"
 

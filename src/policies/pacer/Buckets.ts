@@ -10,6 +10,7 @@
  *
  * @since 0.2.0
  */
+
 import * as Cost from "./Cost.js"
 import * as Gcra from "./Gcra.js"
 import type * as HeaderLimit from "./HeaderLimit.js"

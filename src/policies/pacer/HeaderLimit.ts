@@ -18,6 +18,7 @@
  *
  * @since 0.2.0
  */
+
 import * as Gcra from "./Gcra.js"
 import type * as RateLimits from "./RateLimits.js"
 

@@ -3,6 +3,7 @@
  *
  * @since 0.2.0
  */
+
 import type * as Duration from "effect/Duration"
 import * as PolicyOptions from "../Options.js"
 import type * as Buckets from "./Buckets.js"

@@ -5,6 +5,7 @@
  *
  * @since 0.2.0
  */
+
 import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Exit from "effect/Exit"

@@ -9,6 +9,7 @@
  *
  * @since 0.2.0
  */
+
 import type { Usage } from "../Usage.js"
 import * as AdaptiveRate from "./AdaptiveRate.js"
 import * as Buckets from "./Buckets.js"

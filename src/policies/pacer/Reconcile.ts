@@ -13,6 +13,7 @@
  *
  * @since 0.2.0
  */
+
 import * as Buckets from "./Buckets.js"
 import * as Cost from "./Cost.js"
 import * as Gcra from "./Gcra.js"

@@ -18,6 +18,7 @@
  *
  * @since 0.2.0
  */
+
 import type * as Gcra from "./Gcra.js"
 
 /** What an earlier response told: its request was sent and its answer heard at those times. */

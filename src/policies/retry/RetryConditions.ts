@@ -11,6 +11,7 @@
  *
  * @since 0.2.0
  */
+
 import * as LlmError from "../../errors/LlmError.js"
 import * as PolicyOptions from "../Options.js"
 

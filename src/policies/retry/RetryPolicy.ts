@@ -24,6 +24,7 @@
  *
  * @since 0.1.0
  */
+
 import * as Config from "effect/Config"
 import * as ConfigError from "effect/ConfigError"
 import * as Duration from "effect/Duration"

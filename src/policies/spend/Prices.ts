@@ -21,6 +21,7 @@
  *
  * @since 0.2.0
  */
+
 import * as Context from "effect/Context"
 import * as Either from "effect/Either"
 import { dual } from "effect/Function"

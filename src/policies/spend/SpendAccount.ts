@@ -11,6 +11,7 @@
  *
  * @since 0.2.0
  */
+
 import type { BudgetExceeded } from "../../errors/LlmError.js"
 import type { Usage } from "../Usage.js"
 

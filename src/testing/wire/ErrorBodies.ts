@@ -8,6 +8,7 @@
  *
  * @since 0.1.0
  */
+
 import type * as Step from "../Step.js"
 import * as ErrorDetails from "./ErrorDetails.js"
 import * as OpenAiChat from "./OpenAiChat.js"

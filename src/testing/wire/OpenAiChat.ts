@@ -6,6 +6,7 @@
  *
  * @since 0.1.0
  */
+
 import type * as Step from "../Step.js"
 import * as Wire from "./Wire.js"
 

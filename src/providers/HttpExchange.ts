@@ -12,12 +12,14 @@ import * as HttpBody from "@effect/platform/HttpBody"
 import * as HttpClient from "@effect/platform/HttpClient"
 import * as HttpClientError from "@effect/platform/HttpClientError"
 import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
+import * as Cause from "effect/Cause"
 import * as Chunk from "effect/Chunk"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
+import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -145,17 +147,23 @@ const makeBody = (whole: () => boolean, time: TimeLimit.Time, limit: Deadline.Li
     resume()
     return Exit.succeed(chunk)
   }
-  const next: Bytes = TimeLimit.waiting(time, limit, (resume) => {
-    // Something may have come since `taken` looked.
-    if (size > 0 || ended !== undefined) resume(take())
-    else wake = resume
-    // Nothing to cancel, which is cheaper: Effect ignores an answer after an interruption.
-    return undefined
+  const alarm = TimeLimit.alarmOf(time, limit, () => answer(Exit.failCause(Cause.interrupt(FiberId.none))))
+  // Nothing to cancel, which is cheaper: Effect ignores an answer after an interruption.
+  const next: Bytes = Effect.async<Chunk.Chunk<Uint8Array>, Option.Option<unknown>>((resume) => {
+    // Something may have come since `take` looked.
+    if (size > 0 || ended !== undefined) return resume(take())
+    wake = resume
+    alarm.begin()
   })
-  const awake = (): void => {
+  const answer = (bytes: Bytes): void => {
     const resume = wake
     wake = undefined
-    resume?.(take())
+    resume?.(bytes)
+  }
+  const awake = (): void => {
+    if (wake === undefined) return
+    alarm.end()
+    answer(take())
   }
   const resume = (): void => {
     if (!paused) return
@@ -181,6 +189,7 @@ const makeBody = (whole: () => boolean, time: TimeLimit.Time, limit: Deadline.Li
     },
     close: (): undefined => {
       const { exchange } = body
+      alarm.stop()
       if (ended !== undefined || exchange === undefined) return
       if (whole()) {
         draining = setTimeout(exchange.abort, drainMillis)

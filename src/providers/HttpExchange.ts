@@ -35,6 +35,8 @@ import * as Transport from "./Transport.js"
 /** The next bytes of a body. Fails with `None` at its end, and with the cause if it broke. */
 export type Bytes = Effect.Effect<Chunk.Chunk<Uint8Array>, Option.Option<unknown>>
 
+type BytesExit = Exit.Exit<Chunk.Chunk<Uint8Array>, Option.Option<unknown>>
+
 /** The reader of a response. `H` is its reading of status and headers. */
 export interface Reader<A, H> {
   /** Reads status and headers. `now` in epoch milliseconds. */
@@ -137,33 +139,33 @@ const makeBody = (whole: () => boolean, time: TimeLimit.Time, limit: Deadline.Li
   let paused = false
   let draining: ReturnType<typeof setTimeout> | undefined
   let ended: Option.Option<unknown> | undefined
-  let wake: ((next: Bytes) => void) | undefined
+  let wake: ((exit: BytesExit) => void) | undefined
 
-  const take = (): Bytes => {
-    if (size === 0) return ended === undefined ? next : Exit.fail(ended)
+  /** What is there: bytes, or the end. */
+  const taken = (): BytesExit | undefined => {
+    if (size === 0) return ended && Exit.fail(ended)
     const chunk = Chunk.unsafeFromArray(pieces)
     pieces = []
     size = 0
     resume()
     return Exit.succeed(chunk)
   }
-  const alarm = TimeLimit.alarmOf(time, limit, () => answer(Exit.failCause(Cause.interrupt(FiberId.none))))
-  // Nothing to cancel, which is cheaper: Effect ignores an answer after an interruption.
-  const next: Bytes = Effect.async<Chunk.Chunk<Uint8Array>, Option.Option<unknown>>((resume) => {
-    // Something may have come since `take` looked.
-    if (size > 0 || ended !== undefined) return resume(take())
-    wake = resume
-    alarm.begin()
-  })
-  const answer = (bytes: Bytes): void => {
+  const answer = (how: () => BytesExit | undefined): void => {
     const resume = wake
     wake = undefined
-    resume?.(bytes)
+    const exit = resume && how()
+    if (exit !== undefined) resume?.(exit)
   }
+  const alarm = TimeLimit.alarmOf(time, limit, () => answer(() => Exit.failCause(Cause.interrupt(FiberId.none))))
+  const next: Bytes = Pull.awaiting((answer) => {
+    wake = answer
+    // Something may have come since `taken` looked.
+    if (size > 0 || ended !== undefined) queueMicrotask(awake)
+    else alarm.begin()
+  })
   const awake = (): void => {
-    if (wake === undefined) return
     alarm.end()
-    answer(take())
+    answer(taken)
   }
   const resume = (): void => {
     if (!paused) return
@@ -173,7 +175,7 @@ const makeBody = (whole: () => boolean, time: TimeLimit.Time, limit: Deadline.Li
 
   const body = {
     exchange: undefined as Transport.Exchange | undefined,
-    bytes: Pull.make(take),
+    bytes: Pull.make(() => taken() ?? next),
     push: (piece: Uint8Array): boolean => {
       if (draining !== undefined || piece.length === 0) return true
       pieces.push(piece)
@@ -190,6 +192,7 @@ const makeBody = (whole: () => boolean, time: TimeLimit.Time, limit: Deadline.Li
     close: (): undefined => {
       const { exchange } = body
       alarm.stop()
+      wake = undefined
       if (ended !== undefined || exchange === undefined) return
       if (whole()) {
         draining = setTimeout(exchange.abort, drainMillis)

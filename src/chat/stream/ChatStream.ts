@@ -51,7 +51,6 @@ const drained = <E, R>(source: Sources.Source, take: Take<E, R>): Effect.Effect<
       Immediate.entered(
         Sources.open(source, { fiber, context: fiber.currentContext, closing }),
         (pull): Effect.Effect<void, E | LlmError, R> => {
-          const read = (): Effect.Effect<void, E | LlmError, R> => Pulls.until(() => pull, taken)
           const again = (exit: Exit.Exit<unknown, E>) => (Exit.isFailure(exit) ? exit : read())
           const taken = (
             exit: Exit.Exit<Pulls.Events, Option.Option<LlmError>>
@@ -60,6 +59,7 @@ const drained = <E, R>(source: Sources.Source, take: Take<E, R>): Effect.Effect<
             const awaited = take(Chunk.toReadonlyArray(exit.value))
             return awaited === undefined ? undefined : Pulls.ended(awaited, again)
           }
+          const read = Pulls.loop(() => pull, taken)
           return read()
         }
       )
@@ -297,7 +297,8 @@ export const fromStream = (stream: Stream.Stream<Chat.Event, LlmError>, target: 
       tally.count(out)
       return out.length > 0 ? Exit.succeed(Layers.toChunk(out)) : undefined
     }
-    return Pulls.make(() => (finished ? Exit.fail(Option.none()) : Pulls.until(() => pull, take)))
+    const next = Pulls.loop(() => pull, take)
+    return Pulls.make(() => (finished ? Exit.fail(Option.none()) : next()))
   })
 }
 

@@ -188,5 +188,6 @@ export const held = (source: Source.Source): Source.Source =>
       waiting = undefined
       return Exit.succeed(toChunk(events))
     }
-    return Pull.make(() => (waiting === undefined ? Pull.nextOf(pull) : Pull.until(() => pull, take)))
+    const next = Pull.loop(() => pull, take)
+    return Pull.make(() => (waiting === undefined ? Pull.nextOf(pull) : next()))
   })

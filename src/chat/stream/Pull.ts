@@ -6,6 +6,9 @@
  * effect: the wait, and all steps after it. So a stream below five combinators takes as many runtime steps for a token
  * as a leaf. Any other effect is a pull too, and costs what it costs.
  *
+ * A wait for something outside ({@link awaiting}) runs the steps where the answer comes, and enters the runtime only for
+ * what they cannot do at once. So a reader with a plain function takes no runtime step for a token.
+ *
  * @since 0.2.0
  */
 import * as Cause from "effect/Cause"
@@ -48,6 +51,19 @@ class Made<A, E> extends Effectable.Class<A, E> {
   }
 }
 
+/** Begins to wait for one answer. */
+type Register<A, E> = (answer: (exit: Exit.Exit<A, E>) => void) => void
+
+/** A wait for something outside. */
+class Awaiting<A, E> extends Effectable.Class<A, E> {
+  constructor(readonly register: Register<A, E>) {
+    super()
+  }
+  commit(): Effect.Effect<A, E> {
+    return Effect.async((resume) => this.register(resume))
+  }
+}
+
 /** A wait, and the steps after it, the innermost first. It runs once, so that whoever gets it may add a step. */
 class Waiting extends Effectable.Class<unknown, unknown, unknown> {
   constructor(
@@ -57,13 +73,26 @@ class Waiting extends Effectable.Class<unknown, unknown, unknown> {
     super()
   }
   commit(): Effect.Effect<unknown, unknown, unknown> {
-    const { steps } = this
+    const { steps, wait } = this
+    if (wait instanceof Awaiting) return Effect.async((resume) => listen(wait, steps, resume))
     return Effect.matchCauseEffect(this.wait, {
       onSuccess: (value) => run(steps, Exit.succeed(value)),
       onFailure: (cause) => run(steps, Exit.failCause(cause))
     })
   }
 }
+
+/** Runs the steps where the answer comes, and the steps of the waits after it; `resume` gets the first other effect. */
+const listen = (
+  wait: Awaiting<unknown, unknown>,
+  steps: Array<AnyStep>,
+  resume: (next: Effect.Effect<unknown, unknown, unknown>) => void
+): void =>
+  wait.register((exit) => {
+    const next = run(steps, exit)
+    if (next instanceof Waiting && next.wait instanceof Awaiting) listen(next.wait, next.steps, resume)
+    else resume(next)
+  })
 
 const run = (steps: Array<AnyStep>, from: Exit.Exit<unknown, unknown>): Effect.Effect<unknown, unknown, unknown> => {
   let exit = from
@@ -94,6 +123,14 @@ const called = <A, B>(f: (value: A) => B, value: A): B | Exit.Exit<never> => {
     return Exit.die(defect)
   }
 }
+
+/**
+ * Waits for something outside, without a cancellation: an answer after an interruption is ignored. `register` must not
+ * answer before it returns, because the stack would grow with each answer.
+ *
+ * @internal
+ */
+export const awaiting = <A, E>(register: Register<A, E>): Effect.Effect<A, E> => new Awaiting(register)
 
 /**
  * A pull that asks `next` what to do for each chunk.
@@ -151,21 +188,24 @@ export const mapError = (pull: Pull, f: (error: Option.Option<LlmError>) => Opti
   layered(pull, (exit) => (Exit.isFailure(exit) ? Exit.failCause(Cause.map(exit.cause, f)) : exit))
 
 /**
- * Pulls until `take` gives chunks no further: it returns `undefined` to ask for the next chunk. As many chunks as are
- * there at once are taken in a loop.
+ * Pulls until `take` returns what the loop ends with; `undefined` asks for the next chunk. As many chunks as are there
+ * at once are taken in a loop.
  *
  * @internal
  */
-export const until = <A, E, B, E2, R = never>(
+export const loop = <A, E, B, E2, R = never>(
   pull: () => Effect.Effect<A, E>,
   take: (exit: Exit.Exit<A, E>) => Effect.Effect<B, E2, R> | undefined
-): Effect.Effect<B, E2, R> => {
-  const step = (exit: Exit.Exit<A, E>): Effect.Effect<B, E2, R> => take(exit) ?? until(pull, take)
-  for (;;) {
-    const next = nextOf(pull())
-    const exit = exitOf(next)
-    if (exit === undefined) return ended(next as Effect.Effect<A, E, R>, step)
-    const taken = called(take, exit)
-    if (taken !== undefined) return taken
+): (() => Effect.Effect<B, E2, R>) => {
+  const step = (exit: Exit.Exit<A, E>): Effect.Effect<B, E2, R> => take(exit) ?? next()
+  const next = (): Effect.Effect<B, E2, R> => {
+    for (;;) {
+      const pulled = nextOf(pull())
+      const exit = exitOf(pulled)
+      if (exit === undefined) return ended(pulled as Effect.Effect<A, E, R>, step)
+      const taken = called(take, exit)
+      if (taken !== undefined) return taken
+    }
   }
+  return next
 }

@@ -158,13 +158,21 @@ const makeDelivery = (mode: Mode, request: Chat.Request) => {
     if (event._tag !== "Start" || !continued) out.push(event)
   }
 
+  /** Whether an event is delivered as it is, while nothing is lost or held back. */
+  const passes = (event: Chat.Event): boolean =>
+    event._tag === "TextDelta" ? event.text !== "" : mode === "strict" || event._tag === "ReasoningDelta"
+
   return {
     /** The events to deliver now, possibly none. */
-    take: (chunk: Iterable<Chat.Event>): ReadonlyArray<Chat.Event> => {
-      const out: Array<Chat.Event> = []
-      for (const event of chunk) takeOne(event, out)
-      content ||= out.some(ChatStream.isContent)
-      return out
+    take: (events: ReadonlyArray<Chat.Event>): ReadonlyArray<Chat.Event> => {
+      let out: Array<Chat.Event> | undefined
+      if (mode === "continue" || lost !== undefined || !events.every(passes)) {
+        out = []
+        for (const event of events) takeOne(event, out)
+      }
+      const taken = out ?? events
+      content ||= taken.some(ChatStream.isContent)
+      return taken
     },
     /** Adds the usage of a failed attempt. */
     lose: (usage: Chat.Usage | undefined): void => {
@@ -297,12 +305,14 @@ const replaying = (options: Options): Source.Source =>
         const failure = Cause.failureOption(exit.cause)
         return failure._tag === "Some" && failure.value._tag === "Some" ? replay(failure.value.value) : exit
       }
-      const events = delivery.take(Chunk.toReadonlyArray(exit.value))
+      const events = Chunk.toReadonlyArray(exit.value)
+      const taken = delivery.take(events)
       delivered = progress.cursor
       report()
-      return events.length === 0 ? undefined : Exit.succeed(ChatStream.toChunk(events))
+      if (taken === events) return exit
+      return taken.length === 0 ? undefined : Exit.succeed(ChatStream.toChunk(taken))
     }
-    const step = (): Pull.Pull => Pull.until(() => pull, take)
+    const step = Pull.loop(() => pull, take)
     return Pull.ended(
       open(options.first.open(options.request), fiber),
       Exit.map((opened): Pull.Pull => {

@@ -111,7 +111,8 @@ export const decode = <E>(
     }
     return deliver(out)
   }
-  return Pull.make(() => deliver([]) ?? Pull.until(() => bytes, take))
+  const next = Pull.loop(() => bytes, take)
+  return Pull.make(() => (ended === undefined ? undefined : deliver([])) ?? next())
 }
 
 /** The end of a stream, by its protocol or by an error; `undefined` while it goes on. */

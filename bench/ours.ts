@@ -35,7 +35,7 @@ type Reader = (events: Stream.Stream<Chat.Event, unknown>) => Effect.Effect<numb
 
 /** How a stream is read. Each tells how many characters of text came out. */
 export const readers = {
-  /** Event by event, as most programs do. */
+  /** Event by event, by Effect's own operator. */
   pulled: (events) =>
     Effect.suspend(() => {
       let length = 0
@@ -48,7 +48,16 @@ export const readers = {
         () => length
       )
     }),
-  /** By the library's own loop. */
+  /** By a plain function for each event. */
+  callback: (events) =>
+    Effect.suspend(() => {
+      let length = 0
+      const add = (event: Chat.Event): void => {
+        if (event._tag === "TextDelta") length += event.text.length
+      }
+      return Effect.map(ChatStream.forEach(events, add), () => length)
+    }),
+  /** As a whole answer in the end. */
   collected: (events) => Effect.map(ChatStream.collect(events), ({ text }) => text.length)
 } satisfies Record<string, Reader>
 

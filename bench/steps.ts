@@ -8,6 +8,7 @@ import { Effect, Layer, Redacted, type Scheduler, Stream } from "effect"
 import {
   Anthropic,
   ChatModel,
+  ChatStream,
   CircuitBreaker,
   KeyPool,
   type LlmError,
@@ -107,16 +108,25 @@ export const rows: Effect.Effect<ReadonlyArray<Row>> = Effect.gen(function* () {
   const traffic = held(gpt).pipe(ChatModel.orElse(held(claude)), ChatModel.deadline("90 seconds"))
   const spent = (limits: Spend.Limits) => (model: ChatModel.ChatModel) =>
     model.generate(request).pipe(Spend.within(limits))
+  const readers: Record<string, (events: ReturnType<ChatModel.ChatModel["stream"]>) => Row["effect"]> = {
+    "Stream.runDrain": Stream.runDrain,
+    "ChatStream.forEach": ChatStream.forEach(() => {})
+  }
   const streamed = (name: string, around: (model: ChatModel.ChatModel) => ChatModel.ChatModel) =>
     Effect.gen(function* () {
-      const [less, more] = yield* Effect.forEach([few, many], (tokens) =>
-        Effect.map(leafOf(apiKey, tokens), (leaf) => Stream.runDrain(around(leaf).stream(request)))
-      )
+      const [less, more] = yield* Effect.forEach([few, many], (tokens) => Effect.map(leafOf(apiKey, tokens), around))
       if (less === undefined || more === undefined) return []
-      return [
-        { name: `${name}, stream of ${few} tokens`, effect: less },
-        { name: `${name}, each further token`, effect: more, base: { effect: less, units: many - few } }
-      ]
+      return Object.entries(readers).flatMap(([reader, read]) => {
+        const base = read(less.stream(request))
+        return [
+          { name: `${name}, ${reader} of ${few} tokens`, effect: base },
+          {
+            name: `${name}, ${reader}, each further token`,
+            effect: read(more.stream(request)),
+            base: { effect: base, units: many - few }
+          }
+        ]
+      })
     })
   const call = (name: string, model: ChatModel.ChatModel): Row => ({ name, effect: model.generate(request) })
   const one: Effect.Effect<number, LlmError.LlmError> = Effect.succeed(1)

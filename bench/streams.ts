@@ -7,6 +7,7 @@ const many = 100
 const sdk = "openai SDK"
 const byHand = "by hand"
 const pulled = "Steadfast, all on, Stream.runForEach"
+const callback = "Steadfast, all on, ChatStream.forEach"
 const collected = "Steadfast, all on, ChatStream.collect"
 
 const of = (name: string, tokens: number): string => `${name}: ${tokens} token${tokens === 1 ? "" : "s"}`
@@ -64,6 +65,7 @@ const peers = async () => await import("./peers.js")
 const openai = async () => (await (await peers()).openai()).stream
 const hand = async () => (await peers()).fetchAlone().stream
 const runForEach = async () => (await ours()).reader("pulled")
+const forEach = async () => (await ours()).reader("callback")
 const collect = async () => (await ours()).reader("collected")
 
 const overStub: Table = {
@@ -72,11 +74,13 @@ const overStub: Table = {
     stubbed(sdk, 1, openai),
     once(stubbed(byHand, 1, hand)),
     stubbed(pulled, 1, runForEach, [most(1, of(sdk, 1))]),
+    stubbed(callback, 1, forEach, [most(1, of(sdk, 1))]),
     stubbed(collected, 1, collect, [most(1, of(sdk, 1))]),
     stubbed(sdk, many, openai),
     once(stubbed(byHand, many, hand)),
     once(stubbed("AI SDK streamText", many, async () => (await (await peers()).aiSdk()).stream)),
     stubbed(pulled, many, runForEach),
+    stubbed(callback, many, forEach, [most(0.6, of(sdk, many))]),
     stubbed(collected, many, collect, [most(0.6, of(sdk, many))]),
     once(
       stubbed(`${collected}, spans and record`, many, async () =>
@@ -88,6 +92,7 @@ const overStub: Table = {
     difference(sdk),
     difference(byHand),
     difference(pulled, [most(2, further(sdk))]),
+    difference(callback, [most(0.7, further(sdk))]),
     difference(collected, [most(0.7, further(sdk))])
   ]
 }
@@ -100,6 +105,7 @@ const inBlocks: Table = {
   cases: [
     stubbed(sdk, blocks, openai, [], "blocks"),
     stubbed(pulled, blocks, runForEach, [], "blocks"),
+    stubbed(callback, blocks, forEach, [], "blocks"),
     stubbed(collected, blocks, collect, [], "blocks")
   ]
 }

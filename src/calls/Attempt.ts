@@ -113,12 +113,15 @@ export interface Opened extends Call.Opened {
 type Draft = Types.Mutable<AttemptRecord>
 
 /**
- * Opens an attempt at a target. The caller must close it exactly once.
+ * Opens an attempt at a target, under a context. The caller must close it exactly once.
  *
  * @internal
  */
-export const open = (fiber: Fiber.RuntimeFiber<unknown, unknown>, target: Target): Opened => {
-  const outer = fiber.currentContext
+export const open = (
+  fiber: Fiber.RuntimeFiber<unknown, unknown>,
+  outer: Context.Context<never>,
+  target: Target
+): Opened => {
   const clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
   const call = Call.peek(outer, Call.CurrentCall)
   const place = Call.peek(outer, CurrentPlace)
@@ -146,7 +149,7 @@ export const open = (fiber: Fiber.RuntimeFiber<unknown, unknown>, target: Target
       place?.observe(facts.limits, clock.unsafeCurrentTimeMillis())
     }
   }
-  const span = Call.openSpan(fiber, "attempt", () => spanAttributes(draft))
+  const span = Call.openSpan(fiber, outer, "attempt", () => spanAttributes(draft))
   const own = FiberInternals.added(outer, CurrentAttempt, attempt)
   const debug = LogLevel.greaterThanEqual(LogLevel.Debug, fiber.getFiberRef(FiberRef.currentMinimumLogLevel))
   return {
@@ -193,7 +196,7 @@ export const run = <A, E, R>(
   body: (attempt: Attempt) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> =>
   Call.under(
-    (fiber) => open(fiber, target),
+    (fiber) => open(fiber, fiber.currentContext, target),
     ({ attempt }) => body(attempt)
   )
 

@@ -157,18 +157,19 @@ export const peek = <I, S>(context: Context.Context<never>, tag: Context.Tag<I, 
   context.unsafeMap.get(tag.key)
 
 /**
- * Starts a span that the caller ends; `undefined` at no cost if tracing is off.
+ * Starts a span under a context. The caller ends it; `undefined` at no cost if tracing is off.
  *
  * @internal
  */
 export const openSpan = (
   fiber: Fiber.RuntimeFiber<unknown, unknown>,
+  context: Context.Context<never>,
   name: string,
   attributes: () => Record<string, unknown>
 ): Tracer.Span | undefined => {
   if (!fiber.getFiberRef(FiberRef.currentTracerEnabled)) return undefined
   const clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
-  const parent = Option.fromNullable(fiber.currentSpan)
+  const parent = Option.fromNullable(peek(context, Tracer.ParentSpan))
   const links = Chunk.toReadonlyArray(fiber.getFiberRef(FiberRef.currentTracerSpanLinks))
   const span = fiber.currentTracer.span(name, parent, Context.empty(), links, clock.unsafeCurrentTimeNanos(), "client")
   for (const [key, value] of fiber.getFiberRef(FiberRef.currentTracerSpanAnnotations)) span.attribute(key, value)
@@ -230,16 +231,19 @@ export interface Implicit {
  *
  * @internal
  */
-export const isOpen = (fiber: Fiber.RuntimeFiber<unknown, unknown>): boolean =>
-  fiber.currentContext.unsafeMap.has(CurrentCall.key)
+export const isOpen = (context: Context.Context<never>): boolean => context.unsafeMap.has(CurrentCall.key)
 
 /**
- * Opens a call. The caller must close it exactly once.
+ * Opens a call under a context. The caller must close it exactly once.
  *
  * @internal
  */
-export const open = (fiber: Fiber.RuntimeFiber<unknown, unknown>, name: string, implicit?: Implicit): Opened => {
-  const outer = fiber.currentContext
+export const open = (
+  fiber: Fiber.RuntimeFiber<unknown, unknown>,
+  outer: Context.Context<never>,
+  name: string,
+  implicit?: Implicit
+): Opened => {
   const clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
   const call: Call = {
     id: Context.get(outer, Ids)(),
@@ -250,7 +254,7 @@ export const open = (fiber: Fiber.RuntimeFiber<unknown, unknown>, name: string, 
     begun: undefined,
     gaveUp: undefined
   }
-  const span = openSpan(fiber, implicit?.spanName ?? name, () => ({
+  const span = openSpan(fiber, outer, implicit?.spanName ?? name, () => ({
     "steadfast.call.id": call.id,
     "steadfast.call.name": name,
     ...implicit?.attributes
@@ -286,10 +290,10 @@ export const around = <A, E, R>(
   implicit?: Implicit
 ): Effect.Effect<A, E, R> =>
   Effect.withFiberRuntime<A, E, R>((fiber) =>
-    isOpen(fiber)
+    isOpen(fiber.currentContext)
       ? self
       : under(
-          (fiber) => open(fiber, name, implicit),
+          (fiber) => open(fiber, fiber.currentContext, name, implicit),
           () => self
         )
   )

@@ -33,11 +33,11 @@ import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
-import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Resilience from "../calls/Resilience.js"
 import type * as LlmError from "../errors/LlmError.js"
 import * as PolicyOptions from "../policies/Options.js"
+import * as WaitQueue from "../policies/WaitQueue.js"
 import type * as Chat from "./Chat.js"
 import type * as Fallback from "./Fallback.js"
 import * as Handover from "./Handover.js"
@@ -55,6 +55,7 @@ import {
 } from "./Model.js"
 import * as ChatStream from "./stream/ChatStream.js"
 import * as Replay from "./stream/Replay.js"
+import * as Source from "./stream/Source.js"
 
 export { type BalanceMember, BalanceOptions, balance, type PooledOptions, pooled } from "./balance/Balance.js"
 export { type About, ChatModel, fromLeaf, isChatModel, type Leaf, make, TypeId } from "./Model.js"
@@ -250,22 +251,31 @@ export const orElse: {
     return compose({
       name: `${self.name} | ${that.name}`,
       generate: (request) =>
-        handover(request, ({ decide, draw, elsewhere }) => {
-          const skip = Effect.suspend(() => to.generate(request))
-          const first = Resilience.besides(from.generate(request), elsewhere)
-          return { skip, ask: Resilience.handingOver(first, decide, () => Effect.tap(skip, draw.answered)) }
-        }),
+        Effect.withFiberRuntime((fiber) =>
+          handover(request, fiber.currentContext, ({ decide, draw, elsewhere }) => {
+            const skip = Effect.suspend(() => to.generate(request))
+            const first = Resilience.besides(from.generate(request), elsewhere)
+            return { skip, ask: Resilience.handingOver(first, decide, () => Effect.tap(skip, draw.answered)) }
+          })
+        ),
       source: (request) =>
-        handover(request, ({ decide, draw, elsewhere }) => {
-          const first = { ...from, open: (request: Chat.Request) => Resilience.besides(from.open(request), elsewhere) }
-          const next = (error: LlmError.LlmError) =>
-            Effect.map(decide(error), (services) => (source: ChatStream.Source) => {
-              const provided = Effect.mapInputContext(source, (context: Context.Context<Scope.Scope>) =>
-                Context.merge(context, services)
+        Source.make((opening) => {
+          const source = handover(request, opening.context, ({ decide, draw, elsewhere }) => {
+            const beside = (context: Context.Context<never>) =>
+              Context.merge(context, WaitQueue.besides(context, elsewhere))
+            const first = { ...from, open: (request: Chat.Request) => Source.under(from.open(request), beside) }
+            const next = (error: LlmError.LlmError) =>
+              Effect.map(
+                decide(error),
+                (services) => (source: ChatStream.Source) =>
+                  Replay.answering(
+                    Source.under(source, (context) => Context.merge(context, services)),
+                    draw
+                  )
               )
-              return Replay.answering(provided, draw)
-            })
-          return { skip: to.open(request), ask: Replay.orElse(first, to, request, next, mode) }
+            return { skip: to.open(request), ask: Replay.orElse(first, to, request, next, mode) }
+          })
+          return Source.open(source, opening)
         }),
       about: either(from, to)
     })

@@ -45,40 +45,40 @@ export const make = (from: About, to: About, name: string, when: Fallback.When =
   const declined = (reason: string, error: LlmError): Effect.Effect<never, LlmError> =>
     Effect.zipRight(Call.warn(`not falling back to ${name}: ${reason}`, error, { reason }), Effect.fail(error))
 
-  return <A, E, R>(
+  return <A>(
     request: Chat.Request,
-    options: (handover: Handover) => { readonly ask: Effect.Effect<A, E, R>; readonly skip: Effect.Effect<A, E, R> }
-  ): Effect.Effect<A, E, R> =>
-    Effect.withFiberRuntime((fiber) => {
-      const call = Call.peek(fiber.currentContext, Call.CurrentCall)
-      const before = call?.attempts.length
-      const draw = RetryBudget.draw((error) => groupIn(from, error))
-      const decide: Handover["decide"] = (error) => {
-        const decision = Fallback.decide(when, error, request, targets())
-        if (decision._tag === "Leave") {
-          return decision.unable ? declined(decision.reason, error) : Effect.fail(error)
-        }
-        const sent = call?.attempts.length !== before
-        const again = sent && groupIn(from, error) === Attempt.groupOf(to.targets[0])
-        return Effect.flatMap(again ? draw.take(error) : Effect.succeed(0), (drawn) => {
-          if (drawn === undefined) return declined(`${error._tag}: no retry budget left`, error)
-          return Effect.map(Resilience.fallingBack(error, decision.reason), (fallback) => {
-            const fallen = Context.make(Attempt.Fallback, fallback)
-            const services = drawn > 0 ? WaitQueue.after(fallen, drawn) : fallen
-            return again ? Context.add(services, Attempt.Extra, { reason: "again" }) : services
-          })
+    context: Context.Context<never>,
+    options: (handover: Handover) => { readonly ask: A; readonly skip: A }
+  ): A => {
+    const call = Call.peek(context, Call.CurrentCall)
+    const before = call?.attempts.length
+    const draw = RetryBudget.draw((error) => groupIn(from, error))
+    const decide: Handover["decide"] = (error) => {
+      const decision = Fallback.decide(when, error, request, targets())
+      if (decision._tag === "Leave") {
+        return decision.unable ? declined(decision.reason, error) : Effect.fail(error)
+      }
+      const sent = call?.attempts.length !== before
+      const again = sent && groupIn(from, error) === Attempt.groupOf(to.targets[0])
+      return Effect.flatMap(again ? draw.take(error) : Effect.succeed(0), (drawn) => {
+        if (drawn === undefined) return declined(`${error._tag}: no retry budget left`, error)
+        return Effect.map(Resilience.fallingBack(error, decision.reason), (fallback) => {
+          const fallen = Context.make(Attempt.Fallback, fallback)
+          const services = drawn > 0 ? WaitQueue.after(fallen, drawn) : fallen
+          return again ? Context.add(services, Attempt.Extra, { reason: "again" }) : services
         })
-      }
-      let takes: boolean | undefined
-      const elsewhere = (): number => {
-        takes ??= Fallback.decide(when, refusal, request, targets())._tag === "Take"
-        return takes ? to.readyAt() : Number.POSITIVE_INFINITY
-      }
-      const { ask, skip } = options({ decide, draw, elsewhere })
-      return Call.peek(fiber.currentContext, Attempt.Fallback) !== undefined &&
-        Fallback.cannot(targets().from, request) !== undefined &&
-        Fallback.cannot(targets().to, request) === undefined
-        ? skip
-        : ask
-    })
+      })
+    }
+    let takes: boolean | undefined
+    const elsewhere = (): number => {
+      takes ??= Fallback.decide(when, refusal, request, targets())._tag === "Take"
+      return takes ? to.readyAt() : Number.POSITIVE_INFINITY
+    }
+    const { ask, skip } = options({ decide, draw, elsewhere })
+    return Call.peek(context, Attempt.Fallback) !== undefined &&
+      Fallback.cannot(targets().from, request) !== undefined &&
+      Fallback.cannot(targets().to, request) === undefined
+      ? skip
+      : ask
+  }
 }

@@ -25,6 +25,9 @@ import type * as Chat from "./Chat.js"
 import * as Spending from "./Spending.js"
 import * as ChatStream from "./stream/ChatStream.js"
 import * as Continuation from "./stream/Continuation.js"
+import * as Pull from "./stream/Pull.js"
+import * as Source from "./stream/Source.js"
+import * as StreamLimits from "./stream/StreamLimits.js"
 
 /**
  * The key of a model's {@link Inside}.
@@ -190,13 +193,16 @@ export const compose = (parts: Parts, attributes: Record<string, unknown> = {}, 
     attributes: { "gen_ai.operation.name": "chat", ...attributes }
   }
   const source = (request: Chat.Request): ChatStream.Source =>
-    Effect.withFiberRuntime((fiber) =>
-      Call.isOpen(fiber)
-        ? parts.source(request)
-        : ChatStream.evidenced(
-            (fiber) => Call.open(fiber, parts.name, implicit),
-            () => parts.source(request)
-          )
+    Source.make((opening) =>
+      Source.open(
+        Call.isOpen(opening.context)
+          ? parts.source(request)
+          : ChatStream.evidenced(
+              (fiber, context) => Call.open(fiber, context, parts.name, implicit),
+              () => parts.source(request)
+            ),
+        opening
+      )
     )
   const { continuation, readyAt, soonestAt, targets } = parts.about
   return Object.assign(Object.create(Proto), {
@@ -278,7 +284,7 @@ export const fromLeaf = (leaf: Leaf): ChatModel => {
     : (request, attempt) => TimeLimit.kept(leaf.generate(request, attempt))
   const open: Leaf["open"] = leaf.keepsLimits
     ? leaf.open
-    : (request, attempt) => ChatStream.kept(leaf.open(request, attempt))
+    : (request, attempt) => StreamLimits.kept(leaf.open(request, attempt))
   const answered = (answer: { readonly id?: string | undefined; readonly model: string }) => ({
     responseId: answer.id === undefined ? undefined : shown(answer.id),
     responseModel: shown(answer.model)
@@ -310,7 +316,7 @@ export const fromLeaf = (leaf: Leaf): ChatModel => {
         const once = (maxTokens: number | undefined) =>
           ChatStream.held(
             ChatStream.evidenced(
-              (fiber) => Attempt.open(fiber, target),
+              (fiber, context) => Attempt.open(fiber, context, target),
               ({ attempt }) => open(bounded(request, maxTokens), attempt),
               noteEvent
             )
@@ -371,4 +377,4 @@ export const guardRepeat = <A>(
  * @internal
  */
 export const guardRepeatSource = (request: Chat.Request, source: ChatStream.Source): ChatStream.Source =>
-  request.idempotent === false ? Effect.map(source, Effect.mapError(Option.map(onceOnly))) : source
+  request.idempotent === false ? Source.map(source, (pull) => Pull.mapError(pull, Option.map(onceOnly))) : source

@@ -5,16 +5,17 @@
  */
 
 import * as Cause from "effect/Cause"
-import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import type * as Exit from "effect/Exit"
+import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import type * as Attempt from "../calls/Attempt.js"
 import type { Delivery, LlmError } from "../errors/LlmError.js"
+import * as Immediate from "../policies/Immediate.js"
 import * as SpendScope from "../policies/spend/SpendScope.js"
 import type * as Chat from "./Chat.js"
 import * as ChatStream from "./stream/ChatStream.js"
+import * as Source from "./stream/Source.js"
 
 const deliveryOf = (exit: Exit.Exit<unknown, LlmError>): Delivery => {
   const failure = exit._tag === "Failure" ? Option.getOrUndefined(Cause.failureOption(exit.cause)) : undefined
@@ -32,19 +33,20 @@ export const source = (
   request: Chat.Request,
   open: (maxTokens: number | undefined) => ChatStream.Source
 ): ChatStream.Source =>
-  Effect.withFiberRuntime((fiber) => {
+  Source.make((opening) => {
+    const { closing, context, fiber } = opening
     const { maxTokens } = request
-    if (Context.get(fiber.currentContext, SpendScope.Spend) === undefined) return open(maxTokens)
+    if (Context.get(context, SpendScope.Spend) === undefined) return Source.open(open(maxTokens), opening)
     const ask = { provider: target.provider, model: target.model, prompt: request, maxTokens }
-    const taken = Effect.acquireRelease(
-      Effect.map(Clock.currentTimeMillis, (now) => SpendScope.hold(fiber.currentContext, ask, now)),
-      (hold) => Effect.sync(() => (hold?._tag === "Hold" ? hold.release() : undefined))
-    )
-    return Effect.flatMap(taken, (hold) => {
-      if (hold === undefined) return open(maxTokens)
-      if (hold._tag !== "Hold") return Effect.succeed(Effect.fail(Option.some(hold)))
-      return ChatStream.guarded(open(hold.maxTokens), () =>
-        Effect.succeed(({ exit, usage }) => Effect.sync(() => hold.settle({ usage, delivery: deliveryOf(exit) })))
-      )
+    const hold = SpendScope.hold(context, ask, Immediate.nowOf(fiber))
+    if (hold === undefined) return Source.open(open(maxTokens), opening)
+    if (hold._tag !== "Hold") return Exit.succeed(Effect.fail(Option.some(hold)))
+    closing.add(() => {
+      hold.release()
+      return undefined
     })
+    const guarded = ChatStream.guarded(open(hold.maxTokens), () =>
+      Effect.succeed(({ exit, usage }) => Effect.sync(() => hold.settle({ usage, delivery: deliveryOf(exit) })))
+    )
+    return Source.open(guarded, opening)
   })

@@ -7,14 +7,15 @@
 
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
+import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type * as Fiber from "effect/Fiber"
 import { dual } from "effect/Function"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as Attempt from "../calls/Attempt.js"
 import * as Call from "../calls/Call.js"
+import type { LlmError } from "../errors/LlmError.js"
 import * as CircuitBreaker from "../policies/circuit/CircuitBreaker.js"
 import * as Deadline from "../policies/Deadline.js"
 import * as Hedge from "../policies/Hedge.js"
@@ -27,6 +28,9 @@ import * as Fallback from "./Fallback.js"
 import { type ChatModel, compose, isChatModel, partsOf, TypeId, usageOf } from "./Model.js"
 import * as ChatStream from "./stream/ChatStream.js"
 import * as Hedging from "./stream/Hedging.js"
+import * as Layers from "./stream/Layers.js"
+import * as Pull from "./stream/Pull.js"
+import * as Source from "./stream/Source.js"
 
 /**
  * The options of {@link breaker} and {@link pace}.
@@ -137,21 +141,21 @@ export const pace: {
       )
     }
     const key = options?.key ?? keyOf(self)
-    const ask = (request: Chat.Request, fiber: Fiber.RuntimeFiber<unknown, unknown>) => ({
+    const ask = (request: Chat.Request, context: Context.Context<never>) => ({
       key,
       provider,
       model,
       inputTokens: Tokens.glance(request),
       outputTokens: request.maxTokens,
-      place: Call.peek(fiber.currentContext, Call.CurrentCall),
+      place: Call.peek(context, Call.CurrentCall),
       usage: usageOf
     })
     return compose({
       ...partsOf(self),
       generate: (request) =>
-        Effect.withFiberRuntime((fiber) => pacer.pace(about.generate(request), ask(request, fiber))),
+        Effect.withFiberRuntime((fiber) => pacer.pace(about.generate(request), ask(request, fiber.currentContext))),
       source: (request) =>
-        Effect.withFiberRuntime((fiber) => {
+        Source.make((opening) => {
           let permit: Pacer.Permit | undefined
           let paused = 0
           // The stream is opened when it has its place.
@@ -161,7 +165,7 @@ export const pace: {
             },
             observe: (headers, now) => permit?.observe(headers, now)
           }
-          const source = ChatStream.provided(about.open(request), CurrentPlace, place)
+          const source = Layers.provided(about.open(request), CurrentPlace, place)
           /** Only the pause after an error is jittered, so only an error draws a number. */
           const settle = (ending: Pacer.Ending): Effect.Effect<void> =>
             Effect.zipWith(
@@ -171,7 +175,7 @@ export const pace: {
                 paused = permit?.settle(ending, now, random) ?? 0
               }
             )
-          const acquired = pacer.acquire(ask(request, fiber), (given) => {
+          const acquired = pacer.acquire(ask(request, opening.context), (given) => {
             permit = given
           })
           const guarded = ChatStream.guarded(source, (restore) =>
@@ -180,7 +184,11 @@ export const pace: {
               onSuccess: () => Effect.succeed(({ exit, usage }) => settle(PacerRequest.endingOf(exit, () => usage)))
             })
           )
-          return Effect.map(guarded, Effect.mapError(Option.map((error) => Pacer.hinted(error, paused))))
+          const hinted = Option.map((error: LlmError) => Pacer.hinted(error, paused))
+          return Source.open(
+            Source.map(guarded, (pull) => Pull.mapError(pull, hinted)),
+            opening
+          )
         }),
       about: {
         ...about,

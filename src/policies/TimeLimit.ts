@@ -88,6 +88,68 @@ const alarm = (time: Time, limit: Deadline.Limit, onFire: () => void): (() => vo
   return () => stop()
 }
 
+/**
+ * The alarm of waits that come one after another, as those of a stream.
+ *
+ * @internal
+ */
+export interface Alarm {
+  /** A wait begins. */
+  readonly begin: () => void
+  /** The wait is over. */
+  readonly end: () => void
+  /** No other wait comes. */
+  readonly stop: () => void
+}
+
+/**
+ * Makes an alarm that calls `onFire` if the time of a limit is up during a wait. The limit may move between the waits:
+ * the timer of an earlier wait stays, and when it goes off, the alarm looks again. So a stream of many tokens sets few
+ * timers, and a wait needs no cancellation.
+ *
+ * @internal
+ */
+export const alarmOf = (time: Time, limit: Deadline.Limit, onFire: () => void): Alarm => {
+  const { clock } = time
+  let waits = false
+  /** The time for which the timer is set. */
+  let due = Number.POSITIVE_INFINITY
+  let cancel: (() => void) | undefined
+  const stop = (): void => {
+    cancel?.()
+    cancel = undefined
+    due = Number.POSITIVE_INFINITY
+  }
+  const set = (): void => {
+    const { at } = limit
+    if (at >= due || at === Number.POSITIVE_INFINITY) return
+    stop()
+    due = at
+    cancel = startTimer(time, at - clock.unsafeCurrentTimeMillis(), () => {
+      cancel = undefined
+      due = Number.POSITIVE_INFINITY
+      if (!waits) return
+      if (limit.at > clock.unsafeCurrentTimeMillis()) return set()
+      waits = false
+      Deadline.expire(limit)
+      onFire()
+    })
+  }
+  return {
+    begin: () => {
+      waits = true
+      set()
+    },
+    end: () => {
+      waits = false
+    },
+    stop: () => {
+      waits = false
+      stop()
+    }
+  }
+}
+
 // -----------------------------------------------------------------------------
 // waits
 // -----------------------------------------------------------------------------

@@ -13,15 +13,19 @@ import * as HttpBody from "@effect/platform/HttpBody"
 import * as HttpClient from "@effect/platform/HttpClient"
 import * as HttpClientError from "@effect/platform/HttpClientError"
 import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
+import * as Cause from "effect/Cause"
 import * as Chunk from "effect/Chunk"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
+import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import * as Pull from "../chat/stream/Pull.js"
+import type * as Source from "../chat/stream/Source.js"
 import type * as Classify from "../errors/Classify.js"
 import type { LlmError } from "../errors/LlmError.js"
 import type * as RetryHint from "../errors/RetryHint.js"
@@ -31,6 +35,8 @@ import * as Transport from "./Transport.js"
 
 /** The next bytes of a body. Fails with `None` at its end, and with the cause if it broke. */
 export type Bytes = Effect.Effect<Chunk.Chunk<Uint8Array>, Option.Option<unknown>>
+
+type BytesExit = Exit.Exit<Chunk.Chunk<Uint8Array>, Option.Option<unknown>>
 
 /** The reader of a response. `H` is its reading of status and headers. */
 export interface Reader<A, H> {
@@ -46,8 +52,8 @@ export interface Reader<A, H> {
 
 /** The reader of a body in pieces. */
 export interface Pieces<A, H> {
-  /** Its end closes the body. */
-  readonly scope: Scope.Scope
+  /** The finalizers of the stream: its end closes the body. */
+  readonly closing: Source.Closing
   /** Whether the body is read in pieces, and not as a whole. */
   readonly wanted: (head: H) => boolean
   /** Begins to read. */
@@ -56,9 +62,10 @@ export interface Pieces<A, H> {
   readonly whole: () => boolean
 }
 
-/** Sends a request and reads the response. */
+/** Sends a request and reads the response, under a context that need not be that of the fiber. */
 export type Send = <A, H>(
   fiber: Fiber.RuntimeFiber<unknown, unknown>,
+  context: Context.Context<never>,
   request: Transport.Request,
   reader: Reader<A, H>
 ) => Effect.Effect<A, LlmError>
@@ -78,11 +85,16 @@ const drainMillis = 50
 
 const overTransport =
   (transport: Transport.Transport): Send =>
-  <A, H>(fiber: Fiber.RuntimeFiber<unknown, unknown>, request: Transport.Request, reader: Reader<A, H>) => {
+  <A, H>(
+    fiber: Fiber.RuntimeFiber<unknown, unknown>,
+    context: Context.Context<never>,
+    request: Transport.Request,
+    reader: Reader<A, H>
+  ) => {
     const { pieces } = reader
     const time = TimeLimit.timeOf(fiber)
     // The limit of the opening: a stream may be pulled from anywhere.
-    const limit = Deadline.of(fiber.currentContext)
+    const limit = Deadline.of(context)
     const body = pieces === undefined ? undefined : makeBody(pieces.whole, time, limit)
     const exchanging = TimeLimit.waiting<A, LlmError, never>(time, limit, (resume) => {
       let head: H
@@ -108,15 +120,14 @@ const overTransport =
             else resume(Effect.suspend(() => Effect.fail(reader.failed(cause, stage))))
           }
         },
-        fiber.currentContext
+        context
       )
       if (body !== undefined) body.exchange = exchange
       return exchange.abort
     })
     // Before the request is sent, so that there is no moment in which nobody would close the connection.
-    return pieces === undefined || body === undefined
-      ? exchanging
-      : Effect.zipRight(Scope.addFinalizer(pieces.scope, Effect.sync(body.close)), exchanging)
+    if (body !== undefined) pieces?.closing.add(body.close)
+    return exchanging
   }
 
 /** A reader that rests lets so many bytes come, and no more: the most that a socket hands over at once. */
@@ -129,27 +140,33 @@ const makeBody = (whole: () => boolean, time: TimeLimit.Time, limit: Deadline.Li
   let paused = false
   let draining: ReturnType<typeof setTimeout> | undefined
   let ended: Option.Option<unknown> | undefined
-  let wake: ((next: Bytes) => void) | undefined
+  let wake: ((exit: BytesExit) => void) | undefined
 
-  const taken: Bytes = Effect.suspend(() => {
-    if (size === 0) return ended === undefined ? next : Effect.fail(ended)
+  /** What is there: bytes, or the end. */
+  const taken = (): BytesExit | undefined => {
+    if (size === 0) return ended && Exit.fail(ended)
     const chunk = Chunk.unsafeFromArray(pieces)
     pieces = []
     size = 0
     resume()
-    return Effect.succeed(chunk)
-  })
-  const next: Bytes = TimeLimit.waiting(time, limit, (resume) => {
-    // Something may have come since `taken` looked.
-    if (size > 0 || ended !== undefined) resume(taken)
-    else wake = resume
-    // Nothing to cancel, which is cheaper: Effect ignores an answer after an interruption.
-    return undefined
-  })
-  const awake = (): void => {
+    return Exit.succeed(chunk)
+  }
+  const answer = (how: () => BytesExit | undefined): void => {
     const resume = wake
     wake = undefined
-    resume?.(taken)
+    const exit = resume && how()
+    if (exit !== undefined) resume?.(exit)
+  }
+  const alarm = TimeLimit.alarmOf(time, limit, () => answer(() => Exit.failCause(Cause.interrupt(FiberId.none))))
+  const next: Bytes = Pull.awaiting((answer) => {
+    wake = answer
+    // Something may have come since `taken` looked.
+    if (size > 0 || ended !== undefined) queueMicrotask(awake)
+    else alarm.begin()
+  })
+  const awake = (): void => {
+    alarm.end()
+    answer(taken)
   }
   const resume = (): void => {
     if (!paused) return
@@ -159,7 +176,7 @@ const makeBody = (whole: () => boolean, time: TimeLimit.Time, limit: Deadline.Li
 
   const body = {
     exchange: undefined as Transport.Exchange | undefined,
-    bytes: taken,
+    bytes: Pull.make(() => taken() ?? next),
     push: (piece: Uint8Array): boolean => {
       if (draining !== undefined || piece.length === 0) return true
       pieces.push(piece)
@@ -173,8 +190,10 @@ const makeBody = (whole: () => boolean, time: TimeLimit.Time, limit: Deadline.Li
       clearTimeout(draining)
       awake()
     },
-    close: (): void => {
+    close: (): undefined => {
       const { exchange } = body
+      alarm.stop()
+      wake = undefined
       if (ended !== undefined || exchange === undefined) return
       if (whole()) {
         draining = setTimeout(exchange.abort, drainMillis)
@@ -196,8 +215,7 @@ const makeBody = (whole: () => boolean, time: TimeLimit.Time, limit: Deadline.Li
 const overClient = (client: HttpClient.HttpClient): Send => {
   const http = HttpClient.withTracerDisabledWhen(client, () => true)
   // Platform's client keeps no limits.
-  return (fiber, request, reader) => {
-    const context = fiber.currentContext
+  return (fiber, context, request, reader) => {
     const exchanging = Effect.flatMap(
       Effect.mapError(http.execute(toPlatform(request)), (error) => reader.failed(causeOf(error), stageOf(error))),
       (response) =>
@@ -212,7 +230,10 @@ const overClient = (client: HttpClient.HttpClient): Send => {
               })
         })
     )
-    return TimeLimit.kept(exchanging)
+    const kept = TimeLimit.kept(exchanging)
+    return context === fiber.currentContext
+      ? kept
+      : Effect.mapInputContext(kept, (_: Context.Context<never>) => context)
   }
 }
 
@@ -233,7 +254,7 @@ export const causeOf = (error: unknown): unknown =>
 
 const pulled = <E>(
   bytes: Stream.Stream<Uint8Array, E>,
-  { scope, whole }: Pick<Pieces<unknown, unknown>, "scope" | "whole">,
+  { closing, whole }: Pick<Pieces<unknown, unknown>, "closing" | "whole">,
   context: Context.Context<never>
 ): Effect.Effect<Bytes> =>
   Effect.flatMap(Scope.make(), (own) =>
@@ -242,11 +263,8 @@ const pulled = <E>(
       const pull: Bytes = Effect.mapError(pulled, Option.map(causeOf))
       const close = Scope.close(own, Exit.void)
       const drain = Effect.ensuring(Effect.timeout(Effect.ignore(Effect.forever(pull)), drainMillis), close)
-      return Effect.as(
-        Scope.addFinalizer(
-          scope,
-          Effect.suspend(() => (whole() ? Effect.asVoid(Effect.forkDaemon(Effect.interruptible(drain))) : close))
-        ),
+      closing.add(() => (whole() ? Effect.forkDaemon(Effect.interruptible(drain)) : close))
+      return Effect.succeed(
         Deadline.of(context) === Deadline.none
           ? pull
           : Effect.mapInputContext(TimeLimit.kept(pull), (_: Context.Context<never>) => context)

@@ -11,20 +11,21 @@
 
 import type * as HttpClient from "@effect/platform/HttpClient"
 import * as HttpTraceContext from "@effect/platform/HttpTraceContext"
+import * as Cause from "effect/Cause"
 import * as Chunk from "effect/Chunk"
-import * as Context from "effect/Context"
+import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import type * as Fiber from "effect/Fiber"
+import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
-import * as Scope from "effect/Scope"
 import * as Tracer from "effect/Tracer"
 import type * as Attempt from "../calls/Attempt.js"
 import * as Call from "../calls/Call.js"
 import type * as Capabilities from "../chat/Capabilities.js"
 import type * as Chat from "../chat/Chat.js"
 import * as ChatModel from "../chat/ChatModel.js"
-import type * as ChatStream from "../chat/stream/ChatStream.js"
+import * as Pull from "../chat/stream/Pull.js"
 import * as Replay from "../chat/stream/Replay.js"
+import * as Source from "../chat/stream/Source.js"
 import * as StreamDecoder from "../chat/stream/StreamDecoder.js"
 import * as Classify from "../errors/Classify.js"
 import * as ErrorMessage from "../errors/ErrorMessage.js"
@@ -77,20 +78,20 @@ export const make = (
   const failed = (cause: unknown, stage: Classify.Stage): LlmError => Classify.transport(target, cause, stage)
 
   /** The headers of one request, with the span in force if the provider gets it. */
-  const headersIn = (headers: Transport.Request["headers"], fiber: Fiber.RuntimeFiber<unknown, unknown>) => {
+  const headersIn = (headers: Transport.Request["headers"], context: Context.Context<never>) => {
     if (endpoint.traceHeaders !== true) return headers
-    const span = Call.peek(fiber.currentContext, Tracer.ParentSpan)
+    const span = Call.peek(context, Tracer.ParentSpan)
     return span?._tag === "Span" ? { ...headers, ...HttpTraceContext.toHeaders(span) } : headers
   }
 
   const post = (
     request: Chat.Request,
     streaming: boolean,
-    fiber: Fiber.RuntimeFiber<unknown, unknown>
+    context: Context.Context<never>
   ): Transport.Request | InvalidRequest => {
     const body = format.encode(request, streaming)
     if (body instanceof InvalidRequest) return body
-    const headers = headersIn(posted, fiber)
+    const headers = headersIn(posted, context)
     return { method: "POST", url: endpoint.url(streaming), headers, body: JSON.stringify(body) }
   }
 
@@ -117,16 +118,15 @@ export const make = (
 
   const generate = (request: Chat.Request, attempt: Attempt.Attempt): Effect.Effect<Chat.Response, LlmError> =>
     Effect.withFiberRuntime((fiber) => {
-      const sent = post(request, false, fiber)
+      const sent = post(request, false, fiber.currentContext)
       return sent instanceof InvalidRequest
         ? Effect.fail(sent)
-        : send(fiber, sent, { head: readHead(attempt), text: answer, failed })
+        : send(fiber, fiber.currentContext, sent, { head: readHead(attempt), text: answer, failed })
     })
 
   /** The first pull sends the request; later pulls read the stream. */
-  const open = (request: Chat.Request, attempt: Attempt.Attempt): ChatStream.Source =>
-    Effect.map(Effect.context<Scope.Scope>(), (surroundings) => {
-      const scope = Context.get(surroundings, Scope.Scope)
+  const open = (request: Chat.Request, attempt: Attempt.Attempt): Source.Source =>
+    Source.make(({ closing, context: surroundings }) => {
       const progress = Call.peek(surroundings, Replay.Progress)
       const moved = (cursor: StreamDecoder.Cursor): void => {
         if (progress !== undefined) progress.cursor = cursor
@@ -152,7 +152,7 @@ export const make = (
       }
 
       /** Reads a response that is no stream: an error, or a whole answer. */
-      const readWhole = (text: string, context: WireFormat.Exchange): Effect.Effect<ChatStream.Pull, LlmError> => {
+      const readWhole = (text: string, context: WireFormat.Exchange): Effect.Effect<Pull.Pull, LlmError> => {
         const whole = answer(text, context)
         return from === undefined
           ? Effect.map(whole, replayed)
@@ -162,20 +162,20 @@ export const make = (
             })
       }
 
-      const requested = (fiber: Fiber.RuntimeFiber<unknown, unknown>): Transport.Request | LlmError => {
-        if (from === undefined) return post(request, true, fiber)
+      const requested = (): Transport.Request | LlmError => {
+        if (from === undefined) return post(request, true, surroundings)
         return format.resume === undefined
           ? gone("it was another provider's")
           : {
               method: "GET",
               url: format.resume(endpoint.url(true), from),
-              headers: headersIn(listening, fiber),
+              headers: headersIn(listening, surroundings),
               body: undefined
             }
       }
 
       let decoder: StreamDecoder.Decoder | undefined
-      const readStream = (bytes: HttpExchange.Bytes, context: WireFormat.Exchange): Effect.Effect<ChatStream.Pull> => {
+      const readStream = (bytes: HttpExchange.Bytes, context: WireFormat.Exchange): Effect.Effect<Pull.Pull> => {
         const start = from && { inside: "nothing" as const, usage: undefined, ...progress?.cursor, resume: from }
         decoder = format.decoder(context, start)
         const pull = StreamDecoder.decode(bytes, decoder, {
@@ -189,22 +189,20 @@ export const make = (
         return Effect.succeed(pull)
       }
 
-      let reading: ChatStream.Pull | undefined
-      const begin: ChatStream.Pull = Effect.withFiberRuntime((fiber) => {
-        const sent = requested(fiber)
+      let reading: Pull.Pull | undefined
+      const begin: Pull.Pull = Effect.withFiberRuntime((fiber) => {
+        const sent = requested()
         if (sent instanceof Error) return Effect.fail(Option.some(sent))
-        const pieces = { scope, wanted: isStream, read: readStream, whole: () => decoder?.done() === true }
-        return Effect.flatMap(
-          Effect.mapError(send(fiber, sent, { head: readHead(attempt), text: readWhole, failed, pieces }), Option.some),
-          (pull) => {
-            reading = pull
-            return pull
-          }
-        )
+        const pieces = { closing, wanted: isStream, read: readStream, whole: () => decoder?.done() === true }
+        // The request belongs into the span of its attempt, also if the stream is pulled from another span.
+        const asked = send(fiber, surroundings, sent, { head: readHead(attempt), text: readWhole, failed, pieces })
+        return Pull.ended(asked, (exit): Pull.Pull => {
+          if (Exit.isFailure(exit)) return Exit.failCause(Cause.map(exit.cause, Option.some))
+          reading = exit.value
+          return Pull.nextOf(reading)
+        })
       })
-      // The request belongs into the span of its attempt, also if the stream is pulled from another span.
-      const first = Effect.mapInputContext(begin, (_: Context.Context<never>) => surroundings)
-      return Effect.suspend(() => reading ?? first)
+      return Exit.succeed(Pull.make(() => (reading === undefined ? begin : Pull.nextOf(reading))))
     })
 
   const { capabilities, group, key } = endpoint
@@ -226,7 +224,7 @@ const isStream = (context: WireFormat.Exchange): boolean => {
 }
 
 /** The events of a whole answer to a request for a stream. */
-const replayed = (response: Chat.Response): ChatStream.Pull => {
+const replayed = (response: Chat.Response): Pull.Pull => {
   const { finishReason, id, model, provider, reasoning, requestId, text, toolCalls, usage } = response
   const events: Array<Chat.Event> = [{ _tag: "Start", provider, model, id, requestId }]
   if (reasoning !== undefined && reasoning !== "") events.push({ _tag: "ReasoningDelta", text: reasoning })
@@ -234,9 +232,9 @@ const replayed = (response: Chat.Response): ChatStream.Pull => {
   for (const call of toolCalls) events.push({ _tag: "ToolCall", ...call })
   WireFormat.finish(events, usage, finishReason)
   let done = false
-  return Effect.suspend(() => {
-    if (done) return Effect.fail(Option.none())
+  return Pull.make((): Pull.Pull => {
+    if (done) return Exit.fail(Option.none())
     done = true
-    return Effect.succeed(Chunk.unsafeFromArray(events) as Chunk.NonEmptyChunk<Chat.Event>)
+    return Exit.succeed(Chunk.unsafeFromArray(events) as Pull.Events)
   })
 }

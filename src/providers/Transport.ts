@@ -166,11 +166,12 @@ const overFetch = (layered: Context.Context<never>): Transport => ({
       }
     }
     const read = (from: ReadableStreamDefaultReader<Uint8Array>): void => {
-      from.read().then((next) => {
-        if (over) return
-        if (next.done) ended()
-        else if (listener.data(next.value)) read(from)
-      }, broken)
+      from.read().then(onRead, broken)
+    }
+    const onRead = (next: ReadableStreamReadResult<Uint8Array>): void => {
+      if (over) return
+      if (next.done) ended()
+      else if (listener.data(next.value) && reader !== undefined) read(reader)
     }
     const ended = last<void>(listener.end)
     const broken = last((cause: unknown) => listener.failed(cause, "stream"))

@@ -55,6 +55,7 @@ import * as TimeLimit from "../../policies/TimeLimit.js"
 import * as Usage from "../../policies/Usage.js"
 import type * as Chat from "../Chat.js"
 import * as ChatStream from "./ChatStream.js"
+import * as Layers from "./Layers.js"
 import * as Replay from "./Replay.js"
 import * as StreamDecoder from "./StreamDecoder.js"
 
@@ -264,7 +265,7 @@ const addingLost = (lost: Chat.Usage | undefined) => {
         out.push(event)
       }
     }
-    return ChatStream.toChunk(out)
+    return Layers.toChunk(out)
   }
 }
 

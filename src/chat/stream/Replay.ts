@@ -18,13 +18,14 @@
  * @since 0.1.0
  */
 
+import * as Cause from "effect/Cause"
+import * as Chunk from "effect/Chunk"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as ExecutionStrategy from "effect/ExecutionStrategy"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
-import * as Scope from "effect/Scope"
+import * as Call from "../../calls/Call.js"
 import type * as Resilience from "../../calls/Resilience.js"
 import type { LlmError } from "../../errors/LlmError.js"
 import * as RetryBudget from "../../policies/retry/RetryBudget.js"
@@ -34,6 +35,9 @@ import * as Usage from "../../policies/Usage.js"
 import type * as Chat from "../Chat.js"
 import * as ChatStream from "./ChatStream.js"
 import * as Continuation from "./Continuation.js"
+import * as Layers from "./Layers.js"
+import * as Pull from "./Pull.js"
+import * as Source from "./Source.js"
 import * as StreamDecoder from "./StreamDecoder.js"
 
 /**
@@ -52,7 +56,7 @@ export type Mode = "strict" | "restart" | "continue"
  */
 export interface Candidate {
   /** Opens a stream for a request. */
-  readonly open: (request: Chat.Request) => ChatStream.Source
+  readonly open: (request: Chat.Request) => Source.Source
   /** How to ask the model to continue a cut answer; `undefined` if it cannot. */
   readonly continuation: Continuation.Method | undefined
 }
@@ -156,13 +160,21 @@ const makeDelivery = (mode: Mode, request: Chat.Request) => {
     if (event._tag !== "Start" || !continued) out.push(event)
   }
 
+  /** Whether an event is delivered as it is, while nothing is lost or held back. */
+  const passes = (event: Chat.Event): boolean =>
+    event._tag === "TextDelta" ? event.text !== "" : mode === "strict" || event._tag === "ReasoningDelta"
+
   return {
     /** The events to deliver now, possibly none. */
-    take: (chunk: Iterable<Chat.Event>): ReadonlyArray<Chat.Event> => {
-      const out: Array<Chat.Event> = []
-      for (const event of chunk) takeOne(event, out)
-      content ||= out.some(ChatStream.isContent)
-      return out
+    take: (events: ReadonlyArray<Chat.Event>): ReadonlyArray<Chat.Event> => {
+      let out: Array<Chat.Event> | undefined
+      if (mode === "continue" || lost !== undefined || !events.every(passes)) {
+        out = []
+        for (const event of events) takeOne(event, out)
+      }
+      const taken = out ?? events
+      content ||= taken.some(ChatStream.isContent)
+      return taken
     },
     /** Adds the usage of a failed attempt. */
     lose: (usage: Chat.Usage | undefined): void => {
@@ -211,38 +223,38 @@ interface Options {
   /** The model asked after an error. */
   readonly following: Candidate
   /** Returns a wrapper for the source of the next attempt, or fails to give up. */
-  readonly next: (error: LlmError) => Effect.Effect<(source: ChatStream.Source) => ChatStream.Source, LlmError>
+  readonly next: (error: LlmError) => Effect.Effect<(source: Source.Source) => Source.Source, LlmError>
 }
 
-/** The scope of a failed source is closed before the next one is opened. */
-const replaying = (options: Options): ChatStream.Source =>
-  Effect.flatMap(Effect.context<Scope.Scope>(), (context) => {
-    const outer = Context.get(context, Scope.Scope)
-    const above = Option.getOrUndefined(Context.getOption(context as Context.Context<never>, Progress))
+/** A failed source is closed before the next one is opened. */
+const replaying = (options: Options): Source.Source =>
+  Source.make(({ closing: outer, context, fiber }) => {
+    const above = Call.peek(context, Progress)
     const delivery = makeDelivery(options.mode, options.request)
-    let scope: Scope.CloseableScope | undefined
-    let pull: ChatStream.Pull = Effect.fail(Option.none())
+    let closing = new Source.Closing()
+    let pull: Pull.Pull = Effect.fail(Option.none())
     let progress = { cursor: StreamDecoder.start }
     /** The cursor of the delivered events: events that were read and not delivered are asked for again. */
     let delivered = StreamDecoder.start
+    outer.add((exit) => closing.close(exit))
 
-    const open = (source: ChatStream.Source, from?: Resume["Type"]): Effect.Effect<void> =>
-      Effect.flatMap(Scope.fork(outer, ExecutionStrategy.sequential), (opened) => {
-        scope = opened
-        // If a resumed attempt fails before its first event, the answer stays at the cursor before it.
-        const { inside } = progress.cursor
-        delivered = from === undefined ? StreamDecoder.start : { inside, usage: undefined, resume: from }
-        progress = { cursor: delivered }
-        return Effect.map(
-          Effect.mapInputContext(source, () => {
-            const inner = Context.add(Context.add(context, Scope.Scope, opened), Progress, progress)
-            return from === undefined ? inner : Context.add(inner, Resume, from)
-          }),
-          (opened) => {
-            pull = opened
-          }
-        )
+    const open = (
+      source: Source.Source,
+      fiber: Source.Opening["fiber"],
+      from?: Resume["Type"]
+    ): Effect.Effect<Pull.Pull> => {
+      closing = new Source.Closing()
+      // If a resumed attempt fails before its first event, the answer stays at the cursor before it.
+      const { inside } = progress.cursor
+      delivered = from === undefined ? StreamDecoder.start : { inside, usage: undefined, resume: from }
+      progress = { cursor: delivered }
+      const inner = Context.add(context, Progress, progress)
+      return Source.open(source, {
+        fiber,
+        context: from === undefined ? inner : Context.add(inner, Resume, from),
+        closing
       })
+    }
 
     /**
      * Reports our cursor to a `Replay` outside, with the lost usage added and without `resume`: the outer one may ask
@@ -261,23 +273,27 @@ const replaying = (options: Options): ChatStream.Source =>
       return delivered.resume ?? { id: resume.id, after: -1 }
     }
 
-    const replay = (error: LlmError): ChatStream.Pull => {
+    const replay = (error: LlmError): Pull.Pull => {
       const joint = delivery.joint({ ...progress.cursor, resume: rest() }, options.following.continuation)
       report()
-      if (joint === undefined) return Effect.fail(Option.some(error))
+      if (joint === undefined) return Exit.fail(Option.some(error))
       delivery.lose(joint._tag === "Resume" ? undefined : progress.cursor.usage)
       const asked =
         joint._tag === "Seam" ? Continuation.request(options.request, joint.text, joint.method) : options.request
       return Effect.zipRight(
-        scope === undefined ? Effect.void : Scope.close(scope, Exit.fail(error)),
+        closing.close(Exit.fail(error)) ?? Effect.void,
         Effect.mapInputContext(
           Effect.matchEffect(options.next(error), {
             onFailure: (error) => Effect.fail(Option.some(error)),
             onSuccess: (within) => {
               const first = delivery.join(joint, error)
-              return Effect.zipRight(
-                open(within(options.following.open(asked)), joint._tag === "Resume" ? joint.from : undefined),
-                first.length === 0 ? step : Effect.succeed(ChatStream.toChunk(first))
+              const from = joint._tag === "Resume" ? joint.from : undefined
+              return Effect.flatMap(
+                Effect.withFiberRuntime<Pull.Pull>((fiber) => open(within(options.following.open(asked)), fiber, from)),
+                (opened) => {
+                  pull = opened
+                  return first.length === 0 ? step() : Effect.succeed(Layers.toChunk(first))
+                }
               )
             }
           }),
@@ -286,18 +302,26 @@ const replaying = (options: Options): ChatStream.Source =>
       )
     }
 
-    const step: ChatStream.Pull = Effect.suspend(() =>
-      Effect.matchEffect(pull, {
-        onSuccess: (chunk) => {
-          const events = delivery.take(chunk)
-          delivered = progress.cursor
-          report()
-          return events.length === 0 ? step : Effect.succeed(ChatStream.toChunk(events))
-        },
-        onFailure: (failure) => (failure._tag === "None" ? Effect.fail(failure) : replay(failure.value))
+    const take = (exit: Exit.Exit<Pull.Events, Option.Option<LlmError>>): Pull.Pull | undefined => {
+      if (Exit.isFailure(exit)) {
+        const failure = Cause.failureOption(exit.cause)
+        return failure._tag === "Some" && failure.value._tag === "Some" ? replay(failure.value.value) : exit
+      }
+      const events = Chunk.toReadonlyArray(exit.value)
+      const taken = delivery.take(events)
+      delivered = progress.cursor
+      report()
+      if (taken === events) return exit
+      return taken.length === 0 ? undefined : Exit.succeed(Layers.toChunk(taken))
+    }
+    const step = Pull.loop(() => pull, take)
+    return Pull.ended(
+      open(options.first.open(options.request), fiber),
+      Exit.map((opened): Pull.Pull => {
+        pull = opened
+        return Pull.make(step)
       })
     )
-    return Effect.as(open(options.first.open(options.request)), step)
   })
 
 /**
@@ -305,8 +329,15 @@ const replaying = (options: Options): ChatStream.Source =>
  *
  * @internal
  */
-export const answering = (source: ChatStream.Source, draw: RetryBudget.Draw): ChatStream.Source =>
-  Effect.map(source, Effect.tap(draw.answered))
+export const answering = (source: Source.Source, draw: RetryBudget.Draw): Source.Source =>
+  Source.map(source, (pull) => {
+    let answered = false
+    return Pull.layered(pull, (exit) => {
+      if (answered || Exit.isFailure(exit)) return exit
+      answered = true
+      return Effect.as(draw.answered, exit.value)
+    })
+  })
 
 /**
  * Asks the same candidate again, as the policy decides.
@@ -320,12 +351,12 @@ export const retry = <Out>(
   policy: Schedule.Schedule<Out, LlmError>,
   mode: Mode,
   options?: Resilience.RetryOptions
-): ChatStream.Source =>
-  Effect.suspend(() => {
+): Source.Source =>
+  Source.make((opening) => {
     let driver: Schedule.ScheduleDriver<unknown, LlmError> | undefined
     const draw = RetryBudget.draw(options?.group)
     const started = Effect.suspend(() => (driver ? Effect.succeed(driver) : Schedule.driver(announced(policy, draw))))
-    return replaying({
+    const source = replaying({
       mode,
       request,
       first: candidate,
@@ -338,12 +369,12 @@ export const retry = <Out>(
             onSuccess: () =>
               Effect.map(
                 running.iterationMeta,
-                (meta) => (source) =>
-                  answering(ChatStream.provided(source, Schedule.CurrentIterationMetadata, meta), draw)
+                (meta) => (source) => answering(Layers.provided(source, Schedule.CurrentIterationMetadata, meta), draw)
               )
           })
         })
     })
+    return Source.open(source, opening)
   })
 
 /**
@@ -358,10 +389,10 @@ export const orElse = (
   request: Chat.Request,
   next: Options["next"],
   mode: Mode
-): ChatStream.Source =>
-  Effect.suspend(() => {
+): Source.Source =>
+  Source.make((opening) => {
     let used = false
-    return replaying({
+    const source = replaying({
       mode,
       request,
       first: candidate,
@@ -372,4 +403,5 @@ export const orElse = (
         return next(error)
       }
     })
+    return Source.open(source, opening)
   })

@@ -10,20 +10,14 @@
 
 import * as Cause from "effect/Cause"
 import * as Chunk from "effect/Chunk"
-import * as Effect from "effect/Effect"
+import type * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import { identity } from "effect/Function"
 import * as Option from "effect/Option"
 import { InvalidResponse, type LlmError, StreamInterrupted } from "../../errors/LlmError.js"
 import type * as Chat from "../Chat.js"
+import * as Pull from "./Pull.js"
 import * as Sse from "./Sse.js"
-
-/**
- * Reads the next events. Fails with `None` at the end of the stream.
- *
- * @since 0.1.0
- * @category models
- */
-export type Pull = Effect.Effect<Chunk.NonEmptyChunk<Chat.Event>, Option.Option<LlmError>>
 
 /**
  * Translates a provider's events into ours. One decoder reads one stream.
@@ -98,31 +92,28 @@ export const decode = <E>(
   bytes: Effect.Effect<Chunk.Chunk<Uint8Array>, Option.Option<E>>,
   decoder: Decoder,
   origin: Origin<E>
-): Pull => {
+): Pull.Pull => {
   const state = makeState(decoder, origin)
   /** The end of the stream, for the next pull if this one has events too. */
   let ended: End
-  const deliver = (out: Array<Chat.Event>): Pull =>
+  const deliver = (out: Array<Chat.Event>): Exit.Exit<Pull.Events, Option.Option<LlmError>> | undefined =>
     out.length > 0
-      ? Effect.succeed(Chunk.unsafeFromArray(out) as Chunk.NonEmptyChunk<Chat.Event>)
+      ? Exit.succeed(Chunk.unsafeFromArray(out) as Pull.Events)
       : ended === undefined
-        ? next
-        : Effect.fail(ended === "end" ? Option.none() : Option.some(ended))
-  const next: Pull = Effect.matchCauseEffect(bytes, {
-    onSuccess: (pieces) => {
-      const out: Array<Chat.Event> = []
-      ended = state.read(pieces, out)
-      return deliver(out)
-    },
-    onFailure: (cause) => {
-      const failure = Cause.failureOption(cause)
-      if (failure._tag === "None") return Effect.failCause(cause as Cause.Cause<never>)
-      const out: Array<Chat.Event> = []
+        ? undefined
+        : Exit.fail(ended === "end" ? Option.none() : Option.some(ended))
+  const take = (exit: Exit.Exit<Chunk.Chunk<Uint8Array>, Option.Option<E>>): ReturnType<typeof deliver> => {
+    const out: Array<Chat.Event> = []
+    if (Exit.isSuccess(exit)) ended = state.read(exit.value, out)
+    else {
+      const failure = Cause.failureOption(exit.cause)
+      if (failure._tag === "None") return Exit.failCause(exit.cause as Cause.Cause<never>)
       ended = failure.value._tag === "None" ? state.end(out) : state.broken(failure.value.value, out)
-      return deliver(out)
     }
-  })
-  return Effect.suspend(() => (ended === undefined ? next : deliver([])))
+    return deliver(out)
+  }
+  const next = Pull.loop(() => bytes, take)
+  return Pull.make(() => (ended === undefined ? undefined : deliver([])) ?? next())
 }
 
 /** The end of a stream, by its protocol or by an error; `undefined` while it goes on. */

@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Context, Duration, Effect, Exit, Fiber, Option, Scope, Stream, TestClock } from "effect"
 import { Chat, ChatModel, ChatStream, type LlmError, RetryPolicy } from "effect-steadfast"
 import * as Balance from "../../../src/chat/balance/Balance.js"
+import * as Layers from "../../../src/chat/stream/Layers.js"
 import * as Replay from "../../../src/chat/stream/Replay.js"
 import { errorOf } from "../../support/errors.js"
 import { errorIn, under } from "../../support/time.js"
@@ -177,7 +178,7 @@ describe("a stream of several", () => {
             const own = Option.getOrThrow(Context.getOption(context, Replay.Progress))
             return Effect.sync(() => {
               own.cursor = { inside: "text", usage, resume: { id: "resp-1", after: 3 } }
-              return ChatStream.toChunk(whole("hi"))
+              return Layers.toChunk(whole("hi"))
             })
           })
       })

@@ -1,7 +1,7 @@
 import { Clock, Duration, Effect, Exit, Option, Redacted } from "effect"
 import { type Chat, ChatModel, type LlmError } from "effect-steadfast"
 import * as Balance from "../../../src/chat/balance/Balance.js"
-import { toChunk } from "../../../src/chat/stream/ChatStream.js"
+import { toChunk } from "../../../src/chat/stream/Layers.js"
 import * as KeyPool from "../../../src/policies/balance/KeyPool.js"
 
 /** How one request to a member ends, and after how long. */

@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, FiberRef, Layer, LogLevel, type Scope, Stream } from "effect"
 import { type Chat, ChatModel, ChatStream, RetryBudget, RetryPolicy } from "effect-steadfast"
 import * as Hedging from "../../../src/chat/stream/Hedging.js"
+import * as Layers from "../../../src/chat/stream/Layers.js"
 import * as Replay from "../../../src/chat/stream/Replay.js"
 import * as Hedge from "../../../src/policies/Hedge.js"
 import { collectLogs } from "../../support/evidence.js"
@@ -125,7 +126,7 @@ describe("a hedge is not sent", () => {
         prompt,
         { hedge, group: "g", healthy: () => true }
       )
-      const resumed = ChatStream.provided(source, Replay.Resume, { id: "r-1", after: 3 })
+      const resumed = Layers.provided(source, Replay.Resume, { id: "r-1", after: 3 })
       const { text: seen } = yield* elapse(read(ChatStream.toStream(resumed)))
       assert.deepStrictEqual([seen, asked.begun, told], ["rest", 0, []])
     })

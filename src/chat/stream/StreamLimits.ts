@@ -1,0 +1,128 @@
+/**
+ * The time limits of a stream: to its first content, between its content, and to its end.
+ *
+ * A limit is a `Deadline` in the context of the opening. It moves with each pull, because only the time counts in which
+ * the reader waits.
+ *
+ * @since 0.2.0
+ */
+
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import * as Resilience from "../../calls/Resilience.js"
+import type { LlmError, TimeoutPhase } from "../../errors/LlmError.js"
+import * as Deadline from "../../policies/Deadline.js"
+import * as TimeLimit from "../../policies/TimeLimit.js"
+import * as Pull from "./Pull.js"
+import * as Source from "./Source.js"
+
+/**
+ * The time limits of a stream, in milliseconds. Default for each: no limit.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface TimeLimits {
+  /** The longest time of one attempt. */
+  readonly attempt?: number | undefined
+  /** The longest time of all attempts and waits together. */
+  readonly total?: number | undefined
+  /** The longest time to the first content. */
+  readonly firstToken?: number | undefined
+  /** The longest time between content. Only the time during which the reader waits counts. */
+  readonly idle?: number | undefined
+}
+
+/**
+ * The limit of a stream: it moves with each pull. Captured when the stream is opened, and read by whoever waits in it.
+ */
+class PullLimit implements Deadline.Limit {
+  /** The end of the time of this pull, in milliseconds of the `Clock`. */
+  private own = Number.POSITIVE_INFINITY
+  private length = Number.POSITIVE_INFINITY
+  phase: TimeoutPhase
+  expired?: LlmError
+  asked?: NonNullable<Deadline.Limit["asked"]>
+  readonly outer: Deadline.Limit
+  private readonly named: Resilience.Named
+
+  constructor(outer: Deadline.Limit, phase: TimeoutPhase, named: Resilience.Named) {
+    this.outer = outer
+    this.phase = phase
+    this.named = named
+  }
+
+  get at(): number {
+    return Math.min(this.own, this.outer.at)
+  }
+
+  set(at: number, length: number, phase: TimeoutPhase): void {
+    this.own = at
+    this.length = length
+    this.phase = phase
+  }
+
+  error(asked: Deadline.Limit["asked"]): LlmError {
+    return Resilience.timeUp(this.length, this.phase, this.named)(asked)
+  }
+}
+
+/**
+ * Ends a stream that exceeds a limit with the `Timeout` of that limit. The source keeps limits.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const limited = (source: Source.Source, limits: TimeLimits, named: Resilience.Named): Source.Source =>
+  Source.make((opening) => {
+    const { context, fiber } = opening
+    const clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
+    const start = clock.unsafeCurrentTimeMillis()
+    const phase: TimeoutPhase = limits.attempt === undefined ? "total" : "attempt"
+    const { attempt = Infinity, firstToken = Infinity, idle = Infinity, total = Infinity } = limits
+    const whole = Math.min(attempt, total)
+    const limit = new PullLimit(Deadline.of(context), phase, named)
+    let first = true
+    const begin = (): void => {
+      const end = start + whole
+      const length = first ? firstToken : idle
+      const at = length === Infinity ? length : length + (first ? start : clock.unsafeCurrentTimeMillis())
+      if (at < end) limit.set(at, length, first ? "first-token" : "idle")
+      else limit.set(end, whole, phase)
+    }
+    begin()
+    return Pull.ended(
+      Source.open(source, { ...opening, context: Context.add(context, Deadline.Deadline, limit) }),
+      Exit.map((pull): Pull.Pull => {
+        const onExit = (exit: Exit.Exit<Pull.Events, Option.Option<LlmError>>) => {
+          if (Exit.isFailure(exit)) return TimeLimit.named(limit, exit, Option.some)
+          first = false
+          return exit
+        }
+        return Pull.make(() => {
+          begin()
+          return Pull.ended(Pull.nextOf(pull), onExit)
+        })
+      })
+    )
+  })
+
+/**
+ * A source that keeps no limits itself, under the limit in force at its opening.
+ *
+ * @internal
+ */
+export const kept = (source: Source.Source): Source.Source =>
+  Source.make((opening) => {
+    const { context } = opening
+    const opened = Source.open(source, opening)
+    return Deadline.of(context) === Deadline.none
+      ? opened
+      : Pull.ended(
+          opened,
+          Exit.map((pull) => Effect.mapInputContext(TimeLimit.kept(pull), (_: Context.Context<never>) => context))
+        )
+  })

@@ -24,7 +24,7 @@ const member = (of: unknown, ...path: ReadonlyArray<string>): HttpLayer | undefi
 
 const onlyPlatform = process.env.BENCH_LAYERS === "platform"
 const ourFetch = onlyPlatform ? undefined : member(Steadfast, "Transport", "layerFetch")
-const ourNode = onlyPlatform ? undefined : member(await optional("effect-steadfast/node"), "layer")
+const ourNode = onlyPlatform ? undefined : member(await optional("effect-steadfast/node"), "NodeTransport", "layer")
 
 export const layers = {
   fetch:

@@ -20,6 +20,7 @@ import * as Tracer from "effect/Tracer"
 import type * as Types from "effect/Types"
 import * as LlmError from "../errors/LlmError.js"
 import * as Deadline from "../policies/Deadline.js"
+import * as FiberInternals from "../policies/FiberInternals.js"
 import { CurrentPlace } from "../policies/pacer/RateLimits.js"
 import { RetryBudgets } from "../policies/retry/RetryBudget.js"
 import * as RetryDecision from "../policies/retry/RetryDecision.js"
@@ -146,13 +147,11 @@ export const open = (fiber: Fiber.RuntimeFiber<unknown, unknown>, target: Target
     }
   }
   const span = Call.openSpan(fiber, "attempt", () => spanAttributes(draft))
-  const services = new Map(outer.unsafeMap)
-  services.set(CurrentAttempt.key, attempt)
-  if (span !== undefined) services.set(Tracer.ParentSpan.key, span)
+  const own = FiberInternals.added(outer, CurrentAttempt, attempt)
   const debug = LogLevel.greaterThanEqual(LogLevel.Debug, fiber.getFiberRef(FiberRef.currentMinimumLogLevel))
   return {
     attempt,
-    context: Context.unsafeMake(services),
+    context: span === undefined ? own : FiberInternals.added(own, Tracer.ParentSpan, span),
     first: plainRetry(round),
     close: (exit) => {
       end(draft, outer, span, clock, exit)

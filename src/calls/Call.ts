@@ -36,6 +36,7 @@ import * as Tracer from "effect/Tracer"
 import { factsOf } from "../errors/ErrorFacts.js"
 import { isLlmError, type LlmError, StreamInterrupted } from "../errors/LlmError.js"
 import * as Deadline from "../policies/Deadline.js"
+import * as FiberInternals from "../policies/FiberInternals.js"
 import * as Immediate from "../policies/Immediate.js"
 import * as RetryDecision from "../policies/retry/RetryDecision.js"
 import * as CallLines from "./CallLines.js"
@@ -254,12 +255,13 @@ export const open = (fiber: Fiber.RuntimeFiber<unknown, unknown>, name: string, 
     "steadfast.call.name": name,
     ...implicit?.attributes
   }))
-  const services = new Map(outer.unsafeMap)
-  services.set(CurrentCall.key, call)
-  services.set(RetryDecision.Listener.key, listener(call))
-  if (span !== undefined) services.set(Tracer.ParentSpan.key, span)
+  const own = FiberInternals.added(
+    FiberInternals.added(outer, CurrentCall, call),
+    RetryDecision.Listener,
+    listener(call)
+  )
   return {
-    context: Context.unsafeMake(services),
+    context: span === undefined ? own : FiberInternals.added(own, Tracer.ParentSpan, span),
     close: (exit) => close(call, outer, span, clock, exit, implicit?.lone === true)
   }
 }

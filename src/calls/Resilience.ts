@@ -269,7 +269,7 @@ const now = (): number => 0
 export const besides = <A, E, R>(self: Effect.Effect<A, E, R>, at: () => number): Effect.Effect<A, E, R> =>
   Immediate.masked((region) => {
     const { currentContext } = region.fiber
-    const context = Context.merge(currentContext, WaitQueue.besides(currentContext, at))
+    const context = WaitQueue.besides(currentContext, at)
     return Immediate.under(region, context, self, identity)
   })
 

@@ -5,8 +5,6 @@
  * memory. Here a step that is done at once is a plain function call. The region itself costs six runtime steps, and
  * {@link under} adds none; `Effect.acquireUseRelease` with `Effect.provide` costs 30 (effect 3.22).
  *
- * No other module writes a fiber's context in place.
- *
  * @since 0.2.0
  */
 
@@ -14,9 +12,8 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Fiber from "effect/Fiber"
-import * as FiberRef from "effect/FiberRef"
-import type * as Option from "effect/Option"
+import type * as Fiber from "effect/Fiber"
+import * as FiberInternals from "./FiberInternals.js"
 
 /**
  * An uninterruptible region.
@@ -37,9 +34,7 @@ export interface Region {
  * @internal
  */
 export const masked = <A, E, R>(body: (region: Region) => Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-  Effect.uninterruptibleMask((restore) =>
-    body({ restore, fiber: (Fiber.getCurrentFiber() as Option.Some<Region["fiber"]>).value })
-  )
+  FiberInternals.uninterruptibleMask((restore) => body({ restore, fiber: FiberInternals.current() }))
 
 /**
  * The time on the fiber's clock, in milliseconds.
@@ -115,14 +110,6 @@ export const once = <A, B, E, R>(value: A, f: (value: A) => Effect.Effect<B, E, 
   })
 }
 
-/** `FiberRuntime` has this method (effect 3.22); the type `Fiber.RuntimeFiber` hides it. */
-interface Writable {
-  readonly setFiberRef: <A>(ref: FiberRef.FiberRef<A>, value: A) => void
-}
-
-const setContext = (fiber: Region["fiber"], context: Context.Context<never>): void =>
-  (fiber as unknown as Writable).setFiberRef(FiberRef.currentContext, context)
-
 /**
  * Runs an effect interruptibly under another context, and continues with its exit under the previous one.
  *
@@ -134,10 +121,9 @@ export const under = <A, E, R, B, E2, R2>(
   self: Effect.Effect<A, E, R>,
   then: (exit: Exit.Exit<A, E>) => Effect.Effect<B, E2, R2>
 ): Effect.Effect<B, E2, R | R2> => {
-  const outer = fiber.currentContext
-  setContext(fiber, context)
+  const putBack = FiberInternals.setContext(fiber, context)
   return ended(restore(self), (exit) => {
-    setContext(fiber, outer)
+    putBack()
     return then(exit)
   })
 }

@@ -24,6 +24,7 @@ import * as Runtime from "effect/Runtime"
 import type * as Scheduler from "effect/Scheduler"
 import type { LlmError } from "../errors/LlmError.js"
 import * as Deadline from "./Deadline.js"
+import * as FiberInternals from "./FiberInternals.js"
 import * as Immediate from "./Immediate.js"
 
 // -----------------------------------------------------------------------------
@@ -102,25 +103,33 @@ export const waiting = <A, E, R>(
   limit: Deadline.Limit,
   register: (resume: (answer: Effect.Effect<A, E, R>) => void) => (() => void) | undefined
 ): Effect.Effect<A, E, R> =>
-  Effect.async<A, E, R>((resume) => {
+  Immediate.masked(({ restore }) => {
     let over = false
     let stop: (() => void) | undefined
-    const end = (answer: Effect.Effect<A, E, R>): void => {
-      over = true
-      stop?.()
-      resume(answer)
-    }
-    const cancel = register(end)
-    if (!over && limit.at !== Number.POSITIVE_INFINITY) {
-      stop = alarm(time, limit, () => {
+    let cancel: (() => void) | undefined
+    const waited = FiberInternals.suspended<A, E, R>((resume) => {
+      const end = (answer: Effect.Effect<A, E, R>): void => {
+        if (over) return
+        over = true
+        stop?.()
+        resume(answer)
+      }
+      cancel = register(end)
+      if (!over && limit.at !== Number.POSITIVE_INFINITY) {
+        stop = alarm(time, limit, () => {
+          cancel?.()
+          end(Exit.failCause(Cause.interrupt(FiberId.none)))
+        })
+      }
+    })
+    return Immediate.ended(restore(waited), (exit) => {
+      if (!over) {
+        // Interrupted.
+        over = true
+        stop?.()
         cancel?.()
-        end(Exit.failCause(Cause.interrupt(FiberId.none)))
-      })
-    }
-    return Effect.sync(() => {
-      over = true
-      stop?.()
-      cancel?.()
+      }
+      return exit
     })
   })
 
@@ -178,7 +187,7 @@ export const keptUnder = <A, E, R, E2>(
   self: Effect.Effect<A, E, R>,
   fail: (expired: LlmError) => E2
 ): Effect.Effect<A, E | E2, R> =>
-  forked(fiber, Context.add(fiber.currentContext, Deadline.Deadline, limit), limit, self, (exit) =>
+  forked(fiber, FiberInternals.added(fiber.currentContext, Deadline.Deadline, limit), limit, self, (exit) =>
     named(limit, exit, fail)
   )
 
@@ -196,7 +205,7 @@ export const under = <A, E, R, E2>(
   Immediate.masked((region) =>
     Immediate.under(
       region,
-      Context.add(region.fiber.currentContext, Deadline.Deadline, limit),
+      FiberInternals.added(region.fiber.currentContext, Deadline.Deadline, limit),
       self,
       (exit): Effect.Effect<A, E | E2> => named(limit, exit, fail)
     )

@@ -22,6 +22,7 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Deadline from "./Deadline.js"
+import * as FiberInternals from "./FiberInternals.js"
 import * as Immediate from "./Immediate.js"
 import * as PolicyOptions from "./Options.js"
 
@@ -187,8 +188,8 @@ export const limitOf = (
  * @internal
  */
 export const besides = (context: Context.Context<never>, at: () => number): Context.Context<Elsewhere> => {
-  const outer = Option.getOrUndefined(Context.getOption(context, Elsewhere))
-  return Context.make(Elsewhere, outer === undefined ? at : () => Math.min(at(), outer()))
+  const outer = context.unsafeMap.get(Elsewhere.key) as Elsewhere["Type"] | undefined
+  return FiberInternals.added(context, Elsewhere, outer === undefined ? at : () => Math.min(at(), outer()))
 }
 
 /** As many waiting calls as in the queue of a pacer. */

@@ -67,8 +67,11 @@ describe("a listener", () => {
         if (!cut) {
           assert.deepStrictEqual(words, ["head", form === "text" ? "text" : "end"])
           assert.deepStrictEqual([told.status, told.headers["x-mixed-case"]], [200, "Yes"])
-          if (form === "text") assert.strictEqual(told.text, new TextDecoder().decode(whole))
-          else assert.isTrue(Buffer.concat(told.pieces).equals(whole))
+          if (form === "text") {
+            // Of two byte order marks in a row, fetch of Node 20 takes off both.
+            const unmarked = (text: string) => text.replace(/^\ufeff+/, "")
+            assert.strictEqual(unmarked(told.text ?? ""), unmarked(new TextDecoder().decode(whole)))
+          } else assert.isTrue(Buffer.concat(told.pieces).equals(whole))
         } else {
           assert.deepStrictEqual(words.at(-1), "failed")
           assert.include(form === "text" ? ["before-headers", "body"] : ["before-headers", "stream"], told.stage)
@@ -103,7 +106,7 @@ describe("a listener", () => {
           return true
         }
       })
-      yield* pause(100)
+      for (let turn = 0; turn < 200 && reading.told.order.length === 0; turn++) yield* pause(10)
       left.exchange.abort()
       reading.exchange.abort()
       for (let turn = 0; turn < 200 && closed < 3; turn++) yield* pause(10)

@@ -39,6 +39,7 @@ import * as Exit from "effect/Exit"
 import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
+import * as FiberInternals from "../FiberInternals.js"
 import * as Immediate from "../Immediate.js"
 import type { Usage } from "../Usage.js"
 import * as AdaptiveRate from "./AdaptiveRate.js"
@@ -221,7 +222,7 @@ const fromSettings = (chosen: Settings): Pacer => {
             return Exit.failCause(entered.cause)
           }
           const permit = entered.value
-          const context = Context.add(fiber.currentContext, CurrentPlace, permit)
+          const context = FiberInternals.added(fiber.currentContext, CurrentPlace, permit)
           return Immediate.under(region, context, self, (exit) => settled(permit, exit, options.usage, clock))
         }
       )

@@ -17,6 +17,7 @@ import * as Call from "../calls/Call.js"
 import * as CircuitBreaker from "../policies/circuit/CircuitBreaker.js"
 import * as Deadline from "../policies/Deadline.js"
 import * as Hedge from "../policies/Hedge.js"
+import * as Immediate from "../policies/Immediate.js"
 import * as Pacer from "../policies/pacer/Pacer.js"
 import * as PacerRequest from "../policies/pacer/PacerRequest.js"
 import { CurrentPlace, type Place } from "../policies/pacer/RateLimits.js"
@@ -83,22 +84,36 @@ export const breaker: {
     const about = self[TypeId]
     const { model, provider } = about.targets[0]
     const ask = { key: options?.key ?? keyOf(self), provider, model }
+    /** A reader that leaves has left the deadline too, so both are those of the admission. */
     const recordWith =
-      (admission: CircuitBreaker.Admission): ChatStream.OnEnd =>
+      (admission: CircuitBreaker.Admission, admittedAt: number, limit: Deadline.Limit): ChatStream.OnEnd =>
       ({ exit }) =>
-        Effect.flatMap(Effect.zip(Clock.currentTimeMillis, Deadline.Deadline), ([now, limit]) =>
-          breaker.record(
-            ask.key,
-            admission,
-            CircuitBreaker.classify(exit, now, limit),
-            Option.getOrUndefined(Exit.isFailure(exit) ? Cause.failureOption(exit.cause) : Option.none())
+        Effect.flatMap(Clock.currentTimeMillis, (now) =>
+          Effect.provideService(
+            breaker.record(
+              ask.key,
+              admission,
+              CircuitBreaker.classify(exit, now, limit),
+              Option.getOrUndefined(Exit.isFailure(exit) ? Cause.failureOption(exit.cause) : Option.none()),
+              admittedAt
+            ),
+            Deadline.Deadline,
+            limit
           )
         )
+    const admitted = (admission: CircuitBreaker.Admission): Effect.Effect<ChatStream.OnEnd> =>
+      Effect.withFiberRuntime((fiber) =>
+        Effect.succeed(recordWith(admission, Immediate.nowOf(fiber), Deadline.of(fiber.currentContext)))
+      )
     return compose({
       ...partsOf(self),
       generate: (request) => breaker.execute(about.generate(request), ask),
       source: (request) =>
-        ChatStream.guarded(about.open(request), (restore) => Effect.map(breaker.admit(ask, restore), recordWith), true),
+        ChatStream.guarded(
+          about.open(request),
+          (restore) => Effect.flatMap(breaker.admit(ask, restore), admitted),
+          true
+        ),
       about: {
         ...about,
         readyAt: () => Math.max(about.readyAt(), breaker.readyAt(ask.key)),

@@ -120,12 +120,16 @@ export interface CircuitBreaker {
     options: CircuitView.AdmitOptions,
     restore?: Immediate.Region["restore"]
   ) => Effect.Effect<CircuitState.Admission, CircuitOpen>
-  /** The second half of `execute`. `error`: the attempt's, so that a retry outside can tell the failure of a probe. */
+  /**
+   * The second half of `execute`. `error`: the attempt's, so that a retry outside can tell the failure of a probe.
+   * `admittedAt`: the time of the admission, in epoch milliseconds, to learn how long answers take.
+   */
   readonly record: (
     key: string,
     admission: CircuitState.Admission,
     outcome: CircuitOutcome.Outcome,
-    error?: LlmError
+    error?: LlmError,
+    admittedAt?: number
   ) => Effect.Effect<void>
   /** The state of a circuit. */
   readonly state: (key: string) => Effect.Effect<CircuitView.State>
@@ -208,7 +212,7 @@ const fromCircuits = (
     }
     const recorded = (done: Effect.Effect<void>) =>
       Immediate.entered(done, () => {
-        queue.ended(key, admission, outcome, now, took)
+        queue.ended(key, admission, outcome, now, took, outcome._tag === "Ignored" && now >= limit.at)
         return Effect.void
       })
     if (admission === unrecorded) return recorded(Effect.void)
@@ -279,10 +283,12 @@ const fromCircuits = (
       Immediate.masked((region) =>
         queue.enter(options, restore === undefined ? region : { fiber: region.fiber, restore })
       ),
-    record: (key, admission, outcome, error) =>
-      Effect.withFiberRuntime((fiber) =>
-        record(key, admission, outcome, Immediate.nowOf(fiber), error, Deadline.of(fiber.currentContext))
-      ),
+    record: (key, admission, outcome, error, admittedAt) =>
+      Effect.withFiberRuntime((fiber) => {
+        const now = Immediate.nowOf(fiber)
+        const took = admittedAt === undefined ? undefined : now - admittedAt
+        return record(key, admission, outcome, now, error, Deadline.of(fiber.currentContext), took)
+      }),
     state,
     states: Effect.suspend(() =>
       Effect.map(

@@ -36,8 +36,17 @@ export interface CircuitQueue {
   readonly isTooWide: (key: string, now: number) => boolean
   /** The number of calls that wait for a circuit. */
   readonly size: (key: string) => number
-  /** Tells that a call ended, and how long it took, in milliseconds, if that is known. */
-  readonly ended: (key: string, admission: Admission, outcome: Outcome, now: number, took: number | undefined) => void
+  /**
+   * Tells that a call ended, how long it took, in milliseconds, if that is known, and whether its deadline ended it.
+   */
+  readonly ended: (
+    key: string,
+    admission: Admission,
+    outcome: Outcome,
+    now: number,
+    took: number | undefined,
+    isCut: boolean
+  ) => void
   /** Tells that a circuit was changed by hand. */
   readonly changed: (key: string) => void
 }
@@ -51,6 +60,8 @@ interface Line {
   cooling: ReadonlyArray<number>
   /** The time of the last answer, in epoch milliseconds. */
   answeredAt: number
+  /** The least time of an answer, in milliseconds, as the calls tell that their deadline ended. */
+  least: number
 }
 
 /** The most circuits whose answer times are kept. */
@@ -107,7 +118,8 @@ export const make = (
       admitted: new Set(),
       window: undefined,
       cooling: [],
-      answeredAt: Number.NEGATIVE_INFINITY
+      answeredAt: Number.NEGATIVE_INFINITY,
+      least: 0
     }
     lines.set(key, line)
     const admitted = (decision: Admission | Refusal, now: number): Admission | WaitQueue.Wait<Refusal> => {
@@ -151,7 +163,7 @@ export const make = (
     }
     // Calls that are served too late for their answer take the places of others, and the queue never shrinks: in
     // simulation, no job was done for five minutes after an outage of one.
-    const takes = () => AnswerTime.most(answers.get(key))
+    const takes = () => Math.max(line.least, AnswerTime.most(answers.get(key)))
     return line.queue.pass(region, gate, { takes })
   }
 
@@ -175,7 +187,7 @@ export const make = (
       return line?.window !== undefined && now < line.answeredAt + silentMillis
     },
     size: (key) => lines.get(key)?.queue.size() ?? 0,
-    ended: (key, admission, outcome, now, took) => {
+    ended: (key, admission, outcome, now, took, isCut) => {
       if (outcome._tag === "Success" && took !== undefined) {
         const known = answers.get(key)
         if (known === undefined && answers.size >= maxAnswers) answers.delete(answers.keys().next().value as string)
@@ -183,7 +195,12 @@ export const make = (
       }
       const line = lines.get(key)
       if (line === undefined) return
-      if (outcome._tag === "Success") line.answeredAt = now
+      if (outcome._tag === "Success") {
+        line.answeredAt = now
+        line.least = 0
+      }
+      // Without an answer to tell how long they take, each call that was served too late would be followed by another.
+      if (isCut && took !== undefined && !answers.has(key)) line.least = Math.max(line.least, 2 * took)
       if (line.admitted.delete(admission) && line.window !== undefined) {
         line.window = Window.next(line.window, outcome, now)
         if (outcome._tag !== "Success" && outcome._tag !== "Ignored") {

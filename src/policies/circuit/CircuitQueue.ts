@@ -54,6 +54,8 @@ export interface CircuitQueue {
 /** The calls that wait for one circuit, and those that came out of the queue since it closed. */
 interface Line {
   readonly queue: WaitQueue.WaitQueue<Refusal>
+  /** The calls that wait in it or ask for a place. */
+  users: number
   readonly admitted: Set<Admission>
   window: Window.Window | undefined
   /** The times until which the places of failed calls stay taken, in epoch milliseconds, in their order. */
@@ -111,10 +113,15 @@ export const make = (
   const answers = new Map<string, AnswerTime.AnswerTime>()
   const firstWidth = settings.ramp[settings.ramp.length - 1] ?? 1
 
+  const forget = (key: string, line: Line): void => {
+    if (line.users === 0 && line.admitted.size === 0) lines.delete(key)
+  }
+
   const wait = (options: AdmitOptions, region: Immediate.Region): Effect.Effect<Admission, CircuitOpen> => {
     const { key } = options
     const line: Line = lines.get(key) ?? {
       queue: WaitQueue.make(settings),
+      users: 0,
       admitted: new Set(),
       window: undefined,
       cooling: [],
@@ -164,16 +171,20 @@ export const make = (
     // Calls that are served too late for their answer take the places of others, and the queue never shrinks: in
     // simulation, no job was done for five minutes after an outage of one.
     const takes = () => Math.max(line.least, AnswerTime.most(answers.get(key)))
-    return line.queue.pass(region, gate, { takes })
+    line.users += 1
+    return Effect.ensuring(
+      line.queue.pass(region, gate, { takes }),
+      Effect.sync(() => {
+        line.users -= 1
+        forget(key, line)
+      })
+    )
   }
 
   return {
     enter: (options, region) => {
       const line = lines.get(options.key)
-      if (line !== undefined) {
-        if (line.queue.size() > 0) return wait(options, region)
-        if (line.admitted.size === 0) lines.delete(options.key)
-      }
+      if (line !== undefined && line.queue.size() > 0) return wait(options, region)
       const now = Immediate.nowOf(region.fiber)
       return Immediate.entered(ask(options.key, now, Number.POSITIVE_INFINITY), (decision) => {
         if (!isRefusal(decision)) return Effect.succeed(decision)
@@ -210,6 +221,7 @@ export const make = (
         }
       }
       line.queue.wake()
+      forget(key, line)
     },
     changed: (key) => lines.get(key)?.queue.wake()
   }

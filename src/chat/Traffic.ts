@@ -8,7 +8,7 @@ import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type * as Fiber from "effect/Fiber"
+import * as Fiber from "effect/Fiber"
 import { dual } from "effect/Function"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
@@ -85,35 +85,25 @@ export const breaker: {
     const { model, provider } = about.targets[0]
     const ask = { key: options?.key ?? keyOf(self), provider, model }
     /** A reader that leaves has left the deadline too, so both are those of the admission. */
-    const recordWith =
-      (admission: CircuitBreaker.Admission, admittedAt: number, limit: Deadline.Limit): ChatStream.OnEnd =>
-      ({ exit }) =>
+    const recordWith = (admission: CircuitBreaker.Admission): ChatStream.OnEnd => {
+      const opened = Option.getOrThrow(Fiber.getCurrentFiber())
+      const admitted = { at: Immediate.nowOf(opened), limit: Deadline.of(opened.currentContext) }
+      return ({ exit }) =>
         Effect.flatMap(Clock.currentTimeMillis, (now) =>
-          Effect.provideService(
-            breaker.record(
-              ask.key,
-              admission,
-              CircuitBreaker.classify(exit, now, limit),
-              Option.getOrUndefined(Exit.isFailure(exit) ? Cause.failureOption(exit.cause) : Option.none()),
-              admittedAt
-            ),
-            Deadline.Deadline,
-            limit
+          breaker.record(
+            ask.key,
+            admission,
+            CircuitBreaker.classify(exit, now, admitted.limit),
+            Option.getOrUndefined(Exit.isFailure(exit) ? Cause.failureOption(exit.cause) : Option.none()),
+            admitted
           )
         )
-    const admitted = (admission: CircuitBreaker.Admission): Effect.Effect<ChatStream.OnEnd> =>
-      Effect.withFiberRuntime((fiber) =>
-        Effect.succeed(recordWith(admission, Immediate.nowOf(fiber), Deadline.of(fiber.currentContext)))
-      )
+    }
     return compose({
       ...partsOf(self),
       generate: (request) => breaker.execute(about.generate(request), ask),
       source: (request) =>
-        ChatStream.guarded(
-          about.open(request),
-          (restore) => Effect.flatMap(breaker.admit(ask, restore), admitted),
-          true
-        ),
+        ChatStream.guarded(about.open(request), (restore) => Effect.map(breaker.admit(ask, restore), recordWith), true),
       about: {
         ...about,
         readyAt: () => Math.max(about.readyAt(), breaker.readyAt(ask.key)),

@@ -38,8 +38,8 @@ const table: Readonly<Record<string, number>> = {
   "leaf, each further token": 36,
   "README, the idea, stream of 16 tokens": 1757,
   "README, the idea, each further token": 48,
-  // Breaker and pacer ask for clock and deadline as services where the stream ends; they wait under the opening's context.
-  "README, traffic, stream of 16 tokens": 2069,
+  // The pacer asks for clock and deadline as services where the stream ends; the breaker keeps those of its admission.
+  "README, traffic, stream of 16 tokens": 2056,
   "README, traffic, each further token": 56
 }
 

@@ -122,14 +122,15 @@ export interface CircuitBreaker {
   ) => Effect.Effect<CircuitState.Admission, CircuitOpen>
   /**
    * The second half of `execute`. `error`: the attempt's, so that a retry outside can tell the failure of a probe.
-   * `admittedAt`: the time of the admission, in epoch milliseconds, to learn how long answers take.
+   * `admitted`: the time of the admission, in epoch milliseconds, and its deadline, to learn how long answers take.
+   * Default: an unknown time, and the deadline of the fiber.
    */
   readonly record: (
     key: string,
     admission: CircuitState.Admission,
     outcome: CircuitOutcome.Outcome,
     error?: LlmError,
-    admittedAt?: number
+    admitted?: { readonly at: number; readonly limit: Deadline.Limit }
   ) => Effect.Effect<void>
   /** The state of a circuit. */
   readonly state: (key: string) => Effect.Effect<CircuitView.State>
@@ -283,11 +284,11 @@ const fromCircuits = (
       Immediate.masked((region) =>
         queue.enter(options, restore === undefined ? region : { fiber: region.fiber, restore })
       ),
-    record: (key, admission, outcome, error, admittedAt) =>
+    record: (key, admission, outcome, error, admitted) =>
       Effect.withFiberRuntime((fiber) => {
         const now = Immediate.nowOf(fiber)
-        const took = admittedAt === undefined ? undefined : now - admittedAt
-        return record(key, admission, outcome, now, error, Deadline.of(fiber.currentContext), took)
+        const limit = admitted?.limit ?? Deadline.of(fiber.currentContext)
+        return record(key, admission, outcome, now, error, limit, admitted && now - admitted.at)
       }),
     state,
     states: Effect.suspend(() =>

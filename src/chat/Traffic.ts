@@ -10,6 +10,7 @@ import * as Clock from "effect/Clock"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import { dual } from "effect/Function"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
@@ -19,6 +20,7 @@ import type { LlmError } from "../errors/LlmError.js"
 import * as CircuitBreaker from "../policies/circuit/CircuitBreaker.js"
 import * as Deadline from "../policies/Deadline.js"
 import * as Hedge from "../policies/Hedge.js"
+import * as Immediate from "../policies/Immediate.js"
 import * as Pacer from "../policies/pacer/Pacer.js"
 import * as PacerRequest from "../policies/pacer/PacerRequest.js"
 import { CurrentPlace, type Place } from "../policies/pacer/RateLimits.js"
@@ -88,17 +90,21 @@ export const breaker: {
     const about = self[TypeId]
     const { model, provider } = about.targets[0]
     const ask = { key: options?.key ?? keyOf(self), provider, model }
-    const recordWith =
-      (admission: CircuitBreaker.Admission): ChatStream.OnEnd =>
-      ({ exit }) =>
-        Effect.flatMap(Effect.zip(Clock.currentTimeMillis, Deadline.Deadline), ([now, limit]) =>
+    /** A reader that leaves has left the deadline too, so both are those of the admission. */
+    const recordWith = (admission: CircuitBreaker.Admission): ChatStream.OnEnd => {
+      const opened = Option.getOrThrow(Fiber.getCurrentFiber())
+      const admitted = { at: Immediate.nowOf(opened), limit: Deadline.of(opened.currentContext) }
+      return ({ exit }) =>
+        Effect.flatMap(Clock.currentTimeMillis, (now) =>
           breaker.record(
             ask.key,
             admission,
-            CircuitBreaker.classify(exit, now, limit),
-            Option.getOrUndefined(Exit.isFailure(exit) ? Cause.failureOption(exit.cause) : Option.none())
+            CircuitBreaker.classify(exit, now, admitted.limit),
+            Option.getOrUndefined(Exit.isFailure(exit) ? Cause.failureOption(exit.cause) : Option.none()),
+            admitted
           )
         )
+    }
     return compose({
       ...partsOf(self),
       generate: (request) => breaker.execute(about.generate(request), ask),

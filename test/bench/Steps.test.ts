@@ -43,10 +43,10 @@ const table: Readonly<Record<string, number>> = {
   "README, the idea, Stream.runDrain, each further token": 15,
   "README, the idea, ChatStream.forEach of 16 tokens": 40,
   "README, the idea, ChatStream.forEach, each further token": 0,
-  // Breaker and pacer ask for clock and deadline as services where the stream ends; they wait under the opening's context.
-  "README, traffic, Stream.runDrain of 16 tokens": 893,
+  // The pacer asks for clock and deadline as services where the stream ends; the breaker keeps those of its admission.
+  "README, traffic, Stream.runDrain of 16 tokens": 880,
   "README, traffic, Stream.runDrain, each further token": 15,
-  "README, traffic, ChatStream.forEach of 16 tokens": 109,
+  "README, traffic, ChatStream.forEach of 16 tokens": 96,
   "README, traffic, ChatStream.forEach, each further token": 0
 }
 

@@ -17,14 +17,21 @@ const ways: readonly [readonly [string, Ask], readonly [string, Ask]] = [
 ]
 
 /** A model that fails between two times, in seconds, and what it was asked when. */
-const leafOf = (name: string, from: number, until: number, hint?: Duration.Duration) => {
+const leafOf = (
+  name: string,
+  from: number,
+  until: number,
+  hint?: Duration.Duration,
+  answers: Duration.DurationInput = "100 millis"
+) => {
   const asked: Array<number> = []
   const target = { provider: name, model: `${name}-1` }
   const attempt = Effect.gen(function* () {
     const now = (yield* Clock.currentTimeMillis) / 1000
     asked.push(now)
-    yield* Effect.sleep("100 millis")
-    if (now >= from && now < until) return yield* Effect.fail(errorOf("ServerError", { ...target, hint }))
+    const isDown = now >= from && now < until
+    yield* Effect.sleep(isDown ? "100 millis" : answers)
+    if (isDown) return yield* Effect.fail(errorOf("ServerError", { ...target, hint }))
     return { ...target, text: name, toolCalls: [], finishReason: "stop" as const }
   })
   const model = ChatModel.make({
@@ -83,6 +90,15 @@ describe.each(ways)("%s", (_, ask) => {
     const ends = run(Effect.map(guarded(one.model), ChatModel.deadline("10 minutes")), ask, 100)
     assert.isTrue(ends.every(({ said }) => said === "one"))
     assert.isAtMost(one.asked.filter((at) => at >= 2 && at < 32).length, 12)
+  })
+
+  it.each([0, 2])("serves those that have time for a long answer, with an outage from second %i", (from) => {
+    const one = leafOf("one", from, 32, undefined, "2 seconds")
+    const ends = run(Effect.map(guarded(one.model), ChatModel.deadline("20 seconds")), ask, 600)
+    // From second 12 on a call has time: it ends 20 seconds later at the earliest.
+    const possible = ends.slice(170)
+    assert.isAtLeast(possible.filter(({ said }) => said === "one").length, 0.75 * possible.length)
+    assert.isTrue(ends.slice(450).every(({ said }) => said === "one"))
   })
 
   it("goes to a fallback that takes traffic at once", () => {

@@ -121,12 +121,17 @@ export interface CircuitBreaker {
     options: CircuitView.AdmitOptions,
     restore?: Immediate.Region["restore"]
   ) => Effect.Effect<CircuitState.Admission, CircuitOpen>
-  /** The second half of `execute`. `error`: the attempt's, so that a retry outside can tell the failure of a probe. */
+  /**
+   * The second half of `execute`. `error`: the attempt's, so that a retry outside can tell the failure of a probe.
+   * `admitted`: the time of the admission, in epoch milliseconds, and its deadline, to learn how long answers take.
+   * Default: an unknown time, and the deadline of the fiber.
+   */
   readonly record: (
     key: string,
     admission: CircuitState.Admission,
     outcome: CircuitOutcome.Outcome,
-    error?: LlmError
+    error?: LlmError,
+    admitted?: { readonly at: number; readonly limit: Deadline.Limit }
   ) => Effect.Effect<void>
   /** The state of a circuit. */
   readonly state: (key: string) => Effect.Effect<CircuitView.State>
@@ -209,7 +214,7 @@ const fromCircuits = (
     }
     const recorded = (done: Effect.Effect<void>) =>
       Immediate.entered(done, () => {
-        queue.ended(key, admission, outcome, now, took)
+        queue.ended(key, admission, outcome, now, took, outcome._tag === "Ignored" && now >= limit.at)
         return Effect.void
       })
     if (admission === unrecorded) return recorded(Effect.void)
@@ -280,10 +285,12 @@ const fromCircuits = (
       Immediate.masked((region) =>
         queue.enter(options, restore === undefined ? region : { fiber: region.fiber, restore })
       ),
-    record: (key, admission, outcome, error) =>
-      Effect.withFiberRuntime((fiber) =>
-        record(key, admission, outcome, Immediate.nowOf(fiber), error, Deadline.of(fiber.currentContext))
-      ),
+    record: (key, admission, outcome, error, admitted) =>
+      Effect.withFiberRuntime((fiber) => {
+        const now = Immediate.nowOf(fiber)
+        const limit = admitted?.limit ?? Deadline.of(fiber.currentContext)
+        return record(key, admission, outcome, now, error, limit, admitted && now - admitted.at)
+      }),
     state,
     states: Effect.suspend(() =>
       Effect.map(

@@ -37,8 +37,17 @@ export interface CircuitQueue {
   readonly isTooWide: (key: string, now: number) => boolean
   /** The number of calls that wait for a circuit. */
   readonly size: (key: string) => number
-  /** Tells that a call ended, and how long it took, in milliseconds, if that is known. */
-  readonly ended: (key: string, admission: Admission, outcome: Outcome, now: number, took: number | undefined) => void
+  /**
+   * Tells that a call ended, how long it took, in milliseconds, if that is known, and whether its deadline ended it.
+   */
+  readonly ended: (
+    key: string,
+    admission: Admission,
+    outcome: Outcome,
+    now: number,
+    took: number | undefined,
+    isCut: boolean
+  ) => void
   /** Tells that a circuit was changed by hand. */
   readonly changed: (key: string) => void
 }
@@ -46,12 +55,16 @@ export interface CircuitQueue {
 /** The calls that wait for one circuit, and those that came out of the queue since it closed. */
 interface Line {
   readonly queue: WaitQueue.WaitQueue<Refusal>
+  /** The calls that wait in it or ask for a place. */
+  users: number
   readonly admitted: Set<Admission>
   window: Window.Window | undefined
   /** The times until which the places of failed calls stay taken, in epoch milliseconds, in their order. */
   cooling: ReadonlyArray<number>
   /** The time of the last answer, in epoch milliseconds. */
   answeredAt: number
+  /** The least time of an answer, in milliseconds, as the calls tell that their deadline ended. */
+  least: number
 }
 
 /** The most circuits whose answer times are kept. */
@@ -101,14 +114,20 @@ export const make = (
   const answers = new Map<string, AnswerTime.AnswerTime>()
   const firstWidth = settings.ramp[settings.ramp.length - 1] ?? 1
 
+  const forget = (key: string, line: Line): void => {
+    if (line.users === 0 && line.admitted.size === 0) lines.delete(key)
+  }
+
   const wait = (options: AdmitOptions, region: Immediate.Region): Effect.Effect<Admission, CircuitOpen> => {
     const { key } = options
     const line: Line = lines.get(key) ?? {
       queue: WaitQueue.make(settings),
+      users: 0,
       admitted: new Set(),
       window: undefined,
       cooling: [],
-      answeredAt: Number.NEGATIVE_INFINITY
+      answeredAt: Number.NEGATIVE_INFINITY,
+      least: 0
     }
     lines.set(key, line)
     const admitted = (decision: Admission | Refusal, now: number): Admission | WaitQueue.Wait<Refusal> => {
@@ -152,17 +171,21 @@ export const make = (
     }
     // Calls that are served too late for their answer take the places of others, and the queue never shrinks: in
     // simulation, no job was done for five minutes after an outage of one.
-    const takes = () => AnswerTime.most(answers.get(key))
-    return line.queue.pass(region, gate, { takes })
+    const takes = () => Math.max(line.least, AnswerTime.most(answers.get(key)))
+    line.users += 1
+    return Effect.ensuring(
+      line.queue.pass(region, gate, { takes }),
+      Effect.sync(() => {
+        line.users -= 1
+        forget(key, line)
+      })
+    )
   }
 
   return {
     enter: (options, region) => {
       const line = lines.get(options.key)
-      if (line !== undefined) {
-        if (line.queue.size() > 0) return wait(options, region)
-        if (line.admitted.size === 0) lines.delete(options.key)
-      }
+      if (line !== undefined && line.queue.size() > 0) return wait(options, region)
       const now = Immediate.nowOf(region.fiber)
       return Immediate.entered(ask(options.key, now, Number.POSITIVE_INFINITY), (decision) => {
         if (!isRefusal(decision)) return Effect.succeed(decision)
@@ -176,7 +199,7 @@ export const make = (
       return line?.window !== undefined && now < line.answeredAt + silentMillis
     },
     size: (key) => lines.get(key)?.queue.size() ?? 0,
-    ended: (key, admission, outcome, now, took) => {
+    ended: (key, admission, outcome, now, took, isCut) => {
       if (outcome._tag === "Success" && took !== undefined) {
         const known = answers.get(key)
         if (known === undefined && answers.size >= maxAnswers) answers.delete(answers.keys().next().value as string)
@@ -184,7 +207,12 @@ export const make = (
       }
       const line = lines.get(key)
       if (line === undefined) return
-      if (outcome._tag === "Success") line.answeredAt = now
+      if (outcome._tag === "Success") {
+        line.answeredAt = now
+        line.least = 0
+      }
+      // Without an answer to tell how long they take, each call that was served too late would be followed by another.
+      if (isCut && took !== undefined && !answers.has(key)) line.least = Math.max(line.least, 2 * took)
       if (line.admitted.delete(admission) && line.window !== undefined) {
         line.window = Window.next(line.window, outcome, now)
         if (outcome._tag !== "Success" && outcome._tag !== "Ignored") {
@@ -194,6 +222,7 @@ export const make = (
         }
       }
       line.queue.wake()
+      forget(key, line)
     },
     changed: (key) => lines.get(key)?.queue.wake()
   }

@@ -84,6 +84,27 @@ describe("a store", () => {
     })
   )
 
+  it.effect("that is slow keeps all that wait in one queue", () =>
+    Effect.gen(function* () {
+      const { store } = remoteStore()
+      const slow: Store.KeyedStore = {
+        modify: (key, f) => Effect.zipLeft(store.modify(key, f), Effect.sleep("100 millis"))
+      }
+      const breaker = yield* Effect.provideService(CircuitBreaker.make(), Store.KeyedStore, slow)
+      yield* Effect.fork(Effect.repeatN(Effect.exit(breaker.execute(failing, ask)), 2))
+      yield* TestClock.adjust("700 millis")
+      // While twelve ask for the second time, to join the queue, another one comes.
+      const calls = yield* Effect.forEach([...Array(12).fill(0), 150], (start) =>
+        Effect.fork(Effect.delay(Effect.exit(breaker.execute(Effect.succeed(1), ask)), start))
+      )
+      yield* TestClock.adjust("30 seconds")
+      const exits = yield* Effect.forEach(calls, Fiber.poll)
+      assert.isTrue(
+        exits.every((exit) => exit._tag === "Some" && Exit.isSuccess(exit.value) && Exit.isSuccess(exit.value.value))
+      )
+    })
+  )
+
   it.effect("that is slow is not interrupted between a place and its probe", () =>
     drawing(0)(
       Effect.gen(function* () {

@@ -123,6 +123,14 @@ describe("the slow start", () => {
     assert.isBelow(Math.max(...lateWaits), 10)
   })
 
+  it("serves those that have time where nothing is known of the answers yet", () => {
+    // The program starts in the outage: the first in the queue have less time left than the two seconds of an answer.
+    const ends = run(serverOf(60, 2000), every(0.2, 600, 30))
+    const after = ends.filter((_, job) => job * 0.2 >= 65)
+    assert.isTrue(after.every(({ exit }) => Exit.isSuccess(exit)))
+    assert.isAtLeast(ends.filter(({ exit }, job) => job * 0.2 >= 35 && Exit.isSuccess(exit)).length / 425, 0.9)
+  })
+
   it("ends with a target that is down again: the circuit opens within a second and the calls in flight", () => {
     const server = sheddingServer(10, 50)
     run(server, every(0.2, 500, 60))

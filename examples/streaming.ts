@@ -1,5 +1,5 @@
 // Streams that tell the truth: a cut is never an answer, and how it is mended is yours to choose.
-import { Effect, Logger, LogLevel, Stream } from "effect"
+import { Effect, Logger, LogLevel } from "effect"
 import { Chat, ChatModel, ChatStream, OpenAi, RetryPolicy } from "effect-steadfast"
 import { Fault, FaultyProvider, Reply } from "effect-steadfast/testing"
 
@@ -8,7 +8,8 @@ const poem = Reply.text(line, { tokenDelay: "30 millis" })
 const cut = Fault.earlyEnd({ tokens: 9, reply: poem })
 const rest = Reply.text(line.slice(25), { tokenDelay: "30 millis" })
 
-const say = (text: string) => Effect.sync(() => process.stdout.write(text))
+const write = (text: string): void => void process.stdout.write(text)
+const say = (text: string) => Effect.sync(() => write(text))
 
 const recite = (title: string, mode: ChatModel.Mode) =>
   Effect.gen(function* () {
@@ -19,11 +20,10 @@ const recite = (title: string, mode: ChatModel.Mode) =>
     )
     yield* say(`\n${title}\n  `)
     yield* poet.stream(Chat.prompt("Two lines of Shakespeare, please")).pipe(
-      Stream.runForEach((event) => {
-        if (event._tag === "TextDelta") return say(event.text)
-        if (event._tag === "Reset") return say(` ✂ ${event.cause}, from the top:\n  `)
-        if (event._tag === "Seam") return say(` ✂ [${event.overlap} repeated characters cut off] `)
-        return Effect.void
+      ChatStream.forEach((event) => {
+        if (event._tag === "TextDelta") write(event.text)
+        if (event._tag === "Reset") write(` ✂ ${event.cause}, from the top:\n  `)
+        if (event._tag === "Seam") write(` ✂ [${event.overlap} repeated characters cut off] `)
       }),
       Effect.catchAll((error) => say(` ✂ ${error._tag}: ${error.message}`))
     )

@@ -34,7 +34,7 @@ const table: Readonly<Record<string, number>> = {
   "succeed |> Resilience.deadline": 14,
   "succeed |> Resilience.timeout": 14,
   "succeed |> Effect.retry(RetryPolicy.standard)": 45,
-  // The runtime of Effect's Stream takes most of these; a reader with a plain function passes it by.
+  // Any run of a `Stream` takes about 500 (effect 3.22), and each chunk 15.
   "leaf, Stream.runDrain of 16 tokens": 824,
   "leaf, Stream.runDrain, each further token": 15,
   "leaf, ChatStream.forEach of 16 tokens": 40,

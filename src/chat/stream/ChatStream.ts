@@ -229,7 +229,7 @@ const pieces = () => {
 
 type Reading<A> = (events: ReadonlyArray<Chat.Event>) => Exit.Exit<Chunk.Chunk<A>, LlmError>
 
-/** What `Stream.fromPull` does, in one channel: that one runs another executor inside, for the opening and each chunk. */
+/** `Stream.fromPull` in one channel: that one runs another executor inside, for the opening and each chunk. */
 const streamOf = <A>(source: Sources.Source, reader: () => Reading<A>): Stream.Stream<A, LlmError> =>
   Stream.fromChannel(
     Channel.suspend(() => {

@@ -6,8 +6,8 @@
  * effect: the wait, and all steps after it. So a stream below five combinators takes as many runtime steps for a token
  * as a leaf. Any other effect is a pull too, and costs what it costs.
  *
- * A wait for something outside ({@link awaiting}) runs the steps where the answer comes, and enters the runtime only for
- * what they cannot do at once. So a reader with a plain function takes no runtime step for a token.
+ * A wait for something outside ({@link awaiting}) runs the steps where the answer comes, and enters the runtime only
+ * for what they cannot do at once. So a reader with a plain function takes no runtime step for a token.
  *
  * @since 0.2.0
  */

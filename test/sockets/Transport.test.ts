@@ -79,7 +79,7 @@ describe("a listener", () => {
           assert.isTrue(whole.indexOf(Buffer.concat(told.pieces)) === 0)
         }
       })
-      yield* Effect.promise(() => fc.assert(law, { numRuns: cases(1000) }))
+      yield* Effect.promise(() => fc.assert(law, { numRuns: cases(200) }))
     })
   )
 
@@ -296,7 +296,7 @@ describe("a model", () => {
         }
         for (const one of seen) assert.deepStrictEqual(one, seen[0])
       })
-      yield* Effect.promise(() => fc.assert(law, { numRuns: cases(600) }))
+      yield* Effect.promise(() => fc.assert(law, { numRuns: cases(150) }))
     }).pipe(Effect.provide(quiet))
   )
 })

@@ -121,8 +121,9 @@ export const asking = (limit: Limit, target: NonNullable<Limit["asked"]>): void 
  */
 export const expire = (limit: Limit): void => {
   const { outer } = limit
-  if (outer?.error !== undefined && outer.at <= limit.at) expire(outer)
-  else if (limit.expired === undefined && limit.error !== undefined) limit.expired = limit.error(limit.asked)
+  const isOuter = limit.error === undefined || (outer?.error !== undefined && outer.at <= limit.at)
+  if (!isOuter) limit.expired ??= limit.error?.(limit.asked)
+  else if (outer !== undefined) expire(outer)
 }
 
 /**

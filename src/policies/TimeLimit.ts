@@ -33,7 +33,7 @@ import * as Immediate from "./Immediate.js"
 
 const liveClock = Context.get(DefaultServices.liveServices, Clock.Clock)
 
-/** The longest timer of the platform, in milliseconds. A longer one goes off then, so whoever waits looks again. */
+/** The longest timer of the platform, in milliseconds. A longer wait takes several. */
 const longest = 2 ** 31 - 1
 
 /**
@@ -63,29 +63,48 @@ export const timeOf = (fiber: Immediate.Region["fiber"]): Time => ({
  *
  * @internal
  */
-export const startTimer = ({ clock, scheduler }: Time, millis: number, onFire: () => void): (() => void) => {
-  const wait = Math.min(Math.ceil(Math.max(0, millis)), longest)
-  if (clock === liveClock) {
-    const timer = setTimeout(onFire, wait)
-    return () => clearTimeout(timer)
+export const startTimer = (time: Time, millis: number, onFire: () => void): (() => void) => {
+  const { clock, scheduler } = time
+  const left = Math.ceil(Math.max(0, millis))
+  const wait = Math.min(left, longest)
+  let stop: (() => void) | undefined
+  const fire = (): void => {
+    if (left > wait) stop = startTimer(time, left - wait, onFire)
+    else onFire()
   }
-  const sleeping = Effect.map(clock.sleep(Duration.millis(wait)), onFire)
-  const sleeper = Effect.runFork(sleeping, scheduler === undefined ? {} : { scheduler })
-  return () => sleeper.unsafeInterruptAsFork(FiberId.none)
+  if (clock === liveClock) {
+    const timer = setTimeout(fire, wait)
+    stop = () => clearTimeout(timer)
+  } else {
+    const sleeping = Effect.map(clock.sleep(Duration.millis(wait)), fire)
+    const sleeper = Effect.runFork(sleeping, scheduler === undefined ? {} : { scheduler })
+    stop ??= () => sleeper.unsafeInterruptAsFork(FiberId.none)
+  }
+  return () => stop?.()
 }
 
-/** Calls `onFire` when the time of a limit is up, and returns the cancellation. */
-const alarm = (time: Time, limit: Deadline.Limit, onFire: () => void): (() => void) => {
-  const set = (): (() => void) =>
-    startTimer(time, limit.at - time.clock.unsafeCurrentTimeMillis(), () => {
-      if (limit.at > time.clock.unsafeCurrentTimeMillis()) stop = set()
-      else {
-        Deadline.expire(limit)
-        onFire()
-      }
-    })
-  let stop = set()
-  return () => stop()
+/**
+ * The time left until a limit ends the waits under it, in milliseconds. A limit without an error ends nothing: the
+ * application put it into the context, for waits not to begin.
+ */
+const leftOf = (limit: Deadline.Limit, clock: Clock.Clock): number =>
+  limit.error === undefined
+    ? limit.outer === undefined
+      ? Number.POSITIVE_INFINITY
+      : leftOf(limit.outer, clock)
+    : limit.at - clock.unsafeCurrentTimeMillis()
+
+/**
+ * Calls `onFire` when the time of a limit is up, and returns the cancellation. The timer counts: a clock that is set
+ * back during the wait does not make it longer.
+ */
+const alarm = (time: Time, limit: Deadline.Limit, onFire: () => void): (() => void) | undefined => {
+  const left = leftOf(limit, time.clock)
+  if (left === Number.POSITIVE_INFINITY) return undefined
+  return startTimer(time, left, () => {
+    Deadline.expire(limit)
+    onFire()
+  })
 }
 
 /**
@@ -122,14 +141,17 @@ export const alarmOf = (time: Time, limit: Deadline.Limit, onFire: () => void): 
   }
   const set = (): void => {
     const { at } = limit
-    if (at >= due || at === Number.POSITIVE_INFINITY) return
+    if (at >= due) return
+    const left = leftOf(limit, clock)
+    if (left === Number.POSITIVE_INFINITY) return
     stop()
     due = at
-    cancel = startTimer(time, at - clock.unsafeCurrentTimeMillis(), () => {
+    cancel = startTimer(time, left, () => {
+      const isMoved = limit.at > due
       cancel = undefined
       due = Number.POSITIVE_INFINITY
       if (!waits) return
-      if (limit.at > clock.unsafeCurrentTimeMillis()) return set()
+      if (isMoved) return set()
       waits = false
       Deadline.expire(limit)
       onFire()
@@ -177,7 +199,7 @@ export const waiting = <A, E, R>(
         resume(answer)
       }
       cancel = register(end)
-      if (!over && limit.at !== Number.POSITIVE_INFINITY) {
+      if (!over) {
         stop = alarm(time, limit, () => {
           cancel?.()
           end(Exit.failCause(Cause.interrupt(FiberId.none)))
@@ -214,11 +236,11 @@ const forked = <A, E, R, E2>(
   return Effect.async<A, E2>((resume) => {
     const stop = alarm(timeOf(fiber), limit, () => child.unsafeInterruptAsFork(fiber.id()))
     child.addObserver((exit: Exit.Exit<A, E>) => {
-      stop()
+      stop?.()
       resume(then(exit))
     })
     return Effect.suspend(() => {
-      stop()
+      stop?.()
       return Effect.asVoid(Fiber.interruptAs(child, fiber.id()))
     })
   })

@@ -146,7 +146,8 @@ const initOf = (init: RequestInit, { body, headers, method }: Request, signal: A
       if (name !== "content-length") own[name] = value
     })
   }
-  return { ...init, method, headers: Object.assign(own, headers), body: body ?? null, signal }
+  // A redirect is an answer: the key in the headers belongs to this server and no other.
+  return { redirect: "manual", ...init, method, headers: Object.assign(own, headers), body: body ?? null, signal }
 }
 
 /** Over `fetch`. Platform's `Fetch` and `RequestInit` are those of the call's context, or else of the layer's. */
@@ -215,7 +216,8 @@ const overFetch = (layered: Context.Context<never>): Transport => ({
 })
 
 /**
- * Platform's client over `fetch`, with the fast transport: for any runtime, also browsers and edge workers.
+ * Platform's client over `fetch`, with the fast transport: for any runtime, also browsers and edge workers. Models follow
+ * no redirect over it, unless `FetchHttpClient.RequestInit` says so.
  *
  * @since 0.2.0
  * @category layers

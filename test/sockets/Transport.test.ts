@@ -4,7 +4,7 @@ import { FetchHttpClient, HttpClient, HttpClientRequest } from "@effect/platform
 import { NodeHttpClient } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Context, Effect, Exit, FastCheck as fc, Layer, Logger, Redacted, type Scope, Stream } from "effect"
-import { Chat, OpenAi, Transport } from "effect-steadfast"
+import { Chat, LlmError, OpenAi, Transport } from "effect-steadfast"
 import { NodeTransport } from "effect-steadfast/node"
 import * as HttpModel from "../../src/providers/HttpModel.js"
 import * as OpenAiChat from "../../src/providers/OpenAiChat.js"
@@ -268,6 +268,30 @@ describe("a model", () => {
       const found = yield* Effect.forEach([1, 2, 3], (id) => Effect.promise(() => inside(id)))
       assert.deepStrictEqual(found, [1, 2, 3])
     })
+  )
+
+  it.scopedLive.each(transports)("sends its key to no other server that an answer names (%s)", ([, layer]) =>
+    Effect.gen(function* () {
+      let elsewhere = 0
+      const built = yield* Layer.build(layer)
+      const other = yield* serving((_, response) => {
+        elsewhere++
+        response.end()
+      })
+      for (const status of [301, 302, 307, 308]) {
+        const server = yield* serving((_, response) => {
+          response.writeHead(status, { location: `${other.url}/v1/chat/completions` })
+          response.end()
+        })
+        const model = yield* Effect.provide(modelAt(server.url), built)
+        const whole = yield* Effect.flip(model.generate(Chat.prompt("hi")))
+        const streamed = (yield* read(model.stream(Chat.prompt("hi")))).error
+        for (const error of [whole, streamed]) {
+          assert.deepStrictEqual([error?.status, error && LlmError.isLlmError(error)], [status, true])
+        }
+      }
+      assert.strictEqual(elsewhere, 0)
+    }).pipe(Effect.provide(quiet))
   )
 
   it.scopedLive("reads a stream that is cut anywhere as over every other client", () =>

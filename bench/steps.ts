@@ -23,7 +23,7 @@ import {
 import { allocated } from "./case.js"
 import { effectBatch, request, resilient } from "./fixtures.js"
 import { printTable } from "./report.js"
-import { anthropicBody, model, openAiBody, responseHeaders } from "./wire.js"
+import { anthropicBody, encoded, framesOf, model, openAiBody, responseHeaders, streamingFetch } from "./wire.js"
 
 // -----------------------------------------------------------------------------
 // the compositions
@@ -36,35 +36,12 @@ export interface Row {
   readonly base?: { readonly effect: Effect.Effect<unknown, unknown>; readonly units: number }
 }
 
-const delta = (delta: object, finish: string | null): string =>
-  `data: ${JSON.stringify({
-    id: "chatcmpl-1",
-    object: "chat.completion.chunk",
-    model,
-    choices: [{ index: 0, delta, finish_reason: finish }]
-  })}\n\n`
-
 /** The transport over a `fetch` that answers at once: a whole answer, or a stream of tokens, each in its own piece. */
 const answering = (tokens?: number, body = openAiBody) => {
-  const respond = (): Response => {
-    if (tokens === undefined) return new Response(body, { headers: responseHeaders })
-    const pieces = [
-      delta({ role: "assistant", content: "" }, null),
-      ...Array.from({ length: tokens }, () => delta({ content: " Paris" }, null)),
-      `${delta({}, "stop")}data: [DONE]\n\n`
-    ].map((text) => new TextEncoder().encode(text))
-    let next = 0
-    const stream = new ReadableStream<Uint8Array>({
-      pull: (controller) => {
-        const piece = pieces[next++]
-        if (piece === undefined) controller.close()
-        else controller.enqueue(piece)
-      }
-    })
-    const headers = { ...responseHeaders, "content-type": "text/event-stream" }
-    return new Response(stream, { headers })
-  }
-  const fetch: typeof globalThis.fetch = () => Promise.resolve(respond())
+  const fetch: typeof globalThis.fetch =
+    tokens === undefined
+      ? () => Promise.resolve(new Response(body, { headers: responseHeaders }))
+      : streamingFetch(framesOf(tokens).map(encoded))
   return Layer.provide(Transport.layerFetch, Layer.succeed(FetchHttpClient.Fetch, fetch))
 }
 

@@ -25,9 +25,10 @@ import { CurrentPlace } from "../policies/pacer/RateLimits.js"
 import { RetryBudgets } from "../policies/retry/RetryBudget.js"
 import * as RetryDecision from "../policies/retry/RetryDecision.js"
 import { Prices } from "../policies/spend/Prices.js"
-import * as WaitQueue from "../policies/WaitQueue.js"
+import * as Waited from "../policies/Waited.js"
 import * as Call from "./Call.js"
 import { type AttemptRecord, targetName } from "./CallRecord.js"
+import * as CallSpan from "./CallSpan.js"
 
 /**
  * The destination of an attempt.
@@ -127,7 +128,7 @@ export const open = (
   const place = Call.peek(outer, CurrentPlace)
   const round = Call.roundOf(outer)
   const draft = begin(outer, call, target, round, clock.unsafeCurrentTimeMillis())
-  const queued = (place?.queuedMillis ?? 0) + WaitQueue.take(outer)
+  const queued = (place?.queuedMillis ?? 0) + Waited.take(outer)
   if (queued > 0) draft.queuedMillis = (draft.queuedMillis ?? 0) + queued
   if (call !== undefined) call.attempts.push(draft)
   Deadline.asking(Deadline.of(outer), target)
@@ -149,7 +150,7 @@ export const open = (
       place?.observe(facts.limits, clock.unsafeCurrentTimeMillis())
     }
   }
-  const span = Call.openSpan(fiber, outer, "attempt", () => spanAttributes(draft))
+  const span = CallSpan.open(fiber, outer, "attempt", () => spanAttributes(draft))
   const own = FiberInternals.added(outer, CurrentAttempt, attempt)
   const debug = LogLevel.greaterThanEqual(LogLevel.Debug, fiber.getFiberRef(FiberRef.currentMinimumLogLevel))
   return {
@@ -284,7 +285,7 @@ const end = (
     if (draft.requestId !== undefined) span.attribute("steadfast.request_id", draft.requestId)
     if (draft.responseId !== undefined) span.attribute("gen_ai.response.id", draft.responseId)
     if (error !== undefined) span.attribute("error.type", error._tag)
-    Call.usageAttributes(span, draft)
+    CallSpan.usage(span, draft)
     span.end(clock.unsafeCurrentTimeNanos(), error === undefined ? exit : Exit.fail(error))
   }
 }

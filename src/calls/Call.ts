@@ -22,13 +22,11 @@
  */
 
 import * as Cause from "effect/Cause"
-import * as Chunk from "effect/Chunk"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
-import * as FiberRef from "effect/FiberRef"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
@@ -41,6 +39,7 @@ import * as Immediate from "../policies/Immediate.js"
 import * as RetryDecision from "../policies/retry/RetryDecision.js"
 import * as CallLines from "./CallLines.js"
 import { type AttemptRecord, type CallRecord, type Outcome, targetName } from "./CallRecord.js"
+import * as CallSpan from "./CallSpan.js"
 
 /**
  * An open call.
@@ -157,28 +156,6 @@ export const peek = <I, S>(context: Context.Context<never>, tag: Context.Tag<I, 
   context.unsafeMap.get(tag.key)
 
 /**
- * Starts a span under a context. The caller ends it; `undefined` at no cost if tracing is off.
- *
- * @internal
- */
-export const openSpan = (
-  fiber: Fiber.RuntimeFiber<unknown, unknown>,
-  context: Context.Context<never>,
-  name: string,
-  attributes: () => Record<string, unknown>
-): Tracer.Span | undefined => {
-  if (!fiber.getFiberRef(FiberRef.currentTracerEnabled)) return undefined
-  const clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
-  const parent = Option.fromNullable(peek(context, Tracer.ParentSpan))
-  const links = Chunk.toReadonlyArray(fiber.getFiberRef(FiberRef.currentTracerSpanLinks))
-  const span = fiber.currentTracer.span(name, parent, Context.empty(), links, clock.unsafeCurrentTimeNanos(), "client")
-  for (const [key, value] of fiber.getFiberRef(FiberRef.currentTracerSpanAnnotations)) span.attribute(key, value)
-  const own = attributes()
-  for (const key in own) span.attribute(key, own[key])
-  return span
-}
-
-/**
  * Opens a call or an attempt, runs an effect under its context, and closes it with the exit.
  *
  * @internal
@@ -254,7 +231,7 @@ export const open = (
     begun: undefined,
     gaveUp: undefined
   }
-  const span = openSpan(fiber, outer, implicit?.spanName ?? name, () => ({
+  const span = CallSpan.open(fiber, outer, implicit?.spanName ?? name, () => ({
     "steadfast.call.id": call.id,
     "steadfast.call.name": name,
     ...implicit?.attributes
@@ -379,23 +356,8 @@ const endSpan = (
   span.attribute("steadfast.attempts", call.attempts.length)
   if (served !== undefined) {
     span.attribute("steadfast.target", targetName(served))
-    usageAttributes(span, served)
+    CallSpan.usage(span, served)
   }
   if (error !== undefined) span.attribute("error.type", error._tag)
   span.end(clock.unsafeCurrentTimeNanos(), error === undefined ? exit : Exit.fail(error))
-}
-
-/**
- * The model and usage of the answer, named as in the GenAI conventions and in OpenInference.
- *
- * @internal
- */
-export const usageAttributes = (span: Tracer.Span, attempt: AttemptRecord): void => {
-  if (attempt.responseModel !== undefined) span.attribute("gen_ai.response.model", attempt.responseModel)
-  if (attempt.usage !== undefined) {
-    span.attribute("gen_ai.usage.input_tokens", attempt.usage.inputTokens)
-    span.attribute("gen_ai.usage.output_tokens", attempt.usage.outputTokens)
-    span.attribute("llm.token_count.prompt", attempt.usage.inputTokens)
-    span.attribute("llm.token_count.completion", attempt.usage.outputTokens)
-  }
 }

@@ -11,7 +11,7 @@ import * as Call from "../calls/Call.js"
 import * as Resilience from "../calls/Resilience.js"
 import { CircuitOpen, type LlmError } from "../errors/LlmError.js"
 import * as RetryBudget from "../policies/retry/RetryBudget.js"
-import * as WaitQueue from "../policies/WaitQueue.js"
+import * as Waited from "../policies/Waited.js"
 import type * as Chat from "./Chat.js"
 import * as Fallback from "./Fallback.js"
 import { type About, groupIn } from "./Model.js"
@@ -64,7 +64,7 @@ export const make = (from: About, to: About, name: string, when: Fallback.When =
         if (drawn === undefined) return declined(`${error._tag}: no retry budget left`, error)
         return Effect.map(Resilience.fallingBack(error, decision.reason), (fallback) => {
           const fallen = Context.make(Attempt.Fallback, fallback)
-          const services = drawn > 0 ? WaitQueue.after(fallen, drawn) : fallen
+          const services = drawn > 0 ? Waited.after(fallen, drawn) : fallen
           return again ? Context.add(services, Attempt.Extra, { reason: "again" }) : services
         })
       })

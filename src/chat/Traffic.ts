@@ -10,7 +10,6 @@ import * as Clock from "effect/Clock"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Fiber from "effect/Fiber"
 import { dual } from "effect/Function"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
@@ -19,6 +18,7 @@ import * as Call from "../calls/Call.js"
 import type { LlmError } from "../errors/LlmError.js"
 import * as CircuitBreaker from "../policies/circuit/CircuitBreaker.js"
 import * as Deadline from "../policies/Deadline.js"
+import * as FiberInternals from "../policies/FiberInternals.js"
 import * as Hedge from "../policies/Hedge.js"
 import * as Immediate from "../policies/Immediate.js"
 import * as Pacer from "../policies/pacer/Pacer.js"
@@ -92,7 +92,7 @@ export const breaker: {
     const ask = { key: options?.key ?? keyOf(self), provider, model }
     /** A reader that leaves has left the deadline too, so both are those of the admission. */
     const recordWith = (admission: CircuitBreaker.Admission): ChatStream.OnEnd => {
-      const opened = Option.getOrThrow(Fiber.getCurrentFiber())
+      const opened = FiberInternals.current()
       const admitted = { at: Immediate.nowOf(opened), limit: Deadline.of(opened.currentContext) }
       return ({ exit }) =>
         Effect.flatMap(Clock.currentTimeMillis, (now) =>

@@ -36,8 +36,8 @@ export interface Limit {
   /** The limit around it. */
   readonly outer?: Limit
   /**
-   * Makes the error for when the time is up, with the last target asked. Whoever waits under a limit with an error ends
-   * the wait then.
+   * Makes the error of the limit, with the last target asked. A limit with an error ends each wait under it when the
+   * time is up; a limit without one only forbids waits to begin.
    */
   readonly error?: (asked: Limit["asked"]) => LlmError
   /** The error, set when the time is up, so that the interrupted effect can tell why. */

@@ -179,7 +179,11 @@ interface Writable {
 export const setContext = (fiber: RunningFiber, context: Context.Context<never>): (() => void) => {
   const outer = fiber.currentContext
   const writable = fiber as unknown as Writable
-  const before = writable._fiberRefs
+  const before: FiberRefs.FiberRefs | undefined = writable._fiberRefs
+  if (before?.locals === undefined) {
+    writable.setFiberRef(FiberRef.currentContext, context)
+    return () => writable.setFiberRef(FiberRef.currentContext, outer)
+  }
   const id = fiber.id()
   const stack = before.locals.get(FiberRef.currentContext) ?? []
   const entry = [id, context] as const

@@ -216,8 +216,8 @@ const overFetch = (layered: Context.Context<never>): Transport => ({
 })
 
 /**
- * Platform's client over `fetch`, with the fast transport: for any runtime, also browsers and edge workers. Models follow
- * no redirect over it, unless `FetchHttpClient.RequestInit` says so.
+ * Platform's client over `fetch`, with the fast transport: for any runtime, also browsers and edge workers. Models
+ * follow no redirect over it, unless `FetchHttpClient.RequestInit` says so.
  *
  * @since 0.2.0
  * @category layers

@@ -26,6 +26,7 @@ import * as CircuitBreaker from "../../policies/circuit/CircuitBreaker.js"
 import * as Deadline from "../../policies/Deadline.js"
 import * as Immediate from "../../policies/Immediate.js"
 import * as RetryBudget from "../../policies/retry/RetryBudget.js"
+import * as Waited from "../../policies/Waited.js"
 import * as WaitQueue from "../../policies/WaitQueue.js"
 import type * as Chat from "../Chat.js"
 import { type ChatModel, groupIn, type Inside, mayRepeat, TypeId } from "../Model.js"
@@ -391,5 +392,5 @@ export const marked = <A, E, R>(selection: Selection, effect: Effect.Effect<A, E
   const extra = again ? Effect.provideService(effect, Attempt.Extra, { reason: "again" }) : effect
   return queued === 0
     ? extra
-    : Effect.mapInputContext(extra, (context: Context.Context<R>) => WaitQueue.after(context, queued))
+    : Effect.mapInputContext(extra, (context: Context.Context<R>) => Waited.after(context, queued))
 }

@@ -44,7 +44,7 @@ const sources = new WeakMap<object, Sources.Source>()
 
 type Take<E, R> = (events: ReadonlyArray<Chat.Event>) => Effect.Effect<unknown, E, R> | undefined
 
-/** Reads a source to its end. `take` handles the events of a chunk, and returns what is awaited before the next. */
+/** Reads a source to its end. `take` handles the events of a chunk; its effect runs before the next chunk is read. */
 const drained = <E, R>(source: Sources.Source, take: Take<E, R>): Effect.Effect<void, E | LlmError, R> =>
   Immediate.masked(({ fiber, restore }) => {
     const closing = new Sources.Closing()
@@ -306,6 +306,6 @@ export const fromStream = (stream: Stream.Stream<Chat.Event, LlmError>, target: 
 /** A pull runs the stream, so it needs the context of the opening: the attempt and the call around it. */
 const pulledFrom = (stream: Stream.Stream<Chat.Event, LlmError>): Sources.Source =>
   Effect.zipWith(Effect.context<never>(), Stream.toPull(stream), (context, pulled) =>
-    // Without events in a chunk, it is asked again.
+    // `fromStream` reads on after an empty chunk.
     Effect.mapInputContext(pulled as Pulls.Pull, (_: Context.Context<never>) => context)
   )

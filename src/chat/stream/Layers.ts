@@ -16,8 +16,9 @@ import { identity } from "effect/Function"
 import * as Option from "effect/Option"
 import type * as Call from "../../calls/Call.js"
 import type { LlmError } from "../../errors/LlmError.js"
+import * as FiberInternals from "../../policies/FiberInternals.js"
 import * as Immediate from "../../policies/Immediate.js"
-import * as WaitQueue from "../../policies/WaitQueue.js"
+import * as Waited from "../../policies/Waited.js"
 import type * as Chat from "../Chat.js"
 import * as Pull from "./Pull.js"
 import * as Source from "./Source.js"
@@ -42,7 +43,7 @@ export const toChunk = (events: ReadonlyArray<Chat.Event>): Pull.Events => Chunk
  * @internal
  */
 export const provided = <I, S>(source: Source.Source, tag: Context.Tag<I, S>, service: S): Source.Source =>
-  Source.under(source, (context) => Context.add(context, tag, service))
+  Source.under(source, (context) => FiberInternals.added(context, tag, service) as Context.Context<never>)
 
 /**
  * Calls `onEvent` for each event of a pull, and runs `onExit` at the end of the answer: after `Finish`, or after an
@@ -128,7 +129,7 @@ export type OnEnd = (end: {
  * interruption.
  *
  * `enter` runs uninterruptibly, except under `restore`. With `queues`, its time is the stream's wait
- * (`WaitQueue.Waited`).
+ * (`Waited`).
  *
  * @since 0.2.0
  * @category combinators
@@ -164,7 +165,7 @@ export const guarded = (
         if (Exit.isFailure(entered)) return Effect.failCause(Cause.map(entered.cause, Option.some))
         onEnd = entered.value
         const waited = queues ? Immediate.nowOf(fiber) - began : 0
-        return restore(Effect.suspend(() => opened(waited === 0 ? context : WaitQueue.after(context, waited))))
+        return restore(Effect.suspend(() => opened(waited === 0 ? context : Waited.after(context, waited))))
       })
     })
     closing.add(() => end(Exit.interrupt(FiberId.none)))

@@ -33,20 +33,14 @@ import { announced } from "../../policies/retry/RetryDecision.js"
 import * as TimeLimit from "../../policies/TimeLimit.js"
 import * as Usage from "../../policies/Usage.js"
 import type * as Chat from "../Chat.js"
-import * as ChatStream from "./ChatStream.js"
 import * as Continuation from "./Continuation.js"
+import * as Delivery from "./Delivery.js"
 import * as Layers from "./Layers.js"
 import * as Pull from "./Pull.js"
 import * as Source from "./Source.js"
 import * as StreamDecoder from "./StreamDecoder.js"
 
-/**
- * Whether and how a stream goes on after it broke: see the table of this module.
- *
- * @since 0.1.0
- * @category models
- */
-export type Mode = "strict" | "restart" | "continue"
+export type { Mode } from "./Delivery.js"
 
 /**
  * A model as this module needs it.
@@ -82,142 +76,11 @@ export class Resume extends Context.Tag("steadfast/Replay/Resume")<
 >() {}
 
 // -----------------------------------------------------------------------------
-// the pure part
-// -----------------------------------------------------------------------------
-
-/** How the next attempt joins the delivered events. */
-type Joint =
-  | { readonly _tag: "Silent" }
-  | { readonly _tag: "Reset" }
-  | { readonly _tag: "Resume"; readonly from: Resume["Type"] }
-  | { readonly _tag: "Seam"; readonly method: Continuation.Method; readonly text: string }
-
-/** Keeps the delivered text, and holds back events as the mode requires. */
-const makeDelivery = (mode: Mode, request: Chat.Request) => {
-  let attempt = 1
-  let content = false
-  let reasoned = false
-  let text = ""
-  /** White space at the end, held back in `continue` mode because no provider continues after it. */
-  let blank = ""
-  let calls: Array<Chat.Event> = []
-  let lost: Chat.Usage | undefined
-  let seam: { readonly state: Continuation.Seam; readonly method: Continuation.Method } | undefined
-  let continued = false
-
-  const deliverText = (piece: string, out: Array<Chat.Event>): void => {
-    if (mode !== "continue") {
-      if (piece !== "") out.push({ _tag: "TextDelta", text: piece })
-      return
-    }
-    const whole = blank + piece
-    const end = whole.trimEnd().length
-    blank = whole.slice(end)
-    if (end === 0) return
-    text += whole.slice(0, end)
-    out.push({ _tag: "TextDelta", text: whole.slice(0, end) })
-  }
-
-  const settle = (settled: Continuation.Settled | undefined, out: Array<Chat.Event>): void => {
-    if (settled === undefined || seam === undefined) return
-    const { overlap, startedOver } = settled
-    out.push({ _tag: "Seam", offset: text.length, method: seam.method, overlap, startedOver })
-    seam = undefined
-    deliverText(settled.text, out)
-  }
-
-  const takeOne = (event: Chat.Event, out: Array<Chat.Event>): void => {
-    switch (event._tag) {
-      case "TextDelta":
-        if (seam === undefined) deliverText(event.text, out)
-        else settle(seam.state.add(event.text), out)
-        return
-      case "ReasoningDelta":
-        reasoned = true
-        if (!continued) out.push(event)
-        return
-      case "ToolCall":
-        if (mode === "strict") out.push(event)
-        else calls.push(event)
-        return
-      case "Usage":
-        out.push({ _tag: "Usage", usage: Usage.add(lost, event.usage) ?? event.usage })
-        lost = undefined
-        return
-      case "Reset":
-        text = blank = ""
-        reasoned = false
-        break
-      case "Finish": {
-        settle(seam?.state.end(), out)
-        const usage = out.findLastIndex((event) => event._tag === "Usage")
-        const tail = usage === -1 ? [] : out.splice(usage)
-        if (blank !== "") out.push({ _tag: "TextDelta", text: blank })
-        out.push(...calls, ...tail)
-        if (lost !== undefined) out.push({ _tag: "Usage", usage: lost })
-      }
-    }
-    if (event._tag !== "Start" || !continued) out.push(event)
-  }
-
-  /** Whether an event is delivered as it is, while nothing is lost or held back. */
-  const passes = (event: Chat.Event): boolean =>
-    event._tag === "TextDelta" ? event.text !== "" : mode === "strict" || event._tag === "ReasoningDelta"
-
-  return {
-    /** The events to deliver now, possibly none. */
-    take: (events: ReadonlyArray<Chat.Event>): ReadonlyArray<Chat.Event> => {
-      let out: Array<Chat.Event> | undefined
-      if (mode === "continue" || lost !== undefined || !events.every(passes)) {
-        out = []
-        for (const event of events) takeOne(event, out)
-      }
-      const taken = out ?? events
-      content ||= taken.some(ChatStream.isContent)
-      return taken
-    },
-    /** Adds the usage of a failed attempt. */
-    lose: (usage: Chat.Usage | undefined): void => {
-      lost = Usage.add(lost, usage)
-    },
-    lost: () => lost,
-    /** How another attempt may join; `undefined` if none may. */
-    joint: (cursor: StreamDecoder.Cursor, method: Continuation.Method | undefined): Joint | undefined => {
-      // Without the number of its last event, an answer can only be resumed from its beginning.
-      if (cursor.resume !== undefined && (!content || cursor.resume.after >= 0)) {
-        return { _tag: "Resume", from: cursor.resume }
-      }
-      if (!content) return { _tag: "Silent" }
-      if (mode === "restart") return { _tag: "Reset" }
-      const inText = cursor.inside === "text" || cursor.inside === "nothing"
-      if (mode === "strict" || method === undefined) return undefined
-      if (!inText || reasoned || calls.length > 0 || request.responseFormat !== undefined) return undefined
-      return { _tag: "Seam", method, text }
-    },
-    /** Prepares for an attempt that joins in this way. Returns the events to deliver before it. */
-    join: (joint: Joint, cause: LlmError): ReadonlyArray<Chat.Event> => {
-      attempt += 1
-      if (joint._tag === "Resume") return []
-      calls = []
-      blank = ""
-      if (joint._tag === "Seam") {
-        continued = true
-        seam = { state: Continuation.seam(joint.text), method: joint.method }
-      }
-      if (joint._tag !== "Reset") return []
-      content = false
-      reasoned = false
-      return [{ _tag: "Reset", attempt, cause: cause._tag }]
-    }
-  }
-}
-
-// -----------------------------------------------------------------------------
 // the combinators
 // -----------------------------------------------------------------------------
 
 interface Options {
-  readonly mode: Mode
+  readonly mode: Delivery.Mode
   readonly request: Chat.Request
   readonly first: Candidate
   /** The model asked after an error. */
@@ -230,7 +93,7 @@ interface Options {
 const replaying = (options: Options): Source.Source =>
   Source.make(({ closing: outer, context, fiber }) => {
     const above = Call.peek(context, Progress)
-    const delivery = makeDelivery(options.mode, options.request)
+    const delivery = Delivery.make(options.mode, options.request)
     let closing = new Source.Closing()
     let pull: Pull.Pull = Effect.fail(Option.none())
     let progress = { cursor: StreamDecoder.start }
@@ -349,7 +212,7 @@ export const retry = <Out>(
   candidate: Candidate,
   request: Chat.Request,
   policy: Schedule.Schedule<Out, LlmError>,
-  mode: Mode,
+  mode: Delivery.Mode,
   options?: Resilience.RetryOptions
 ): Source.Source =>
   Source.make((opening) => {
@@ -388,7 +251,7 @@ export const orElse = (
   that: Candidate,
   request: Chat.Request,
   next: Options["next"],
-  mode: Mode
+  mode: Delivery.Mode
 ): Source.Source =>
   Source.make((opening) => {
     let used = false

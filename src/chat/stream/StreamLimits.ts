@@ -15,6 +15,7 @@ import * as Option from "effect/Option"
 import * as Resilience from "../../calls/Resilience.js"
 import type { LlmError, TimeoutPhase } from "../../errors/LlmError.js"
 import * as Deadline from "../../policies/Deadline.js"
+import * as FiberInternals from "../../policies/FiberInternals.js"
 import * as TimeLimit from "../../policies/TimeLimit.js"
 import * as Pull from "./Pull.js"
 import * as Source from "./Source.js"
@@ -37,7 +38,7 @@ export interface TimeLimits {
 }
 
 /**
- * The limit of a stream: it moves with each pull. Captured when the stream is opened, and read by whoever waits in it.
+ * The limit of a stream, which moves with each pull. The source gets it when it is opened; each wait reads it.
  */
 class PullLimit implements Deadline.Limit {
   /** The end of the time of this pull, in milliseconds of the `Clock`. */
@@ -95,7 +96,7 @@ export const limited = (source: Source.Source, limits: TimeLimits, named: Resili
     }
     begin()
     return Pull.ended(
-      Source.open(source, { ...opening, context: Context.add(context, Deadline.Deadline, limit) }),
+      Source.open(source, { ...opening, context: FiberInternals.added(context, Deadline.Deadline, limit) }),
       Exit.map((pull): Pull.Pull => {
         const onExit = (exit: Exit.Exit<Pull.Events, Option.Option<LlmError>>) => {
           if (Exit.isFailure(exit)) return TimeLimit.named(limit, exit, Option.some)

@@ -65,6 +65,7 @@ import * as Deadline from "../Deadline.js"
 import * as Immediate from "../Immediate.js"
 import * as Probe from "../Probe.js"
 import * as Store from "../Store.js"
+import * as Waited from "../Waited.js"
 import * as WaitQueue from "../WaitQueue.js"
 import * as CircuitOptions from "./CircuitOptions.js"
 import * as CircuitOutcome from "./CircuitOutcome.js"
@@ -251,7 +252,7 @@ const fromCircuits = (
         }
         return waited === 0
           ? Immediate.ended(restore(self), recorded)
-          : Immediate.under(region, WaitQueue.after(fiber.currentContext, waited), self, recorded)
+          : Immediate.under(region, Waited.after(fiber.currentContext, waited), self, recorded)
       })
     })
 

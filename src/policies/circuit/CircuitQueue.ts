@@ -60,7 +60,7 @@ interface Line {
   readonly admitted: Set<Admission>
   window: Window.Window | undefined
   /** The times until which the places of failed calls stay taken, in epoch milliseconds, in their order. */
-  cooling: ReadonlyArray<number>
+  cooling: Array<number>
   /** The time of the last answer, in epoch milliseconds. */
   answeredAt: number
   /** The least time of an answer, in milliseconds, as the calls tell that their deadline ended. */
@@ -150,7 +150,7 @@ export const make = (
       if (line.window === undefined) return undefined
       line.cooling = line.cooling.filter((until) => now < until)
       const taken = line.admitted.size + line.cooling.length
-      return taken < line.window.width ? undefined : Math.min(now + lookAgain, ...line.cooling)
+      return taken < line.window.width ? undefined : Math.min(now + lookAgain, line.cooling[0] ?? now + lookAgain)
     }
     const gate: WaitQueue.Gate<Admission, Refusal, CircuitOpen> = {
       ask: (now, soonest) => {
@@ -218,7 +218,7 @@ export const make = (
         if (outcome._tag !== "Success" && outcome._tag !== "Ignored") {
           // Places that were lost together come back one by one.
           const previous = (line.cooling.at(-1) ?? 0) + coolMillis / line.window.width
-          line.cooling = [...line.cooling, Math.max(now + coolMillis, previous)]
+          line.cooling.push(Math.max(now + coolMillis, previous))
         }
       }
       line.queue.wake()

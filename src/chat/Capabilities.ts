@@ -237,7 +237,7 @@ export const needs = (request: Chat.Request, window = 0): Needs => {
     const { content } = message
     for (const part of typeof content === "string" ? [{ type: "text", text: content } as const] : content) {
       if (part.type === "image") images = true
-      else {
+      else if (part.type === "text") {
         texts.push(part.text)
         characters += part.text.length
       }

@@ -56,12 +56,72 @@ export const ImagePart = Schema.Union(
 export type ImagePart = typeof ImagePart.Type
 
 /**
+ * A part of a message: a file (a PDF, audio, a video, a text) by URL, or inline as base64. A target that cannot take
+ * the file refuses the request with `InvalidRequest`.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export const FilePart = Schema.Union(
+  Schema.Struct({
+    type: Schema.Literal("file"),
+    url: Schema.String,
+    mediaType: Schema.optional(Schema.String),
+    name: Schema.optional(Schema.String)
+  }),
+  Schema.Struct({
+    type: Schema.Literal("file"),
+    data: Schema.String,
+    mediaType: Schema.String,
+    name: Schema.optional(Schema.String)
+  })
+)
+
+/**
+ * @since 0.2.0
+ * @category models
+ */
+export type FilePart = typeof FilePart.Type
+
+/**
+ * What one wire format said that has no field of its own. Plain JSON, which can be stored with a conversation.
+ *
+ * `reply` has to go back with the message in the next request: signed or encrypted reasoning, without which the next
+ * turn after a tool call is refused or forgets its train of thought. Only the wire format that made it sends it, and
+ * only as long as the message says what it said then. `details` is for the reader: log probabilities, citations,
+ * annotations, the service tier, counts that `Usage` cannot hold.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export const ProviderData = Schema.Struct({
+  /** The wire format: `"openai-chat"`, `"openai-responses"`, `"anthropic"` or `"gemini"`. */
+  wire: Schema.String,
+  /** The provider, by its name in this application. */
+  provider: Schema.String,
+  reply: Schema.optional(Schema.Unknown),
+  details: Schema.optional(JsonObject)
+})
+
+/**
+ * @since 0.2.0
+ * @category models
+ */
+export type ProviderData = typeof ProviderData.Type
+
+/**
  * A call of a tool, as the model asked for it. `arguments` is the parsed JSON.
  *
  * @since 0.1.0
  * @category models
  */
-export const ToolCall = Schema.Struct({ id: Schema.String, name: Schema.String, arguments: Schema.Unknown })
+export const ToolCall = Schema.Struct({
+  id: Schema.String,
+  name: Schema.String,
+  arguments: Schema.Unknown,
+  /** What has to go back with the call. */
+  providerData: Schema.optional(ProviderData)
+})
 
 /**
  * @since 0.1.0
@@ -79,12 +139,13 @@ export const Message = Schema.Union(
   Schema.Struct({ role: Schema.Literal("system"), content: Schema.String }),
   Schema.Struct({
     role: Schema.Literal("user"),
-    content: Schema.Union(Schema.String, Schema.Array(Schema.Union(TextPart, ImagePart)))
+    content: Schema.Union(Schema.String, Schema.Array(Schema.Union(TextPart, ImagePart, FilePart)))
   }),
   Schema.Struct({
     role: Schema.Literal("assistant"),
     content: Schema.String,
-    toolCalls: Schema.optional(Schema.Array(ToolCall))
+    toolCalls: Schema.optional(Schema.Array(ToolCall)),
+    providerData: Schema.optional(ProviderData)
   }),
   Schema.Struct({ role: Schema.Literal("tool"), toolCallId: Schema.String, content: Schema.String })
 )
@@ -143,6 +204,28 @@ export const ResponseFormat = Schema.Union(
 )
 
 /**
+ * How much the model shall reason before it answers. Each wire format translates it; a target that cannot reason, or
+ * not so, gets the nearest that it takes.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export const Reasoning = Schema.Struct({
+  /** The effort. `"none"` asks for no reasoning. Default: the model's. */
+  effort: Schema.optional(Schema.Literal("none", "minimal", "low", "medium", "high", "xhigh")),
+  /** The most tokens of reasoning, for models that take a number. It counts before `effort`. */
+  budgetTokens: Schema.optional(Schema.Int.pipe(Schema.positive())),
+  /** Whether the answer shall show its reasoning, or a summary of it. Default: the provider's. */
+  summary: Schema.optional(Schema.Boolean)
+})
+
+/**
+ * @since 0.2.0
+ * @category models
+ */
+export type Reasoning = typeof Reasoning.Type
+
+/**
  * Options for a single provider, by its name. Each provider module adds its own options here.
  *
  * @since 0.1.0
@@ -172,6 +255,8 @@ export const Request = Schema.Struct({
   topP: Schema.optional(Schema.Number),
   /** The most tokens of the answer. Default: the provider's. */
   maxTokens: Schema.optional(Schema.Int.pipe(Schema.positive())),
+  /** How much the model shall reason. */
+  reasoning: Schema.optional(Reasoning),
   /** Texts that end the answer. */
   stop: Schema.optional(Schema.Array(Schema.String)),
   /** The seed of the sampling. */
@@ -238,6 +323,23 @@ export const assistant = (content: string, toolCalls?: ReadonlyArray<ToolCall>):
 })
 
 /**
+ * The message of an answer, for the next request of the conversation, with everything that has to go back: its text,
+ * its tool calls, and the reasoning that the provider wants to see again (`ProviderData`).
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const reply = ({ providerData, text, toolCalls }: Response): Message => {
+  const { details, ...back } = providerData ?? { wire: "", provider: "" }
+  return {
+    role: "assistant",
+    content: text,
+    ...(toolCalls.length === 0 ? {} : { toolCalls }),
+    ...(back.reply === undefined ? {} : { providerData: back })
+  }
+}
+
+/**
  * @since 0.1.0
  * @category constructors
  */
@@ -285,7 +387,11 @@ export const Response = Schema.Struct({
   /** Why the answer ended. */
   finishReason: FinishReason,
   /** The tokens, as far as the provider reports them. */
-  usage: Schema.optional(Usage)
+  usage: Schema.optional(Usage),
+  /** What only this provider says. {@link reply} keeps the part that has to go back. */
+  providerData: Schema.optional(ProviderData),
+  /** The provider's own object, as it came; absent for an answer that was collected from a stream. */
+  raw: Schema.optional(Schema.Unknown)
 })
 
 /**
@@ -328,7 +434,7 @@ export const Event = Schema.Union(
     overlap: Schema.Int,
     startedOver: Schema.Boolean
   }),
-  Schema.TaggedStruct("Finish", { reason: FinishReason })
+  Schema.TaggedStruct("Finish", { reason: FinishReason, providerData: Schema.optional(ProviderData) })
 )
 
 /**

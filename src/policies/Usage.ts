@@ -19,6 +19,8 @@ export const Usage = Schema.Struct({
   inputTokens: Count,
   outputTokens: Count,
   cachedInputTokens: Schema.optional(Count),
+  cacheWriteTokens: Schema.optional(Count),
+  cacheWriteHourTokens: Schema.optional(Count),
   reasoningTokens: Schema.optional(Count)
 })
 

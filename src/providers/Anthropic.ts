@@ -21,7 +21,7 @@ import * as Effect from "effect/Effect"
 import type * as ChatModel from "../chat/ChatModel.js"
 import * as AnthropicMessages from "./AnthropicMessages.js"
 import * as Endpoint from "./Endpoint.js"
-import * as WireFormat from "./WireFormat.js"
+import * as WireFields from "./WireFields.js"
 
 declare module "../chat/Chat.js" {
   interface ProviderOptions {
@@ -58,14 +58,14 @@ export { defaultMaxTokens } from "./AnthropicMessages.js"
 // -----------------------------------------------------------------------------
 
 /** Anthropic counts all limits per minute. */
-const limitHeaders = (dimension: string): WireFormat.LimitHeaders => ({
+const limitHeaders = (dimension: string): WireFields.LimitHeaders => ({
   limit: `anthropic-ratelimit-${dimension}-limit`,
   remaining: `anthropic-ratelimit-${dimension}-remaining`,
   reset: `anthropic-ratelimit-${dimension}-reset`,
   windowMillis: 60_000
 })
 
-const limits = WireFormat.limits("anthropic", {
+const limits = WireFields.limits("anthropic", {
   requests: limitHeaders("requests"),
   tokens: limitHeaders("tokens"),
   inputTokens: limitHeaders("input-tokens"),

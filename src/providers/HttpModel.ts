@@ -12,7 +12,6 @@
 import type * as HttpClient from "@effect/platform/HttpClient"
 import * as HttpTraceContext from "@effect/platform/HttpTraceContext"
 import * as Cause from "effect/Cause"
-import * as Chunk from "effect/Chunk"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -31,8 +30,8 @@ import * as Classify from "../errors/Classify.js"
 import * as ErrorMessage from "../errors/ErrorMessage.js"
 import { InvalidRequest, type LlmError, StreamInterrupted } from "../errors/LlmError.js"
 import * as HttpExchange from "./HttpExchange.js"
-import * as Json from "./Json.js"
 import type * as Transport from "./Transport.js"
+import type * as WireFields from "./WireFields.js"
 import * as WireFormat from "./WireFormat.js"
 
 /**
@@ -53,6 +52,9 @@ export interface Endpoint extends Attempt.Target {
   /** Capabilities of the model, laid over the known ones. */
   readonly capabilities?: Capabilities.Capabilities | undefined
 }
+
+/** A request, and what it could not say. */
+type Sent = Transport.Request & Pick<WireFields.Encoded, "leftOut">
 
 /**
  * The model at `endpoint`, in the wire format `format`.
@@ -84,35 +86,32 @@ export const make = (
     return span?._tag === "Span" ? { ...headers, ...HttpTraceContext.toHeaders(span) } : headers
   }
 
-  const post = (
-    request: Chat.Request,
-    streaming: boolean,
-    context: Context.Context<never>
-  ): Transport.Request | InvalidRequest => {
-    const body = format.encode(request, streaming)
-    if (body instanceof InvalidRequest) return body
+  const post = (request: Chat.Request, streaming: boolean, context: Context.Context<never>): Sent | InvalidRequest => {
+    const encoded = format.encode(request, streaming)
+    if (encoded instanceof InvalidRequest) return encoded
     const headers = headersIn(posted, context)
-    return { method: "POST", url: endpoint.url(streaming), headers, body: JSON.stringify(body) }
+    const body = JSON.stringify(encoded.body)
+    return { method: "POST", url: endpoint.url(streaming), headers, body, leftOut: encoded.leftOut }
   }
+
+  /** Says what a request could not say to this target. */
+  const said = <A, E>(leftOut: ReadonlyArray<string>, self: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+    leftOut.length === 0 ? self : Effect.zipRight(Effect.logDebug(`not sent as asked: ${leftOut.join("; ")}`), self)
 
   /**
    * Reads the headers, and notes them on the attempt before the body is read: a broken attempt keeps its request id.
    */
   const readHead =
     (attempt: Attempt.Attempt) =>
-    (status: number, headers: WireFormat.Headers, now: number): WireFormat.Exchange => {
+    (status: number, headers: WireFields.Headers, now: number): WireFields.Exchange => {
       const requestId = scrubbed(Classify.requestId(headers))
       attempt.note({ status, requestId, limits: format.limits(headers, now) })
       return { provider, model, secrets, status, headers, now, requestId }
     }
 
-  const answer = (text: string, context: WireFormat.Exchange): Effect.Effect<Chat.Response, LlmError> => {
-    if (context.status < 200 || context.status > 299) return Effect.fail(Classify.response({ ...context, body: text }))
-    const body = Json.parse(text)
-    if (body === undefined) return Effect.fail(Classify.unreadable(context, text))
-    const hidden = Classify.answer(context, body)
-    if (hidden !== undefined) return Effect.fail(hidden)
-    const decoded = format.decode(Json.object(body), context)
+  const answer = (text: string, context: WireFields.Exchange): Effect.Effect<Chat.Response, LlmError> => {
+    if (!isSuccess(context)) return Effect.fail(Classify.response({ ...context, body: text }))
+    const decoded = WireFormat.decode(format, text, context)
     return decoded instanceof Error ? Effect.fail(decoded) : Effect.succeed(decoded)
   }
 
@@ -121,7 +120,7 @@ export const make = (
       const sent = post(request, false, fiber.currentContext)
       return sent instanceof InvalidRequest
         ? Effect.fail(sent)
-        : send(fiber, fiber.currentContext, sent, { head: readHead(attempt), text: answer, failed })
+        : said(sent.leftOut, send(fiber, fiber.currentContext, sent, { head: readHead(attempt), text: answer, failed }))
     })
 
   /** The first pull sends the request; later pulls read the stream. */
@@ -137,7 +136,7 @@ export const make = (
       /**
        * The error if the rest of an answer cannot be had. The cursor loses its `resume`, so it is not requested again.
        */
-      const gone = (message: string, context?: WireFormat.Exchange): LlmError => {
+      const gone = (message: string, context?: WireFields.Exchange): LlmError => {
         if (progress !== undefined) progress.cursor = { ...progress.cursor, resume: undefined }
         return new StreamInterrupted({
           provider,
@@ -151,18 +150,15 @@ export const make = (
         })
       }
 
-      /** Reads a response that is no stream: an error, or a whole answer. */
-      const readWhole = (text: string, context: WireFormat.Exchange): Effect.Effect<Pull.Pull, LlmError> => {
-        const whole = answer(text, context)
-        return from === undefined
-          ? Effect.map(whole, replayed)
-          : Effect.matchEffect(whole, {
-              onSuccess: () => Effect.fail(gone("the answer came from its beginning", context)),
-              onFailure: (error) => Effect.fail(isUnknown(error) ? gone(error.message, context) : error)
-            })
+      /** The error of a response that is no stream. */
+      const readWhole = (text: string, context: WireFields.Exchange): Effect.Effect<never, LlmError> => {
+        const error = isSuccess(context) ? undefined : Classify.response({ ...context, body: text })
+        if (from === undefined) return Effect.fail(error ?? Classify.unreadable(context, text))
+        if (error === undefined) return Effect.fail(gone("the answer came from its beginning", context))
+        return Effect.fail(isUnknown(error) ? gone(error.message, context) : error)
       }
 
-      const requested = (): Transport.Request | LlmError => {
+      const requested = (): Sent | LlmError => {
         if (from === undefined) return post(request, true, surroundings)
         return format.resume === undefined
           ? gone("it was another provider's")
@@ -170,14 +166,15 @@ export const make = (
               method: "GET",
               url: format.resume(endpoint.url(true), from),
               headers: headersIn(listening, surroundings),
-              body: undefined
+              body: undefined,
+              leftOut: []
             }
       }
 
       let decoder: StreamDecoder.Decoder | undefined
-      const readStream = (bytes: HttpExchange.Bytes, context: WireFormat.Exchange): Effect.Effect<Pull.Pull> => {
+      const readStream = (bytes: HttpExchange.Bytes, context: WireFields.Exchange): Effect.Effect<Pull.Pull> => {
         const start = from && { inside: "nothing" as const, usage: undefined, ...progress?.cursor, resume: from }
-        decoder = format.decoder(context, start)
+        decoder = WireFormat.decoder(format, context, start)
         const pull = StreamDecoder.decode(bytes, decoder, {
           provider,
           model,
@@ -189,13 +186,22 @@ export const make = (
         return Effect.succeed(pull)
       }
 
+      /** Whether a response is read in pieces. What a server calls JSON may be a stream, and the other way round. */
+      const isWanted = (context: WireFields.Exchange): boolean => {
+        const type = context.headers["content-type"] ?? ""
+        return isSuccess(context) && !/\bhtml\b/i.test(type) && (from === undefined || !/\bjson\b/i.test(type))
+      }
+
       let reading: Pull.Pull | undefined
       const begin: Pull.Pull = Effect.withFiberRuntime((fiber) => {
         const sent = requested()
         if (sent instanceof Error) return Effect.fail(Option.some(sent))
-        const pieces = { closing, wanted: isStream, read: readStream, whole: () => decoder?.done() === true }
+        const pieces = { closing, wanted: isWanted, read: readStream, whole: () => decoder?.done() === true }
         // The request belongs into the span of its attempt, also if the stream is pulled from another span.
-        const asked = send(fiber, surroundings, sent, { head: readHead(attempt), text: readWhole, failed, pieces })
+        const asked = said(
+          sent.leftOut,
+          send(fiber, surroundings, sent, { head: readHead(attempt), text: readWhole, failed, pieces })
+        )
         return Pull.ended(asked, (exit): Pull.Pull => {
           if (Exit.isFailure(exit)) return Exit.failCause(Cause.map(exit.cause, Option.some))
           reading = exit.value
@@ -217,24 +223,4 @@ const lowerCased = (headers: Readonly<Record<string, string>>): Readonly<Record<
 /** Whether an error means that the provider does not have the answer, or no longer. */
 const isUnknown = (error: LlmError): boolean => error._tag === "ModelNotFound" || error._tag === "InvalidRequest"
 
-const isStream = (context: WireFormat.Exchange): boolean => {
-  if (context.status < 200 || context.status > 299) return false
-  const type = context.headers["content-type"]
-  return type === undefined || !/\b(?:json|html)\b/i.test(type)
-}
-
-/** The events of a whole answer to a request for a stream. */
-const replayed = (response: Chat.Response): Pull.Pull => {
-  const { finishReason, id, model, provider, reasoning, requestId, text, toolCalls, usage } = response
-  const events: Array<Chat.Event> = [{ _tag: "Start", provider, model, id, requestId }]
-  if (reasoning !== undefined && reasoning !== "") events.push({ _tag: "ReasoningDelta", text: reasoning })
-  if (text !== "") events.push({ _tag: "TextDelta", text })
-  for (const call of toolCalls) events.push({ _tag: "ToolCall", ...call })
-  WireFormat.finish(events, usage, finishReason)
-  let done = false
-  return Pull.make((): Pull.Pull => {
-    if (done) return Exit.fail(Option.none())
-    done = true
-    return Exit.succeed(Chunk.unsafeFromArray(events) as Pull.Events)
-  })
-}
+const isSuccess = ({ status }: WireFields.Exchange): boolean => status >= 200 && status <= 299

@@ -6,7 +6,8 @@
 
 import type * as Endpoint from "./Endpoint.js"
 import type * as OpenAiChat from "./OpenAiChat.js"
-import * as WireFormat from "./WireFormat.js"
+import * as WireFields from "./WireFields.js"
+import type * as WireFormat from "./WireFormat.js"
 
 declare module "../chat/Chat.js" {
   interface ProviderOptions {
@@ -75,7 +76,7 @@ const minute = 60_000
 const day = 24 * 60 * minute
 
 /** The headers of one limit: OpenAI's names, with another ending or none, and the documented window. */
-const limitHeaders = (ending: string, windowMillis: number | undefined): WireFormat.LimitHeaders => ({
+const limitHeaders = (ending: string, windowMillis: number | undefined): WireFields.LimitHeaders => ({
   limit: `x-ratelimit-limit${ending}`,
   remaining: `x-ratelimit-remaining${ending}`,
   reset: `x-ratelimit-reset${ending}`,
@@ -88,7 +89,7 @@ const limitNames = (requestsMillis: number | undefined, tokensMillis: number | u
 })
 
 /** The names and the documented windows of the limits in the headers; docs/pacer.md has their sources. */
-const limitsOf: Readonly<Record<string, Parameters<typeof WireFormat.limits>[1]>> = {
+const limitsOf: Readonly<Record<string, Parameters<typeof WireFields.limits>[1]>> = {
   openai: limitNames(minute, minute),
   "azure-openai": limitNames(minute, minute),
   groq: limitNames(day, minute),
@@ -107,7 +108,7 @@ const unknownLimits = limitNames(undefined, undefined)
  * @category facts
  */
 export const limits = (provider: string): WireFormat.WireFormat["limits"] =>
-  WireFormat.limits(provider, limitsOf[provider] ?? unknownLimits)
+  WireFields.limits(provider, limitsOf[provider] ?? unknownLimits)
 
 // -----------------------------------------------------------------------------
 // places

@@ -24,6 +24,7 @@ import * as Stream from "effect/Stream"
 import type * as Attempt from "../../calls/Attempt.js"
 import { type LlmError, StreamInterrupted } from "../../errors/LlmError.js"
 import * as Immediate from "../../policies/Immediate.js"
+import * as Answer from "../Answer.js"
 import type * as Chat from "../Chat.js"
 import * as Layers from "./Layers.js"
 import * as Pulls from "./Pull.js"
@@ -150,32 +151,13 @@ export const forEach: {
  */
 export const collect = <E, R>(self: Stream.Stream<Chat.Event, E, R>): Effect.Effect<Chat.Response, E, R> =>
   Effect.suspend(() => {
-    const text: Array<string> = []
-    const reasoning: Array<string> = []
-    const toolCalls: Array<Chat.ToolCall> = []
-    let answer: Chat.Response = { provider: "", model: "", text: "", toolCalls, finishReason: "other" }
-    const apply = (event: Chat.Event): void => {
-      if (event._tag === "TextDelta") text.push(event.text)
-      else if (event._tag === "ReasoningDelta") reasoning.push(event.text)
-      else if (event._tag === "ToolCall") toolCalls.push({ id: event.id, name: event.name, arguments: event.arguments })
-      else if (event._tag === "Usage") answer = { ...answer, usage: event.usage }
-      else if (event._tag === "Finish") answer = { ...answer, finishReason: event.reason }
-      else if (event._tag === "Reset") text.length = reasoning.length = toolCalls.length = 0
-      else if (event._tag === "Start") {
-        const { _tag, ...start } = event
-        answer = { ...answer, ...start }
-      }
-    }
+    const answer = Answer.make()
     return Effect.map(
       forEachChunk(self, (events) => {
-        for (const event of events) apply(event)
+        answer.add(events)
         return undefined
       }),
-      () => ({
-        ...answer,
-        text: text.join(""),
-        ...(reasoning.length > 0 ? { reasoning: reasoning.join("") } : {})
-      })
+      answer.response
     )
   })
 

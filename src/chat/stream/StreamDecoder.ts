@@ -35,6 +35,10 @@ export interface Decoder {
    * error if there is one; a cut stream appends no `Finish` and returns `undefined`.
    */
   readonly end: (out: Array<Chat.Event>) => LlmError | undefined
+  /** Whether the answer has come to its end as far as it told, so that its connection may break. */
+  readonly over: () => boolean
+  /** The number of pieces so far that added to the answer, delivered or not. */
+  readonly progress: () => number
   /** The position in the answer. */
   readonly cursor: () => Cursor
 }
@@ -164,7 +168,7 @@ export const makeTally = (
 
 /** Whether an event without a line end is complete: providers end a stream so, but a cut event must not be read. */
 const isWhole = (event: Sse.Event): boolean => {
-  if (event.data === "[DONE]") return true
+  if (event.stray || event.data.trim() === "[DONE]") return true
   try {
     JSON.parse(event.data)
     return true
@@ -196,6 +200,7 @@ const makeState = <E>(decoder: Decoder, origin: Origin<E>) => {
 
   /** Appends the rest of the answer only if it closes with `Finish`. */
   const finish = (out: Array<Chat.Event>): End => {
+    if (out.at(-1)?._tag === "Finish") return "end"
     const last: Array<Chat.Event> = []
     const error = decoder.end(last)
     if (error !== undefined || last.at(-1)?._tag !== "Finish") return error
@@ -225,7 +230,7 @@ const makeState = <E>(decoder: Decoder, origin: Origin<E>) => {
     end,
     /** Some servers reset the connection after a whole answer: a finished answer stays finished. */
     broken: (failure: E, out: Array<Chat.Event>): End => {
-      if (finish(out) === "end") return "end"
+      if (decoder.over() && finish(out) === "end") return "end"
       const error = origin.broken(failure)
       return error._tag === "StreamInterrupted" || error._tag === "ConnectionError"
         ? interrupted(error.message, error)

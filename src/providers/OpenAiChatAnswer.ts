@@ -237,16 +237,16 @@ export const reader = (assembly: Assembly.Assembly): Assembly.Reader => {
     const first = Json.object(choices[0])
     if (choices.length < 2 && (first.index ?? 0) === 0) return first
     let chosen: Json.Json | undefined
-    choices.forEach((entry, position) => {
+    for (const [position, entry] of choices.entries()) {
       const choice = Json.object(entry)
       if (chosen === undefined && (choice.index ?? 0) === 0) {
         chosen = choice
-        return
+        continue
       }
       const index = Json.count(choice.index) ?? position
       const calls = Json.array(messageOf(choice).tool_calls)
       if (calls.length > 0) others.set(index, [...(others.get(index) ?? []), ...calls.map(Json.object)])
-    })
+    }
     return chosen ?? Json.object(undefined)
   }
 

@@ -3,9 +3,9 @@
  * beside this one. Its data are bundled: nothing is fetched unless you call `updatePrices` of that package, and then
  * the newer data are used here too. Prices are as new as the version that you install.
  *
- * The data have tiers by the length of the prompt, cache reads and writes, prices by date and by hour. Where they have no
- * rate for cache writes, the defaults of `Prices.Rates` apply. The package's rules for each provider map names to models;
- * a provider must have its exact name.
+ * The data have tiers by the length of the prompt, cache reads and writes, prices by date and by hour. Where they have
+ * no rate for cache writes, the defaults of `Prices.Rates` apply. The package's rules for each provider map names to
+ * models; a provider must have its exact name.
  *
  * Gotcha: a model without a price for input or for output in the data is unknown here, even if it is free. Put a
  * `Prices.table` of your own first for such a model.

@@ -130,9 +130,10 @@ const Rate = Schema.Number.pipe(Schema.finite(), Schema.nonNegative()).annotatio
  * - `input`: tokens sent.
  * - `output`: tokens answered, reasoning included.
  * - `cachedInput`: tokens read from the provider's cache. Default `input`, as without a discount.
- * - `cacheWrite`: tokens written to the cache. Default 1.25 times `input`, as at Anthropic, and at OpenAI since GPT-5.6.
- * - `cacheWriteHour`: tokens written to the cache for an hour. Default 2 times `input`, as at Anthropic, or `cacheWrite`
- *   if that is higher.
+ * - `cacheWrite`: tokens written to the cache. Default 1.25 times `input`, as at Anthropic, and at OpenAI since
+ *   GPT-5.6.
+ * - `cacheWriteHour`: tokens written to the cache for an hour. Default 2 times `input`, as at Anthropic, or
+ *   `cacheWrite` if that is higher.
  *
  * @since 0.2.0
  * @category models

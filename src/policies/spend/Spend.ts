@@ -14,8 +14,8 @@
  *   within the hold.
  * - The prompt is estimated (`Tokens.estimate`). A longer prompt is charged in full and can pass a limit. `strict`
  *   rules this out, and holds three to five times as much during an attempt.
- * - A prompt that asks to be written to the provider's cache is held at the highest rate of such writes. Only the request
- *   itself tells; a `prompt` in numbers does not.
+ * - A prompt that asks to be written to the provider's cache is held at the highest rate of such writes. Only the
+ *   request itself tells; a `prompt` in numbers does not.
  * - Dollars need `Prices`. A limit on dollars refuses attempts without a known price, unless `unpriced` allows them.
  * - Extra output that `providerOptions` ask for, such as `n`, is not held.
  *

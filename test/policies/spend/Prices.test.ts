@@ -295,7 +295,7 @@ describe("the laws of a table", () => {
     )
   })
 
-  it("writes without a rate of their own cost no less than plain input, and for an hour no less than for minutes", () => {
+  it("a write without a rate costs no less than plain input, and for an hour no less than for minutes", () => {
     const plain = fc.record({ input: rate, output: rate })
     fc.assert(
       fc.property(plain, billed, (rates, billed) => {

@@ -92,6 +92,9 @@ describe("a table", () => {
     assert.closeTo(opus({}, usage(0, 0, { cacheWriteHourTokens: 100_000 })) ?? 0, 2, 1e-12)
     assert.closeTo(opus({}, usage(10, 0, { cachedInputTokens: 50_000, cacheWriteTokens: 40_000 })) ?? 0, 1, 1e-12)
     assert.closeTo(opus({}, usage(0, 0, { reasoningTokens: 100_000 })) ?? 0, 5, 1e-12)
+    const most = Number.MAX_SAFE_INTEGER
+    const absurd = usage(most, 0, { cachedInputTokens: most, cacheWriteTokens: most })
+    assert.strictEqual(opus({ cachedInput: 0, cacheWrite: 0 }, absurd), 0, "no count is paid back")
   })
 
   it("bounds at the dearest rate that is known, and at the default of a write that is asked for", () => {

@@ -39,12 +39,21 @@ export const open = (
  *
  * @internal
  */
-export const usage = (span: Tracer.Span, attempt: AttemptRecord): void => {
-  if (attempt.responseModel !== undefined) span.attribute("gen_ai.response.model", attempt.responseModel)
-  if (attempt.usage !== undefined) {
-    span.attribute("gen_ai.usage.input_tokens", attempt.usage.inputTokens)
-    span.attribute("gen_ai.usage.output_tokens", attempt.usage.outputTokens)
-    span.attribute("llm.token_count.prompt", attempt.usage.inputTokens)
-    span.attribute("llm.token_count.completion", attempt.usage.outputTokens)
+export const usage = (span: Tracer.Span, { responseModel, usage }: AttemptRecord): void => {
+  if (responseModel !== undefined) span.attribute("gen_ai.response.model", responseModel)
+  if (usage === undefined) return
+  span.attribute("gen_ai.usage.input_tokens", usage.inputTokens)
+  span.attribute("gen_ai.usage.output_tokens", usage.outputTokens)
+  span.attribute("llm.token_count.prompt", usage.inputTokens)
+  span.attribute("llm.token_count.completion", usage.outputTokens)
+  if (usage.cachedInputTokens !== undefined) {
+    span.attribute("gen_ai.usage.cache_read.input_tokens", usage.cachedInputTokens)
+    span.attribute("llm.token_count.prompt_details.cache_read", usage.cachedInputTokens)
+  }
+  if (usage.cacheWriteTokens !== undefined) {
+    // The conventions have renamed the first to the second.
+    span.attribute("gen_ai.usage.cache_creation.input_tokens", usage.cacheWriteTokens)
+    span.attribute("gen_ai.usage.cache_write.input_tokens", usage.cacheWriteTokens)
+    span.attribute("llm.token_count.prompt_details.cache_write", usage.cacheWriteTokens)
   }
 }

@@ -32,12 +32,16 @@ export type FinishReason = "stop" | "length" | "tool-calls" | "content-filter"
  * @category models
  */
 export interface Usage {
-  /** Tokens of the prompt, cached tokens included. */
+  /** Tokens of the prompt, included those read from a cache or written to it. */
   readonly inputTokens: number
   /** Tokens of the answer, reasoning tokens included. */
   readonly outputTokens: number
   /** Tokens of the prompt that were read from a cache. Default 0. */
   readonly cachedTokens?: number | undefined
+  /** Tokens of the prompt that were written to a cache. Default 0. */
+  readonly cacheWriteTokens?: number | undefined
+  /** Those of `cacheWriteTokens` that are kept for an hour. Default 0. Only Anthropic tells. */
+  readonly cacheWriteHourTokens?: number | undefined
   /** Tokens of the thoughts. Default: their words. */
   readonly reasoningTokens?: number | undefined
 }

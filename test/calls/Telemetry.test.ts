@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { SpanKind, SpanStatusCode } from "@opentelemetry/api"
 import { Effect, Fiber, Stream, TestClock } from "effect"
-import { Call, Chat, ChatModel, RetryPolicy } from "effect-steadfast"
+import { Attempt, Call, Chat, ChatModel, RetryPolicy } from "effect-steadfast"
 import { Fault, Reply } from "effect-steadfast/testing"
 import { collectLogs, only, scripted } from "../support/evidence.js"
 import { collectSpans } from "../support/spans.js"
@@ -68,6 +68,47 @@ describe("spans", () => {
       ]) {
         assert.notProperty(attempt.attributes, key)
       }
+    })
+  )
+
+  it.effect("tell what was read from the provider's cache and written to it, where that is known", () =>
+    Effect.gen(function* () {
+      const usage = {
+        inputTokens: 9,
+        outputTokens: 1,
+        cachedInputTokens: 4,
+        cacheWriteTokens: 3,
+        cacheWriteHourTokens: 1
+      }
+      const answer = Attempt.run({ provider: "custom", model: "m-1" }, (attempt) => {
+        attempt.note({ usage })
+        return Effect.succeed("hi")
+      })
+      const { named } = yield* traced(Call.make("ask")(answer))
+      for (const span of [only(named("attempt")), only(named("ask"))]) {
+        assert.deepInclude(span.attributes, {
+          "gen_ai.usage.input_tokens": 9,
+          "gen_ai.usage.cache_read.input_tokens": 4,
+          "gen_ai.usage.cache_creation.input_tokens": 3,
+          "gen_ai.usage.cache_write.input_tokens": 3,
+          "llm.token_count.prompt_details.cache_read": 4,
+          "llm.token_count.prompt_details.cache_write": 3
+        })
+      }
+    })
+  )
+
+  it.effect("say nothing of a cache where the provider does not", () =>
+    Effect.gen(function* () {
+      const answer = Attempt.run({ provider: "custom", model: "m-1" }, (attempt) => {
+        attempt.note({ usage: { inputTokens: 9, outputTokens: 1 } })
+        return Effect.succeed("hi")
+      })
+      const { named } = yield* traced(answer)
+      assert.deepStrictEqual(
+        Object.keys(only(named("attempt")).attributes).filter((key) => key.includes("cache")),
+        []
+      )
     })
   )
 

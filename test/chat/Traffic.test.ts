@@ -13,7 +13,8 @@ import {
   Prices,
   RetryBudget,
   RetryPolicy,
-  Spend
+  Spend,
+  Tokens
 } from "effect-steadfast"
 import { Fault, FaultyProvider, Reply } from "effect-steadfast/testing"
 import { apiKey, collectRecords, only } from "../support/evidence.js"
@@ -306,6 +307,18 @@ describe.each(ways)("spend, %s", (_, ask) => {
       assert.closeTo((yield* elapse(Effect.provide(cost, priced))).usd, 0.0006, 1e-9)
       const error = yield* elapse(Effect.flip(cost))
       assert.strictEqual(error._tag === "BudgetExceeded" && error.budget, "usd")
+    })
+  )
+
+  it.effect("charges the whole hold for an answer that does not tell its usage", () =>
+    Effect.gen(function* () {
+      const message = { role: "assistant", content: "hi" }
+      const silent = Reply.json({ model: "gpt-4o-mini", choices: [{ index: 0, message, finish_reason: "stop" }] })
+      const { model } = yield* setup({ script: [silent] })
+      const cost = Effect.zip(ask(model), Spend.spent).pipe(Spend.within({ tokens: 10_000 }, { maxTokens: 200 }))
+      const [answer, spent] = yield* elapse(cost)
+      assert.deepStrictEqual([answer.text, answer.usage], ["hi", undefined])
+      assert.deepStrictEqual([spent.tokens, spent.attempts], [Tokens.estimate(prompt) + 200, 1])
     })
   )
 })

@@ -4,16 +4,17 @@ import { Effect, FastCheck as fc } from "effect"
 import { Prices } from "effect-steadfast"
 import { GenaiPrices } from "effect-steadfast/prices"
 import { afterAll, beforeAll } from "vitest"
+import * as Usage from "../../src/policies/Usage.js"
 import { cases } from "../support/cases.js"
 
 const million = 1_000_000
 const now = Date.UTC(2026, 5, 1, 12)
 
-const price = (provider: string, model: string, usage: Prices.Billed, at = now) =>
+const price = (provider: string, model: string, usage: Usage.Usage, at = now) =>
   GenaiPrices.list.price({ provider, model, usage, at })
 
-const bound = (provider: string, model: string, inputTokens: number, outputTokens: number, at = now) =>
-  GenaiPrices.list.bound({ provider, model, inputTokens, outputTokens, at })
+const bound = (provider: string, model: string, inputTokens: number, outputTokens: number, cacheWrite = false) =>
+  GenaiPrices.list.bound({ provider, model, inputTokens, outputTokens, cacheWrite, at: now })
 
 const { fetch } = globalThis
 const fetched: Array<unknown> = []
@@ -110,15 +111,41 @@ describe("known models", () => {
     assert.closeTo(bound("anthropic", "claude-haiku-4-5", million, 0) ?? 0, plain * 2, 1e-9)
   })
 
-  it("are priced where the counts contradict each other", () => {
-    const usage = {
-      inputTokens: 10,
-      outputTokens: 10,
-      cachedInputTokens: 20,
-      cacheWriteTokens: 20,
-      reasoningTokens: 20
-    }
-    assert.isAbove(price("anthropic", "claude-haiku-4-5", usage) ?? 0, 0)
+  const minutes = { inputTokens: million, outputTokens: 0, cacheWriteTokens: million }
+  const hour = { ...minutes, cacheWriteHourTokens: million }
+
+  it("have prices of their own for what is written to the cache for minutes and for an hour", () => {
+    assert.closeTo(price("anthropic", "claude-opus-4-5", minutes) ?? 0, 6.25, 1e-9)
+    assert.closeTo(price("anthropic", "claude-opus-4-5", hour) ?? 0, 10, 1e-9)
+    const mixed = { inputTokens: million, outputTokens: 0, cacheWriteTokens: 800_000, cacheWriteHourTokens: 400_000 }
+    assert.closeTo(price("anthropic", "claude-opus-4-5", mixed) ?? 0, 1 + 2.5 + 4, 1e-9)
+    assert.closeTo(bound("anthropic", "claude-opus-4-5", million, 0, true) ?? 0, 10, 1e-9)
+  })
+
+  it("cost twice the input for an hour where the data have a price for minutes alone", () => {
+    assert.closeTo(price("vertex", "claude-opus-4-7", minutes) ?? 0, 6.25, 1e-9)
+    assert.closeTo(price("vertex", "claude-opus-4-7", hour) ?? 0, 10, 1e-9)
+    const mixed = { ...hour, inputTokens: 2 * million, cacheWriteHourTokens: 400_000 }
+    assert.closeTo(price("vertex", "claude-opus-4-7", mixed) ?? 0, 5 + 3.75 + 4, 1e-9)
+    assert.closeTo(bound("vertex", "claude-opus-4-7", million, 0) ?? 0, 6.25, 1e-9)
+    assert.closeTo(bound("vertex", "claude-opus-4-7", million, 0, true) ?? 0, 10, 1e-9)
+  })
+
+  it("cost 1.25 times the input, or twice for an hour, where the data have no price for writes", () => {
+    assert.closeTo(price("openai", "gpt-4o-mini", minutes) ?? 0, 0.15 * 1.25, 1e-9)
+    assert.closeTo(price("openai", "gpt-4o-mini", hour) ?? 0, 0.15 * 2, 1e-9)
+    assert.closeTo(bound("openai", "gpt-4o-mini", million, 0) ?? 0, 0.15, 1e-9)
+    assert.closeTo(bound("openai", "gpt-4o-mini", million, 0, true) ?? 0, 0.15 * 2, 1e-9)
+  })
+
+  it("are priced by every token that is counted, where a part is larger than its whole", () => {
+    const priceOf = (usage: Usage.Usage) => price("anthropic", "claude-haiku-4-5", usage) ?? 0
+    const parts = { cachedInputTokens: million, cacheWriteTokens: 0, cacheWriteHourTokens: million }
+    assert.closeTo(
+      priceOf({ inputTokens: 10, outputTokens: 10, ...parts, reasoningTokens: million }),
+      0.1 + 2 + 5,
+      1e-9
+    )
   })
 })
 
@@ -157,32 +184,51 @@ describe("all of the data", () => {
     assert.isAbove(targets.length, 900)
   })
 
+  const count = fc.nat(400_000)
+  const share = fc.nat(100)
+
+  const answer = fc
+    .tuple(count, count, share, share, share, share)
+    .map(([input, output, read, write, hour, thought]) => {
+      const part = (whole: number, share: number) => Math.floor((whole * share) / 100)
+      const cachedInputTokens = part(input, read)
+      const cacheWriteTokens = part(input - cachedInputTokens, write)
+      return {
+        inputTokens: input,
+        outputTokens: output,
+        cachedInputTokens,
+        cacheWriteTokens,
+        cacheWriteHourTokens: part(cacheWriteTokens, hour),
+        reasoningTokens: part(output, thought)
+      }
+    })
+
   it("keeps its law: no answer within a bound costs more than the bound", () => {
-    const count = fc.nat(400_000)
     const numRuns = cases(10_000)
     let priced = 0
     fc.assert(
-      fc.property(
-        fc.constantFrom(...targets),
-        ...([count, count, count, count, count, count] as const),
-        ([provider, model], held, out, less, short, cached, written) => {
-          const most = bound(provider, model, held, out)
-          const actual = price(provider, model, {
-            inputTokens: Math.min(held, less),
-            outputTokens: Math.min(out, short),
-            cachedInputTokens: cached,
-            cacheWriteTokens: written,
-            reasoningTokens: short
-          })
-          assert.strictEqual(actual === undefined, most === undefined)
-          if (actual === undefined || most === undefined) return
-          priced++
-          assert.isAtMost(actual, most * (1 + 1e-12))
-        }
-      ),
+      fc.property(fc.constantFrom(...targets), answer, count, count, ([provider, model], answer, more, longer) => {
+        const most = bound(provider, model, answer.inputTokens + more, answer.outputTokens + longer, true)
+        const actual = price(provider, model, answer)
+        assert.strictEqual(actual === undefined, most === undefined)
+        if (actual === undefined || most === undefined) return
+        priced++
+        assert.isAtMost(actual, most * (1 + 1e-12))
+      }),
       { numRuns }
     )
     assert.isAbove(priced, numRuns / 2)
+  })
+
+  it("never charges less for an hour than for minutes", () => {
+    fc.assert(
+      fc.property(fc.constantFrom(...targets), answer, ([provider, model], answer) => {
+        const hour = price(provider, model, answer)
+        const minutes = price(provider, model, { ...answer, cacheWriteHourTokens: 0 })
+        if (hour !== undefined) assert.isAtLeast(hour * (1 + 1e-12), minutes ?? 0)
+      }),
+      { numRuns: cases(10_000) }
+    )
   })
 })
 

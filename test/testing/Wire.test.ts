@@ -67,6 +67,39 @@ describe.each(names)("%s", (format) => {
     })
   )
 
+  it.effect("counts what is read from a cache and written to it, where the format does", () =>
+    Effect.gen(function* () {
+      const usage = {
+        inputTokens: 100,
+        outputTokens: 1,
+        cachedTokens: 50,
+        cacheWriteTokens: 30,
+        cacheWriteHourTokens: 20,
+        reasoningTokens: 0
+      }
+      const body = yield* json(Reply.text("x", { usage }))
+      const told = {
+        "openai-chat": [100, { cached_tokens: 50, cache_write_tokens: 30, audio_tokens: 0 }],
+        "openai-responses": [100, { cached_tokens: 50, cache_write_tokens: 30 }],
+        anthropic: [20, { ephemeral_5m_input_tokens: 10, ephemeral_1h_input_tokens: 20 }],
+        gemini: [100, 50]
+      }[format]
+      const found = {
+        "openai-chat": [at(body, "usage", "prompt_tokens"), at(body, "usage", "prompt_tokens_details")],
+        "openai-responses": [at(body, "usage", "input_tokens"), at(body, "usage", "input_tokens_details")],
+        anthropic: [at(body, "usage", "input_tokens"), at(body, "usage", "cache_creation")],
+        gemini: [at(body, "usageMetadata", "promptTokenCount"), at(body, "usageMetadata", "cachedContentTokenCount")]
+      }[format]
+      assert.deepStrictEqual(found, told)
+      if (format === "anthropic") {
+        assert.strictEqual(at(body, "usage", "cache_read_input_tokens"), 50)
+        assert.strictEqual(at(body, "usage", "cache_creation_input_tokens"), 30)
+      }
+      const plain = JSON.stringify(yield* json(Reply.text("x")))
+      assert.notInclude(plain, "cache_write_tokens")
+    })
+  )
+
   it.effect("names the requested model, or another", () =>
     Effect.gen(function* () {
       const name = format === "gemini" ? "modelVersion" : "model"

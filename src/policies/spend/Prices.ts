@@ -28,22 +28,12 @@ import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
-import type { Usage } from "../Usage.js"
+import * as Usage from "../Usage.js"
+import * as CacheWrite from "./CacheWrite.js"
 
 // -----------------------------------------------------------------------------
 // models
 // -----------------------------------------------------------------------------
-
-/**
- * Usage with the tokens written to the provider's cache, for providers that report and price them. `inputTokens`
- * includes them.
- *
- * @since 0.2.0
- * @category models
- */
-export interface Billed extends Usage {
-  readonly cacheWriteTokens?: number | undefined
-}
 
 /**
  * An answer to price.
@@ -57,7 +47,7 @@ export interface PriceAsk {
   /** The model, as in the target's name. */
   readonly model: string
   /** The tokens of the answer. */
-  readonly usage: Billed
+  readonly usage: Usage.Usage
   /** The time of the request, in milliseconds of the `Clock`: prices change. */
   readonly at: number
 }
@@ -77,6 +67,11 @@ export interface BoundAsk {
   readonly inputTokens: number
   /** The most tokens out. */
   readonly outputTokens: number
+  /**
+   * Whether the request asks the provider to write the prompt to its cache. Then the bound covers that also if the list
+   * has no rate for it. Default `false`.
+   */
+  readonly cacheWrite?: boolean | undefined
   /** The time of the request, in milliseconds of the `Clock`. */
   readonly at: number
 }
@@ -92,7 +87,9 @@ export interface PriceList {
   readonly price: (ask: PriceAsk) => number | undefined
   /**
    * The most that a request can cost. It assumes no cache discount, and that every token in may be written to the
-   * cache. It never falls as tokens grow, and is never below the price of an answer with as many tokens or fewer.
+   * cache, at the highest rate that the list knows. It never falls as tokens grow, and is never below the price of an
+   * answer with as many tokens or fewer; except if tokens are written to a cache at a rate that the list does not know,
+   * and the ask is without `cacheWrite`.
    */
   readonly bound: (ask: BoundAsk) => number | undefined
 }
@@ -127,13 +124,16 @@ const Rate = Schema.Number.pipe(Schema.finite(), Schema.nonNegative()).annotatio
 })
 
 /**
- * The prices of one model, in US dollars per million tokens.
+ * The prices of one model, in US dollars per million tokens. A cache write without a rate never costs less than plain
+ * input.
  *
  * - `input`: tokens sent.
  * - `output`: tokens answered, reasoning included.
  * - `cachedInput`: tokens read from the provider's cache. Default `input`, as without a discount.
- * - `cacheWrite`: tokens written to the cache, if that costs more (Anthropic: 1.25 times `input`; 2 times for an hour).
- *   Default `input`.
+ * - `cacheWrite`: tokens written to the cache. Default 1.25 times `input`, as at Anthropic, and at OpenAI since
+ *   GPT-5.6.
+ * - `cacheWriteHour`: tokens written to the cache for an hour. Default 2 times `input`, as at Anthropic, or
+ *   `cacheWrite` if that is higher.
  *
  * @since 0.2.0
  * @category models
@@ -142,7 +142,8 @@ export const Rates = Schema.Struct({
   input: Rate,
   output: Rate,
   cachedInput: Schema.optional(Rate),
-  cacheWrite: Schema.optional(Rate)
+  cacheWrite: Schema.optional(Rate),
+  cacheWriteHour: Schema.optional(Rate)
 })
 
 /**
@@ -179,17 +180,27 @@ const million = 1_000_000
 
 type Model = Pick<PriceAsk, "provider" | "model">
 
+/** The rates of cache writes, with the defaults. */
+const writeRates = ({ cacheWrite, cacheWriteHour, input }: Rates) => {
+  const minutes = cacheWrite ?? input * CacheWrite.factor.minutes
+  return { minutes, hour: cacheWriteHour ?? Math.max(minutes, input * CacheWrite.factor.hour) }
+}
+
 const priceOf = (rates: Rates, { usage }: PriceAsk): number => {
-  const cached = Math.min(usage.cachedInputTokens ?? 0, usage.inputTokens)
-  const written = Math.min(usage.cacheWriteTokens ?? 0, usage.inputTokens - cached)
-  const fresh = usage.inputTokens - cached - written
+  const { cachedInputTokens = 0, cacheWriteHourTokens = 0, cacheWriteTokens = 0, ...all } = Usage.make(usage)
+  const writes = writeRates(rates)
   const input =
-    fresh * rates.input + cached * (rates.cachedInput ?? rates.input) + written * (rates.cacheWrite ?? rates.input)
-  return (input + usage.outputTokens * rates.output) / million
+    Math.max(0, all.inputTokens - cachedInputTokens - cacheWriteTokens) * rates.input +
+    cachedInputTokens * (rates.cachedInput ?? rates.input) +
+    (cacheWriteTokens - cacheWriteHourTokens) * writes.minutes +
+    cacheWriteHourTokens * writes.hour
+  return (input + all.outputTokens * rates.output) / million
 }
 
 const boundOf = (rates: Rates, ask: BoundAsk): number => {
-  const dearest = Math.max(rates.input, rates.cachedInput ?? 0, rates.cacheWrite ?? 0)
+  const known = Math.max(rates.input, rates.cachedInput ?? 0, rates.cacheWrite ?? 0, rates.cacheWriteHour ?? 0)
+  const writes = writeRates(rates)
+  const dearest = ask.cacheWrite === true ? Math.max(known, writes.minutes, writes.hour) : known
   return (ask.inputTokens * dearest + ask.outputTokens * rates.output) / million
 }
 

@@ -14,6 +14,8 @@
  *   within the hold.
  * - The prompt is estimated (`Tokens.estimate`). A longer prompt is charged in full and can pass a limit. `strict`
  *   rules this out, and holds three to five times as much during an attempt.
+ * - A prompt that asks to be written to the provider's cache is held at the highest rate of such writes. Only the
+ *   request itself tells; a `prompt` in numbers does not.
  * - Dollars need `Prices`. A limit on dollars refuses attempts without a known price, unless `unpriced` allows them.
  * - Extra output that `providerOptions` ask for, such as `n`, is not held.
  *
@@ -41,6 +43,8 @@ import * as LlmError from "../../errors/LlmError.js"
 import * as Deadline from "../Deadline.js"
 import * as Immediate from "../Immediate.js"
 import * as TimeLimit from "../TimeLimit.js"
+import * as Usage from "../Usage.js"
+import * as CacheWrite from "./CacheWrite.js"
 import * as Account from "./SpendAccount.js"
 import * as SpendOptions from "./SpendOptions.js"
 import { type Scope, Spend } from "./SpendScope.js"
@@ -142,16 +146,16 @@ const timeUp = (
 
 /** Takes a hold on a scope and its outer ones: {@link Scope}'s `hold`. */
 const take: Scope["hold"] = (inner, ask, prices, now) => {
-  const { model, provider } = ask
+  const { model, prompt, provider } = ask
   if (now >= inner.until) return timeUp(inner.name, { provider, model }, "not-sent")
   const scopes = chain(inner)
-  const inputTokens =
-    typeof ask.prompt === "number" ? ask.prompt : (inner.strict ? Tokens.bound : Tokens.estimate)(ask.prompt)
+  const inputTokens = typeof prompt === "number" ? prompt : (inner.strict ? Tokens.bound : Tokens.estimate)(prompt)
+  const cacheWrite = typeof prompt !== "number" && CacheWrite.isAsked(prompt)
   const decision = Account.admit(scopes, {
     inputTokens,
     maxTokens: ask.maxTokens,
     assumed: inner.maxTokens,
-    cost: (outputTokens) => prices.bound({ provider, model, inputTokens, outputTokens, at: now })
+    cost: (outputTokens) => prices.bound({ provider, model, inputTokens, outputTokens, cacheWrite, at: now })
   })
   if (decision._tag === "Refused") {
     return new LlmError.BudgetExceeded({
@@ -171,15 +175,11 @@ const take: Scope["hold"] = (inner, ask, prices, now) => {
   return {
     _tag: "Hold",
     maxTokens: decision.maxTokens,
-    settle: ({ delivery, usage }) =>
-      close(
-        Account.charge(
-          decision,
-          usage,
-          usage === undefined ? undefined : prices.price({ provider, model, usage, at: now }),
-          delivery !== "unknown"
-        )
-      ),
+    settle: ({ delivery, usage: reported }) => {
+      const usage = reported && Usage.make(reported)
+      const usd = usage && prices.price({ provider, model, usage, at: now })
+      close(Account.charge(decision, usage, usd, delivery !== "unknown"))
+    },
     release: () => close(undefined)
   }
 }

@@ -90,7 +90,7 @@ export interface HoldOptions {
  */
 export interface Settlement {
   /** The provider's final count. Default: unknown. */
-  readonly usage?: Prices.Billed | undefined
+  readonly usage?: Usage | undefined
   /**
    * The delivery of the attempt's error; `"unknown"` for everything else: an answer without usage, an interruption, a
    * defect.

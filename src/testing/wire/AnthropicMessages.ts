@@ -21,8 +21,12 @@ const signature = "c3RlYWRmYXN0LXNpZ25hdHVyZQ=="
 const usage = (reply: Step.Reply, context: Wire.Context) => {
   const counts = Wire.usageOf(reply, context.request)
   return {
-    input_tokens: counts.inputTokens - counts.cachedTokens,
-    cache_creation_input_tokens: 0,
+    input_tokens: counts.inputTokens - counts.cachedTokens - counts.cacheWriteTokens,
+    cache_creation_input_tokens: counts.cacheWriteTokens,
+    cache_creation: {
+      ephemeral_5m_input_tokens: counts.cacheWriteTokens - counts.cacheWriteHourTokens,
+      ephemeral_1h_input_tokens: counts.cacheWriteHourTokens
+    },
     cache_read_input_tokens: counts.cachedTokens,
     output_tokens: counts.outputTokens,
     service_tier: "standard"

@@ -23,7 +23,11 @@ const usage = (reply: Step.Reply, context: Wire.Context) => {
     prompt_tokens: counts.inputTokens,
     completion_tokens: counts.outputTokens,
     total_tokens: counts.inputTokens + counts.outputTokens,
-    prompt_tokens_details: { cached_tokens: counts.cachedTokens, audio_tokens: 0 },
+    prompt_tokens_details: {
+      cached_tokens: counts.cachedTokens,
+      ...Wire.cacheWrites(counts.cacheWriteTokens),
+      audio_tokens: 0
+    },
     completion_tokens_details: {
       reasoning_tokens: counts.reasoningTokens,
       audio_tokens: 0,

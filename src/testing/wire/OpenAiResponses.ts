@@ -15,7 +15,7 @@ const usage = (reply: Step.Reply, context: Wire.Context) => {
   const counts = Wire.usageOf(reply, context.request)
   return {
     input_tokens: counts.inputTokens,
-    input_tokens_details: { cached_tokens: counts.cachedTokens },
+    input_tokens_details: { cached_tokens: counts.cachedTokens, ...Wire.cacheWrites(counts.cacheWriteTokens) },
     output_tokens: counts.outputTokens,
     output_tokens_details: { reasoning_tokens: counts.reasoningTokens },
     total_tokens: counts.inputTokens + counts.outputTokens

@@ -227,11 +227,21 @@ export const usageOf = (
     inputTokens: given.inputTokens ?? prompts.reduce((sum, name) => sum + countPrompt(field(request.body, name)), 0),
     outputTokens: given.outputTokens ?? reply.parts.reduce((sum, part) => sum + partWords(part), 0),
     cachedTokens: given.cachedTokens ?? 0,
+    cacheWriteTokens: given.cacheWriteTokens ?? 0,
+    cacheWriteHourTokens: given.cacheWriteHourTokens ?? 0,
     reasoningTokens:
       given.reasoningTokens ??
       reply.parts.reduce((sum, part) => (part._tag === "Reasoning" ? sum + partWords(part) : sum), 0)
   }
 }
+
+/**
+ * OpenAI's count of the tokens written to its cache, which only newer models report.
+ *
+ * @since 0.2.0
+ * @category usage
+ */
+export const cacheWrites = (tokens: number) => (tokens === 0 ? {} : { cache_write_tokens: tokens })
 
 /**
  * The joined text of all parts with a tag.

@@ -1,12 +1,13 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Either, FastCheck as fc, Schema } from "effect"
 import { Prices } from "effect-steadfast"
+import * as Usage from "../../../src/policies/Usage.js"
 import { cases } from "../../support/cases.js"
 
 const million = 1_000_000
 const at = Date.UTC(2026, 0, 1)
 
-const usage = (inputTokens: number, outputTokens: number, more: Partial<Prices.Billed> = {}): Prices.Billed => ({
+const usage = (inputTokens: number, outputTokens: number, more: Partial<Usage.Usage> = {}): Usage.Usage => ({
   inputTokens,
   outputTokens,
   ...more
@@ -55,6 +56,64 @@ describe("a table", () => {
 
   it("counts thoughts once: they are part of the output", () => {
     assert.strictEqual(priceOf(mini, "openai", "gpt-4o-mini", usage(0, million, { reasoningTokens: 600_000 })), 0.6)
+  })
+
+  const opus = (rates: Partial<Prices.Rates>, billed: Usage.Usage) =>
+    priceOf(Prices.table({ "anthropic/opus": { input: 10, output: 50, ...rates } }), "anthropic", "opus", billed)
+
+  const minutes = usage(100_000, 0, { cacheWriteTokens: 100_000 })
+  const hour = usage(100_000, 0, { cacheWriteTokens: 100_000, cacheWriteHourTokens: 100_000 })
+
+  it("has a rate of its own for what is written to the cache for an hour", () => {
+    const rates = { cacheWrite: 12.5, cacheWriteHour: 18 }
+    assert.closeTo(opus(rates, minutes) ?? 0, 1.25, 1e-12)
+    assert.closeTo(opus(rates, hour) ?? 0, 1.8, 1e-12)
+    const mixed = usage(100_000, 0, {
+      cachedInputTokens: 10_000,
+      cacheWriteTokens: 60_000,
+      cacheWriteHourTokens: 20_000
+    })
+    assert.closeTo(opus({ ...rates, cachedInput: 1 }, mixed) ?? 0, 0.3 + 0.01 + 0.5 + 0.36, 1e-12)
+  })
+
+  it("charges 1.25 times the input for a write without a rate, and twice the input for one for an hour", () => {
+    assert.closeTo(opus({}, minutes) ?? 0, 1.25, 1e-12)
+    assert.closeTo(opus({}, hour) ?? 0, 2, 1e-12)
+    assert.closeTo(opus({ cacheWrite: 12.5 }, hour) ?? 0, 2, 1e-12)
+    assert.closeTo(opus({ cacheWrite: 30 }, hour) ?? 0, 3, 1e-12, "an hour costs no less than minutes")
+  })
+
+  it("takes a rate for writes as it is, also where that is lower than the input", () => {
+    assert.closeTo(opus({ cacheWrite: 5, cacheWriteHour: 5 }, hour) ?? 0, 0.5, 1e-12)
+    assert.strictEqual(opus({ cacheWrite: 0 }, minutes), 0)
+  })
+
+  it("charges every token that is counted, where a part is larger than its whole", () => {
+    assert.closeTo(opus({}, usage(0, 0, { cacheWriteHourTokens: 100_000 })) ?? 0, 2, 1e-12)
+    assert.closeTo(opus({}, usage(10, 0, { cachedInputTokens: 50_000, cacheWriteTokens: 40_000 })) ?? 0, 1, 1e-12)
+    assert.closeTo(opus({}, usage(0, 0, { reasoningTokens: 100_000 })) ?? 0, 5, 1e-12)
+    const most = Number.MAX_SAFE_INTEGER
+    const absurd = usage(most, 0, { cachedInputTokens: most, cacheWriteTokens: most })
+    assert.strictEqual(opus({ cachedInput: 0, cacheWrite: 0 }, absurd), 0, "no count is paid back")
+  })
+
+  it("bounds at the dearest rate that is known, and at the default of a write that is asked for", () => {
+    const bound = (rates: Partial<Prices.Rates>, cacheWrite?: boolean) =>
+      Prices.table({ "p/m": { input: 10, output: 50, ...rates } }).bound({
+        provider: "p",
+        model: "m",
+        inputTokens: 100_000,
+        outputTokens: 0,
+        cacheWrite,
+        at
+      })
+    assert.strictEqual(bound({}), 1)
+    assert.strictEqual(bound({}, false), 1)
+    assert.strictEqual(bound({}, true), 2)
+    assert.strictEqual(bound({ cacheWrite: 12.5 }), 1.25)
+    assert.strictEqual(bound({ cacheWrite: 12.5 }, true), 2)
+    assert.strictEqual(bound({ cacheWrite: 12.5, cacheWriteHour: 15 }), 1.5)
+    assert.strictEqual(bound({ cacheWrite: 12.5, cacheWriteHour: 15 }, true), 1.5)
   })
 
   it("bounds at the dearest rate for input", () => {
@@ -179,28 +238,77 @@ describe("the list in force", () => {
   )
 })
 
-describe("the law of a table", () => {
+describe("the laws of a table", () => {
   const rate = fc.double({ min: 0, max: 200, noNaN: true })
-  const rates = fc.record(
-    { input: rate, output: rate, cachedInput: rate, cacheWrite: rate },
-    { requiredKeys: ["input", "output"] }
-  )
+  const optional = { cachedInput: rate, cacheWrite: rate, cacheWriteHour: rate }
+  const rates = fc.record({ input: rate, output: rate, ...optional }, { requiredKeys: ["input", "output"] })
   const count = fc.nat(2_000_000)
+  const runs = { numRuns: cases(10_000) }
+
+  const shares = fc.tuple(fc.nat(100), fc.nat(100), fc.nat(100))
+
+  const billed = fc.tuple(count, count, shares).map(([inputTokens, outputTokens, [read, write, hour]]) => {
+    const cachedInputTokens = Math.floor((inputTokens * read) / 100)
+    const cacheWriteTokens = Math.floor(((inputTokens - cachedInputTokens) * write) / 100)
+    const cacheWriteHourTokens = Math.floor((cacheWriteTokens * hour) / 100)
+    return usage(inputTokens, outputTokens, { cachedInputTokens, cacheWriteTokens, cacheWriteHourTokens })
+  })
+
+  const priceAt = (rates: Prices.Rates, billed: Usage.Usage) =>
+    priceOf(Prices.table({ "p/m": rates }), "p", "m", billed) ?? Number.NaN
 
   it("no answer within a bound costs more than the bound, however much of it was cached", () => {
     fc.assert(
-      fc.property(rates, count, count, count, count, count, count, (rates, held, out, less, short, cached, written) => {
+      fc.property(rates, billed, count, count, fc.boolean(), (rates, billed, more, longer, cacheWrite) => {
         const list = Prices.table({ "p/m": rates })
-        const bound = boundOf(list, "p", "m", held, out) ?? Number.NaN
-        const actual = usage(Math.min(held, less), Math.min(out, short), {
-          cachedInputTokens: cached,
-          cacheWriteTokens: written
+        const asksOrKnows = cacheWrite || (rates.cacheWrite !== undefined && rates.cacheWriteHour !== undefined)
+        const actual = asksOrKnows ? billed : { ...billed, cacheWriteTokens: 0, cacheWriteHourTokens: 0 }
+        const bound = list.bound({
+          provider: "p",
+          model: "m",
+          inputTokens: actual.inputTokens + more,
+          outputTokens: actual.outputTokens + longer,
+          cacheWrite,
+          at
         })
-        const price = priceOf(list, "p", "m", actual) ?? Number.NaN
+        const price = priceAt(rates, actual)
         assert.isAtLeast(price, 0)
-        assert.isAtMost(price, bound * (1 + 1e-12))
+        assert.isAtMost(price, (bound ?? Number.NaN) * (1 + 1e-12))
       }),
-      { numRuns: cases(10_000) }
+      runs
+    )
+  })
+
+  it("no token more makes an answer cheaper, whatever it is counted as", () => {
+    const fields = [
+      ["inputTokens"],
+      ["outputTokens"],
+      ["inputTokens", "cachedInputTokens"],
+      ["inputTokens", "cacheWriteTokens"],
+      ["inputTokens", "cacheWriteTokens", "cacheWriteHourTokens"],
+      ["outputTokens", "reasoningTokens"]
+    ] as const
+    fc.assert(
+      fc.property(rates, billed, fc.constantFrom(...fields), count, (rates, billed, fields, more) => {
+        const grown = { ...billed }
+        for (const field of fields) grown[field] = (billed[field] ?? 0) + more
+        assert.isAtLeast(priceAt(rates, grown) * (1 + 1e-12), priceAt(rates, billed))
+      }),
+      runs
+    )
+  })
+
+  it("a write without a rate costs no less than plain input, and for an hour no less than for minutes", () => {
+    const plain = fc.record({ input: rate, output: rate })
+    fc.assert(
+      fc.property(plain, billed, (rates, billed) => {
+        const dearer = priceAt(rates, billed)
+        const minutes = priceAt(rates, { ...billed, cacheWriteHourTokens: 0 })
+        const unwritten = priceAt(rates, { ...billed, cacheWriteTokens: 0, cacheWriteHourTokens: 0 })
+        assert.isAtLeast(dearer * (1 + 1e-12), minutes)
+        assert.isAtLeast(minutes * (1 + 1e-12), unwritten)
+      }),
+      runs
     )
   })
 })

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Deferred, Effect, Exit, Fiber, TestClock } from "effect"
-import { Deadline, LlmError, Prices, Spend } from "effect-steadfast"
+import { Deadline, LlmError, Prices, Spend, type Tokens } from "effect-steadfast"
 import type { Usage } from "../../../src/policies/Usage.js"
 import { errorOf } from "../../support/errors.js"
 import { errorIn, under } from "../../support/time.js"
@@ -77,6 +77,14 @@ describe("what an attempt is charged", () => {
     Effect.gen(function* () {
       const spent = yield* charged(attempt(held, usage(100_000, 100)))
       assert.deepStrictEqual(spent, { usd: 0.101, tokens: 100_100, attempts: 1, unpriced: 0 })
+    })
+  )
+
+  it.effect("every token that its usage counts, where a part is larger than its whole", () =>
+    Effect.gen(function* () {
+      const parts = { cachedInputTokens: 300, cacheWriteTokens: 500, reasoningTokens: 200 }
+      const spent = yield* charged(attempt(held, { ...usage(100, 100), ...parts }))
+      assert.deepStrictEqual(spent, { usd: 0.0033, tokens: 1000, attempts: 1, unpriced: 0 })
     })
   )
 
@@ -381,6 +389,70 @@ describe("a prompt", () => {
     Effect.gen(function* () {
       const inside = yield* heldUnder({ strict: false }).pipe(Spend.within({}, { strict: true }))
       assert.strictEqual(inside, yield* heldUnder({ strict: true }))
+    })
+  )
+})
+
+describe("a prompt that is written to the provider's cache", () => {
+  const asked = { type: "ephemeral", ttl: "1h" }
+  const text = (more: object) => ({ type: "text", text: "You are a poet.", ...more })
+  const tool = (more: object) => ({ name: "weather", parameters: { type: "object" }, ...more })
+  const messages = [{ role: "user", content: "Hello" }]
+
+  /** The dollars that are held for the input of a prompt, by the token. */
+  const heldFor = (prompt: Tokens.Prompt) =>
+    attempt(ask(prompt, 0), undefined).pipe(
+      Effect.zipRight(Spend.spent),
+      Effect.map(({ tokens, usd }) => Math.round((usd * 1_000_000 * 100) / tokens) / 100),
+      Spend.within({ usd: 1 }),
+      Effect.provide(Prices.layer(Prices.table({ "openai/gpt-4o-mini": { input: 10, output: 50 } })))
+    )
+
+  const prompts: ReadonlyArray<readonly [where: string, prompt: Tokens.Prompt]> = [
+    ["in a part of a message", { messages: [{ role: "user", content: [text({ cache_control: asked })] }] }],
+    ["in a message", { messages: [...messages, { role: "user", content: "More", cache_control: asked }] }],
+    ["in a tool", { messages, tools: [tool({}), tool({ cache_control: asked })] }],
+    ["in the provider's options", { messages, providerOptions: { anthropic: { cache_control: asked } } }],
+    [
+      "in a block of the provider's options",
+      { messages, providerOptions: { anthropic: { system: [text({}), text({ cache_control: asked })] } } }
+    ]
+  ]
+  for (const [where, prompt] of prompts) {
+    it.effect(`is held at the rate of a write for an hour, where that is asked for ${where}`, () =>
+      Effect.gen(function* () {
+        assert.strictEqual(yield* heldFor(prompt), 20)
+      })
+    )
+  }
+
+  it.effect("is held as plain input where nothing asks for it", () =>
+    Effect.gen(function* () {
+      const mentioned = 'Explain {"cache_control":{"type":"ephemeral"}}'
+      assert.strictEqual(yield* heldFor({ messages: [{ role: "user", content: mentioned }] }), 10)
+      const options = { anthropic: { cache_control: undefined }, openai: { cache_control: null } }
+      assert.strictEqual(yield* heldFor({ messages, tools: [tool({})], providerOptions: options }), 10)
+    })
+  )
+
+  it.effect("is charged within its hold", () =>
+    Effect.gen(function* () {
+      const written = { ...usage(100_000, 0), cacheWriteTokens: 100_000, cacheWriteHourTokens: 100_000 }
+      const long = {
+        messages: [{ role: "user", content: [{ ...text({ cache_control: asked }), text: "a ".repeat(200_000) }] }]
+      }
+      const [held, spent] = yield* Effect.gen(function* () {
+        const hold = Spend.hold(yield* Effect.context<never>(), ask(long, 1), 0)
+        assert(hold?._tag === "Hold")
+        const held = 10 - (yield* Spend.remaining).usd
+        hold.settle({ usage: written, delivery: "unknown" })
+        return [held, yield* Spend.spent] as const
+      }).pipe(
+        Spend.within({ usd: 10 }),
+        Effect.provide(Prices.layer(Prices.table({ "openai/gpt-4o-mini": { input: 10, output: 50 } })))
+      )
+      assert.strictEqual(spent.usd, 2)
+      assert.isAtLeast(held, 2)
     })
   )
 })

@@ -23,7 +23,7 @@ export const format = (
   limits: WireFormat.WireFormat["limits"]
 ): WireFormat.WireFormat => ({
   encode: AnthropicRequest.encode(provider, model, maxTokens),
-  answers: { wire: "anthropic", needsEnd: true },
+  answers: { wire: "anthropic", reasonField: "message_delta.delta.stop_reason", needsEnd: true },
   reader: AnthropicAnswer.reader,
   limits
 })

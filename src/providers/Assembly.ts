@@ -20,6 +20,7 @@ import type * as StreamDecoder from "../chat/stream/StreamDecoder.js"
 import * as Classify from "../errors/Classify.js"
 import * as ErrorMessage from "../errors/ErrorMessage.js"
 import { ContentFiltered, InvalidResponse, type LlmError } from "../errors/LlmError.js"
+import * as Usage from "../policies/Usage.js"
 import * as Json from "./Json.js"
 import * as Fields from "./WireFields.js"
 
@@ -103,6 +104,8 @@ const maxRefusal = 400
 export interface Options {
   /** The name of the wire format in `ProviderData`. */
   readonly wire: string
+  /** The field of the finish reason, for errors. */
+  readonly reasonField: string
   /** Whether an answer is over only after the wire's own end, also if it has a finish reason. Default `false`. */
   readonly needsEnd?: boolean
   /** Whether an earlier stream delivered the beginning of the answer. Default `false`. */
@@ -312,15 +315,15 @@ export class Assembly {
     const { cached, reasoning, total, written, writtenHour } = this.counts
     const { input = rest(total, this.counts.output), output = rest(total, this.counts.input) } = this.counts
     if (input === undefined || output === undefined) return undefined
-    return {
-      inputTokens: Math.max(input, (cached ?? 0) + (written ?? 0)),
+    return Usage.make({
+      inputTokens: Math.min(input, Number.MAX_SAFE_INTEGER),
       // Some servers count reasoning outside of the output, but in the total.
-      outputTokens: Math.max(output, reasoning ?? 0, total === undefined ? 0 : total - input),
+      outputTokens: Math.min(Math.max(output, total === undefined ? 0 : total - input), Number.MAX_SAFE_INTEGER),
       ...Json.optional("cachedInputTokens", cached),
-      ...Json.optional("cacheWriteTokens", written),
-      ...Json.optional("cacheWriteHourTokens", writtenHour),
+      ...Json.optional("cacheWriteTokens", written === 0 ? undefined : written),
+      ...Json.optional("cacheWriteHourTokens", writtenHour === 0 ? undefined : writtenHour),
       ...Json.optional("reasoningTokens", reasoning)
-    }
+    })
   }
 
   /** What only this provider says. Lists are joined; of other values the last holds. */
@@ -354,7 +357,7 @@ export class Assembly {
     const { context, reason } = this
     if (reason === undefined || (!this.closed && this.options.needsEnd === true)) {
       return this.closed && this.progress === 0 && !this.answered
-        ? Fields.missing(context, "finish reason", undefined, "an answer")
+        ? Fields.missing(context, this.options.reasonField, undefined, "an answer")
         : undefined
     }
     if (this.refused !== "") {

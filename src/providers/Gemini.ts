@@ -85,7 +85,7 @@ export const make = (
       },
       {
         encode: GeminiRequest.encode(provider, model),
-        answers: { wire: "gemini" },
+        answers: { wire: "gemini", reasonField: "candidates[0].finishReason" },
         reader: GeminiAnswer.reader,
         // Gemini sends its limits only in the bodies of errors.
         limits: () => undefined

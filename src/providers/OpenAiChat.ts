@@ -29,7 +29,7 @@ export const format = (
   limits: WireFormat.WireFormat["limits"]
 ): WireFormat.WireFormat => ({
   encode: OpenAiChatRequest.encode(provider, model, dialect),
-  answers: { wire },
+  answers: { wire, reasonField: "choices[0].finish_reason" },
   reader: OpenAiChatAnswer.reader,
   limits
 })

@@ -266,10 +266,9 @@ export const reader = (assembly: Assembly.Assembly): Assembly.Reader => {
   return {
     whole: (body): LlmError | undefined => {
       const choice = choiceOf(body)
-      const message = choice.message ?? choice.delta
-      if (Json.object(message) !== message) {
-        return WireFields.missing(context, "choices[0].message", choice.message, "an object")
-      }
+      const found = choice.message ?? choice.delta
+      const message = Json.object(found)
+      if (message !== found) return WireFields.missing(context, "choices[0].message", choice.message, "an object")
       about(body, choice)
       read(message)
       assembly.finish(choice.finish_reason)

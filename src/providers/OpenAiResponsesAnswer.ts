@@ -65,7 +65,8 @@ export const reader = (assembly: Assembly.Assembly, from?: StreamDecoder.Cursor)
   let id = from?.resume?.id
   let kept = id !== undefined
   let after = seen
-  /** The open tool calls by their item. */
+  /** The tool calls that have begun, also by their item. */
+  const opened: Array<Assembly.OpenCall> = []
   const open = new Map<string, Assembly.OpenCall>()
   /** The items whose tool call has been read to its end. */
   const ended = new Set<string>()
@@ -78,13 +79,19 @@ export const reader = (assembly: Assembly.Assembly, from?: StreamDecoder.Cursor)
   /** What names an item in its events: its place or its id. */
   const keyOf = (item: Json.Json, index: unknown): string => String(Json.count(index) ?? Json.text(item.id) ?? "")
 
-  /** Reads a finished tool call, once. */
+  /**
+   * Reads a finished tool call, once. The id of a call tells it; the place of an item may differ in the last event, and
+   * some servers give an item another id in each event.
+   */
   const endCall = (item: Json.Json, index: unknown, field: string, isAnswerCut: boolean): LlmError | undefined => {
-    const key = keyOf(item, index)
+    const id = Json.text(item.call_id) ?? Json.text(item.id)
+    const key = id ?? keyOf(item, index)
     if (ended.has(key)) return undefined
     ended.add(key)
     const call =
-      open.get(key) ?? assembly.open({ id: Json.text(item.call_id) ?? Json.text(item.id) ?? "", field, proof: "given" })
+      opened.find((one) => one.id !== "" && one.id === id) ??
+      open.get(keyOf(item, index)) ??
+      assembly.open({ id: id ?? "", field, proof: "given" })
     // The limit cut it.
     if (item.status === "incomplete") {
       assembly.drop(call)
@@ -93,7 +100,7 @@ export const reader = (assembly: Assembly.Assembly, from?: StreamDecoder.Cursor)
     if (typeof item.name !== "string") return WireFields.missing(context, `${field}.name`, item.name, "a string")
     const args = item.arguments ?? (call.pieces.length > 0 ? call.pieces.join("") : undefined)
     if (args === undefined) return WireFields.missing(context, `${field}.arguments`, item.arguments, "a string")
-    call.id = Json.text(item.call_id) ?? Json.text(item.id) ?? call.id
+    call.id = id ?? call.id
     call.name = item.name
     call.pieces.length = 0
     if (typeof args === "string") call.pieces.push(args)
@@ -142,6 +149,8 @@ export const reader = (assembly: Assembly.Assembly, from?: StreamDecoder.Cursor)
         assembly.detail("logprobs", part.logprobs)
       }
     }
+    // Calls whose end was not told: their text tells whether they are whole.
+    for (const call of opened) call.proof = "text"
     if (resumed) assembly.earlierCalls = Math.max(0, assembly.earlierCalls - assembly.deliveredCalls)
     const reason = Json.string(Json.object(response.incomplete_details).reason)
     assembly.finish(status === "incomplete" ? (reason ?? status) : status)
@@ -181,16 +190,14 @@ export const reader = (assembly: Assembly.Assembly, from?: StreamDecoder.Cursor)
         return undefined
       case "response.output_item.added":
         if (item.type === "function_call") {
-          const index = Json.count(data.output_index) ?? open.size
-          open.set(
-            keyOf(item, data.output_index),
-            assembly.open({
-              id: Json.text(item.call_id) ?? "",
-              name: Json.text(item.name) ?? "",
-              field: `output[${index}]`,
-              proof: "given"
-            })
-          )
+          const call = assembly.open({
+            id: Json.text(item.call_id) ?? "",
+            name: Json.text(item.name) ?? "",
+            field: `output[${Json.count(data.output_index) ?? open.size}]`,
+            proof: "given"
+          })
+          opened.push(call)
+          open.set(keyOf(item, data.output_index), call)
         } else assembly.alive()
         return undefined
       case "response.function_call_arguments.delta": {

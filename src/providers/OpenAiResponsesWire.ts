@@ -37,7 +37,7 @@ export const format = (
   limits: WireFormat.WireFormat["limits"]
 ): WireFormat.WireFormat => ({
   encode: OpenAiResponsesRequest.encode(provider, model),
-  answers: { wire: "openai-responses", needsEnd: true },
+  answers: { wire: "openai-responses", reasonField: "response.status", needsEnd: true },
   reader: OpenAiResponsesAnswer.reader,
   limits,
   resume

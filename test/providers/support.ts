@@ -18,9 +18,12 @@ export const peer = (make: Make, options: FaultyProvider.Options = {}) =>
     return { provider, model }
   })
 
+/** An answer without the provider's own object, which a stream has not. */
+export const plain = ({ raw, ...answer }: Chat.Response): Chat.Response => answer
+
 /** The model's answer to one request, with the provider doing one step. */
 export const generate = (make: Make, step: Step.Step, request: Chat.Request = Chat.prompt("hi")) =>
-  Effect.flatMap(peer(make, { script: [step] }), ({ model }) => model.generate(request))
+  Effect.flatMap(peer(make, { script: [step] }), ({ model }) => Effect.map(model.generate(request), plain))
 
 export const collect = (make: Make, step: Step.Step, request: Chat.Request = Chat.prompt("hi")) =>
   Effect.flatMap(peer(make, { script: [step] }), ({ model }) => ChatStream.collect(model.stream(request)))

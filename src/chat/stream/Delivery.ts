@@ -98,6 +98,9 @@ export const make = (mode: Mode, request: Chat.Request) => {
         if (blank !== "") out.push({ _tag: "TextDelta", text: blank })
         out.push(...calls, ...tail)
         if (lost !== undefined) out.push({ _tag: "Usage", usage: lost })
+        // What has to go back belongs to the whole of the message that it came with.
+        out.push(continued ? { _tag: "Finish", reason: event.reason } : event)
+        return
       }
     }
     if (event._tag !== "Start" || !continued) out.push(event)

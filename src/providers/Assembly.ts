@@ -35,6 +35,8 @@ export interface Reader {
   readonly whole: (body: Json.Json) => LlmError | undefined
   /** Reads one event of a stream; `name` is its `event:` field. Returns the error if it is none. */
   readonly event: (data: Json.Json, name: string | undefined) => LlmError | undefined
+  /** Whether an event holds the whole answer, so that the answer in it tells whether it is an error. */
+  readonly isWhole?: ((data: Json.Json, name: string | undefined) => boolean) | undefined
   /** Called for `[DONE]`, which some servers send in every format. */
   readonly done: () => void
   /** Called once before the answer ends. */

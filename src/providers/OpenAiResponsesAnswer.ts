@@ -164,10 +164,17 @@ export const reader = (assembly: Assembly.Assembly, from?: StreamDecoder.Cursor)
     const response = Json.object(data.response)
     const own = Json.string(response.status)
     const isEnd = own === "completed" || own === "incomplete" || own === "failed" || own === "cancelled"
-    const whole = { ...response, status: isEnd ? own : status }
+    const whole = { error: data.error, output: [], ...response, status: isEnd ? own : status }
     const error = Classify.answer(context, whole)
-    if (error !== undefined) kept = false
-    return error ?? readResponse(whole, whole.status)
+    if (error === undefined) return readResponse(whole, whole.status)
+    failed(data)
+    return error
+  }
+
+  const failed = (data: Json.Json): void => {
+    // An answer that the provider ended with an error cannot be resumed.
+    kept = false
+    countUsage(assembly, Json.object(data.response).usage)
   }
 
   const read = (type: string | undefined, data: Json.Json): LlmError | undefined => {
@@ -240,11 +247,8 @@ export const reader = (assembly: Assembly.Assembly, from?: StreamDecoder.Cursor)
       const status = type === undefined ? undefined : ends.get(type)
       return status === undefined ? read(type, data) : end(data, status)
     },
-    failed: (data) => {
-      // An answer that the provider ended with an error cannot be resumed.
-      kept = false
-      countUsage(assembly, Json.object(data.response).usage)
-    },
+    isWhole: (data, name) => ends.has(Json.string(data.type) ?? name ?? ""),
+    failed,
     done: () => {},
     reply: () =>
       items.some(({ type }) => type !== "message" && type !== "function_call") ? { items, stored } : undefined,

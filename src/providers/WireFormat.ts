@@ -133,7 +133,7 @@ export const decoder = (
 
   const read = (parsed: unknown, { event, stray }: Sse.Event): LlmError | undefined => {
     const data = Json.object(parsed)
-    const error = Classify.event(context, parsed, event)
+    const error = reader.isWhole?.(data, event) === true ? undefined : Classify.event(context, parsed, event)
     if (error !== undefined) reader.failed?.(data)
     if (error !== undefined) return error
     if (!stray) return reader.event(data, event)

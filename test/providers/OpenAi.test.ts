@@ -277,7 +277,7 @@ describe("decode", () => {
       assert.strictEqual((yield* generate(make, Reply.json(thoughts))).reasoning, "hm")
       const parsed = message({ content: null, tool_calls: [{ function: { name: "f", arguments: { a: 1 } } }] })
       assert.deepStrictEqual((yield* generate(make, Reply.json(parsed))).toolCalls, [
-        { id: "call_0", name: "f", arguments: { a: 1 } }
+        { id: "call_chatcmpl-1_0", name: "f", arguments: { a: 1 } }
       ])
       const hit = { ...answer, usage: { prompt_tokens: 3, completion_tokens: 1, prompt_cache_hit_tokens: 2 } }
       assert.strictEqual((yield* generate(make, Reply.json(hit))).usage?.cachedInputTokens, 2)

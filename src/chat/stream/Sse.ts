@@ -3,9 +3,12 @@
  *
  * A {@link Parser} takes pieces of any size and returns the events that became complete. It follows the WHATWG rules:
  * lines end with LF, CRLF or CR, also if the pair is split between pieces; a byte order mark at the start, comments and
- * `retry:` are ignored; several `data:` lines are joined by LF. It goes beyond the rules in two ways, because some
- * providers need it. Text that is not a field (such as a bare JSON error in the middle of a stream) is returned as
- * `stray`. An unterminated event at the end of the input is returned by `end`.
+ * `retry:` are ignored; several `data:` lines are joined by LF. It goes beyond the rules where servers need it:
+ *
+ * - Text that is not a field (such as a bare JSON error in the middle of a stream) is returned as `stray`.
+ * - An unterminated event at the end of the input is returned by `end`.
+ * - Whole JSON objects in neighbouring lines are events of their own: some servers part events by one line end.
+ * - A field `error` is an event of that name.
  *
  * @example
  * import * as Sse from "./Sse.js"
@@ -45,6 +48,19 @@ export interface Parser {
   readonly end: () => ReadonlyArray<Event>
   /** Whether an event exceeded the bound. From then on nothing is kept or parsed. */
   readonly overflow: () => boolean
+}
+
+const isDone = (data: string): boolean => data.length < 16 && data.trim() === "[DONE]"
+
+/** Whether data are a whole JSON object. */
+const isObject = (data: string): boolean => {
+  if (!data.startsWith("{") || !data.trimEnd().endsWith("}")) return false
+  try {
+    JSON.parse(data)
+    return true
+  } catch {
+    return false
+  }
 }
 
 /** Larger than any known event (a base64 image is a few MB), and small enough for the memory of a server. */
@@ -98,10 +114,19 @@ export const make = (options: { readonly maxEventLength?: number } = {}): Parser
     switch (field) {
       case "data": {
         const value = colon === -1 ? "" : text.slice(from)
+        if (data !== undefined && (value.startsWith("{") || isDone(value)) && isObject(data)) dispatch(out)
         data = data === undefined ? value : `${data}\n${value}`
+        if (isDone(data)) dispatch(out)
         break
       }
+      case "error":
+        if (data === undefined) {
+          name = field
+          data = text.slice(from)
+        }
+        break
       case "event":
+        if (data !== undefined && name !== undefined && isObject(data)) dispatch(out)
         name = colon === -1 ? "" : text.slice(from)
         break
       case "id":

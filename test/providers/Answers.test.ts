@@ -64,7 +64,7 @@ const streamed = (make: Make, ...events: ReadonlyArray<unknown>) => collect(make
 const whole = (make: Make, body: unknown) => generate(make, Reply.json(body))
 
 /** What an answer says, or the tag of its error. */
-const outcome = (effect: Effect.Effect<Chat.Response, LlmError.LlmError>) =>
+const outcome = (effect: Effect.Effect<Chat.Response, LlmError.LlmError>): Effect.Effect<object> =>
   Effect.map(Effect.either(effect), (either) =>
     Either.isLeft(either)
       ? { error: either.left._tag, code: either.left.code }
@@ -261,7 +261,7 @@ describe("tool calls are told apart", () => {
 
   it.effect("the form of 2023 is a call too", () =>
     Effect.gen(function* () {
-      const expected = { text: "", calls: [first], finish: "tool-calls" }
+      const expected = { text: "", calls: [first], finish: "tool-calls" as const }
       assert.deepStrictEqual(yield* outcome(whole(chat, message({ function_call: one }, "function_call"))), expected)
       assert.deepStrictEqual(
         yield* outcome(

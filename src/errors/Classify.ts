@@ -348,8 +348,9 @@ const thrown = (context: Context, error: unknown, stage: Stage): LlmError.LlmErr
       return new LlmError.Timeout({ ...base, phase: "attempt" })
     case "idle-timeout":
       return new LlmError.Timeout({ ...base, phase: "idle" })
-    case "certificate":
-      return new LlmError.ConnectionError({ ...unsent, retryable: false })
+    case "tls":
+      if (!reading) return new LlmError.ConnectionError({ ...unsent, retryable: false })
+      break
     case "refused":
       return new LlmError.ConnectionError(unsent)
     case "bad-request":

@@ -53,7 +53,7 @@ const FINISH: ReadonlyMap<string, FinishMeaning> = new Map(
 )
 
 /** Words of ends that are errors, whatever stands around them: `api_error`, `error_finish`, `ThrottlingException`. */
-const ERROR = /^error(?:_|$)|(?:^|_|[a-z])(?:error|exception|failure)$/
+const ERROR = /^error(?:_|$)|(?:error|exception|failure)$/
 
 /** Reasons longer than this are prose. */
 const MAX_LENGTH = 256
@@ -67,11 +67,14 @@ const normal = (reason: string): string =>
     .replace(/[\s-]+/g, "_")
     .replace(/^finish_?reason[._]/, "")
 
-/** The error that a word stands for by its code. A word that blames the caller is one only if it says "error" too. */
+/**
+ * The error that a word stands for by its code. An answer that has begun is no mistake of the caller, unless the word is
+ * an error of the request.
+ */
 const codeOf = (word: string): ProviderFacts.Kind | undefined => {
   const kind = ProviderFacts.ofCode(word, "")
-  if (ERROR.test(word)) return kind ?? ProviderFacts.ofWeakCode(word) ?? "ServerError"
-  return kind === "InvalidRequest" ? undefined : kind
+  if (!ERROR.test(word)) return kind === "InvalidRequest" ? undefined : kind
+  return kind ?? (word.includes("request") ? ProviderFacts.ofWeakCode(word) : undefined) ?? "ServerError"
 }
 
 const meaningOf = (word: string): FinishMeaning => {

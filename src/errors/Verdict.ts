@@ -5,7 +5,8 @@
  * {@link classify} decides. Providers call it through `Classify`.
  *
  * Gotchas: a 429 for a spent quota, a too large request, or a day-long wait is not `RateLimited`. A hint is kept
- * only on errors that waiting helps, also if `x-should-retry: false` forbids the retry.
+ * only on errors that waiting helps, also if `x-should-retry: false` forbids the retry, and a long one on a spent quota.
+ * A web page comes from a proxy: its words are not read, and the caller is not blamed for it.
  *
  * @example
  * import * as ErrorBody from "./ErrorBody.js"
@@ -151,8 +152,8 @@ const judge = (
   const known = byCode ?? told?.kind
   const byStatus = byCode === undefined ? told?.status : undefined
   const kind =
-    // a page speaks of the proxy only (`speaks` is false), and a code that names the caller's mistake needs none
-    (speaks && decisive?.kind !== "InvalidRequest"
+    // a page speaks of the proxy only (`speaks` is false), and a code that names the caller's mistake needs no words
+    (speaks && !(decisive?.kind === "InvalidRequest" && /\D/.test(decisive.code))
       ? first(texts, (text) => ProviderFacts.ofWords(text, known, byStatus !== undefined))
       : undefined) ??
     known ??
@@ -236,10 +237,16 @@ export const fieldsOf = (
 /** A spent quota keeps a hint above this: a wait of a minute is that of another limit, and no credit comes by it. */
 const minute = 60_000
 
-/** Whether the hint says when it is worth to come back. */
-const isKept = (kind: ProviderFacts.Kind, wait: ReturnType<typeof RetryHint.decide>): boolean =>
+/**
+ * Whether the hint says when it is worth to come back. The reset headers of rate limits say nothing of credit; `isLimit`
+ * tells that a rate limit was taken for the quota.
+ */
+const isKept = (kind: ProviderFacts.Kind, wait: ReturnType<typeof RetryHint.decide>, isLimit: boolean): boolean =>
   LlmError.rules[kind].retry ||
-  (kind === "QuotaExhausted" && wait !== undefined && Duration.toMillis(wait.duration) > minute)
+  (kind === "QuotaExhausted" &&
+    wait !== undefined &&
+    (wait.stated || isLimit) &&
+    Duration.toMillis(wait.duration) > minute)
 
 /**
  * The error of a response, from its status, headers and error body.
@@ -280,7 +287,7 @@ export const classify = (context: Meta, found: ErrorBody.ErrorBody): LlmError.Ll
   const { isElsewhere, isLasting } = exceptions(kind, verdict, body, words)
   const ordered = headers["x-should-retry"]
   const should = ordered === "true" ? true : ordered === "false" || isLasting ? false : undefined
-  if (!isKept(kind, wait) && should !== true) wait = undefined
+  if (!isKept(kind, wait, verdict.kind === "RateLimited") && should !== true) wait = undefined
   const message =
     redirect(status, headers) ??
     body.messages[0] ??

@@ -134,10 +134,10 @@ export const dig = (root: unknown): ErrorBody => {
   const addMessage = (node: Node, text: string): void => {
     const message = text.trim()
     if (message === "") return
-    if (Markup.isPage(message)) {
+    const title = Markup.isPage(message) ? Markup.messageOf(message) : undefined
+    if (title !== undefined) {
       page = true
-      const said = Markup.messageOf(message)
-      if (said !== undefined) node.messages.push(said)
+      node.messages.push(title)
       return
     }
     node.messages.push(message)
@@ -261,7 +261,12 @@ export const dig = (root: unknown): ErrorBody => {
 export const read = (text: string): ErrorBody => {
   // a byte order mark, and the empty lines that some providers send to keep a connection alive
   const body = text.trim()
-  if (body.startsWith("<") && !Markup.isPage(body)) return dig(Markup.documentOf(body))
+  if (Markup.isPage(body)) {
+    const said = Markup.messageOf(body)
+    return { ...dig({}), messages: said === undefined ? [] : [said], page: true, text: true }
+  }
+  const document = body.startsWith("<") ? Markup.documentOf(body) : undefined
+  if (document !== undefined) return dig(document)
   const whole = /^[{["]/.test(body) ? JsonText.parse(body) : undefined
   if (isObject(whole) || typeof whole === "string") return dig(whole)
   return { ...dig(body.slice(0, JsonText.MAX_LENGTH)), text: true }

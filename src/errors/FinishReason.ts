@@ -88,8 +88,8 @@ const meaningOf = (word: string): FinishMeaning => {
     case "InvalidResponse":
       return "malformed"
     case "ContextLengthExceeded":
-      // an answer that has begun ended at the window
-      return ERROR.test(word) ? "error" : "length"
+      // an answer that has begun ended at the window; a prompt that is too long has none
+      return ERROR.test(word) || /prompt|input|request/.test(word) ? "error" : "length"
     default:
       return "error"
   }

@@ -95,6 +95,8 @@ export const find = (text: string): unknown => {
   const trimmed = text.trim()
   const whole = /^[{["]/.test(trimmed) ? parse(trimmed) : undefined
   const found = whole ?? (OPENING.test(trimmed) ? embedded(trimmed) : undefined)
+  // a list of names in prose is part of its sentence
+  if (whole === undefined && Array.isArray(found) && found.every((one) => typeof one !== "object")) return undefined
   return (typeof found === "object" && found !== null) || (typeof found === "string" && found !== text)
     ? found
     : undefined

@@ -61,20 +61,19 @@ export const messageOf = (page: string): string | undefined => {
   const text = page.slice(0, MAX_TEXT)
   const title = element(text, "title")
   if (title !== undefined && !VAGUE.test(title)) return title
-  return element(text, "h1") ?? element(text, "h2|h3") ?? element(text, "pre|p") ?? title
+  return element(text, "h1") ?? element(text, "h2|h3") ?? element(text, "pre") ?? element(text, "body|p") ?? title
 }
 
 /**
- * The error in an XML document of an API: its message and its code, which may be the name of the document.
+ * The error in an XML document of an API: its message and its code, which may be the name of the document; `undefined`
+ * if it has neither, as `<urlopen error [Errno 111]>`.
  *
  * @since 0.2.0
  * @category parsing
  */
-export const documentOf = (text: string): { readonly message: string; readonly code: string } => {
+export const documentOf = (text: string): { readonly message: string; readonly code: string } | undefined => {
   const head = text.slice(0, MAX_TEXT)
-  const root = /^<(\w{3,60}(?:Error|Exception))\b/.exec(bare(head))?.[1]
-  return {
-    message: element(head, "message|faultstring|title") ?? "",
-    code: element(head, "code") ?? root ?? ""
-  }
+  const message = element(head, "message|faultstring|title")
+  const code = element(head, "code") ?? /^<(\w{3,60}(?:Error|Exception))\b/.exec(bare(head))?.[1]
+  return message === undefined && code === undefined ? undefined : { message: message ?? "", code: code ?? "" }
 }

@@ -210,7 +210,7 @@ export const isLasting = (status: number): boolean =>
 const UNSUPPORTED = /^unsupported(?!.*(?:country|region|model))/
 
 const UNSUPPORTED_WORDS =
-  /^unsupported (?:parameter|value)\b|(?:not supported|unsupported) (?:with|by|for|on|in) (?:this|the|that) (?:\w{1,20} )?(?:model|endpoint|provider|deployment)|(?:this|the) (?:model|endpoint|provider|deployment) does(?: not|n't) support/
+  /^unsupported (?:parameter|value)\b|(?:not supported|unsupported) (?:with|by|for|on|in) (?:this|the|that) (?:\w{1,20} )?(?:model|endpoint|provider|deployment)|(?:this|the) (?:model|endpoint|provider|deployment) does(?: not|n't) support|does(?: not|n't) support (?:the )?(?:param|value|field)/
 
 /**
  * Whether an `InvalidRequest` asks for what another target may take.

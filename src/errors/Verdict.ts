@@ -201,15 +201,16 @@ const redirect = (status: number, headers: RetryHint.Headers): string | undefine
 /** What an error overrides of the rule of its class, by its status and words; `x-should-retry` is not known here. */
 const exceptions = (
   kind: ProviderFacts.Kind,
-  { byStatus, code }: Verdict,
-  body: ErrorBody.ErrorBody,
+  byStatus: number | undefined,
+  isPage: boolean,
+  codes: ReadonlyArray<string>,
   words: string
 ): { readonly isLasting: boolean; readonly isElsewhere: boolean } => ({
   isLasting: kind === "ServerError" && byStatus !== undefined && ProviderFacts.isLasting(byStatus),
   // the limit of a proxy is not that of the model, and another target may take what this one does not
   isElsewhere:
-    (kind === "ContextLengthExceeded" && body.page && byStatus !== undefined) ||
-    (kind === "InvalidRequest" && ProviderFacts.isUnsupported(code === undefined ? [] : [code], words))
+    (kind === "ContextLengthExceeded" && isPage && byStatus !== undefined) ||
+    (kind === "InvalidRequest" && ProviderFacts.isUnsupported(codes, words))
 })
 
 /**
@@ -284,7 +285,7 @@ export const classify = (context: Meta, found: ErrorBody.ErrorBody): LlmError.Ll
     // OpenRouter sends a time with a 402 only while other requests in flight hold the credit
     kind = "RateLimited"
   }
-  const { isElsewhere, isLasting } = exceptions(kind, verdict, body, words)
+  const { isElsewhere, isLasting } = exceptions(kind, verdict.byStatus, body.page, codes, words)
   const ordered = headers["x-should-retry"]
   const should = ordered === "true" ? true : ordered === "false" || isLasting ? false : undefined
   if (!isKept(kind, wait, verdict.kind === "RateLimited") && should !== true) wait = undefined

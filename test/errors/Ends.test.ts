@@ -22,6 +22,7 @@ describe("a finish reason that is an error", () => {
     ["error: overloaded", "Overloaded"],
     ["error: stop", "ServerError"],
     ["overloaded", "Overloaded"],
+    ["prompt_too_long", "ContextLengthExceeded"],
     ["content_filter: RECITATION", "ContentFiltered"],
     ["content_filter: other", "ContentFiltered"],
     ["contentFiltered", "ContentFiltered"],

@@ -86,10 +86,15 @@ describe("what a model does not support", () => {
       oops("no", "unsupported_parameter"),
       oops("no", "unsupported_value"),
       oops("Unsupported parameter: 'x' is not supported with this model."),
-      oops("This model does not support tools.")
+      oops("This model does not support tools."),
+      oops("litellm.UnsupportedParamsError: a does not support parameters: ['b']")
     ]) {
       assert.deepStrictEqual(verdict(respond(400, body)), ["InvalidRequest", false, true, "rejected"])
     }
+  })
+
+  it("says its whole sentence", () => {
+    assert.strictEqual(respond(400, oops("not supported: ['a', 'b']")).message, "not supported: ['a', 'b']")
   })
 
   it("is another thing than a mistake", () => {

@@ -95,6 +95,11 @@ describe("a web page in place of an error", () => {
     assert.strictEqual(error.message, "400 No required SSL certificate was sent")
   })
 
+  it("is no page if a message only begins with a tag", () => {
+    const error = respond(400, { error: { message: "<html> is not allowed here" } })
+    assert.deepInclude(error, { _tag: "InvalidRequest", message: "<html> is not allowed here" })
+  })
+
   it("obeys x-should-retry", () => {
     assert.isTrue(LlmError.isRetryable(respond(405, page("x"), { "x-should-retry": "true" })))
   })
@@ -104,6 +109,7 @@ describe("a web page in place of an error", () => {
     assert.strictEqual(said("<title>a</title><h1>b</h1>"), "a")
     assert.strictEqual(said("<html><body><h1>400 Bad request</h1></body></html>"), "400 Bad request")
     assert.strictEqual(said("<title>Error</title><body><pre>Cannot POST /v1/x</pre>"), "Cannot POST /v1/x")
+    assert.strictEqual(said("<html><body>Bad Request</body></html>"), "Bad Request")
     assert.strictEqual(said("<html></html>"), "400 Bad Request")
   })
 })
@@ -135,6 +141,13 @@ describe("an XML document", () => {
   })
 })
 
+describe("other text that begins with <", () => {
+  it("is the message", () => {
+    const text = "<urlopen error [Errno 111] Connection refused>"
+    assert.strictEqual(respond(500, text).message, text)
+  })
+})
+
 describe("a status that comes again at each attempt", () => {
   it("is not retried and may fall back", () => {
     for (const status of [501, 505, 510, 511, 526, 300, 301, 302, 303, 304, 307, 308]) {
@@ -153,5 +166,6 @@ describe("a status that comes again at each attempt", () => {
     const error = respond(302, page("302 Found"), { location })
     assert.strictEqual(error.message, "302 redirects to https://…login.test/a/sk-…")
     assert.strictEqual(respond(302, page("302 Found")).message, "302 Found")
+    assert.strictEqual(respond(302, "").message, "302 redirect")
   })
 })

@@ -2,13 +2,13 @@
  * Turns a provider's failure, or a value thrown by the transport, into one `LlmError`.
  *
  * Providers call {@link response} for a failing status, {@link answer} and {@link unreadable} for a whole 200 body,
- * {@link event} for every event of a 200 stream and {@link transport} for a value that `fetch` threw. Signals are
- * trusted in this order: `x-should-retry` > codes > types > statuses > words of the error message field. `Verdict`
- * decides, `ProviderFacts` and `FinishReason` have the tables, `ErrorBody` reads bodies, `RetryHint` reads waits,
- * `Transport` reads thrown values.
+ * {@link event} for every event of a 200 stream, {@link frame} for one that is not JSON, and {@link transport} for a
+ * value that `fetch` threw. Signals are trusted in this order: `x-should-retry` > codes > types > statuses > words of
+ * the error message field. `Verdict` decides, `ProviderFacts` and `FinishReason` have the tables, `ErrorBody` reads
+ * bodies with `Markup` and `JsonText`, `RetryHint` reads waits, `Transport` reads thrown values.
  *
  * Gotchas: all functions are pure, take the time as an argument and never throw. {@link answer} and {@link event} cost
- * a few property reads on the happy path. A hint is set only on errors that waiting helps.
+ * a few property reads on the happy path. A hint is set only on errors that waiting helps, and on a spent quota.
  *
  * @example
  * import { Classify } from "effect-steadfast"
@@ -146,7 +146,9 @@ const reasonError = (context: EventContext, reason: unknown): LlmError.LlmError 
  */
 const writtenError = (context: EventContext, text: unknown): LlmError.LlmError | undefined => {
   const found = typeof text === "string" && /^\s*\{/.test(text) ? JsonText.find(text) : undefined
-  return isObject(found) && (filled(found.error) || disguised(found)) ? embeddedError(context, found) : undefined
+  if (!isObject(found)) return undefined
+  const isError = filled(found.error) || disguised(found) || (filled(found.code) && typeof found.msg === "string")
+  return isError ? embeddedError(context, found) : undefined
 }
 
 /** The error of a choice that ended with one. */

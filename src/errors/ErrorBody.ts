@@ -134,7 +134,7 @@ export const dig = (root: unknown): ErrorBody => {
   const addMessage = (node: Node, text: string): void => {
     const message = text.trim()
     if (message === "") return
-    const title = Markup.isPage(message) ? Markup.messageOf(message) : undefined
+    const title = Markup.isWholePage(message) ? Markup.messageOf(message) : undefined
     if (title !== undefined) {
       page = true
       node.messages.push(title)

@@ -52,7 +52,7 @@ const FINISH: ReadonlyMap<string, FinishMeaning> = new Map(
   ).flatMap(([meaning, reasons]) => reasons.split(" ").map((reason) => [reason, meaning] as const))
 )
 
-/** Words of ends that are errors, whatever stands around them: `api_error`, `error_finish`, `ThrottlingException`. */
+/** Words of ends that are errors, whatever stands beside them: `api_error`, `error_finish`, `network_exception`. */
 const ERROR = /^error(?:_|$)|(?:error|exception|failure)$/
 
 /** Reasons longer than this are prose. */

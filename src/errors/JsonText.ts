@@ -41,8 +41,8 @@ export const parse = (text: string): unknown => {
 const OPENING = /[{[]\s{0,64}["'{]/
 
 /**
- * The first `{…}` or `[…]` of a text, parsed as JSON; a Python repr is rewritten to JSON. One pass. JSON that ends early
- * is closed at its last character, or else at its last whole value.
+ * The first `{…}` or `[…]` of a text, parsed as JSON; a Python repr is rewritten to JSON. One pass. JSON that ends
+ * early is closed at its last character, or else at its last whole value.
  */
 const embedded = (text: string): unknown => {
   const start = text.search(OPENING)

@@ -19,7 +19,7 @@ const MAX_TEXT = 16_384
 
 /** Elements with which a web page begins. */
 const PAGE =
-  /^<(?:!doctype\s+html|html|head|body|title|meta|link|style|script|center|div|span|main|section|table|h[1-6]|hr|br|p|pre|b|strong|font)\b/i
+  /^<(?:!doctype\s+html|html|head|body|title|meta|link|style|script|center|div|span|main|section|table|h[1-6]|hr|br|p|pre|a|b|ul|ol|form|img|strong|font)\b/i
 
 /** Whether a title says no more than that there is an error; then the text of the page says what it is. */
 const VAGUE = /^error\W*$/i
@@ -50,6 +50,15 @@ const element = (text: string, names: string): string | undefined => {
  * @category refinements
  */
 export const isPage = (text: string): boolean => /^\s{0,64}</.test(text) && (PAGE.test(bare(text)) || bare(text) === "")
+
+/**
+ * Whether a text is a whole web page, not a sentence of an API that is marked up.
+ *
+ * @since 0.2.0
+ * @category refinements
+ */
+export const isWholePage = (text: string): boolean =>
+  isPage(text) && /<(?:!doctype\s+html|html|head|title)\b/i.test(text.slice(0, 2048))
 
 /**
  * The message of a web page: its title, heading or first text; `undefined` if it has none.

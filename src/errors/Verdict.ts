@@ -5,7 +5,7 @@
  * {@link classify} decides. Providers call it through `Classify`.
  *
  * Gotchas: a 429 for a spent quota, a too large request, or a day-long wait is not `RateLimited`. A hint is kept
- * only on errors that waiting helps, also if `x-should-retry: false` forbids the retry, and a long one on a spent quota.
+ * only on errors that waiting helps, also if `x-should-retry: false` forbids the retry; a spent quota keeps a long one.
  * A web page comes from a proxy: its words are not read, and the caller is not blamed for it.
  *
  * @example
@@ -209,7 +209,7 @@ const exceptions = (
   isLasting: kind === "ServerError" && byStatus !== undefined && ProviderFacts.isLasting(byStatus),
   // the limit of a proxy is not that of the model, and another target may take what this one does not
   isElsewhere:
-    (kind === "ContextLengthExceeded" && isPage && byStatus !== undefined) ||
+    (kind === "ContextLengthExceeded" && isPage && byStatus === 413) ||
     (kind === "InvalidRequest" && ProviderFacts.isUnsupported(codes, words))
 })
 
@@ -239,8 +239,8 @@ export const fieldsOf = (
 const minute = 60_000
 
 /**
- * Whether the hint says when it is worth to come back. The reset headers of rate limits say nothing of credit; `isLimit`
- * tells that a rate limit was taken for the quota.
+ * Whether the hint says when it is worth to come back. The reset headers of rate limits say nothing of credit;
+ * `isLimit` tells that a rate limit was taken for the quota.
  */
 const isKept = (kind: ProviderFacts.Kind, wait: ReturnType<typeof RetryHint.decide>, isLimit: boolean): boolean =>
   LlmError.rules[kind].retry ||
@@ -260,7 +260,8 @@ export const classify = (context: Meta, found: ErrorBody.ErrorBody): LlmError.Ll
   const body = found.text && isPageType(headers) ? { ...found, page: true } : found
   const thrown = headers["x-amzn-errortype"]
   const codes = thrown === undefined ? body.codes : [thrown.split(":")[0] ?? "", ...body.codes]
-  const verdict = judge(body, codes, status, provider.toLowerCase(), !found.page)
+  const speaks = !found.page && !(body.page && status >= 500)
+  const verdict = judge(body, codes, status, provider.toLowerCase(), speaks)
   let kind = verdict.kind
   let wait =
     LlmError.rules[kind].retry || kind === "QuotaExhausted"

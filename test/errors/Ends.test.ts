@@ -73,6 +73,7 @@ describe("an error that is written into the text of an answer", () => {
     const error = event(written({ error: { code: "rate_limit_exceeded", message: "slow" } }))
     assert.deepInclude(error, { _tag: "RateLimited", code: "rate_limit_exceeded", message: "slow" })
     assert.strictEqual(event(written({ code: 529, message: "full" }))?._tag, "Overloaded")
+    assert.strictEqual(event(written({ code: "Throttling", msg: "slow" }))?._tag, "RateLimited")
   })
 
   it("decides in a whole answer too", () => {

@@ -81,6 +81,9 @@ describe("a web page in place of an error", () => {
     const html = { "content-type": "text/html; charset=utf-8" }
     assert.strictEqual(respond(405, "Method Not Allowed", html)._tag, "ServerError")
     assert.strictEqual(respond(405, "Method Not Allowed")._tag, "InvalidRequest")
+    assert.strictEqual(respond(503, "Service Temporarily Unavailable", html).delivery, "unknown")
+    const long = respond(400, "prompt is too long", html)
+    assert.deepStrictEqual([long._tag, LlmError.fallbackOf(long)], ["ContextLengthExceeded", "larger-window"])
     assert.isFalse(LlmError.isRetryable(Classify.unreadable({ ...meta, status: 200, headers: html }, "Log in")))
   })
 
@@ -98,6 +101,7 @@ describe("a web page in place of an error", () => {
   it("is no page if a message only begins with a tag", () => {
     const error = respond(400, { error: { message: "<html> is not allowed here" } })
     assert.deepInclude(error, { _tag: "InvalidRequest", message: "<html> is not allowed here" })
+    assert.strictEqual(respond(400, { error: { message: "<p>prompt is too long</p>" } })._tag, "ContextLengthExceeded")
   })
 
   it("obeys x-should-retry", () => {

@@ -96,8 +96,8 @@ export const turnedAway = (options: AcquireOptions, why: string, wait: number): 
   })
 
 /**
- * The longest pause that a refusal asks for, in milliseconds. A longer hint may be the time until the limit is full again;
- * one request an hour finds out.
+ * The longest pause that a refusal asks for, in milliseconds. A longer hint may be the time until the limit is full
+ * again; one request an hour finds out.
  */
 const longestPause = 3_600_000
 

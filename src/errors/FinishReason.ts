@@ -52,7 +52,7 @@ const FINISH: ReadonlyMap<string, FinishMeaning> = new Map(
   ).flatMap(([meaning, reasons]) => reasons.split(" ").map((reason) => [reason, meaning] as const))
 )
 
-/** Words of ends that are errors, whatever stands beside them: `api_error`, `error_finish`, `network_exception`. */
+/** Words of ends that are errors, whatever else they say: `api_error`, `error_finish`, `network_exception`. */
 const ERROR = /^error(?:_|$)|(?:error|exception|failure)$/
 
 /** Reasons longer than this are prose. */
@@ -68,8 +68,8 @@ const normal = (reason: string): string =>
     .replace(/^finish_?reason[._]/, "")
 
 /**
- * The error that a word stands for by its code. An answer that has begun is no mistake of the caller, unless the word is
- * an error of the request.
+ * The error that a word stands for by its code. An answer that has begun is no mistake of the caller, unless the word
+ * is an error of the request.
  */
 const codeOf = (word: string): ProviderFacts.Kind | undefined => {
   const kind = ProviderFacts.ofCode(word, "")

@@ -2,13 +2,13 @@
  * Turns a provider's failure, or a value thrown by the transport, into one `LlmError`.
  *
  * Providers call {@link response} for a failing status, {@link answer} and {@link unreadable} for a whole 200 body,
- * {@link event} for every event of a 200 stream and {@link transport} for a value that `fetch` threw. Signals are
- * trusted in this order: `x-should-retry` > codes > types > statuses > words of the error message field. `Verdict`
- * decides, `ProviderFacts` and `FinishReason` have the tables, `ErrorBody` reads bodies, `RetryHint` reads waits,
- * `Transport` reads thrown values.
+ * {@link event} for every event of a 200 stream, {@link frame} for one that is not JSON, and {@link transport} for a
+ * value that `fetch` threw. Signals are trusted in this order: `x-should-retry` > codes > types > statuses > words of
+ * the error message field. `Verdict` decides, `ProviderFacts` and `FinishReason` have the tables, `ErrorBody` reads
+ * bodies with `Markup` and `JsonText`, `RetryHint` reads waits, `Transport` reads thrown values.
  *
  * Gotchas: all functions are pure, take the time as an argument and never throw. {@link answer} and {@link event} cost
- * a few property reads on the happy path. A hint is set only on errors that waiting helps.
+ * a few property reads on the happy path. A hint is set only on errors that waiting helps, and on a spent quota.
  *
  * @example
  * import { Classify } from "effect-steadfast"
@@ -27,12 +27,23 @@
 
 import * as ErrorBody from "./ErrorBody.js"
 import * as ErrorMessage from "./ErrorMessage.js"
-import { finishReason } from "./FinishReason.js"
+import { errorOf, finishReason } from "./FinishReason.js"
+import * as JsonText from "./JsonText.js"
 import * as LlmError from "./LlmError.js"
+import * as Markup from "./Markup.js"
 import * as ProviderFacts from "./ProviderFacts.js"
 import type * as RetryHint from "./RetryHint.js"
 import * as Transport from "./Transport.js"
-import { type Context, classify, type EventContext, fieldsOf, type Meta, make, requestId } from "./Verdict.js"
+import {
+  type Context,
+  classify,
+  type EventContext,
+  fieldsOf,
+  isPageType,
+  type Meta,
+  make,
+  requestId
+} from "./Verdict.js"
 
 export { finishReason } from "./FinishReason.js"
 export { isAbort } from "./Transport.js"
@@ -92,7 +103,8 @@ const invalid = (context: EventContext, message: string): LlmError.LlmError =>
  */
 export const unreadable = (context: EventContext, text: string): LlmError.LlmError =>
   safely(context, context.status, () => {
-    if (ErrorBody.isHtml(text)) {
+    const isPage = Markup.isPage(text) || (isPageType(context.headers) && /^\s*[^\s{[]/.test(text))
+    if (isPage) {
       const message = `a web page instead of an answer: ${ErrorBody.read(text).messages[0] ?? "untitled"}`
       return new LlmError.InvalidResponse({ ...answerFields(context, message), retryable: false })
     }
@@ -113,25 +125,38 @@ const filled = (u: unknown): boolean => {
 
 const string = (u: unknown): string | undefined => (typeof u === "string" ? u : undefined)
 
-const embeddedError = (context: EventContext, error: unknown): LlmError.LlmError =>
+const judged = (context: EventContext, body: ErrorBody.ErrorBody): LlmError.LlmError =>
   classify(
     { ...context, status: context.status ?? 200, headers: context.headers ?? NO_HEADERS, now: context.now ?? 0 },
-    ErrorBody.dig(error)
+    body
   )
+
+const embeddedError = (context: EventContext, error: unknown): LlmError.LlmError =>
+  judged(context, ErrorBody.dig(error))
 
 /** The error that a finish reason stands for; `undefined` for an ordinary end. */
 const reasonError = (context: EventContext, reason: unknown): LlmError.LlmError | undefined => {
-  if (typeof reason !== "string") return undefined
-  switch (finishReason(reason)) {
-    case "content-filter":
-      return endError(context, "ContentFiltered", reason)
-    case "error":
-      return endError(context, ProviderFacts.ofCode(reason, "") ?? "ServerError", reason)
-    case "malformed":
-      return endError(context, "InvalidResponse", reason)
-    default:
-      return undefined
-  }
+  const kind = typeof reason === "string" ? errorOf(reason) : undefined
+  return kind && endError(context, kind, String(reason))
+}
+
+/**
+ * The error that a gateway wrote into the text of an answer that ended with an error: `{"error": {…}}`, or a code and a
+ * message.
+ */
+const writtenError = (context: EventContext, text: unknown): LlmError.LlmError | undefined => {
+  const found = typeof text === "string" && /^\s*\{/.test(text) ? JsonText.find(text) : undefined
+  if (!isObject(found)) return undefined
+  const isError = filled(found.error) || disguised(found) || (filled(found.code) && typeof found.msg === "string")
+  return isError ? embeddedError(context, found) : undefined
+}
+
+/** The error of a choice that ended with one. */
+const endedError = (context: EventContext, choice: Json): LlmError.LlmError | undefined => {
+  const ended = reasonError(context, choice.finish_reason)
+  if (ended === undefined) return undefined
+  const part = isObject(choice.delta) ? choice.delta : isObject(choice.message) ? choice.message : choice
+  return writtenError(context, part.content ?? part.text) ?? ended
 }
 
 const endError = (context: EventContext, kind: ProviderFacts.Kind, reason: string): LlmError.LlmError =>
@@ -143,7 +168,7 @@ const choiceError = (context: EventContext, body: Json): LlmError.LlmError | und
   if (Array.isArray(choices)) {
     const one: unknown = choices[0]
     if (!isObject(one)) return undefined
-    return filled(one.error) ? embeddedError(context, body) : reasonError(context, one.finish_reason)
+    return filled(one.error) ? embeddedError(context, body) : endedError(context, one)
   }
   const candidates = body.candidates
   const blocked = isObject(body.promptFeedback) ? string(body.promptFeedback.blockReason) : undefined
@@ -223,13 +248,16 @@ const empty = (body: Json): boolean => {
 export const answer = (context: Meta, body: unknown): LlmError.LlmError | undefined =>
   safely(context, context.status, () => answerOf(context, body))
 
+/** Whether an event's name alone makes it an error. */
+const isErrorName = (name: string | undefined): boolean =>
+  name !== undefined && /^(?:response\.)?(?:error|exception)$/i.test(name)
+
 const eventOf = (context: EventContext, data: unknown, name: string | undefined): LlmError.LlmError | undefined => {
-  if (name === "error" || name === "exception") {
-    if (isObject(data) ? data.type !== "ping" : filled(data)) return embeddedError(context, data)
-  }
+  if (isErrorName(name) && !(isObject(data) && data.type === "ping")) return embeddedError(context, data)
   if (!isObject(data)) return undefined
   if (Array.isArray(data)) return isObject(data[0]) && filled(data[0].error) ? embeddedError(context, data) : undefined
   if (filled(data.error)) return embeddedError(context, data)
+  if (isObject(data.x_groq) && filled(data.x_groq.error)) return embeddedError(context, data.x_groq)
   if (data.choices !== undefined || data.candidates !== undefined) return choiceError(context, data)
   const type = data.type
   if (typeof type === "string") {
@@ -283,6 +311,16 @@ export const event = (context: EventContext, data: unknown, name?: string): LlmE
   safely(context, context.status, () => eventOf(context, data, name))
 
 /**
+ * Classifies an event whose data is not JSON: the error if the event's name says that it is one, by the words of the
+ * text or by what can be read of JSON that was cut; `undefined` for every other event.
+ *
+ * @since 0.2.0
+ * @category classification
+ */
+export const frame = (context: EventContext, text: string, name: string | undefined): LlmError.LlmError | undefined =>
+  isErrorName(name) ? safely(context, context.status, () => judged(context, ErrorBody.read(text))) : undefined
+
+/**
  * Classifies a thrown value. A connection that breaks at stage `body` is a `ConnectionError`, at stage `stream` a
  * `StreamInterrupted` with `received: 0`, which the caller replaces. Check {@link isAbort} first.
  *
@@ -312,8 +350,9 @@ const thrown = (context: Context, error: unknown, stage: Stage): LlmError.LlmErr
       return new LlmError.Timeout({ ...base, phase: "attempt" })
     case "idle-timeout":
       return new LlmError.Timeout({ ...base, phase: "idle" })
-    case "certificate":
-      return new LlmError.ConnectionError({ ...unsent, retryable: false })
+    case "tls":
+      if (!reading) return new LlmError.ConnectionError({ ...unsent, retryable: false })
+      break
     case "refused":
       return new LlmError.ConnectionError(unsent)
     case "bad-request":

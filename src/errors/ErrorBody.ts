@@ -7,7 +7,7 @@
  * judges the result; this module knows no meaning of a code.
  *
  * Gotchas: only fields that carry errors are read. Fields that echo the request (`failed_generation`, `flagged_input`,
- * `param`, `previous_errors`) are ignored. Depth and number of visited objects are bounded, so no body can stall it.
+ * `previous_errors`) are ignored. Depth and number of visited objects are bounded, so no body can stall it.
  *
  * @example
  * import * as ErrorBody from "./ErrorBody.js"
@@ -17,6 +17,8 @@
  * @since 0.1.0
  */
 
+import * as JsonText from "./JsonText.js"
+import * as Markup from "./Markup.js"
 import * as RetryHint from "./RetryHint.js"
 
 /**
@@ -40,8 +42,12 @@ export interface ErrorBody {
   readonly headers: RetryHint.Headers
   /** The id of the request, if the body names it. */
   readonly requestId: string | undefined
-  /** Whether the body is a web page. */
-  readonly html: boolean
+  /** Fields of the request that the error names. */
+  readonly params: ReadonlyArray<string>
+  /** Whether the error is a web page, also one that a gateway put into its message. */
+  readonly page: boolean
+  /** Whether the body is plain text or a web page. */
+  readonly text: boolean
 }
 
 /** Objects deeper than this are not visited: an error behind three gateways is at most ten deep. */
@@ -49,9 +55,6 @@ const MAX_DEPTH = 16
 
 /** At most so many objects are visited: a list of a thousand field errors says no more than its first entry. */
 const MAX_VISITS = 64
-
-/** Strings longer than this are not searched for JSON inside them. */
-const MAX_EMBEDDED = 65_536
 
 /** Fields that hold messages. */
 const MESSAGES = (
@@ -89,56 +92,8 @@ export type Json = { readonly [key: string]: unknown }
  */
 export const isObject = (u: unknown): u is Json => typeof u === "object" && u !== null
 
-const parse = (text: string): unknown => {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
-}
-
-/** The beginning of JSON or a Python repr inside a text: a bracket, then a string or an object. */
-const OPENING = /[{[]\s{0,64}["'{]/
-
-/**
- * The first balanced `{…}` or `[…]` of a text, parsed as JSON; a Python repr is rewritten to JSON. One pass.
- */
-const embedded = (text: string): unknown => {
-  const start = text.search(OPENING)
-  if (start < 0) return undefined
-  let out = ""
-  let depth = 0
-  for (let i = start; i < text.length; i++) {
-    const c = text[i] ?? ""
-    if (c === '"' || c === "'") {
-      let inner = ""
-      for (i++; i < text.length && text[i] !== c; i++) {
-        if (text[i] === "\\") {
-          const next = text[++i] ?? ""
-          inner += next === "'" ? "'" : `\\${next}`
-        } else inner += text[i] === '"' ? '\\"' : text[i]
-      }
-      out += `"${inner}"`
-    } else {
-      const word = /^(?:None|True|False)\b/.exec(text.slice(i, i + 6))?.[0]
-      if (word !== undefined) {
-        out += word === "None" ? "null" : word.toLowerCase()
-        i += word.length - 1
-      } else out += c
-      if (c === "{" || c === "[") depth++
-      else if ((c === "}" || c === "]") && --depth === 0) return parse(out)
-    }
-  }
-  return undefined
-}
-
-const structured = (text: string): unknown => {
-  if (text.length > MAX_EMBEDDED) return undefined
-  const trimmed = text.trim()
-  const whole = /^[{["]/.test(trimmed) ? parse(trimmed) : undefined
-  const found = whole ?? (OPENING.test(trimmed) ? embedded(trimmed) : undefined)
-  return isObject(found) || (typeof found === "string" && found !== text) ? found : undefined
-}
+/** The JSON in a text that is no web page: the scripts of a page hold JSON too. */
+const inside = (text: string): unknown => (Markup.isPage(text) ? undefined : JsonText.find(text))
 
 /** The name of an exception before a message, which counts as a code: `litellm.RateLimitError: …`. */
 const NAMED = /^(?:\w{1,20}\.){0,3}([A-Za-z]{3,60}(?:Error|Exception))(?::|\.? *$| -)\s*/
@@ -165,7 +120,9 @@ export const dig = (root: unknown): ErrorBody => {
   const quotas: Array<string> = []
   const waits: Array<number> = []
   const headers: Record<string, string> = {}
+  const params: Array<string> = []
   let requestId: string | undefined
+  let page = false
   let visits = 0
 
   const makeNode = (depth: number): Node => {
@@ -177,6 +134,12 @@ export const dig = (root: unknown): ErrorBody => {
   const addMessage = (node: Node, text: string): void => {
     const message = text.trim()
     if (message === "") return
+    const title = Markup.isWholePage(message) ? Markup.messageOf(message) : undefined
+    if (title !== undefined) {
+      page = true
+      node.messages.push(title)
+      return
+    }
     node.messages.push(message)
     let rest = message.slice(0, 300)
     const names: Array<string> = []
@@ -209,9 +172,9 @@ export const dig = (root: unknown): ErrorBody => {
   const visit = (value: unknown, depth: number): void => {
     if (depth > MAX_DEPTH || ++visits > MAX_VISITS) return
     if (typeof value === "string") {
-      const inside = structured(value)
-      if (inside !== undefined) {
-        visit(inside, depth + 1)
+      const found = inside(value)
+      if (found !== undefined) {
+        visit(found, depth + 1)
         return
       }
       addMessage(makeNode(depth), value)
@@ -241,6 +204,7 @@ export const dig = (root: unknown): ErrorBody => {
     }
     // a gateway sends this field only when moderation refused the request
     if (value.flagged_input !== undefined) node.codes.push("content_filter")
+    if (typeof value.param === "string") params.push(value.param)
     for (const key of REQUEST_IDS) {
       const id = value[key]
       if (typeof id === "string" && id !== "") requestId ??= id
@@ -252,11 +216,11 @@ export const dig = (root: unknown): ErrorBody => {
     }
     for (const key of MESSAGES) {
       const text = value[key]
-      if (typeof text === "string" && structured(text) === undefined) addMessage(node, text)
+      if (typeof text === "string" && inside(text) === undefined) addMessage(node, text)
     }
     for (const key of CHILDREN) {
       const child = value[key]
-      if (isObject(child) || (typeof child === "string" && structured(child) !== undefined)) visit(child, depth + 1)
+      if (isObject(child) || (typeof child === "string" && inside(child) !== undefined)) visit(child, depth + 1)
       // `errors: ["text"]`
       if (!Array.isArray(child)) continue
       for (const item of child.slice(0, 4)) if (typeof item === "string") addMessage(node, item)
@@ -282,39 +246,28 @@ export const dig = (root: unknown): ErrorBody => {
     waits,
     headers,
     requestId,
-    html: false
+    params,
+    page,
+    text: false
   }
 }
 
-const tag = (text: string, names: string): string | undefined => {
-  const body = new RegExp(`<(?:${names})(?:\\s[^>]{0,200})?>([^<]{1,500})<`, "i").exec(text)?.[1]?.trim()
-  return body === "" ? undefined : body
-}
-
 /**
- * Whether a text is a web page.
- *
- * @since 0.1.0
- * @category refinements
- */
-export const isHtml = (text: string): boolean => /^\s{0,64}<(?:!doctype\s+html|html|head|body|center)\b/i.test(text)
-
-/**
- * Reads the text of an error body: JSON in any shape, server-sent events, HTML, XML or plain text.
+ * Reads the text of an error body: JSON in any shape, also cut, server-sent events, HTML, XML or plain text.
  *
  * @since 0.1.0
  * @category constructors
  */
 export const read = (text: string): ErrorBody => {
   // a byte order mark, and the empty lines that some providers send to keep a connection alive
-  const body = text.replace(/^\uFEFF/, "").trim()
-  if (body.startsWith("<")) {
-    const head = body.slice(0, 16_384)
-    const html = isHtml(head)
-    const message = html ? (tag(head, "title") ?? tag(head, "h1")) : tag(head, "message|title")
-    const code = html ? undefined : tag(head, "code")
-    return { ...dig({ message: message ?? "", code: code ?? "" }), html }
+  const body = text.trim()
+  if (Markup.isPage(body)) {
+    const said = Markup.messageOf(body)
+    return { ...dig({}), messages: said === undefined ? [] : [said], page: true, text: true }
   }
-  const whole = /^[{["]/.test(body) ? parse(body) : undefined
-  return dig(isObject(whole) || typeof whole === "string" ? whole : body.slice(0, MAX_EMBEDDED))
+  const document = body.startsWith("<") ? Markup.documentOf(body) : undefined
+  if (document !== undefined) return dig(document)
+  const whole = /^[{["]/.test(body) ? JsonText.parse(body) : undefined
+  if (isObject(whole) || typeof whole === "string") return dig(whole)
+  return { ...dig(body.slice(0, JsonText.MAX_LENGTH)), text: true }
 }

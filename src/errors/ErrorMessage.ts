@@ -101,4 +101,5 @@ const REASONS: ReadonlyMap<number, string> = new Map([
  * @since 0.1.0
  * @category formatting
  */
-export const ofStatus = (status: number): string => `${status} ${REASONS.get(status) ?? "error"}`
+export const ofStatus = (status: number): string =>
+  `${status} ${REASONS.get(status) ?? (status < 400 ? "redirect" : "error")}`

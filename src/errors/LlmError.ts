@@ -127,7 +127,8 @@ export class QuotaExhausted extends Schema.TaggedError<QuotaExhausted>("steadfas
 export class Overloaded extends Schema.TaggedError<Overloaded>("steadfast/Overloaded")("Overloaded", fields) {}
 
 /**
- * The provider, or a proxy in front of it, failed.
+ * The provider, or a proxy in front of it, failed. A redirect, or a page with which a proxy refuses the request, has
+ * `retryable: false`.
  *
  * @since 0.1.0
  * @category errors
@@ -224,7 +225,8 @@ export class ContentFiltered extends Schema.TaggedError<ContentFiltered>("steadf
 ) {}
 
 /**
- * The caller's mistake: the same request fails everywhere.
+ * The caller's mistake: the same request fails everywhere. One that asks for what only this model does not support has
+ * `fallbackable: true`.
  *
  * @since 0.1.0
  * @category errors

@@ -68,6 +68,8 @@ const STEMS: ReadonlyArray<readonly [Kind, RegExp]> = [
     "ContentFiltered",
     /content(?:filter|polic|moderation|block|management)|policyviolation|^invalidprompt$|(?:bio|cyber|usage|safety)polic|moderation|responsibleai|datainspection|sensitive(?:content|word)|safety|prohibitedcontent|guardrail|blocklist|flagged/
   ],
+  // the limit of the server, whatever the model
+  ["InvalidRequest", /toolargeafterdeco/],
   [
     "ContextLengthExceeded",
     /context(?:length|window|size|limit)|maxprompttokens|(?:prompt|input|request|message|payload|entity|content|body)toolar?(?:ge|ng)|(?:prompt|input|message)s?toolong|tokenslimitreached|stringabovemaxlength|toomanyinputtokens/
@@ -96,7 +98,7 @@ const STEMS: ReadonlyArray<readonly [Kind, RegExp]> = [
   ],
   [
     "PermissionDenied",
-    /permission|(?<!extra)forbidden|accessden(?:y|ied)|notallowed|unsupportedcountry|region|territory|billingdisabled|servicedisabled|consumer(?:susp|inv)|userlocation|missingscope|blocked$|(?:account|organization)(?:is)?disabled|notauthorized/
+    /permission|(?<!extra)forbidden|accessden(?:y|ied)|notallowed|unsupportedcountry|region|territory|billingdisabled|servicedisabled|consumer(?:susp|inv)|userlocation|missingscope|blocked$|onhold$|^cmek|^kms|keydisabled$|(?:account|organization)(?:is)?disabled|notauthorized/
   ]
 ]
 
@@ -174,18 +176,68 @@ const STATUSES: ReadonlyArray<readonly [Kind, ReadonlyArray<number>]> = [
 ]
 
 /**
- * The meaning of a failing status. A 503 is a provider without capacity, or, with a web page, a broken proxy.
+ * The meaning of a failing status, or of a redirect, which no model follows. A 503 is a provider without capacity, or,
+ * with a web page, a broken proxy. A page with another status that blames the caller is a proxy's refusal too.
  *
  * @since 0.1.0
  * @category facts
  */
-export const ofStatus = (status: number, html: boolean, provider: string): Kind | undefined => {
-  if (status < 400 || status > 599) return undefined
-  if (status === 503) return html ? "ServerError" : "Overloaded"
+export const ofStatus = (status: number, page: boolean, provider: string): Kind | undefined => {
+  if (status < 300 || status > 599) return undefined
+  if (status < 400) return "ServerError"
+  if (status === 503) return page ? "ServerError" : "Overloaded"
   // Cohere uses 498 for a blocked, deny-listed token
   if (status === 498 && provider.includes("cohere")) return "ContentFiltered"
   const known = STATUSES.find(([, statuses]) => statuses.includes(status))
-  return known?.[0] ?? (status < 500 ? "InvalidRequest" : "ServerError")
+  return known?.[0] ?? (status < 500 && !page ? "InvalidRequest" : "ServerError")
+}
+
+/** No HTTP version, method or login that the server knows (501, 505, 510, 511); a wrong certificate behind it (526). */
+const LASTING: ReadonlyArray<number> = [501, 505, 510, 511, 526]
+
+/**
+ * Whether a `ServerError` with this status comes again at each attempt: a redirect, a request that no server behind
+ * this address takes, or a wrong setup.
+ *
+ * @since 0.2.0
+ * @category facts
+ */
+export const isLasting = (status: number): boolean =>
+  LASTING.includes(status) ||
+  (status >= 300 && status < 500 && !STATUSES.some(([kind, known]) => kind === "ServerError" && known.includes(status)))
+
+/** Codes of a parameter, or a value of one, that this model does not take, while another may. */
+const UNSUPPORTED = /^unsupported(?!.*(?:country|region|model))/
+
+const UNSUPPORTED_WORDS =
+  /^unsupported (?:parameter|value)\b|(?:not supported|unsupported) (?:with|by|for|on|in) (?:this|the|that) (?:\w{1,20} )?(?:model|endpoint|provider|deployment)|(?:this|the) (?:model|endpoint|provider|deployment) does(?: not|n't) support|does(?: not|n't) support (?:the )?(?:param|value|field)/
+
+/**
+ * Whether an `InvalidRequest` asks for what another target may take.
+ *
+ * @since 0.2.0
+ * @category facts
+ */
+export const isUnsupported = (codes: ReadonlyArray<string>, text: string): boolean =>
+  codes.some((code) => UNSUPPORTED.test(normal(code))) || UNSUPPORTED_WORDS.test(text)
+
+/** Fields of a request that hold the prompt, by the end of their path: `messages[1].content`. */
+const PROMPT = /(?:^|[.\]])(?:content|text|input|output|prompt|instructions|system)(?:\[\d+\])*$/i
+
+const LONG_STRING = /string too long/
+
+/**
+ * Whether a string of the request is too long, and is no part of the prompt, such as the id of a tool call. The field
+ * stands in `params` or in quotes in the message.
+ *
+ * @since 0.2.0
+ * @category facts
+ */
+export const isLongField = (codes: ReadonlyArray<string>, params: ReadonlyArray<string>, text: string): boolean => {
+  const coded = codes.some((code) => normal(code) === "stringabovemaxlength")
+  if (!coded && !LONG_STRING.test(text)) return false
+  const field = params[0] ?? /['"`]([\w.[\]-]{1,200})['"`]/.exec(text)?.[1]
+  return field === undefined ? coded : !PROMPT.test(field)
 }
 
 // -- words
@@ -233,6 +285,13 @@ const WORDS: ReadonlyArray<readonly [Kind, from: string, RegExp]> = [
     "IP-S",
     /flagged|moderation|content (?:management |usage |safety )?(?:policy|policies|filter|violat|guidelines|exists risk)|content[- ]filter|safety (?:system|policy|policies|guidelines|filter|check|reason)|violat\w{1,5} .{0,60}(?:polic|guideline|terms|rules)|usage (?:polic|guideline)|responsible ai|inappropriate|sensitive (?:content|information|word)|high[- ]risk|unsafe content|prohibited (?:content|use)|deny-?list|blocked by .{0,60}(?:filter|guardrail|safety|policy|classifier)|guardrail|敏感|违规|不安全/
   ],
+  ["ServerError", "I", /http request (?:was sent )?to (?:an )?https (?:port|server)/],
+  // a limit of use that names neither money nor a long window
+  [
+    "RateLimited",
+    "IPRS-",
+    /^(?!.*(?:billing|credit|plan\b|plans\b|quota|spend|cost|budget|upgrade|subscri|balance|payment|\bday|daily|week|month)).*usage limits?\b.{0,200}\btry again\b/
+  ],
   [
     "QuotaExhausted",
     "IPRSAO-",
@@ -252,7 +311,7 @@ const WORDS: ReadonlyArray<readonly [Kind, from: string, RegExp]> = [
   [
     "PermissionDenied",
     "I-",
-    /(?:location|country|region|territory)[^.]{0,40}(?:not (?:supported|available|allowed)|unsupported|restricted)|not (?:available|supported|allowed) in (?:your|this|the) (?:country|region|location)|(?:permission|access) (?:is |was )?denied|insufficient permission|missing scopes?|(?:do|does)(?: not|n't) have (?:the )?(?:permission|access)|not authori[sz]ed to|operation not allowed|organization has been (?:disabled|restricted)|only authori[sz]ed (?:for|to)|not (?:yet )?available (?:for|on|in) (?:this|your) (?:subscription|plan|tier|account)|terms acceptance/
+    /(?:location|country|region|territory)[^.]{0,40}(?:not (?:supported|available|allowed)|unsupported|restricted)|not (?:available|supported|allowed) in (?:your|this|the) (?:country|region|location)|(?:permission|access) (?:is |was )?denied|insufficient permission|missing scopes?|(?:do|does)(?: not|n't) have (?:the )?(?:permission|access)|not authori[sz]ed to|operation not allowed|organization has been (?:disabled|restricted)|only authori[sz]ed (?:for|to)|not (?:yet )?available (?:for|on|in) (?:this|your) (?:subscription|plan|tier|account)|terms acceptance|not allowed to (?:use|access|call|invoke)\b/
   ],
   ["PermissionDenied", "A", /insufficient permission|missing scopes?/],
   [

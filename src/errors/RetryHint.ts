@@ -67,7 +67,13 @@ const unitMillis = (unit: string): number => {
   return u[0] === "s" ? 1000 : u[0] === "m" ? 60_000 : u[0] === "h" ? 3_600_000 : 86_400_000
 }
 
-/** The milliseconds of a duration at the start of a text (`1m9.696s`, `2 minutes and 5 seconds`), and its length. */
+/** Hours, minutes and seconds, as the end of a duration: `01:23:45`. */
+const CLOCK = /^(\d{1,4}):([0-5]\d):([0-5]\d(?:\.\d{1,9})?)(?![\d:])/
+
+/**
+ * The milliseconds of a duration at the start of a text (`1m9.696s`, `2 minutes and 5 seconds`, `1 day, 2:03:04`), and
+ * its length.
+ */
 const leadingDuration = (text: string): readonly [millis: number, length: number] | undefined => {
   let at = 0
   let total = 0
@@ -78,6 +84,11 @@ const leadingDuration = (text: string): readonly [millis: number, length: number
     total += Number((part[1] ?? "").replace(/,/g, "")) * unitMillis(part[2] ?? "")
     end = at + part[0].length
     at = end + (/^(?:,? and |, | )/.exec(text.slice(end, end + 6))?.[0].length ?? 0)
+  }
+  const clock = CLOCK.exec(text.slice(at, at + 64))
+  if (clock !== null) {
+    total += (Number(clock[1]) * 60 + Number(clock[2])) * 60_000 + Number(clock[3]) * 1000
+    end = at + clock[0].length
   }
   return end === 0 ? undefined : [total, end]
 }
@@ -110,14 +121,23 @@ const retryAfter = (value: string, now: number): number | undefined => {
   const text = value.trim().slice(0, 128)
   const seconds = decimal(text.split(",")[0])
   if (seconds !== undefined) return sane(seconds * 1000)
+  const date = httpDate(text)
+  return sane(date === undefined ? wholeDuration(text) : date - now)
+}
+
+/** An HTTP-date in one of its three forms, or RFC 3339. The third, of asctime, names no zone and is in UTC. */
+const httpDate = (text: string): number | undefined => {
+  const asctime = /^[A-Za-z]{3} [A-Za-z]{3} {1,2}\d{1,2} \d\d:\d\d:\d\d \d{4}\b/.exec(text)?.[0]
+  if (asctime !== undefined) return Date.parse(`${asctime} GMT`)
   const date =
     /^[A-Za-z]{3,9}, ?[\w :-]{10,30}?GMT/.exec(text)?.[0] ?? (/^\d{4}-\d\d-\d\dT/.test(text) ? text : undefined)
-  return sane(date === undefined ? wholeDuration(text) : Date.parse(date) - now)
+  return date === undefined ? undefined : Date.parse(date)
 }
 
 /** The time by the server's `date` header, or else `now`: a wrong clock on our side then does no harm. */
 const serverNow = (headers: Headers, now: number): number => {
-  const date = headers.date === undefined ? Number.NaN : Date.parse(headers.date.slice(0, 64))
+  const text = headers.date?.trim().slice(0, 64)
+  const date = text === undefined ? Number.NaN : (httpDate(text) ?? Date.parse(text))
   return Number.isNaN(date) ? now : date
 }
 
@@ -160,6 +180,11 @@ export const fromHeaders = (headers: Headers, now: number, provider: string): Du
 const PROMISE =
   /(?:[Tt]ry(?:ing)? again|[Rr]etr(?:y|ying|ied)|[Ww]ait(?: time)?|[Rr]esets?|[Rr]eplenished|[Aa]vailable again|[Cc]ome back)[^\d.\n]{0,40}(?=\d)/g
 
+/** A time of day in place of a wait: `at 12:30:00`, `12:30:00 UTC`. */
+const TIME_OF_DAY = /\b(?:at|on|by|until)\b[^\d]*$/
+
+const ZONED = /^\d{1,2}:\d\d:\d\d(?:\.\d+)?(?: ?(?:[AaPp]\.?[Mm]\b|UTC|GMT|Z\b|\(?[A-Z]{3,4}\b|[+-]\d))/
+
 /** With these words between {@link PROMISE} and the number there is no wait: `up to 3 minutes`, `less than 5 s`. */
 const NOT_A_WAIT = /up to|than|within|every|last|with|limit/
 
@@ -176,7 +201,9 @@ const prose = (message: string): number | undefined => {
   const text = message.slice(0, MAX_TEXT)
   for (const match of text.matchAll(PROMISE)) {
     if (NOT_A_WAIT.test(match[0])) continue
-    const millis = sane(leadingDuration(text.slice(match.index + match[0].length))?.[0])
+    const rest = text.slice(match.index + match[0].length)
+    if (CLOCK.test(rest) && (TIME_OF_DAY.test(match[0]) || ZONED.test(rest))) continue
+    const millis = sane(leadingDuration(rest)?.[0])
     if (millis !== undefined) return millis
   }
   return undefined

@@ -19,14 +19,15 @@
 import type * as LlmError from "./LlmError.js"
 
 /**
- * The kinds of transport failure. `refused` covers every failure before the request was sent.
+ * The kinds of transport failure. `refused` covers every failure before the request was sent; `tls` is a certificate or
+ * a protocol that the two sides will not agree on.
  *
  * @since 0.1.0
  * @category models
  */
 export type Fault =
   | "abort"
-  | "certificate"
+  | "tls"
   | "connect-timeout"
   | "timeout"
   | "idle-timeout"
@@ -50,7 +51,7 @@ const CODES: ReadonlyMap<string, Fault> = new Map(
       ["idle-timeout", "UND_ERR_BODY_TIMEOUT"],
       [
         "refused",
-        "ECONNREFUSED ENOTFOUND EAI_AGAIN EAI_FAIL EAI_NODATA EAI_NONAME ENODATA ESERVFAIL EHOSTUNREACH EHOSTDOWN ENETUNREACH ENETDOWN EADDRNOTAVAIL EACCES EPERM EPROTO EMFILE ENFILE ConnectionRefused FailedToOpenSocket DNSError"
+        "ECONNREFUSED ENOTFOUND EAI_AGAIN EAI_FAIL EAI_NODATA EAI_NONAME ENODATA ESERVFAIL EHOSTUNREACH EHOSTDOWN ENETUNREACH ENETDOWN EADDRNOTAVAIL EACCES EPERM EMFILE ENFILE ConnectionRefused FailedToOpenSocket DNSError"
       ],
       [
         "bad-request",
@@ -64,14 +65,19 @@ const CODES: ReadonlyMap<string, Fault> = new Map(
         "endless",
         "UND_ERR_HEADERS_OVERFLOW HPE_HEADER_OVERFLOW UND_ERR_RES_EXCEEDED_MAX_SIZE ERR_FR_TOO_MANY_REDIRECTS TooManyRedirects max-redirect max-size"
       ],
-      ["certificate", "HOSTNAME_MISMATCH INVALID_CA INVALID_PURPOSE PATH_LENGTH_EXCEEDED CRL_HAS_EXPIRED"]
+      ["tls", "EPROTO HOSTNAME_MISMATCH INVALID_CA INVALID_PURPOSE PATH_LENGTH_EXCEEDED CRL_HAS_EXPIRED"]
     ] as const
   ).flatMap(([fault, codes]) => codes.split(" ").map((code) => [code, fault] as const))
 )
 
 /** The meanings of codes by pattern, for codes that are not in {@link CODES}. */
 const FAMILIES: ReadonlyArray<readonly [Fault, RegExp]> = [
-  ["certificate", /CERT|UNABLE_TO_/],
+  ["tls", /CERT|UNABLE_TO_/],
+  ["broken", /^ERR_SSL_.*(?:RECORD_MAC|DECRYPT|UNEXPECTED_EOF|SHUTDOWN)/],
+  [
+    "tls",
+    /^ERR_(?:SSL|TLS)_.*(?:VERSION|PROTOCOL|HTTP_REQUEST|PROXY_REQUEST|HANDSHAKE_FAILURE|CIPHER|PACKET_LENGTH_TOO_LONG|INAPPROPRIATE_FALLBACK)/
+  ],
   ["refused", /^(?:ERR_SSL_|ERR_TLS_|EAI_|ERR_DNS|ERR_PROXY)/],
   ["timeout", /TIME_?D?_?OUT$/]
 ]
@@ -83,7 +89,10 @@ const WORDS: ReadonlyArray<readonly [Fault, RegExp]> = [
     /failed to parse url|invalid url|only absolute urls|unknown scheme|bad port|invalid header|relative url|not a valid url|byte ?string/i
   ],
   ["endless", /redirect count exceeded|maximum redirect|too many redirects/i],
-  ["certificate", /certificate|self[- ]signed/i],
+  [
+    "tls",
+    /certificate|self[- ]signed|wrong version number|packet length too long|plain http request was sent|http request to an https|(?:\bssl|\btls).{0,200}(?:unsupported protocol|unknown protocol|protocol version|no protocols available|handshake failure|no shared cipher)/i
+  ],
   [
     "refused",
     /connection refused|getaddrinfo|dns error|failed to lookup|name resolution|proxy response|unable to connect|network is unreachable/i
@@ -100,17 +109,29 @@ const WORDS: ReadonlyArray<readonly [Fault, RegExp]> = [
 /** At most so many errors of a chain are read: a longer chain is a loop. */
 const MAX_CHAIN = 12
 
+/** A record that cannot be read comes after the handshake, when the request may be on its way. */
+const BAD_RECORD = /record[ _]mac|decrypt/i
+
+/** Failures of the connection itself, whatever their code: Node's before the end of the handshake, and of `connect`. */
+const CONNECTING = /before secure TLS connection was established|^connect E[A-Z]+\b/
+
 interface Link {
   readonly name: string
   readonly message: string
   readonly code: string | undefined
   readonly reason: string | undefined
+  /** Whether it proves that nothing was sent: it failed to connect, or its socket has written nothing. */
+  readonly isUnsent: boolean
 }
 
 const text = (u: unknown): string => (typeof u === "string" ? u.slice(0, 4096) : "")
 
 const code = (u: unknown): string | undefined =>
   typeof u === "string" && u !== "" ? u.slice(0, 80) : typeof u === "number" ? String(u) : undefined
+
+/** Whether this is what undici tells of a socket (`UND_ERR_SOCKET`) on which no byte was written. */
+const hasWrittenNothing = (socket: unknown): boolean =>
+  typeof socket === "object" && socket !== null && (socket as { bytesWritten?: unknown }).bytesWritten === 0
 
 /** The thrown value and its causes, the outermost first. */
 const chain = (error: unknown): ReadonlyArray<Link> => {
@@ -119,14 +140,15 @@ const chain = (error: unknown): ReadonlyArray<Link> => {
   for (let i = 0; i < queue.length && links.length < MAX_CHAIN; i++) {
     const value = queue[i]
     if (typeof value === "string")
-      links.push({ name: "Error", message: text(value), code: undefined, reason: undefined })
+      links.push({ name: "Error", message: text(value), code: undefined, reason: undefined, isUnsent: false })
     if (typeof value !== "object" || value === null) continue
     const link = value as { readonly [key: string]: unknown }
     links.push({
       name: text(link.name),
       message: text(link.message),
       code: code(link.code) ?? code(link.errno),
-      reason: text(link.reason) || text(link.type)
+      reason: text(link.reason) || text(link.type),
+      isUnsent: link.syscall === "connect" || CONNECTING.test(text(link.message)) || hasWrittenNothing(link.socket)
     })
     queue.push(link.cause)
     if (Array.isArray(link.errors)) queue.push(...link.errors.slice(0, 4))
@@ -134,13 +156,15 @@ const chain = (error: unknown): ReadonlyArray<Link> => {
   return links
 }
 
-const ofLink = ({ code, name, reason }: Link): Fault | undefined => {
+const ofLink = ({ code, isUnsent, message, name, reason }: Link): Fault | undefined => {
+  if (code === "EPROTO" && BAD_RECORD.test(message)) return "broken"
   const exact = (code === undefined ? undefined : CODES.get(code)) ?? (reason ? CODES.get(reason) : undefined)
   // an abort whose cause is a timeout is a timeout, so names of timeouts are checked before an abort's code
   if (exact !== undefined && exact !== "abort") return exact
   if (/^(?:\w{0,40}Timeout(?:Error|Exception)?)$/.test(name)) {
     return name === "BodyTimeoutError" ? "idle-timeout" : name === "ConnectTimeoutError" ? "connect-timeout" : "timeout"
   }
+  if (isUnsent && exact === undefined) return "refused"
   if (code === undefined) return undefined
   for (const [fault, family] of FAMILIES) if (family.test(code)) return fault
   return exact

@@ -5,7 +5,8 @@
  * {@link classify} decides. Providers call it through `Classify`.
  *
  * Gotchas: a 429 for a spent quota, a too large request, or a day-long wait is not `RateLimited`. A hint is kept
- * only on errors that waiting helps, also if `x-should-retry: false` forbids the retry.
+ * only on errors that waiting helps, also if `x-should-retry: false` forbids the retry; a spent quota keeps a long one.
+ * A web page comes from a proxy: its words are not read, and the caller is not blamed for it.
  *
  * @example
  * import * as ErrorBody from "./ErrorBody.js"
@@ -109,8 +110,8 @@ interface Verdict {
   readonly kind: ProviderFacts.Kind
   /** The code that decided, else the first code with a letter, else the first code. */
   readonly code: string | undefined
-  /** Whether a status decided, not a code: then the words of the message may narrow the kind. */
-  readonly byStatus: boolean
+  /** The status that decided, if no code did: then the words of the message may narrow the kind. */
+  readonly byStatus: number | undefined
 }
 
 /** The first defined result of `f`. */
@@ -130,24 +131,38 @@ const normalize = (text: string): string =>
     .replace(/[\u2018\u2019]/g, "'")
     .replace(/\s+/g, " ")
 
-const judge = (body: ErrorBody.ErrorBody, codes: ReadonlyArray<string>, status: number, provider: string): Verdict => {
+const judge = (
+  { page, messages, params, statuses }: ErrorBody.ErrorBody,
+  codes: ReadonlyArray<string>,
+  status: number,
+  provider: string,
+  speaks: boolean
+): Verdict => {
+  const texts = messages.map(normalize)
   const decisive = first(codes, (code) => {
     const kind = ProviderFacts.ofCode(code, provider)
     return kind && { kind, code }
   })
   const byCode =
     decisive?.kind ?? (status >= 500 && codes.some(ProviderFacts.blamesCaller) ? "InvalidRequest" : undefined)
-  const known =
-    byCode ?? first([...body.statuses, status], (inner) => ProviderFacts.ofStatus(inner, body.html, provider))
-  const byStatus = byCode === undefined && known !== undefined
+  const told = first([...statuses, status], (inner) => {
+    const kind = ProviderFacts.ofStatus(inner, page, provider)
+    return kind && { kind, status: inner }
+  })
+  const known = byCode ?? told?.kind
+  const byStatus = byCode === undefined ? told?.status : undefined
   const kind =
-    first(body.messages, (message) => ProviderFacts.ofWords(normalize(message), known, byStatus)) ??
+    // a page speaks of the proxy only (`speaks` is false), and a code that names the caller's mistake needs no words
+    (speaks && !(decisive?.kind === "InvalidRequest" && /\D/.test(decisive.code))
+      ? first(texts, (text) => ProviderFacts.ofWords(text, known, byStatus !== undefined))
+      : undefined) ??
     known ??
     first(codes, ProviderFacts.ofWeakCode) ??
     "ServerError"
+  const isLongField = kind === "ContextLengthExceeded" && ProviderFacts.isLongField(codes, params, texts[0] ?? "")
   return {
     // a request that is too large does not pass by waiting
-    kind: kind === "RateLimited" && status === 413 ? "ContextLengthExceeded" : kind,
+    kind: isLongField ? "InvalidRequest" : kind === "RateLimited" && status === 413 ? "ContextLengthExceeded" : kind,
     code: decisive?.code ?? codes.find((code) => !/^\d+$/.test(code)) ?? codes[0],
     byStatus
   }
@@ -170,8 +185,33 @@ const requestIdOf = (headers: RetryHint.Headers, body: ErrorBody.ErrorBody): str
   return id === undefined || id === headers["cf-ray"] ? (body.requestId ?? id) : id
 }
 
-const deliveryOf = (kind: LlmError.Tag, status: number): LlmError.Delivery =>
-  status < 400 || (UNDECIDED.includes(kind) && status !== 409 && status !== 425) ? "unknown" : "rejected"
+const deliveryOf = (kind: LlmError.Tag, status: number, isRefused: boolean): LlmError.Delivery =>
+  status < 400 || (UNDECIDED.includes(kind) && status !== 409 && status !== 425 && !isRefused) ? "unknown" : "rejected"
+
+/** Whether the content type of a response is that of a web page. */
+export const isPageType = (headers: RetryHint.Headers | undefined): boolean =>
+  /^\s*(?:text\/html|application\/xhtml)/i.test(headers?.["content-type"] ?? "")
+
+/** The place to which a redirect points, without its query, which may hold a secret. */
+const redirect = (status: number, headers: RetryHint.Headers): string | undefined => {
+  const place = status >= 300 && status < 400 ? headers.location?.slice(0, 2048).split(/[?#]/)[0]?.trim() : undefined
+  return place ? `${status} redirects to ${place}` : undefined
+}
+
+/** What an error overrides of the rule of its class, by its status and words; `x-should-retry` is not known here. */
+const exceptions = (
+  kind: ProviderFacts.Kind,
+  byStatus: number | undefined,
+  isPage: boolean,
+  codes: ReadonlyArray<string>,
+  words: string
+): { readonly isLasting: boolean; readonly isElsewhere: boolean } => ({
+  isLasting: kind === "ServerError" && byStatus !== undefined && ProviderFacts.isLasting(byStatus),
+  // the limit of a proxy is not that of the model, and another target may take what this one does not
+  isElsewhere:
+    (kind === "ContextLengthExceeded" && isPage && byStatus === 413) ||
+    (kind === "InvalidRequest" && ProviderFacts.isUnsupported(codes, words))
+})
 
 /**
  * The common fields of an error, `delivery` unknown. Message, code and id are scrubbed; unknown values are left out.
@@ -195,17 +235,33 @@ export const fieldsOf = (
   ...(id ? { requestId: ErrorMessage.clean(id, secrets, 200) } : {})
 })
 
+/** A spent quota keeps a hint above this: a wait of a minute is that of another limit, and no credit comes by it. */
+const minute = 60_000
+
+/**
+ * Whether the hint says when it is worth to come back. The reset headers of rate limits say nothing of credit;
+ * `isLimit` tells that a rate limit was taken for the quota.
+ */
+const isKept = (kind: ProviderFacts.Kind, wait: ReturnType<typeof RetryHint.decide>, isLimit: boolean): boolean =>
+  LlmError.rules[kind].retry ||
+  (kind === "QuotaExhausted" &&
+    wait !== undefined &&
+    (wait.stated || isLimit) &&
+    Duration.toMillis(wait.duration) > minute)
+
 /**
  * The error of a response, from its status, headers and error body.
  *
  * @since 0.1.0
  * @category deciding
  */
-export const classify = (context: Meta, body: ErrorBody.ErrorBody): LlmError.LlmError => {
+export const classify = (context: Meta, found: ErrorBody.ErrorBody): LlmError.LlmError => {
   const { headers, now, provider, status } = context
+  const body = found.text && isPageType(headers) ? { ...found, page: true } : found
   const thrown = headers["x-amzn-errortype"]
   const codes = thrown === undefined ? body.codes : [thrown.split(":")[0] ?? "", ...body.codes]
-  const verdict = judge(body, codes, status, provider.toLowerCase())
+  const speaks = !found.page && !(body.page && status >= 500)
+  const verdict = judge(body, codes, status, provider.toLowerCase(), speaks)
   let kind = verdict.kind
   let wait =
     LlmError.rules[kind].retry || kind === "QuotaExhausted"
@@ -223,24 +279,27 @@ export const classify = (context: Meta, body: ErrorBody.ErrorBody): LlmError.Llm
   } else if (
     kind === "QuotaExhausted" &&
     status === 402 &&
-    verdict.byStatus &&
+    verdict.byStatus !== undefined &&
     headers["retry-after"] !== undefined &&
     provider.includes("openrouter")
   ) {
     // OpenRouter sends a time with a 402 only while other requests in flight hold the credit
     kind = "RateLimited"
   }
+  const { isElsewhere, isLasting } = exceptions(kind, verdict.byStatus, body.page, codes, words)
   const ordered = headers["x-should-retry"]
-  const should = ordered === "true" ? true : ordered === "false" ? false : undefined
-  if (!LlmError.rules[kind].retry && should !== true) wait = undefined
+  const should = ordered === "true" ? true : ordered === "false" || isLasting ? false : undefined
+  if (!isKept(kind, wait, verdict.kind === "RateLimited") && should !== true) wait = undefined
   const message =
+    redirect(status, headers) ??
     body.messages[0] ??
-    (verdict.code?.trim() || (status >= 400 ? ErrorMessage.ofStatus(status) : "an error without a message"))
+    (verdict.code?.trim() || (status >= 300 ? ErrorMessage.ofStatus(status) : "an error without a message"))
   const fields: LlmError.Fields = {
     ...fieldsOf(context, status, message, verdict.code, requestIdOf(headers, body)),
-    delivery: deliveryOf(kind, status),
+    delivery: deliveryOf(kind, status, isLasting && status < 500),
     ...(wait === undefined ? {} : { hint: wait.duration }),
-    ...(should === undefined || should === LlmError.rules[kind].retry ? {} : { retryable: should })
+    ...(should === undefined || should === LlmError.rules[kind].retry ? {} : { retryable: should }),
+    ...(isElsewhere ? { fallbackable: true } : {})
   }
   if (kind !== "RateLimited") return make(kind, fields)
   const scope = ProviderFacts.scope(`${words} ${codes.join(" ").toLowerCase()}`)

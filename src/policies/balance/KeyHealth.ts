@@ -81,11 +81,17 @@ export const running: Pause = { until: 0, unhinted: 0 }
 const pauseMillis = (unhinted: number): number => Math.min(16_000, 1000 * 2 ** (unhinted - 1))
 
 /**
+ * The longest pause, in milliseconds: as for a dead key. A server's hint may be the time until its limit is full again,
+ * and one request an hour costs nothing.
+ */
+const longestPause = 3_600_000
+
+/**
  * @internal
  */
 export const paused = (before: Pause, hint: Duration.Duration | undefined, now: number): Pause => {
   const unhinted = hint === undefined ? before.unhinted + 1 : before.unhinted
-  const millis = hint === undefined ? pauseMillis(unhinted) : Duration.toMillis(hint)
+  const millis = hint === undefined ? pauseMillis(unhinted) : Math.min(longestPause, Duration.toMillis(hint))
   return { until: Math.max(before.until, now + millis), unhinted }
 }
 

@@ -96,6 +96,12 @@ export const turnedAway = (options: AcquireOptions, why: string, wait: number): 
   })
 
 /**
+ * The longest pause that a refusal asks for, in milliseconds. A longer hint may be the time until the limit is full
+ * again; one request an hour finds out.
+ */
+const longestPause = 3_600_000
+
+/**
  * The outcome of an ending. A `Refusal`, of this pacer or of another inside, was not sent and teaches nothing.
  *
  * @internal
@@ -105,8 +111,7 @@ export const outcomeOf = (ending: Ending, random: number): PacerState.Outcome =>
   if (ending.sent === false || error?.delivery === "not-sent") return { _tag: "NotSent" }
   if (error === undefined) return { _tag: ending.interrupted === true ? "Unclear" : "Answered", usage }
   if (error._tag === "RateLimited") {
-    // An endless hint must stay a number that JSON has.
-    const hint = error.hint === undefined ? undefined : Math.min(Number.MAX_SAFE_INTEGER, Duration.toMillis(error.hint))
+    const hint = error.hint === undefined ? undefined : Math.min(longestPause, Duration.toMillis(error.hint))
     return { _tag: "Refused", hint, scope: error.scope === "day" ? undefined : error.scope, random }
   }
   return error.delivery === "rejected" ? { _tag: "Rejected" } : { _tag: "Unclear", usage }

@@ -383,6 +383,26 @@ describe("who is the probe", () => {
   )
 })
 
+describe("a hint of 19 hours", () => {
+  it.effect("pauses a key for an hour at the longest", () =>
+    Effect.gen(function* () {
+      const view = (yield* make()).for("gpt")
+      yield* attempt(view, 0, Exit.fail(hinted("19 hours")))
+      assert.strictEqual(yield* wait(view, 0), 3_600_000)
+    })
+  )
+
+  it.effect("of a spent quota changes nothing: one probe after a minute", () =>
+    Effect.gen(function* () {
+      const view = (yield* make()).for("gpt")
+      yield* attempt(view, 0, failing("QuotaExhausted", { hint: Duration.hours(19) }))
+      const waited = yield* wait(view, 0)
+      assert.isAbove(waited, 0)
+      assert.isAtMost(waited, 60_000)
+    })
+  )
+})
+
 describe("the outlook", () => {
   it.effect("says how many are out and why, and for whom to wait", () =>
     Effect.gen(function* () {

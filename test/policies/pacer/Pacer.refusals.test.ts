@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Fiber, TestClock } from "effect"
+import { Clock, Duration, Effect, Fiber, TestClock } from "effect"
 import { LlmError, Pacer } from "effect-steadfast"
 import { errorOf, hinted } from "../../support/errors.js"
 import { ask, callers, refusedBy, twoASecond } from "./Pacer.requests.js"
@@ -24,13 +24,18 @@ describe("a refusal by the provider", () => {
     })
   )
 
-  it.effect("with an endless hint pauses for longer than anybody waits, by a number that JSON has", () =>
+  it.effect("with a hint of many hours pauses for an hour, then one request finds out", () =>
     Effect.gen(function* () {
-      const pacer = yield* Pacer.make()
-      const { come, end } = callers(pacer)
-      yield* come("a")
-      yield* end("a", { error: hinted(Duration.infinity) })
-      assert.strictEqual(yield* pausedUntil(pacer), Number.MAX_SAFE_INTEGER)
+      for (const hint of [Duration.hours(19), Duration.infinity]) {
+        const pacer = yield* Pacer.make()
+        const { come, end } = callers(pacer)
+        const start = yield* Clock.currentTimeMillis
+        yield* come("a")
+        yield* end("a", { error: hinted(hint) })
+        assert.strictEqual(yield* pausedUntil(pacer), start + 3_600_000)
+        yield* TestClock.adjust("1 hour")
+        assert.isUndefined(yield* refusedBy(yield* come("b")))
+      }
     })
   )
 

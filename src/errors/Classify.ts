@@ -225,7 +225,8 @@ const empty = (body: Json): boolean => {
     if (!isObject(message)) return one.text === undefined && one.delta === undefined
     if (filled(message.refusal) || filled(message.content)) return false
     const usage = isObject(body.usage) ? body.usage.completion_tokens : undefined
-    return usage === 0 && !filled(message.tool_calls) && !filled(message.function_call)
+    const isCut = finishReason(string(one.finish_reason)) === "length"
+    return usage === 0 && !isCut && !filled(message.tool_calls) && !filled(message.function_call)
   }
   if (body.choices === null) return true
   if (Array.isArray(body.candidates)) {

@@ -110,6 +110,8 @@ export interface Options {
   readonly reasonField: string
   /** Whether an answer is over only after the wire's own end, also if it has a finish reason. Default `false`. */
   readonly needsEnd?: boolean
+  /** Whether an empty answer is never what the model meant, also if it counts tokens. Default `false`. */
+  readonly neverSilent?: boolean
   /** Whether an earlier stream delivered the beginning of the answer. Default `false`. */
   readonly resumed?: boolean
 }
@@ -377,7 +379,7 @@ export class Assembly {
       if (error !== undefined) return error
     }
     const usage = this.usage()
-    if (!this.answered && meaning !== "length" && !isSilent(usage)) {
+    if (!this.answered && meaning !== "length" && !(isSilent(usage) && this.options.neverSilent !== true)) {
       return new InvalidResponse(Fields.errorFields(context, "an answer without content"))
     }
     const kept = reply?.()

@@ -85,7 +85,8 @@ export const make = (
       },
       {
         encode: GeminiRequest.encode(provider, model),
-        answers: { wire: "gemini", reasonField: "candidates[0].finishReason" },
+        // An end without parts is a known fault of Gemini, which passes.
+        answers: { wire: "gemini", reasonField: "candidates[0].finishReason", neverSilent: true },
         reader: GeminiAnswer.reader,
         // Gemini sends its limits only in the bodies of errors.
         limits: () => undefined

@@ -166,8 +166,7 @@ export const decoder = (
       astray = Classify.unreadable(context, text)
       return undefined
     }
-    if (sent.event === "error") return Classify.event(context, { type: "error", message: text }, "error")
-    return WireFields.missing(context, "data", text.slice(0, 200), "JSON")
+    return Classify.frame(context, text, sent.event) ?? WireFields.missing(context, "data", text.slice(0, 200), "JSON")
   }
 
   return {

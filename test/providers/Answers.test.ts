@@ -471,7 +471,7 @@ describe("errors in odd frames", () => {
       "Overloaded"
     ],
     ["an error event in plain words", "event: error\ndata: upstream failed\n\n", "ServerError"],
-    ["an error in x_groq", 'data: {"id":"c","choices":[],"x_groq":{"error":"over capacity"}}\n\n', "ServerError"],
+    ["an error in x_groq", 'data: {"id":"c","choices":[],"x_groq":{"error":"over capacity"}}\n\n', "Overloaded"],
     ["JSON that is cut inside an event", 'data: {"id":"c","choi\n\n', "InvalidResponse"],
     [
       "an error's JSON as content",

@@ -60,7 +60,7 @@ const makeUsage = (assembly: Assembly.Assembly) => {
       writtenHour: known.hour
     })
     assembly.detail("usage", WireFields.uncounted(usage, counted))
-    assembly.detail("service_tier", usage.service_tier)
+    assembly.tier(usage.service_tier)
   }
 }
 

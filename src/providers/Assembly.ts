@@ -6,7 +6,8 @@
  * all formats:
  *
  * - The last finish reason holds, and content after a finish reason belongs to the answer.
- * - A tool call is delivered only when it is whole. If the token limit cut it, the answer ends with `length` without it.
+ * - A tool call is delivered only when it is whole. One that the token limit cut is left out, and the answer ends with
+ *   `length`.
  * - Counts are cumulative: the largest holds. If one half of a usage is unknown, the total tells it, or the usage is
  *   unknown.
  * - An answer that says nothing is an `InvalidResponse`, unless the limit or the model itself left it empty.
@@ -336,6 +337,11 @@ export class Assembly {
     this.details ??= {}
     const before = this.details[name]
     this.details[name] = Array.isArray(before) && Array.isArray(value) ? [...before, ...value] : value
+  }
+
+  /** The service tier, if it is not the usual one. */
+  tier(tier: unknown): void {
+    if (tier !== "default" && tier !== "standard" && tier !== "auto") this.detail("service_tier", tier)
   }
 
   /** A finish reason, in the provider's word. */

@@ -1,5 +1,5 @@
 /**
- * Reads answers of Gemini's `generateContent`, whole and streamed: each chunk of a stream is a body with the next parts.
+ * Reads answers of Gemini's `generateContent`. Each chunk of a stream is a body with the next parts.
  *
  * Gotchas: a stream has no terminator: it is complete if a finish reason came. A function call is whole in its part,
  * unless the part says `willContinue`: then its arguments come in pieces, by their paths.

@@ -258,7 +258,7 @@ export const reader = (assembly: Assembly.Assembly): Assembly.Reader => {
     if (data.usage != null) countUsage(assembly, data.usage)
     else if (choice.usage != null) countUsage(assembly, choice.usage)
     else if (data.x_groq !== undefined) countUsage(assembly, Json.object(data.x_groq).usage)
-    if (data.service_tier !== undefined) assembly.detail("service_tier", data.service_tier)
+    assembly.tier(data.service_tier)
     if (data.citations !== undefined) assembly.detail("citations", data.citations)
     if (choice.logprobs != null) assembly.detail("logprobs", Json.object(choice.logprobs).content)
   }

@@ -123,7 +123,7 @@ export const reader = (assembly: Assembly.Assembly, from?: StreamDecoder.Cursor)
     const refused = assembly.hasRefused
     assembly.origin(response.id, response.model)
     countUsage(assembly, response.usage)
-    assembly.detail("service_tier", response.service_tier)
+    assembly.tier(response.service_tier)
     stored = response.store === true
     const output = Json.array(response.output)
     if (output.length > 0) items = output.map(Json.object)

@@ -127,7 +127,7 @@ describe("collect", () => {
         const reply: Step.Reply = { ...Reply.text(said, options), finish: "stop", parts }
         const whole = yield* FaultyProvider.make({ script: [reply] })
         const pieces = yield* FaultyProvider.make({ script: [reply] })
-        const generated = yield* (yield* modelOf(whole)).generate(prompt)
+        const { raw: _, ...generated } = yield* (yield* modelOf(whole)).generate(prompt)
         const collected = yield* ChatStream.collect((yield* modelOf(pieces)).stream(prompt))
         assert.deepStrictEqual(
           { ...collected, requestId: undefined, id: undefined },
@@ -185,11 +185,13 @@ describe("the end", () => {
     })
   )
 
-  it.effect("is not seen without a finish reason", () =>
+  it.effect("is not seen without a finish reason, unless usage and [DONE] tell it", () =>
     Effect.gen(function* () {
-      for (const body of [[content("a")], [content("a"), done], [content("a"), usage, done]]) {
-        assert.deepStrictEqual(yield* outcome(body), ["Start TextDelta", "a", "StreamInterrupted"])
+      for (const body of [[content("a")], [content("a"), done], [content("a"), usage]]) {
+        assert.strictEqual((yield* outcome(body))[2], "StreamInterrupted")
       }
+      const told = yield* outcome([content("a"), usage, done])
+      assert.deepStrictEqual(told, ["Start TextDelta Usage Finish", "a", undefined])
     })
   )
 

@@ -213,6 +213,7 @@ const decoder =
     let done = false
     let finish: string | undefined
     let usage: Json.Json = {}
+    let progress = 0
 
     const start = (message: Json.Json, out: Array<Chat.Event>): void => {
       if (!started) out.push({ _tag: "Start", ...WireFormat.origin(context, message.id, message.model) })
@@ -239,6 +240,7 @@ const decoder =
       if (block.type === "tool_use" && typeof block.name !== "string") {
         return WireFormat.missing(context, "content_block_start.content_block.name", block.name, "a string")
       }
+      progress++
       open.set(data.index, {
         start: block,
         index: Json.count(data.index) ?? open.size,
@@ -253,6 +255,8 @@ const decoder =
 
     const delta = (data: Json.Json, out: Array<Chat.Event>): LlmError | undefined => {
       const change = Json.object(data.delta)
+      const { type: _, ...pieces } = change
+      if (Object.values(pieces).some((piece) => piece !== "" && piece != null)) progress++
       const refuse = (field: string) =>
         WireFormat.missing(context, `content_block_delta.delta.${field}`, change[field], "a string")
       const block = open.get(data.index)
@@ -366,7 +370,8 @@ const decoder =
         WireFormat.finish(out, decodeUsage(usage), WireFormat.finishReason(finish, calls.length))
         return undefined
       },
-      cursor: () => ({ inside: finish === undefined ? inside : "end", usage: decodeUsage(usage) })
+      cursor: () => ({ inside: finish === undefined ? inside : "end", usage: decodeUsage(usage) }),
+      progress: () => progress
     }
   }
 

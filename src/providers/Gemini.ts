@@ -220,6 +220,7 @@ const reader = (context: WireFormat.Exchange, signatures: Signatures) => {
   let finish: string | undefined
   let inside: StreamDecoder.Cursor["inside"] = "nothing"
   let calls = 0
+  let progress = 0
 
   const call = (fn: Json.Json, signature: unknown, field: string): Chat.ToolCall | LlmError => {
     if (typeof fn.name !== "string") return WireFormat.missing(context, `${field}.name`, fn.name, "a string")
@@ -248,6 +249,7 @@ const reader = (context: WireFormat.Exchange, signatures: Signatures) => {
     for (const [index, entry] of Json.array(content.parts).entries()) {
       const part = Json.object(entry)
       const at = `${field}.parts[${index}]`
+      if (Object.values(part).some((piece) => piece !== "" && piece != null && piece !== true)) progress++
       if (part.functionCall !== undefined) {
         const made = call(Json.object(part.functionCall), part.thoughtSignature, `${at}.functionCall`)
         if (made instanceof Error) return made
@@ -268,6 +270,7 @@ const reader = (context: WireFormat.Exchange, signatures: Signatures) => {
     start: () => WireFormat.origin(context, id, model),
     usage: () => usage,
     cursor: (): StreamDecoder.Cursor => ({ inside: finish === undefined ? inside : "end", usage }),
+    progress: () => progress,
     finished: () => finish !== undefined,
     reason: () => WireFormat.finishReason(finish, calls)
   }
@@ -327,7 +330,8 @@ const decoder =
         WireFormat.finish(out, answer.usage(), answer.reason())
         return undefined
       },
-      cursor: answer.cursor
+      cursor: answer.cursor,
+      progress: answer.progress
     }
   }
 

@@ -181,6 +181,7 @@ const decoder = (context: WireFormat.Exchange): StreamDecoder.Decoder => {
   let usage: Chat.Usage | undefined
   let id: string | undefined
   let model: string | undefined
+  let progress = 0
 
   /** Inserts `Start` before the first event, not earlier: Azure's first chunk has an empty id and model. */
   const start = (out: Array<Chat.Event>, at: number): void => {
@@ -192,6 +193,7 @@ const decoder = (context: WireFormat.Exchange): StreamDecoder.Decoder => {
     const index = Json.count(entry.index) ?? position
     const fn = Json.object(entry.function)
     const call = calls.get(index) ?? { id: `call_${index}`, name: "", arguments: [] }
+    if (!calls.has(index) || (fn.arguments != null && fn.arguments !== "")) progress++
     calls.set(index, call)
     if (typeof entry.id === "string" && entry.id !== "") call.id = entry.id
     if (typeof fn.name === "string") call.name += call.name === fn.name ? "" : fn.name
@@ -224,13 +226,16 @@ const decoder = (context: WireFormat.Exchange): StreamDecoder.Decoder => {
     const reasoning = reasoningOf(delta)
     if (reasoning !== undefined && reasoning !== "") {
       inside = "reasoning"
+      progress++
       out.push({ _tag: "ReasoningDelta", text: reasoning })
     }
     const text = textOf(delta.content)
     if (text !== "") {
       inside = "text"
+      progress++
       out.push({ _tag: "TextDelta", text })
     }
+    if (Json.array(delta.reasoning_details).length > 0) progress++
     if (delta.tool_calls != null) {
       inside = "tool-call"
       Json.array(delta.tool_calls).forEach((entry, position) => {
@@ -270,7 +275,8 @@ const decoder = (context: WireFormat.Exchange): StreamDecoder.Decoder => {
       WireFormat.finish(out, usage, WireFormat.finishReason(finish, callCount))
       return undefined
     },
-    cursor: () => ({ inside: finish === undefined ? inside : "end", usage })
+    cursor: () => ({ inside: finish === undefined ? inside : "end", usage }),
+    progress: () => progress
   }
 }
 

@@ -210,6 +210,7 @@ const decoder = (context: WireFormat.Exchange, from?: StreamDecoder.Cursor): Str
   let refusal = ""
   let finish: Chat.FinishReason | undefined
   let usage: Chat.Usage | undefined
+  let progress = 0
 
   const addText = (text: string, out: Array<Chat.Event>): void => {
     if (text === "") return
@@ -247,6 +248,7 @@ const decoder = (context: WireFormat.Exchange, from?: StreamDecoder.Cursor): Str
   const read = (type: string | undefined, data: Json.Json, out: Array<Chat.Event>): LlmError | undefined => {
     const delta = Json.string(data.delta) ?? ""
     const item = Json.object(data.item)
+    if (delta !== "" || data.item !== undefined || type?.includes("_call.") === true) progress++
     switch (type) {
       case "response.output_text.delta":
         addText(delta, out)
@@ -320,7 +322,8 @@ const decoder = (context: WireFormat.Exchange, from?: StreamDecoder.Cursor): Str
       WireFormat.finish(out, usage, finish)
       return undefined
     },
-    cursor: () => ({ inside, usage, resume: kept && id !== undefined && safeId.test(id) ? { id, after } : undefined })
+    cursor: () => ({ inside, usage, resume: kept && id !== undefined && safeId.test(id) ? { id, after } : undefined }),
+    progress: () => progress
   }
 }
 

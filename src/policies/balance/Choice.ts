@@ -30,7 +30,7 @@ export interface Measured {
 }
 
 /**
- * The measured times: to the first content of a stream, and to a whole answer. They are kept apart, because a long
+ * The measured times: to the first sign of a streamed answer, and to a whole answer. They are kept apart, because a long
  * answer is not a slow one.
  *
  * @since 0.2.0

@@ -136,12 +136,14 @@ describe.each(all)("%s over %s", (format, way) => {
   it.effect("no hedge is sent while the first target lives, and its time is that of its first sign", () =>
     Effect.gen(function* () {
       const clock = yield* Effect.clock
-      const { fetch, requests } = serving(clock, slowCall(format))
-      const model = yield* modelOver(format, way)
-      const { hedge, told } = fixed(3000)
-      const result = yield* elapse(reaching(fetch)(read(hedged(model, model, hedge).stream(prompt))), "1 minute")
-      assert.deepStrictEqual([callsOf(result.events), result.ended, requests.length], [called(6), 15_000, 1])
-      assert.deepStrictEqual(told, [["answered", "first", 1000]])
+      for (const delay of [3000, undefined]) {
+        const { fetch, requests } = serving(clock, slowCall(format))
+        const model = yield* modelOver(format, way)
+        const { hedge, told } = fixed(delay)
+        const result = yield* elapse(reaching(fetch)(read(hedged(model, model, hedge).stream(prompt))), "1 minute")
+        assert.deepStrictEqual([callsOf(result.events), result.ended, requests.length], [called(6), 15_000, 1])
+        assert.deepStrictEqual(told, [["answered", "first", 1000]])
+      }
     })
   )
 
@@ -259,29 +261,42 @@ describe("a balance that goes by time", () => {
 })
 
 describe("content that a mode holds back", () => {
+  const call = (index: number): string =>
+    [
+      {
+        type: "content_block_start",
+        index,
+        content_block: { type: "tool_use", id: `c-${index}`, name: "f", input: {} }
+      },
+      { type: "content_block_stop", index }
+    ]
+      .map((data) => `event: ${data.type}\ndata: ${JSON.stringify(data)}\n\n`)
+      .join("")
+  const body: Timed = [
+    [0, wires.anthropic.begin],
+    ...[0, 1, 2, 3].map((index) => [4000, call(index)] as const),
+    [4000, messageEnd]
+  ]
+  const retried = ChatModel.retry(RetryPolicy.standard, { mode: "restart" })
+
   it.effect("is life for the limits around the retry", () =>
     Effect.gen(function* () {
-      const call = (index: number): string =>
-        [
-          {
-            type: "content_block_start",
-            index,
-            content_block: { type: "tool_use", id: `c-${index}`, name: "f", input: {} }
-          },
-          { type: "content_block_stop", index }
-        ]
-          .map((data) => `event: ${data.type}\ndata: ${JSON.stringify(data)}\n\n`)
-          .join("")
-      const body: Timed = [
-        [0, wires.anthropic.begin],
-        ...[0, 1, 2, 3].map((index) => [4000, call(index)] as const),
-        [4000, messageEnd]
-      ]
-      const held = (model: ChatModel.ChatModel) =>
-        model.pipe(ChatModel.retry(RetryPolicy.standard, { mode: "restart" }), ChatModel.timeout(limits))
-      const result = yield* seen(["anthropic", "a transport"], held, body)
+      const result = yield* seen(
+        ["anthropic", "a transport"],
+        (model) => ChatModel.timeout(retried(model), limits),
+        body
+      )
       assert.deepStrictEqual([result.error, result.ended], [undefined, 20_000])
       assert.lengthOf(find(result.events, "ToolCall"), 4)
+    })
+  )
+
+  it.effect("is an answer for the hedge around the retry", () =>
+    Effect.gen(function* () {
+      const { hedge, told } = fixed(6000)
+      const result = yield* seen(["anthropic", "a transport"], (model) => hedged(retried(model), model, hedge), body)
+      assert.deepStrictEqual([result.error, result.ended, result.requests.length], [undefined, 20_000, 1])
+      assert.deepStrictEqual(told, [["answered", "first", 4000]])
     })
   )
 })

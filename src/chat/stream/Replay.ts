@@ -177,9 +177,8 @@ const replaying = (options: Options): Source.Source =>
       delivered = progress.cursor
       report()
       if (taken === events) return exit
-      if (taken.length > 0) return Exit.succeed(Layers.toChunk(taken))
-      if (alive !== undefined && events.some(Layers.isContent)) alive()
-      return undefined
+      if (alive !== undefined && events.some(Layers.isContent) && !taken.some(Layers.isContent)) alive()
+      return taken.length === 0 ? undefined : Exit.succeed(Layers.toChunk(taken))
     }
     const step = Pull.loop(() => pull, take)
     return Pull.ended(

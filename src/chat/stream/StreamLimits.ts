@@ -32,9 +32,9 @@ export interface TimeLimits {
   readonly attempt?: number | undefined
   /** The longest time of all attempts and waits together. */
   readonly total?: number | undefined
-  /** The longest time to the first content, or to the first piece of a tool call or of a hidden thought. */
+  /** The longest time to the first content, or to what shows before it that the answer comes (`Life`). */
   readonly firstToken?: number | undefined
-  /** The longest time between such pieces. Only the time during which the reader waits counts. */
+  /** The longest time between such signs. Only the time during which the reader waits counts. */
   readonly idle?: number | undefined
 }
 

@@ -141,8 +141,8 @@ const length = PolicyOptions.duration()
 
 const timeouts = PolicyOptions.struct({
   attempt: PolicyOptions.optional(length, "The longest time of an attempt, from its start to its end"),
-  firstToken: PolicyOptions.optional(length, "The longest time to the first content of a stream"),
-  idle: PolicyOptions.optional(length, "The longest time between the content of a stream")
+  firstToken: PolicyOptions.optional(length, "The longest time to the first sign of a streamed answer"),
+  idle: PolicyOptions.optional(length, "The longest time between the pieces of a streamed answer")
 })
 
 /**
@@ -162,9 +162,12 @@ export const Timeouts = timeouts.schema
 export interface Timeouts {
   /** The longest time of an attempt, from its start to its end. */
   readonly attempt?: Duration.DurationInput | undefined
-  /** The longest time to the first content of a stream. Headers and pings are not content. */
+  /**
+   * The longest time to the first sign of a streamed answer: whatever adds to it counts, also a piece of a tool call
+   * or of a hidden thought. Headers, comments, pings and empty pieces do not count.
+   */
   readonly firstToken?: Duration.DurationInput | undefined
-  /** The longest time between the content of a stream. Comments and pings are not content. */
+  /** The longest time between such signs. */
   readonly idle?: Duration.DurationInput | undefined
 }
 

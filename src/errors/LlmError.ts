@@ -136,8 +136,8 @@ export class Overloaded extends Schema.TaggedError<Overloaded>("steadfast/Overlo
 export class ServerError extends Schema.TaggedError<ServerError>("steadfast/ServerError")("ServerError", fields) {}
 
 /**
- * The time limit that was exceeded: connecting, one attempt, the first content, the gap between contents, or the whole
- * call (`total`).
+ * The time limit that was exceeded: connecting, one attempt, the first sign of the answer, the gap between such signs,
+ * or the whole call (`total`).
  *
  * @since 0.1.0
  * @category models

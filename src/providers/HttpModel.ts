@@ -22,6 +22,7 @@ import * as Call from "../calls/Call.js"
 import type * as Capabilities from "../chat/Capabilities.js"
 import type * as Chat from "../chat/Chat.js"
 import * as ChatModel from "../chat/ChatModel.js"
+import * as Life from "../chat/stream/Life.js"
 import * as Pull from "../chat/stream/Pull.js"
 import * as Replay from "../chat/stream/Replay.js"
 import * as Source from "../chat/stream/Source.js"
@@ -131,6 +132,7 @@ export const make = (
         if (progress !== undefined) progress.cursor = cursor
         if (cursor.usage !== undefined) attempt.note({ usage: cursor.usage })
       }
+      const alive = Call.peek(surroundings, Life.Life)
       const from = Call.peek(surroundings, Replay.Resume)
 
       /**
@@ -181,7 +183,8 @@ export const make = (
           requestId: context.requestId,
           shown: (text) => scrubbed(text, text.length),
           broken: (error) => failed(HttpExchange.causeOf(error), "stream"),
-          moved
+          moved,
+          alive
         })
         return Effect.succeed(pull)
       }

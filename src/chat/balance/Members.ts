@@ -21,6 +21,7 @@ import * as Immediate from "../../policies/Immediate.js"
 import type * as Chat from "../Chat.js"
 import { type ChatModel, compose, TypeId } from "../Model.js"
 import type * as ChatStream from "../stream/ChatStream.js"
+import * as Life from "../stream/Life.js"
 import * as Replay from "../stream/Replay.js"
 import * as Selection from "./Selection.js"
 
@@ -93,7 +94,9 @@ const sourceOf =
                 return chunk
               })
           )
-          const inner = Context.add(context, Scope.Scope, scope)
+          const inner = Life.heard(Context.add(context, Scope.Scope, scope), () => {
+            selection.aliveAt ??= selection.clock.unsafeCurrentTimeMillis()
+          })
           const wake = () => MemberQueue.wake(members.balancer.waiting)
           const release = Effect.sync(() => {
             members.balancer.end(index)

@@ -95,6 +95,8 @@ export interface Selection {
   index: number
   admission: CircuitBreaker.Admission | undefined
   startedAt: number
+  /** When the member first showed that its answer comes (`Life`), before any content. */
+  aliveAt: number | undefined
   /** Whether a request was sent before, to another member. */
   again: boolean
   /** For members that refused or failed: the time from which each may be asked again. */
@@ -144,6 +146,7 @@ export const begin = (
     index: 0,
     admission: undefined,
     startedAt: 0,
+    aliveAt: undefined,
     again: false,
     notBefore: unable.length === 0 ? undefined : new Map(unable.map((index) => [index, Number.POSITIVE_INFINITY])),
     waitsSince: undefined,
@@ -240,6 +243,7 @@ const seek = <A, E>(
       selection.index = index
       selection.admission = admission
       selection.startedAt = now
+      selection.aliveAt = undefined
       balancer.begin(index)
       return taken(now, seed)
     }
@@ -371,10 +375,10 @@ export const goOn = (selection: Selection, error: LlmError.LlmError): Effect.Eff
  * @internal
  */
 export const record = (selection: Selection, exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> | undefined => {
-  const { admission, draw, index, measure, members, startedAt, within } = selection
+  const { admission, aliveAt, draw, index, measure, members, startedAt, within } = selection
   const { balancer, keys } = members
   const now = selection.clock.unsafeCurrentTimeMillis()
-  if (exit._tag === "Success") balancer.measured(index, measure, now - startedAt, now)
+  if (exit._tag === "Success") balancer.measured(index, measure, (aliveAt ?? now) - startedAt, now)
   else if (CircuitBreaker.classify(exit, now, within)._tag !== "Ignored") balancer.failed(index, now)
   const ended = admission && keys?.end({ index, admission, exit, within, startedAt, now })
   return exit._tag === "Success" && draw !== undefined ? Immediate.andThen(ended, () => draw.answered) : ended

@@ -14,6 +14,9 @@
  * | both fail | the stream fails with the error of the first |
  * | the reader leaves | both are interrupted |
  *
+ * A first side that shows life (`Life`) before the delay, as by the arguments of a tool call, is answering: no hedge is
+ * sent, and its time is that of the first sign. Once both run, only content wins, whichever side showed life before.
+ *
  * If the first side fails before the delay, no hedge is sent: retry and fallback handle that. No hedge is sent either
  * for a request that is not idempotent, for the rest of a stored answer, or for an attempt that is itself a hedge.
  *
@@ -56,7 +59,9 @@ import * as Usage from "../../policies/Usage.js"
 import type * as Chat from "../Chat.js"
 import * as ChatStream from "./ChatStream.js"
 import * as Layers from "./Layers.js"
+import * as Life from "./Life.js"
 import * as Replay from "./Replay.js"
+import * as Stopwatch from "./Stopwatch.js"
 import * as StreamDecoder from "./StreamDecoder.js"
 
 /**
@@ -87,33 +92,20 @@ type Events = Chunk.NonEmptyChunk<Chat.Event>
 const clockOf = (fiber: Fiber.RuntimeFiber<unknown, unknown>): Clock.Clock =>
   Context.get(fiber.currentDefaultServices, Clock.Clock)
 
-/** Measures one side from now on: the first call of `stop` reports its time. */
-const stopwatch = (hedge: Hedge.Hedge, side: Hedge.Side, clock: Clock.Clock) => {
-  const start = clock.unsafeCurrentTimeMillis()
-  let stopped = false
-  return {
-    stopped: () => stopped,
-    stop: (answered: boolean): void => {
-      if (stopped) return
-      stopped = true
-      const millis = clock.unsafeCurrentTimeMillis() - start
-      if (answered) hedge.answered(side, millis)
-      else hedge.silent(side, millis)
-    }
-  }
-}
-
 const hasContent = (events: Events): boolean => {
   for (const event of events) if (ChatStream.isContent(event) || event._tag === "Finish") return true
   return false
 }
 
-/** A stream that cannot be hedged: only its time to the first content is measured. */
-const timed = (source: ChatStream.Source, hedge: Hedge.Hedge, scope: Scope.Scope): ChatStream.Source =>
-  Effect.flatMap(source, (pull) => {
-    let watch: ReturnType<typeof stopwatch> | undefined
+/** A stream that cannot be hedged: only its time to the first sign of life is measured. */
+const timed = (source: ChatStream.Source, hedge: Hedge.Hedge, scope: Scope.Scope): ChatStream.Source => {
+  let watch: Stopwatch.Stopwatch | undefined
+  const listening = Effect.mapInputContext(source, (context: Context.Context<Scope.Scope>) =>
+    Life.heard(context, () => watch?.alive())
+  )
+  return Effect.flatMap(listening, (pull) => {
     const first: ChatStream.Pull = Effect.withFiberRuntime((fiber) => {
-      const mine = watch ?? stopwatch(hedge, "first", clockOf(fiber))
+      const mine = watch ?? Stopwatch.start(hedge, "first", clockOf(fiber))
       watch = mine
       return Effect.map(pull, (events) => {
         if (hasContent(events)) mine.stop(true)
@@ -127,6 +119,7 @@ const timed = (source: ChatStream.Source, hedge: Hedge.Hedge, scope: Scope.Scope
       Effect.suspend(() => (watch?.stopped() === true ? pull : first))
     )
   })
+}
 
 /** The first content of a side, and the pull for the events after it. */
 interface Answer {
@@ -145,15 +138,16 @@ const answerIn = (scope: Scope.CloseableScope, opened: Effect.Effect<ChatStream.
     (exit) => (Exit.isSuccess(exit) ? Effect.void : Scope.close(scope, exit))
   )
 
-/** Opens a source inside a scope, with its own progress. */
+/** Opens a source inside a scope, with its own progress. `onLife` is told of its life. */
 const openIn = (
   scope: Scope.Scope,
   source: ChatStream.Source,
   context: Context.Context<never>,
-  progress: Progress
+  progress: Progress,
+  onLife: () => void
 ): Effect.Effect<ChatStream.Pull> =>
   Effect.mapInputContext(ChatStream.held(source), () =>
-    Context.add(Context.add(context, Scope.Scope, scope), Replay.Progress, progress)
+    Life.heard(Context.add(Context.add(context, Scope.Scope, scope), Replay.Progress, progress), onLife)
   )
 
 /**
@@ -168,7 +162,7 @@ const scopeIn = (outer: Scope.Scope): Effect.Effect<Scope.CloseableScope> =>
 
 /** A side that runs. */
 interface Running {
-  readonly watch: ReturnType<typeof stopwatch>
+  readonly watch: Stopwatch.Stopwatch
   readonly progress: Progress
   readonly fiber: Fiber.RuntimeFiber<Answer, Option.Option<LlmError>>
   /** Called when this side wins the race. */
@@ -235,7 +229,7 @@ const race = (
     }
 
     const onLate = (): void => {
-      const hedge = over ? undefined : launch()
+      const hedge = over || first.watch.stopped() ? undefined : launch()
       second = hedge
       hedge?.fiber.addObserver((exit) => onSecond(hedge, exit))
     }
@@ -282,6 +276,7 @@ const racing = (
   const progress = above ?? { cursor: StreamDecoder.start }
   /** The pull for the events after the race. */
   let rest: ChatStream.Pull | undefined
+  let firstWatch: Stopwatch.Stopwatch | undefined
 
   /** Reports to a `Replay` outside where the stream broke, with the usage of the loser added. */
   const report = ({ progress }: Running, lost: Chat.Usage | undefined): void => {
@@ -322,8 +317,8 @@ const racing = (
         fiberRefs: reader.getFiberRefs(),
         runtimeFlags: Runtime.defaultRuntimeFlags
       })
-      const run = (side: Hedge.Side, reading: Reading, progress: Progress, won: () => void): Running => ({
-        watch: stopwatch(hedge, side, clock),
+      const run = (watch: Stopwatch.Stopwatch, reading: Reading, progress: Progress, won: () => void): Running => ({
+        watch,
         progress,
         fiber: Runtime.runFork(runtime)(reading),
         won
@@ -334,17 +329,20 @@ const racing = (
         if (!healthy(now) || !hedge.launch(() => budget.draw(now))) return undefined
         const progress = { cursor: StreamDecoder.start }
         const inside = Context.add(context, Attempt.Extra, { reason: "hedge" })
+        const watch = Stopwatch.start(hedge, "second", clock)
         const reading = Effect.flatMap(scopeIn(outer), (scope) =>
-          answerIn(scope, openIn(scope, second(request), inside, progress))
+          answerIn(scope, openIn(scope, second(request), inside, progress, watch.alive))
         )
         // A hedge that fails is in the record of the call; one that dies outside of an attempt is only in the log.
         const logged = Effect.zipRight(
           Effect.logDebug(`no first token within ${Math.round(delay)}ms: asking another target too`),
           Effect.tapDefect(reading, (cause) => Effect.logWarning("a hedge died", cause))
         )
-        return run("second", logged, progress, () => budget.refund(clock.unsafeCurrentTimeMillis()))
+        return run(watch, logged, progress, () => budget.refund(clock.unsafeCurrentTimeMillis()))
       }
-      const mine = run("first", answerIn(scope, Effect.succeed(pull)), progress, () => {})
+      const watch = Stopwatch.start(hedge, "first", clock)
+      firstWatch = watch
+      const mine = run(watch, answerIn(scope, Effect.succeed(pull)), progress, () => {})
       const exit = mine.fiber.unsafePoll()
       if (exit === null) return race(reader, delay, mine, launch, deliver)
       mine.watch.stop(Exit.isSuccess(exit))
@@ -352,10 +350,13 @@ const racing = (
     })
 
   return Effect.flatMap(Scope.fork(outer, ExecutionStrategy.sequential), (scope) =>
-    Effect.map(openIn(scope, first(request), context, progress), (pull) => {
-      const beginning = begin(scope, pull)
-      return Effect.suspend(() => rest ?? beginning)
-    })
+    Effect.map(
+      openIn(scope, first(request), context, progress, () => firstWatch?.alive()),
+      (pull) => {
+        const beginning = begin(scope, pull)
+        return Effect.suspend(() => rest ?? beginning)
+      }
+    )
   )
 }
 

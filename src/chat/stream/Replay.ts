@@ -36,6 +36,7 @@ import type * as Chat from "../Chat.js"
 import * as Continuation from "./Continuation.js"
 import * as Delivery from "./Delivery.js"
 import * as Layers from "./Layers.js"
+import * as Life from "./Life.js"
 import * as Pull from "./Pull.js"
 import * as Source from "./Source.js"
 import * as StreamDecoder from "./StreamDecoder.js"
@@ -93,6 +94,7 @@ interface Options {
 const replaying = (options: Options): Source.Source =>
   Source.make(({ closing: outer, context, fiber }) => {
     const above = Call.peek(context, Progress)
+    const alive = Call.peek(context, Life.Life)
     const delivery = Delivery.make(options.mode, options.request)
     let closing = new Source.Closing()
     let pull: Pull.Pull = Effect.fail(Option.none())
@@ -175,6 +177,7 @@ const replaying = (options: Options): Source.Source =>
       delivered = progress.cursor
       report()
       if (taken === events) return exit
+      if (alive !== undefined && events.some(Layers.isContent) && !taken.some(Layers.isContent)) alive()
       return taken.length === 0 ? undefined : Exit.succeed(Layers.toChunk(taken))
     }
     const step = Pull.loop(() => pull, take)

@@ -16,6 +16,7 @@ import { identity } from "effect/Function"
 import * as Option from "effect/Option"
 import { InvalidResponse, type LlmError, StreamInterrupted } from "../../errors/LlmError.js"
 import type * as Chat from "../Chat.js"
+import * as Layers from "./Layers.js"
 import * as Pull from "./Pull.js"
 import * as Sse from "./Sse.js"
 
@@ -41,6 +42,11 @@ export interface Decoder {
   readonly progress: () => number
   /** The position in the answer. */
   readonly cursor: () => Cursor
+  /**
+   * The number of pieces of the answer that were taken, delivered or not: text, thoughts (also hidden ones), the parts
+   * of a tool call, the pieces of the provider's own tools. Pings and empty pieces are none.
+   */
+  readonly progress: () => number
 }
 
 /**
@@ -84,6 +90,8 @@ export interface Origin<E> {
   readonly broken: (error: E) => LlmError
   /** Receives the cursor after each piece. */
   readonly moved: (cursor: Cursor) => void
+  /** Called when the answer grew by something of which nothing can be delivered yet. */
+  readonly alive?: (() => void) | undefined
 }
 
 /**
@@ -98,6 +106,8 @@ export const decode = <E>(
   origin: Origin<E>
 ): Pull.Pull => {
   const state = makeState(decoder, origin)
+  const { alive } = origin
+  let progress = decoder.progress()
   /** The end of the stream, for the next pull if this one has events too. */
   let ended: End
   const deliver = (out: Array<Chat.Event>): Exit.Exit<Pull.Events, Option.Option<LlmError>> | undefined =>
@@ -108,8 +118,12 @@ export const decode = <E>(
         : Exit.fail(ended === "end" ? Option.none() : Option.some(ended))
   const take = (exit: Exit.Exit<Chunk.Chunk<Uint8Array>, Option.Option<E>>): ReturnType<typeof deliver> => {
     const out: Array<Chat.Event> = []
-    if (Exit.isSuccess(exit)) ended = state.read(exit.value, out)
-    else {
+    if (Exit.isSuccess(exit)) {
+      ended = state.read(exit.value, out)
+      const now = decoder.progress()
+      if (now !== progress && !out.some(Layers.isContent)) alive?.()
+      progress = now
+    } else {
       const failure = Cause.failureOption(exit.cause)
       if (failure._tag === "None") return Exit.failCause(exit.cause as Cause.Cause<never>)
       ended = failure.value._tag === "None" ? state.end(out) : state.broken(failure.value.value, out)

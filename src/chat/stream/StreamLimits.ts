@@ -2,7 +2,7 @@
  * The time limits of a stream: to its first content, between its content, and to its end.
  *
  * A limit is a `Deadline` in the context of the opening. It moves with each pull, because only the time counts in which
- * the reader waits.
+ * the reader waits; and with each sign of life (`Life`), so that a tool call may take its time to become whole.
  *
  * @since 0.2.0
  */
@@ -17,6 +17,7 @@ import type { LlmError, TimeoutPhase } from "../../errors/LlmError.js"
 import * as Deadline from "../../policies/Deadline.js"
 import * as FiberInternals from "../../policies/FiberInternals.js"
 import * as TimeLimit from "../../policies/TimeLimit.js"
+import * as Life from "./Life.js"
 import * as Pull from "./Pull.js"
 import * as Source from "./Source.js"
 
@@ -31,14 +32,15 @@ export interface TimeLimits {
   readonly attempt?: number | undefined
   /** The longest time of all attempts and waits together. */
   readonly total?: number | undefined
-  /** The longest time to the first content. */
+  /** The longest time to the first content, or to what shows before it that the answer comes (`Life`). */
   readonly firstToken?: number | undefined
-  /** The longest time between content. Only the time during which the reader waits counts. */
+  /** The longest time between such signs. Only the time during which the reader waits counts. */
   readonly idle?: number | undefined
 }
 
 /**
- * The limit of a stream, which moves with each pull. The source gets it when it is opened; each wait reads it.
+ * The limit of a stream, which moves with each pull and each sign of life. The source gets it when it is opened; each
+ * wait reads it.
  */
 class PullLimit implements Deadline.Limit {
   /** The end of the time of this pull, in milliseconds of the `Clock`. */
@@ -95,8 +97,14 @@ export const limited = (source: Source.Source, limits: TimeLimits, named: Resili
       else limit.set(end, whole, phase)
     }
     begin()
+    const onLife = (): void => {
+      first = false
+      begin()
+    }
+    const inner = FiberInternals.added(context, Deadline.Deadline, limit)
+    const moves = firstToken < Infinity || idle < Infinity
     return Pull.ended(
-      Source.open(source, { ...opening, context: FiberInternals.added(context, Deadline.Deadline, limit) }),
+      Source.open(source, { ...opening, context: moves ? Life.heard(inner, onLife) : inner }),
       Exit.map((pull): Pull.Pull => {
         const onExit = (exit: Exit.Exit<Pull.Events, Option.Option<LlmError>>) => {
           if (Exit.isFailure(exit)) return TimeLimit.named(limit, exit, Option.some)

@@ -30,8 +30,8 @@ export interface Measured {
 }
 
 /**
- * The measured times: to the first content of a stream, and to a whole answer. They are kept apart, because a long
- * answer is not a slow one.
+ * The measured times: to the first sign of a streamed answer, and to a whole answer. They are kept apart, because a
+ * long answer is not a slow one.
  *
  * @since 0.2.0
  * @category models
@@ -57,7 +57,7 @@ export interface Member {
   readonly turn?: number | undefined
   /** The recent failures. */
   readonly strain?: Measured | undefined
-  /** The recent time to first token, in milliseconds. */
+  /** The recent time to the first sign of a streamed answer, in milliseconds. */
   readonly firstToken?: Measured | undefined
   /** The recent time to a whole answer, in milliseconds. */
   readonly whole?: Measured | undefined

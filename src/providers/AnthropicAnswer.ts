@@ -136,6 +136,12 @@ export const reader = (assembly: Assembly.Assembly): Assembly.Reader => {
     return undefined
   }
 
+  const close = (key: unknown): void => {
+    const call = open.get(key)?.call
+    if (call !== undefined) call.closed = true
+    open.delete(key)
+  }
+
   const delta = (data: Json.Json): LlmError | undefined => {
     const change = Json.object(data.delta)
     const block = open.get(data.index)
@@ -193,6 +199,7 @@ export const reader = (assembly: Assembly.Assembly): Assembly.Reader => {
         }
         const error = begin(index, block, field)
         if (error !== undefined) return error
+        close(index)
       }
       assembly.finish(body.stop_reason)
       return undefined
@@ -214,7 +221,7 @@ export const reader = (assembly: Assembly.Assembly): Assembly.Reader => {
         case "content_block_delta":
           return delta(data)
         case "content_block_stop":
-          open.delete(data.index)
+          close(data.index)
           return undefined
         case "message_delta":
           assembly.finish(Json.object(data.delta).stop_reason)

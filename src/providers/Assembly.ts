@@ -76,6 +76,8 @@ export interface OpenCall {
   /** What goes back with the call. */
   reply: unknown
   proof: Proof
+  /** Whether the wire closed it, so that something may come after it. */
+  closed: boolean
   /** The name of the call in errors: the field that it came in. */
   readonly field: string
 }
@@ -225,7 +227,7 @@ export class Assembly {
     if (this.refused.length < maxRefusal) this.refused += piece
   }
 
-  /** A tool call begins. Calls before it with the proof `next` are whole. */
+  /** A tool call begins. */
   open(call: Partial<OpenCall> & Pick<OpenCall, "field">): OpenCall {
     const opened: OpenCall = {
       id: "",
@@ -234,6 +236,7 @@ export class Assembly {
       value: undefined,
       reply: undefined,
       proof: "text",
+      closed: false,
       ...call
     }
     this.alive("tool-call")
@@ -260,10 +263,10 @@ export class Assembly {
     if (at !== -1) this.calls.splice(at, 1)
   }
 
-  /** Delivers the open calls with the proof `next`, because something comes after them. */
+  /** Delivers the closed calls with the proof `next`, because something comes after them. */
   passed(): LlmError | undefined {
     if (this.calls.length === 0) return undefined
-    for (const call of this.calls.filter(({ proof }) => proof === "next")) {
+    for (const call of this.calls.filter(({ closed, proof }) => closed && proof === "next")) {
       this.drop(call)
       const error = this.deliver(call)
       if (error !== undefined) return error

@@ -38,8 +38,6 @@ export interface Decoder {
   readonly end: (out: Array<Chat.Event>) => LlmError | undefined
   /** Whether the answer has come to its end as far as it told, so that its connection may break. */
   readonly over: () => boolean
-  /** The number of pieces so far that added to the answer, delivered or not. */
-  readonly progress: () => number
   /** The position in the answer. */
   readonly cursor: () => Cursor
   /**

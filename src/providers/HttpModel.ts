@@ -12,7 +12,8 @@
 import type * as HttpClient from "@effect/platform/HttpClient"
 import * as HttpTraceContext from "@effect/platform/HttpTraceContext"
 import * as Cause from "effect/Cause"
-import type * as Context from "effect/Context"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
@@ -22,6 +23,7 @@ import * as Call from "../calls/Call.js"
 import type * as Capabilities from "../chat/Capabilities.js"
 import type * as Chat from "../chat/Chat.js"
 import * as ChatModel from "../chat/ChatModel.js"
+import * as EndLimit from "../chat/stream/EndLimit.js"
 import * as Life from "../chat/stream/Life.js"
 import * as Pull from "../chat/stream/Pull.js"
 import * as Replay from "../chat/stream/Replay.js"
@@ -30,6 +32,8 @@ import * as StreamDecoder from "../chat/stream/StreamDecoder.js"
 import * as Classify from "../errors/Classify.js"
 import * as ErrorMessage from "../errors/ErrorMessage.js"
 import { InvalidRequest, type LlmError, StreamInterrupted } from "../errors/LlmError.js"
+import * as Deadline from "../policies/Deadline.js"
+import * as FiberInternals from "../policies/FiberInternals.js"
 import * as HttpExchange from "./HttpExchange.js"
 import type * as Transport from "./Transport.js"
 import type * as WireFields from "./WireFields.js"
@@ -126,9 +130,14 @@ export const make = (
 
   /** The first pull sends the request; later pulls read the stream. */
   const open = (request: Chat.Request, attempt: Attempt.Attempt): Source.Source =>
-    Source.make(({ closing, context: surroundings }) => {
+    Source.make(({ closing, context, fiber: { currentDefaultServices } }) => {
+      const clock = Context.get(currentDefaultServices, Clock.Clock)
+      const ending = new EndLimit.EndLimit(Deadline.of(context))
+      const surroundings = FiberInternals.added(context, Deadline.Deadline, ending)
       const progress = Call.peek(surroundings, Replay.Progress)
       const moved = (cursor: StreamDecoder.Cursor): void => {
+        if (decoder?.over() === true) ending.over(clock.unsafeCurrentTimeMillis())
+        else ending.goOn()
         if (progress !== undefined) progress.cursor = cursor
         if (cursor.usage !== undefined) attempt.note({ usage: cursor.usage })
       }
@@ -184,6 +193,7 @@ export const make = (
           shown: (text) => scrubbed(text, text.length),
           broken: (error) => failed(HttpExchange.causeOf(error), "stream"),
           moved,
+          lapsed: () => ending.lapsed(),
           alive
         })
         return Effect.succeed(pull)

@@ -88,6 +88,8 @@ export interface Origin<E> {
   readonly broken: (error: E) => LlmError
   /** Receives the cursor after each piece. */
   readonly moved: (cursor: Cursor) => void
+  /** Whether a time limit ended the wait for more; called if the answer is over by then. Default: none did. */
+  readonly lapsed?: (() => boolean) | undefined
   /** Called when the answer grew by something of which nothing can be delivered yet. */
   readonly alive?: (() => void) | undefined
 }
@@ -123,7 +125,11 @@ export const decode = <E>(
       progress = now
     } else {
       const failure = Cause.failureOption(exit.cause)
-      if (failure._tag === "None") return Exit.failCause(exit.cause as Cause.Cause<never>)
+      if (failure._tag === "None") {
+        if (!decoder.over() || origin.lapsed?.() !== true) return Exit.failCause(exit.cause as Cause.Cause<never>)
+        ended = state.end(out)
+        return deliver(out)
+      }
       ended = failure.value._tag === "None" ? state.end(out) : state.broken(failure.value.value, out)
     }
     return deliver(out)

@@ -223,7 +223,8 @@ const empty = (body: Json): boolean => {
     if (!isObject(one)) return true
     const { message } = one
     if (!isObject(message)) return one.text === undefined && one.delta === undefined
-    if (filled(message.refusal) || filled(message.content)) return false
+    const { content, reasoning, reasoning_content, refusal } = message
+    if (filled(content) || filled(refusal) || filled(reasoning_content) || filled(reasoning)) return false
     const usage = isObject(body.usage) ? body.usage.completion_tokens : undefined
     const isCut = finishReason(string(one.finish_reason)) === "length"
     return usage === 0 && !isCut && !filled(message.tool_calls) && !filled(message.function_call)

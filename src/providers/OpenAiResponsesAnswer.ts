@@ -113,7 +113,8 @@ export const reader = (assembly: Assembly.Assembly, from?: StreamDecoder.Cursor)
   }
 
   const addThought = (text: string): void => {
-    if (text !== "") assembly.reasoning(assembly.reasoned ? paragraph + text : text)
+    // A stream has the events of an empty part too.
+    assembly.reasoning(assembly.reasoned ? paragraph + text : text)
   }
 
   /** Reads the whole answer. The parts that were delivered before are passed over. */

@@ -163,7 +163,7 @@ const unknownFields = fc
   .map((fields) => fields as Record<string, JsonValue>)
 
 /** A property of many runs in one runtime: what `it.effect.prop` builds anew for each run costs more than the run. */
-const law = <T extends [unknown, ...Array<unknown>]>(
+export const law = <T extends [unknown, ...Array<unknown>]>(
   name: string,
   arbitraries: { readonly [K in keyof T]: fc.Arbitrary<T[K]> },
   holds: (values: T) => Effect.Effect<void, unknown>,

@@ -44,6 +44,8 @@ export interface Encoded {
   readonly body: Json.Json
   /** What the wire format or the model does not take, in words: it was left out, or translated. */
   readonly leftOut: ReadonlyArray<string>
+  /** Whether the answer may be made later, and has to be fetched. Default `false`. */
+  readonly later?: boolean
 }
 
 /**

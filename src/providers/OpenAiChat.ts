@@ -1,8 +1,8 @@
 /**
  * OpenAI Chat Completions, the first wire format of `OpenAi`, which many servers speak.
  *
- * Gotchas: a stream ends with a finish reason; `[DONE]` alone is no answer, unless the counts came before it. Of several
- * choices, which `n` in the provider's options asks for, the first is the answer.
+ * Gotchas: a stream ends with a finish reason; `[DONE]` alone is no answer, unless the counts came before it. Of
+ * several choices, which `n` in the provider's options asks for, the first is the answer.
  *
  * @since 0.2.0
  */

@@ -50,6 +50,9 @@ const firstMillis = 1000
 const growth = 1.5
 const longestMillis = 10_000
 
+/** The longest hint of a server that is kept: nobody waits longer for a question. */
+const longestHint = Duration.minutes(1)
+
 /** So many failures in a row end the asking: with the waits between them more than 10 s without an answer. */
 const mostFailures = 5
 
@@ -74,7 +77,7 @@ const asking = <A>(requests: Requests<A>, id: string): Effect.Effect<End<A>, Llm
         // The answer was started, whatever became of the last question.
         return yield* Effect.fail(LlmError.override(error, { retryable: false, delivery: "unknown" }))
       }
-      if (error.hint !== undefined) pause = error.hint
+      if (error.hint !== undefined) pause = Duration.min(error.hint, longestHint)
     }
   })
 

@@ -51,11 +51,28 @@ export interface Dialect {
   readonly adapts?: boolean
 }
 
+/** A server and a model, and the facts about them. */
 interface Target {
   readonly provider: string
   readonly model: string
   readonly dialect: Dialect
+  /** The model, if it is OpenAI's own and the server does not adapt requests to it. */
+  readonly own: OpenAiModels.OpenAiModel | undefined
+  /** The ids of tool calls that it takes. */
+  readonly ids: RegExp
 }
+
+/** Mistral's models want ids of nine letters and digits, also on other servers. OpenAI's API takes 40 characters. */
+const targetOf = (provider: string, model: string, dialect: Dialect): Target => ({
+  provider,
+  model,
+  dialect,
+  own: dialect.adapts === true ? undefined : OpenAiModels.of(model),
+  ids:
+    provider === "mistral" || /(?:mi(?:ni)?|magi|code|dev)stral|[mp]ixtral/i.test(model)
+      ? /^[a-zA-Z0-9]{9}$/
+      : /^[\s\S]{1,40}$/
+})
 
 // -----------------------------------------------------------------------------
 // messages
@@ -78,7 +95,8 @@ const encodeAssistant = (message: Assistant, provider: string): Json.Json => {
   const reply = replyOf(providerData, provider)
   const back: Record<string, unknown> = {}
   for (const field of replyFields) if (reply[field] !== undefined) back[field] = reply[field]
-  const parts = Array.isArray(reply.content) && textOf(reply.content) === content ? reply.content : undefined
+  const list = Json.array(reply.content)
+  const parts = list.length > 0 && textOf(list) === content ? list : undefined
   return {
     role: "assistant",
     content: parts ?? (content === "" && toolCalls.length > 0 ? null : content),
@@ -127,19 +145,13 @@ const encodeMessage = (message: Chat.Message, index: number, target: Target): Js
 const isEmpty = (message: Chat.Message): boolean =>
   message.role === "assistant" && message.content === "" && (message.toolCalls?.length ?? 0) === 0
 
-/** Mistral's models want ids of nine letters and digits, also on other servers. OpenAI's API takes 40 characters. */
-const idsOf = ({ model, provider }: Target): RegExp =>
-  provider === "mistral" || /(?:mi(?:ni)?|magi|code|dev)stral|[mp]ixtral/i.test(model)
-    ? /^[a-zA-Z0-9]{9}$/
-    : /^[\s\S]{1,40}$/
-
 const encodeMessages = (
   messages: Chat.Request["messages"],
   target: Target,
   said: Array<string>
 ): ReadonlyArray<Json.Json> | InvalidRequest => {
   const out: Array<Json.Json> = []
-  for (const [index, message] of ToolIds.map(messages, idsOf(target)).entries()) {
+  for (const [index, message] of ToolIds.map(messages, target.ids).entries()) {
     if (isEmpty(message)) {
       said.push(`messages[${index}] (empty)`)
       continue
@@ -192,34 +204,26 @@ const reasoningOptions = ["reasoning_effort", "reasoning", "thinking"]
 
 /** The reasoning of a request, and what the model takes together with it. */
 const encodeReasoning = (request: Chat.Request, options: Json.Json, target: Target, said: Array<string>) => {
-  const { dialect, model, provider } = target
-  const own = dialect.adapts === true ? undefined : OpenAiModels.of(model)
+  const { dialect, model, own, provider } = target
   if (reasoningOptions.some((name) => options[name] !== undefined)) {
-    return { own, fields: {}, effort: Json.string(options.reasoning_effort) }
+    return { fields: {}, effort: Json.string(options.reasoning_effort) }
   }
   const asked = OpenAiReasoning.forChat(dialect.reasoning ?? "effort", request.reasoning, provider, model, said)
   const hasTools = (request.tools?.length ?? 0) > 0 || Json.array(options.tools).length > 0
-  if (own === undefined || own.chatTools === "all" || !hasTools) return { own, ...asked }
+  if (own === undefined || own.chatTools === "all" || !hasTools) return asked
   const rests = own.chatTools === "none" && own.efforts.includes("none")
   if (rests ? asked.effort !== "none" : asked.effort !== undefined) {
     said.push(`reasoning (Chat Completions takes no tools with it for ${model}; OpenAiResponses does)`)
   }
   return rests
-    ? { own, fields: { reasoning_effort: "none" }, effort: "none" }
-    : { own, fields: {}, effort: own.byDefault ? undefined : "none" }
+    ? { fields: { reasoning_effort: "none" }, effort: "none" }
+    : { fields: {}, effort: own.byDefault ? undefined : "none" }
 }
 
 /** The models whose sampling is fixed, and those that take no `stop`, by what their servers answer. */
-const refusals = (
-  { dialect, model, provider }: Target,
-  own: OpenAiModels.OpenAiModel | undefined,
-  effort: string | undefined
-) => ({
-  sampling:
-    (own?.reasons === true && (effort === undefined ? own.byDefault : effort !== "none")) ||
-    (provider === "moonshot" && /^kimi-/.test(model)),
-  stop: own?.reasons === true || (provider === "xai" && !/grok-[23](?!-mini)|non-reasoning/.test(model)),
-  metadata: dialect.metadata ?? "never"
+const refusals = ({ model, own, provider }: Target, effort: string | undefined) => ({
+  sampling: OpenAiModels.isThinking(own, effort) || (provider === "moonshot" && /^kimi-/.test(model)),
+  stop: own?.reasons === true || (provider === "xai" && !/grok-[23](?!-mini)|non-reasoning/.test(model))
 })
 
 /**
@@ -228,27 +232,21 @@ const refusals = (
  * @since 0.2.0
  * @category constructors
  */
-export const encode =
-  (provider: string, model: string, dialect: Dialect) =>
-  (request: Chat.Request, streaming: boolean): WireFields.Encoded | InvalidRequest => {
-    const target: Target = { provider, model, dialect }
+export const encode = (provider: string, model: string, dialect: Dialect) => {
+  const target = targetOf(provider, model, dialect)
+  return (request: Chat.Request, streaming: boolean): WireFields.Encoded | InvalidRequest => {
     const said: Array<string> = []
     const messages = encodeMessages(request.messages, target, said)
     if (messages instanceof InvalidRequest) return messages
     const options = Json.object(request.providerOptions?.[provider])
     const tools = encodeTools(request, options, said)
     const reasoning = encodeReasoning(request, options, target, said)
-    const refused = refusals(target, reasoning.own, reasoning.effort)
-    const unless = <A>(isRefused: boolean, name: string, value: A | undefined, why: string): A | undefined => {
-      if (value === undefined || !isRefused) return value
-      said.push(`${name} (${why})`)
-      return undefined
-    }
+    const refused = refusals(target, reasoning.effort)
+    const unless = WireFields.leavingOut(said)
     const takesNone = `${model} takes none`
-    const isStored = refused.metadata === "always" || (refused.metadata === "stored" && options.store === true)
-    const metadataWhy =
-      refused.metadata === "stored" ? `${provider} takes it with store: true` : `${provider} takes none`
-    const maxTokens = reasoning.own?.reasons === true ? "max_completion_tokens" : dialect.maxTokens
+    const isKept = dialect.metadata === "always" || (dialect.metadata === "stored" && options.store === true)
+    const metadataWhy = `${provider} takes ${dialect.metadata === "stored" ? "it with store: true" : "none"}`
+    const maxTokens = target.own?.reasons === true ? "max_completion_tokens" : dialect.maxTokens
     const limited = options.max_tokens !== undefined || options.max_completion_tokens !== undefined
     const body: Record<string, unknown> = {
       ...Json.compact({
@@ -259,7 +257,7 @@ export const encode =
         top_p: unless(refused.sampling, "topP", request.topP, takesNone),
         stop: request.stop?.length === 0 ? undefined : unless(refused.stop, "stop", request.stop, takesNone),
         [dialect.seed]: request.seed,
-        metadata: unless(!isStored, "metadata", request.metadata, metadataWhy),
+        metadata: unless(!isKept, "metadata", request.metadata, metadataWhy),
         response_format: encodeFormat(request.responseFormat),
         ...tools,
         ...reasoning.fields,
@@ -274,3 +272,4 @@ export const encode =
     }
     return { body, leftOut: said }
   }
+}

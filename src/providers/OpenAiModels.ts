@@ -27,7 +27,7 @@ export interface OpenAiModel {
   readonly reasons: boolean
   /** The efforts that it takes, the lowest first. Empty if it takes no such field. */
   readonly efforts: ReadonlyArray<Effort>
-  /** Whether it reasons if no effort is stated. While it reasons, it refuses `temperature` and `top_p`. */
+  /** Whether it reasons if no effort is stated. */
   readonly byDefault: boolean
   /**
    * The efforts that Chat Completions takes together with function tools: all of them, none stated (where the default
@@ -91,6 +91,15 @@ export const of = (model: string): OpenAiModel | undefined => {
   if (/^-(?:mini|preview)/.test(rest) && series === "1") return always()
   return rest.includes("deep-research") ? always("medium") : always("low", "medium", "high")
 }
+
+/**
+ * Whether a model reasons at an effort, or by default: then it refuses `temperature` and `top_p`.
+ *
+ * @since 0.2.0
+ * @category refinements
+ */
+export const isThinking = (model: OpenAiModel | undefined, effort: string | undefined): boolean =>
+  model?.reasons === true && (effort === undefined ? model.byDefault : effort !== "none")
 
 const order: ReadonlyArray<string> = ["none", "minimal", "low", "medium", "high", "xhigh"]
 

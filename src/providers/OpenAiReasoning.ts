@@ -132,15 +132,13 @@ export interface ForChat {
 
 const nothing: ForChat = { fields: {}, effort: undefined }
 
-const openRouter = ({ budgetTokens, effort, summary }: Chat.Reasoning): ForChat => ({
-  fields: {
-    reasoning: {
-      ...(budgetTokens !== undefined ? { max_tokens: budgetTokens } : effort === undefined ? {} : { effort }),
-      ...(summary === undefined ? {} : { exclude: !summary })
-    }
-  },
-  effort
-})
+const openRouter = ({ budgetTokens, effort, summary }: Chat.Reasoning): ForChat => {
+  const reasoning = {
+    ...(budgetTokens !== undefined ? { max_tokens: budgetTokens } : effort === undefined ? {} : { effort }),
+    ...(summary === undefined ? {} : { exclude: !summary })
+  }
+  return { fields: Object.keys(reasoning).length === 0 ? {} : { reasoning }, effort }
+}
 
 /**
  * The fields of a chat request for its `reasoning`.

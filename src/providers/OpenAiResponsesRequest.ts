@@ -13,7 +13,7 @@ import * as Json from "./Json.js"
 import * as OpenAiModels from "./OpenAiModels.js"
 import * as OpenAiReasoning from "./OpenAiReasoning.js"
 import * as OpenAiResponsesItems from "./OpenAiResponsesItems.js"
-import type * as WireFields from "./WireFields.js"
+import * as WireFields from "./WireFields.js"
 
 const encodeFormat = (format: NonNullable<Chat.Request["responseFormat"]>): Json.Json =>
   format.type === "json"
@@ -78,23 +78,17 @@ const encodeReasoning = (
  * @since 0.2.0
  * @category constructors
  */
-export const encode =
-  (provider: string, model: string) =>
-  (request: Chat.Request, streaming: boolean): WireFields.Encoded | InvalidRequest => {
+export const encode = (provider: string, model: string) => {
+  const own = OpenAiModels.of(model)
+  return (request: Chat.Request, streaming: boolean): WireFields.Encoded | InvalidRequest => {
     const said: Array<string> = []
     const input = OpenAiResponsesItems.encode(request.messages, { provider, model }, said)
     if (input instanceof InvalidRequest) return input
     const given = Json.object(request.providerOptions?.[provider])
     const { reasoning_effort: _, ...options } = given
-    const own = OpenAiModels.of(model)
     const reasoning = encodeReasoning(request, given, provider, model, said)
-    const effort = Json.string(reasoning.effort)
-    const isThinking = own?.reasons === true && (effort === undefined ? own.byDefault : effort !== "none")
-    const unless = <A>(isRefused: boolean, name: string, value: A | undefined, why: string): A | undefined => {
-      if (value === undefined || !isRefused) return value
-      said.push(`${name} (${why})`)
-      return undefined
-    }
+    const isThinking = OpenAiModels.isThinking(own, Json.string(reasoning.effort))
+    const unless = WireFields.leavingOut(said)
     const least = provider === "openai" || provider === "azure-openai" ? leastTokens : 1
     const maxTokens = request.maxTokens === undefined ? undefined : Math.max(least, request.maxTokens)
     if (maxTokens !== request.maxTokens) said.push(`maxTokens ${request.maxTokens} as ${maxTokens}`)
@@ -134,3 +128,4 @@ export const encode =
     }
     return { body, leftOut: said, later: !streaming && options.background === true }
   }
+}

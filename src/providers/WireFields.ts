@@ -49,6 +49,20 @@ export interface Encoded {
 }
 
 /**
+ * Leaves out a field that is refused, and adds to `said` which and why.
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const leavingOut =
+  (said: Array<string>) =>
+  <A>(isRefused: boolean, name: string, value: A | undefined, why: string): A | undefined => {
+    if (value === undefined || !isRefused) return value
+    said.push(`${name} (${why})`)
+    return undefined
+  }
+
+/**
  * The fields of an error in a decoded answer. `message` is not scrubbed.
  *
  * @since 0.2.0

@@ -85,6 +85,11 @@ describe("thoughts", () => {
     assert.strictEqual(at(messagesOf("mistral", [said("no", providerData)]), 1, "content"), "no")
   })
 
+  it("without parts leave the content as it is", () => {
+    const [, message] = messagesOf("mistral", [said("", data({ content: [] }, "mistral"), [call("abcdefghi")])])
+    assert.isNull(at(message, "content"))
+  })
+
   it("on a tool call go back on it", () => {
     const extra_content = { google: { thought_signature: "s" } }
     const calls = [call("a", data({ extra_content }, "google")), call("b"), call("c", data({ extra_content }, "other"))]
@@ -92,6 +97,17 @@ describe("thoughts", () => {
     assert.deepStrictEqual(at(message, "tool_calls", 0, "extra_content"), extra_content)
     assert.isUndefined(at(message, "tool_calls", 1, "extra_content"))
     assert.isUndefined(at(message, "tool_calls", 2, "extra_content"))
+  })
+
+  it("that are anything break no request", () => {
+    fc.assert(
+      fc.property(fc.jsonValue(), fc.string(), (reply, content) => {
+        const providerData = data(reply, "mistral")
+        const messages = messagesOf("mistral", [said(content, providerData, [call("abcdefghi", providerData)])])
+        assert.strictEqual(messages.length, 2)
+      }),
+      { numRuns: cases(1000, 100) }
+    )
   })
 
   it.effect("of an answer are in the next request", () =>
@@ -324,6 +340,7 @@ describe("reasoning", () => {
     assert.deepStrictEqual(fields("together", "openai/gpt-oss-20b", { effort: "low" })[0], effort("low"))
     const openrouter = (reasoning: Chat.Reasoning) => fields("openrouter", "openai/gpt-5", reasoning)
     assert.deepStrictEqual(openrouter({ effort: "xhigh" }), [{ reasoning: { effort: "xhigh" } }, 0])
+    assert.deepStrictEqual(openrouter({}), [{}, 0])
     assert.deepStrictEqual(openrouter({ effort: "low", budgetTokens: 2000, summary: false }), [
       { reasoning: { max_tokens: 2000, exclude: true } },
       0

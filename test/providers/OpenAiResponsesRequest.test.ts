@@ -1,9 +1,10 @@
 import { HttpClient } from "@effect/platform"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Fiber, Redacted, TestClock } from "effect"
+import { Effect, Exit, Fiber, FastCheck as fc, Redacted, TestClock } from "effect"
 import { Chat, ChatModel, LlmError, OpenAiResponses, RetryPolicy } from "effect-steadfast"
 import { Fault, FaultyProvider, Reply, type Step } from "effect-steadfast/testing"
 import * as OpenAiResponsesRequest from "../../src/providers/OpenAiResponsesRequest.js"
+import { cases } from "../support/cases.js"
 import { at } from "./support.js"
 
 const encode = (request: Chat.Request, model = "gpt-5", provider = "openai") =>
@@ -123,6 +124,19 @@ describe("an earlier answer", () => {
     ]) {
       assert.deepStrictEqual(inputOf(changed), plain)
     }
+  })
+
+  it("that is anything breaks no request", () => {
+    const item = fc.record({ type: fc.constantFrom("reasoning", "message", "function_call", "x"), id: fc.jsonValue() })
+    const items = fc.oneof(fc.jsonValue(), fc.array(fc.oneof(item, fc.jsonValue())))
+    fc.assert(
+      fc.property(items, fc.jsonValue(), (items, stored) => {
+        const providerData = { wire: "openai-responses", provider: "openai", reply: { items, stored } }
+        const input = inputOf(reply([], { providerData })) as ReadonlyArray<unknown>
+        assert.deepStrictEqual(input.at(-1), result)
+      }),
+      { numRuns: cases(1000, 100) }
+    )
   })
 
   it("sends new ids of calls in its items too", () => {
@@ -357,6 +371,25 @@ describe("an answer in the background", () => {
       const retrying = ChatModel.retry(model, RetryPolicy.make({ maxAttempts: 4 }))
       assert.strictEqual((yield* elapse(retrying.generate(slow))).text, "It is")
       assert.deepStrictEqual(yield* sent(provider), [started, asked, asked, asked, asked, asked])
+    })
+  )
+
+  it.effect("is asked for again after the server's hint, but not later than in a minute", () =>
+    Effect.gen(function* () {
+      const { model, provider } = yield* served(
+        state("queued"),
+        Fault.rateLimited({ retryAfter: "20 seconds" }),
+        Fault.rateLimited({ retryAfter: "1 hours" }),
+        Reply.json(whole)
+      )
+      const fiber = yield* Effect.fork(model.generate(slow))
+      const counts: Array<number> = []
+      for (const wait of ["1 seconds", "19 seconds", "1 seconds", "58 seconds", "2 seconds"] as const) {
+        yield* TestClock.adjust(wait)
+        counts.push((yield* sent(provider)).length - 1)
+      }
+      assert.deepStrictEqual(counts, [1, 1, 2, 2, 3])
+      assert.strictEqual((yield* Fiber.join(fiber)).text, "It is")
     })
   )
 

@@ -61,14 +61,16 @@ const encodeReasoning = (
   model: string,
   said: Array<string>
 ): Json.Json => {
+  const isSilent = OpenAiReasoning.efforts(provider, model)?.length === 0
   const stated = { ...Json.optional("effort", options.reasoning_effort), ...Json.object(options.reasoning) }
   const asked = Json.compact({
     effort:
       reasoning === undefined || stated.effort !== undefined
         ? undefined
         : OpenAiReasoning.effortOf(reasoning, provider, model, said),
-    summary: reasoning?.summary === true && OpenAiReasoning.efforts(provider, model)?.length !== 0 ? "auto" : undefined
+    summary: reasoning?.summary === true && !isSilent ? "auto" : undefined
   })
+  if (reasoning?.summary === true && isSilent) said.push(`reasoning.summary (${model} has none)`)
   return { ...asked, ...stated }
 }
 

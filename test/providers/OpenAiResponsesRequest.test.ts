@@ -242,6 +242,10 @@ describe("fields", () => {
     })
     assert.deepStrictEqual(reasoningOf(asked({ effort: "none" }), "o3"), { effort: "low" })
     assert.isUndefined(reasoningOf(asked({ effort: "high", summary: true }), "gpt-4o"))
+    assert.deepStrictEqual(written(asked({ effort: "high", summary: true }), "gpt-4o").leftOut, [
+      "reasoning (gpt-4o takes no effort)",
+      "reasoning.summary (gpt-4o has none)"
+    ])
     assert.deepStrictEqual(reasoningOf(openai({ reasoning_effort: "low" })), { effort: "low" })
     assert.isUndefined(bodyOf(openai({ reasoning_effort: "low" })).reasoning_effort)
     const both = openai({ reasoning_effort: "low", reasoning: { effort: "xhigh", summary: "detailed" } })

@@ -41,6 +41,8 @@ export interface Capabilities {
   readonly tools?: boolean | undefined
   /** Whether the target takes images in a request. */
   readonly images?: boolean | undefined
+  /** Whether the target takes files other than images in a request: documents, sounds, films. */
+  readonly files?: boolean | undefined
   /** `"json"`: it can answer in JSON; `"json-schema"`: also by a JSON schema; `false`: neither. */
   readonly structuredOutput?: false | "json" | "json-schema" | undefined
   /** Whether the target continues a last message of the assistant. */
@@ -126,7 +128,9 @@ const table = (): ReadonlyArray<readonly [provider: RegExp, model: RegExp, capab
   // names.
   [/./, /(?:^|[/.:])(?:meta-)?llama-?v?3(?:[-.p][13])?(?:$|[-:](?:\d+b|latest))/, { images: false }],
   [/./, /(?:^|[/.:])qwen-?(?:2\.5|3)(?:-coder|-next)?[-:]\d+(?:\.\d+)?b/, { images: false }],
-  [/./, /(?:^|[/.:])gpt-oss[-:](?:20|120)b/, { images: false }]
+  [/./, /(?:^|[/.:])gpt-oss[-:](?:20|120)b/, { images: false }],
+  // Hosts whose API has no field for files, by their references.
+  [/^(?:groq|deepseek|cerebras|fireworks|moonshot|zai|ollama)$/, /./, { files: false }]
 ]
 
 /** Made at the first look: most programs need none of these expressions. */
@@ -179,6 +183,8 @@ export interface Needs {
   readonly tools: boolean
   /** A message has an image. */
   readonly images: boolean
+  /** A message has a file that is no image. */
+  readonly files: boolean
   /** The format of the answer; `false` for text. */
   readonly structuredOutput: false | "json" | "json-schema"
   /** The last message is the assistant's. */
@@ -233,14 +239,15 @@ export const needs = (request: Chat.Request, window = 0): Needs => {
   let characters = 0
   let tools = (request.tools?.length ?? 0) > 0
   let images = false
+  let files = false
   for (const message of request.messages) {
     const { content } = message
     for (const part of typeof content === "string" ? [{ type: "text", text: content } as const] : content) {
-      if (part.type === "image") images = true
-      else if (part.type === "text") {
+      if (part.type === "text") {
         texts.push(part.text)
         characters += part.text.length
-      }
+      } else if (part.type === "image" || part.mediaType?.startsWith("image/") === true) images = true
+      else files = true
     }
     if (message.role === "tool" || (message.role === "assistant" && hasCalls(message))) tools = true
   }
@@ -250,6 +257,7 @@ export const needs = (request: Chat.Request, window = 0): Needs => {
   return {
     tools,
     images,
+    files,
     structuredOutput: request.responseFormat?.type ?? false,
     prefill: last?.role === "assistant" && !hasCalls(last),
     contextTokens: outputTokens + (fits ? 0 : fewestTokens(texts)),
@@ -270,10 +278,11 @@ const formats: ReadonlyArray<Capabilities["structuredOutput"]> = [false, "json",
  * @category combinators
  */
 export const lacking = (capabilities: Capabilities, needs: Needs): ReadonlyArray<string> => {
-  const { contextWindow, images, maxOutputTokens, prefill, structuredOutput, tools } = capabilities
+  const { contextWindow, files, images, maxOutputTokens, prefill, structuredOutput, tools } = capabilities
   const words: Array<string> = []
   if (needs.tools && tools === false) words.push("tools")
   if (needs.images && images === false) words.push("images")
+  if (needs.files && files === false) words.push("files")
   if (structuredOutput !== undefined && formats.indexOf(structuredOutput) < formats.indexOf(needs.structuredOutput)) {
     words.push(needs.structuredOutput === "json" ? "JSON answers" : "answers by a JSON schema")
   }

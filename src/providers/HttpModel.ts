@@ -34,7 +34,9 @@ import * as ErrorMessage from "../errors/ErrorMessage.js"
 import { InvalidRequest, type LlmError, StreamInterrupted } from "../errors/LlmError.js"
 import * as Deadline from "../policies/Deadline.js"
 import * as FiberInternals from "../policies/FiberInternals.js"
+import * as Background from "./Background.js"
 import * as HttpExchange from "./HttpExchange.js"
+import * as Json from "./Json.js"
 import type * as Transport from "./Transport.js"
 import type * as WireFields from "./WireFields.js"
 import * as WireFormat from "./WireFormat.js"
@@ -59,7 +61,7 @@ export interface Endpoint extends Attempt.Target {
 }
 
 /** A request, and what it could not say. */
-type Sent = Transport.Request & Pick<WireFields.Encoded, "leftOut">
+type Sent = Transport.Request & Omit<WireFields.Encoded, "body">
 
 /**
  * The model at `endpoint`, in the wire format `format`.
@@ -94,9 +96,17 @@ export const make = (
   const post = (request: Chat.Request, streaming: boolean, context: Context.Context<never>): Sent | InvalidRequest => {
     const encoded = format.encode(request, streaming)
     if (encoded instanceof InvalidRequest) return encoded
+    const { leftOut, later } = encoded
     const headers = headersIn(posted, context)
     const body = JSON.stringify(encoded.body)
-    return { method: "POST", url: endpoint.url(streaming), headers, body, leftOut: encoded.leftOut }
+    return {
+      method: "POST",
+      url: endpoint.url(streaming),
+      headers,
+      body,
+      leftOut,
+      ...(later === true ? { later } : {})
+    }
   }
 
   /** Says what a request could not say to this target. */
@@ -123,10 +133,50 @@ export const make = (
   const generate = (request: Chat.Request, attempt: Attempt.Attempt): Effect.Effect<Chat.Response, LlmError> =>
     Effect.withFiberRuntime((fiber) => {
       const sent = post(request, false, fiber.currentContext)
-      return sent instanceof InvalidRequest
-        ? Effect.fail(sent)
-        : said(sent.leftOut, send(fiber, fiber.currentContext, sent, { head: readHead(attempt), text: answer, failed }))
+      if (sent instanceof InvalidRequest) return Effect.fail(sent)
+      return said(
+        sent.leftOut,
+        sent.later === true && format.later !== undefined
+          ? Background.answer(requestsAbout(sent, format.later, attempt))
+          : send(fiber, fiber.currentContext, sent, { head: readHead(attempt), text: answer, failed })
+      )
     })
+
+  /** The requests about an answer that is made in the background. */
+  const requestsAbout = (
+    sent: Sent,
+    later: WireFormat.Later,
+    attempt: Attempt.Attempt
+  ): Background.Requests<Chat.Response> => {
+    type Read = Effect.Effect<Background.State<Chat.Response>, LlmError>
+    const read = (text: string, context: WireFields.Exchange, known?: string): Read => {
+      const body = isSuccess(context) ? Json.object(Json.parse(text)) : {}
+      const state = later.stateOf(body)
+      const id = known ?? later.idOf(body)
+      if (state === "pending" && id !== undefined) return Effect.succeed({ id })
+      const end = answer(text, context)
+      return state === "ended" || known === undefined ? Effect.succeed({ end }) : Effect.map(end, () => ({ end }))
+    }
+    const exchange = (request: (context: Context.Context<never>) => Transport.Request, known?: string): Read =>
+      Effect.withFiberRuntime((fiber) =>
+        send(fiber, fiber.currentContext, request(fiber.currentContext), {
+          head: readHead(attempt),
+          text: (text, context) => read(text, context, known),
+          failed
+        })
+      )
+    const about = (method: "GET" | "POST", id: string, action?: "cancel") =>
+      exchange((context) => {
+        const headers = headersIn(asked, context)
+        return { method, url: later.url(sent.url, id, action), headers, body: undefined }
+      }, id)
+    return {
+      start: exchange(() => sent),
+      ask: (id) => about("GET", id),
+      // The limit in force may be over.
+      cancel: (id) => Effect.provideService(about("POST", id, "cancel"), Deadline.Deadline, Deadline.none)
+    }
+  }
 
   /** The first pull sends the request; later pulls read the stream. */
   const open = (request: Chat.Request, attempt: Attempt.Attempt): Source.Source =>

@@ -2,8 +2,9 @@
  * OpenAI Chat Completions, and every server that speaks it.
  *
  * {@link make} calls OpenAI; with `provider` and `baseUrl` it calls Groq, Mistral, DeepSeek, Together, Fireworks,
- * OpenRouter, xAI, vLLM, Ollama or any other server; {@link azure} calls an Azure deployment. The differences between
- * the servers are a table ({@link dialects}). OpenAI's other API is `OpenAiResponses`. The wire format is in
+ * OpenRouter, xAI, Cerebras, Moonshot, Z.AI, vLLM, Ollama or any other server; {@link azure} calls an Azure deployment.
+ * The differences between the servers are a table ({@link dialects}). What a server or a model refuses is translated
+ * or left out, and said in the log at debug level. OpenAI's other API is `OpenAiResponses`. The wire format is in
  * `OpenAiChat`.
  *
  * Gotchas: the base URLs of the known providers are built in; keys are never read from the environment unasked: name

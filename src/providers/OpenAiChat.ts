@@ -13,9 +13,6 @@ import type * as WireFormat from "./WireFormat.js"
 
 export type { Dialect } from "./OpenAiChatRequest.js"
 
-/** The name of this wire format in `ProviderData`. */
-const wire = "openai-chat"
-
 /**
  * Chat Completions in the dialect of a server.
  *
@@ -29,7 +26,7 @@ export const format = (
   limits: WireFormat.WireFormat["limits"]
 ): WireFormat.WireFormat => ({
   encode: OpenAiChatRequest.encode(provider, model, dialect),
-  answers: { wire, reasonField: "choices[0].finish_reason" },
+  answers: { wire: OpenAiChatRequest.wire, reasonField: "choices[0].finish_reason" },
   reader: OpenAiChatAnswer.reader,
   limits
 })

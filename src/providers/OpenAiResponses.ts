@@ -6,8 +6,9 @@
  * Completions does not carry it.
  *
  * Gotchas: the API has no `stop` and no `seed`: both are left out. The provider stores no answers unless
- * `providerOptions` asks for it (`store`). With `background: true` it stores them, and a stream that breaks is resumed
- * at that point.
+ * `providerOptions` asks for it (`store`); its reasoning comes encrypted instead, and `Chat.reply` carries it into the
+ * next request. With `background: true` the provider stores the answer: `generate` asks for it until it is there, and a
+ * stream that breaks is resumed at that point.
  *
  * @example
  * import { Config } from "effect"

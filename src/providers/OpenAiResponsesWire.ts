@@ -5,16 +5,33 @@
  * number. With `background: true` in the request the provider keeps the events, and a broken stream is resumed after
  * the last delivered event: nothing is generated, or paid, twice.
  *
- * Gotchas: `stop` and `seed` have no counterpart and are left out. `generate` does not send `background`, because the
- * provider would answer before the text is generated. A stream counts as kept only if the provider's response says
- * `background: true`.
+ * `generate` asks for such an answer until it has ended.
+ *
+ * Gotchas: `stop` and `seed` have no counterpart and are left out. A stream counts as kept only if the provider's
+ * response says `background: true`.
  *
  * @since 0.1.0
  */
 
 import * as OpenAiResponsesAnswer from "./OpenAiResponsesAnswer.js"
+import * as OpenAiResponsesItems from "./OpenAiResponsesItems.js"
 import * as OpenAiResponsesRequest from "./OpenAiResponsesRequest.js"
 import type * as WireFormat from "./WireFormat.js"
+
+/** An id that is safe in a path. */
+const safeId = /^[\w-]+$/
+
+/** An answer that is made in the background has these states until it ends. */
+const later: WireFormat.Later = {
+  stateOf: ({ status }) =>
+    status === "queued" || status === "in_progress" ? "pending" : typeof status === "string" ? "ended" : undefined,
+  idOf: ({ id }) => (typeof id === "string" && safeId.test(id) ? id : undefined),
+  url: (url, id, action) => {
+    const answer = new URL(url)
+    answer.pathname += action === undefined ? `/${id}` : `/${id}/${action}`
+    return answer.href
+  }
+}
 
 /** The URL of the rest of a kept answer, or of the whole answer if no event was delivered (`after` is -1). */
 const resume: WireFormat.WireFormat["resume"] = (url, { after, id }) => {
@@ -37,8 +54,9 @@ export const format = (
   limits: WireFormat.WireFormat["limits"]
 ): WireFormat.WireFormat => ({
   encode: OpenAiResponsesRequest.encode(provider, model),
-  answers: { wire: "openai-responses", reasonField: "response.status", needsEnd: true },
+  answers: { wire: OpenAiResponsesItems.wire, reasonField: "response.status", needsEnd: true },
   reader: OpenAiResponsesAnswer.reader,
   limits,
-  resume
+  resume,
+  later
 })

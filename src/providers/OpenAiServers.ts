@@ -45,26 +45,64 @@ declare module "../chat/Chat.js" {
 export const plain: OpenAiChat.Dialect = { maxTokens: "max_tokens", seed: "seed", streamUsage: true }
 
 /**
- * The known servers, from their API references: base URL, names of fields, and whether they take `stream_options`.
+ * The known servers, from their API references: base URL, names of fields, and the fields that they take or refuse.
  *
  * @since 0.1.0
  * @category facts
  */
 export const dialects: ReadonlyMap<string, OpenAiChat.Dialect> = new Map<string, OpenAiChat.Dialect>([
-  ["openai", { ...plain, baseUrl: "https://api.openai.com/v1", maxTokens: "max_completion_tokens" }],
-  ["azure-openai", { ...plain, maxTokens: "max_completion_tokens" }],
-  ["groq", { ...plain, baseUrl: "https://api.groq.com/openai/v1", maxTokens: "max_completion_tokens" }],
+  [
+    "openai",
+    {
+      ...plain,
+      baseUrl: "https://api.openai.com/v1",
+      maxTokens: "max_completion_tokens",
+      metadata: "stored",
+      files: "pdf"
+    }
+  ],
+  ["azure-openai", { ...plain, maxTokens: "max_completion_tokens", metadata: "stored", files: "pdf" }],
+  ["groq", { ...plain, baseUrl: "https://api.groq.com/openai/v1", maxTokens: "max_completion_tokens", files: "none" }],
   [
     "mistral",
-    { ...plain, baseUrl: "https://api.mistral.ai/v1", seed: "random_seed", streamUsage: false, prefix: true }
+    {
+      ...plain,
+      baseUrl: "https://api.mistral.ai/v1",
+      seed: "random_seed",
+      streamUsage: false,
+      prefix: true,
+      files: "document"
+    }
   ],
-  ["deepseek", { ...plain, baseUrl: "https://api.deepseek.com/v1" }],
-  ["together", { ...plain, baseUrl: "https://api.together.xyz/v1" }],
-  ["fireworks", { ...plain, baseUrl: "https://api.fireworks.ai/inference/v1", streamUsage: false }],
-  ["openrouter", { ...plain, baseUrl: "https://openrouter.ai/api/v1" }],
-  ["xai", { ...plain, baseUrl: "https://api.x.ai/v1" }],
-  ["vllm", { ...plain, baseUrl: "http://localhost:8000/v1" }],
-  ["ollama", { ...plain, baseUrl: "http://localhost:11434/v1" }]
+  ["deepseek", { ...plain, baseUrl: "https://api.deepseek.com/v1", reasoning: "thinking", files: "none" }],
+  ["together", { ...plain, baseUrl: "https://api.together.xyz/v1", reasoning: "toggle" }],
+  [
+    "fireworks",
+    {
+      ...plain,
+      baseUrl: "https://api.fireworks.ai/inference/v1",
+      streamUsage: false,
+      metadata: "always",
+      files: "none"
+    }
+  ],
+  [
+    "openrouter",
+    {
+      ...plain,
+      baseUrl: "https://openrouter.ai/api/v1",
+      reasoning: "openrouter",
+      metadata: "always",
+      files: "url",
+      adapts: true
+    }
+  ],
+  ["xai", { ...plain, baseUrl: "https://api.x.ai/v1", files: "none" }],
+  ["cerebras", { ...plain, baseUrl: "https://api.cerebras.ai/v1", maxTokens: "max_completion_tokens", files: "none" }],
+  ["moonshot", { ...plain, baseUrl: "https://api.moonshot.ai/v1", reasoning: "thinking", files: "none" }],
+  ["zai", { ...plain, baseUrl: "https://api.z.ai/api/paas/v4", reasoning: "thinking", files: "none" }],
+  ["vllm", { ...plain, baseUrl: "http://localhost:8000/v1", metadata: "always" }],
+  ["ollama", { ...plain, baseUrl: "http://localhost:11434/v1", files: "none" }]
 ])
 
 // -----------------------------------------------------------------------------

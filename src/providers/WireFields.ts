@@ -44,7 +44,23 @@ export interface Encoded {
   readonly body: Json.Json
   /** What the wire format or the model does not take, in words: it was left out, or translated. */
   readonly leftOut: ReadonlyArray<string>
+  /** Whether the answer may be made later, and has to be fetched. Default `false`. */
+  readonly later?: boolean
 }
+
+/**
+ * Leaves out a field that is refused, and adds to `said` which and why.
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const leavingOut =
+  (said: Array<string>) =>
+  <A>(isRefused: boolean, name: string, value: A | undefined, why: string): A | undefined => {
+    if (value === undefined || !isRefused) return value
+    said.push(`${name} (${why})`)
+    return undefined
+  }
 
 /**
  * The fields of an error in a decoded answer. `message` is not scrubbed.

@@ -35,8 +35,25 @@ export interface WireFormat {
   readonly reader: (assembly: Assembly.Assembly, from?: StreamDecoder.Cursor) => Assembly.Reader
   /** The URL of the rest of an answer, from the URL of the request. Absent if the provider keeps no answers. */
   readonly resume?: ((url: string, from: Replay.Resume["Type"]) => string) | undefined
+  /** How to fetch an answer that is made later. Absent if the provider makes none. */
+  readonly later?: Later | undefined
   /** The rate limits in the headers; `undefined` if there are none. `now` in epoch milliseconds. */
   readonly limits: (headers: WireFields.Headers, now: number) => Limits | undefined
+}
+
+/**
+ * How to fetch an answer that the provider makes in the background.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Later {
+  /** The state in a body: the answer is still being made, or it has ended. `undefined` if the body says neither. */
+  readonly stateOf: (body: Json.Json) => "pending" | "ended" | undefined
+  /** The id of the answer in a body, if it is one. */
+  readonly idOf: (body: Json.Json) => string | undefined
+  /** The URL of an answer, or of its cancellation, from the URL of the request. */
+  readonly url: (url: string, id: string, action?: "cancel") => string
 }
 
 /** The finish reason of a whole answer that states none. */

@@ -10,6 +10,7 @@ const runs = { numRuns: cases(10_000) }
 const nothing: Capabilities.Needs = {
   tools: false,
   images: false,
+  files: false,
   structuredOutput: false,
   prefill: false,
   contextTokens: 0,
@@ -134,6 +135,13 @@ describe("known", () => {
     assert.strictEqual(Capabilities.known({ provider, model }).images, takes)
   })
 
+  it("says which hosts take no files", () => {
+    const takes = (provider: string) => Capabilities.known({ provider, model: "gpt-oss-120b" }).files
+    assert.isFalse(takes("groq"))
+    assert.isUndefined(takes("openai"))
+    assert.isUndefined(takes("acme"))
+  })
+
   const formats: ReadonlyArray<readonly [string, string, Capabilities.Capabilities["structuredOutput"]]> = [
     ["openai", "gpt-4o", "json-schema"],
     ["openai", "gpt-4o-2024-08-06", "json-schema"],
@@ -200,6 +208,8 @@ describe("needs", () => {
     { type: "text", text: "what is this?" },
     { type: "image", url: "https://example.com/a.png" }
   ])
+  const file = (mediaType: string | undefined) =>
+    Chat.user([{ type: "file", url: "https://example.com/a", ...(mediaType === undefined ? {} : { mediaType }) }])
   const tool: Chat.Tool = { name: "clock", parameters: { type: "object" } }
   const call: Chat.ToolCall = { id: "c-1", name: "clock", arguments: {} }
   const hi = Chat.user("hi")
@@ -210,6 +220,9 @@ describe("needs", () => {
 
   const table: ReadonlyArray<readonly [string, Chat.Request, Partial<Capabilities.Needs>]> = [
     ["an image", { messages: [image, Chat.assistant("a"), hi] }, { images: true }],
+    ["a file", { messages: [file("application/pdf")] }, { files: true }],
+    ["a file of no stated type", { messages: [file(undefined)] }, { files: true }],
+    ["a file that is an image", { messages: [file("image/png")] }, { images: true }],
     ["tools", { messages: [hi], tools: [tool] }, { tools: true }],
     ["no tools at all", { messages: [hi], tools: [] }, {}],
     [
@@ -313,6 +326,7 @@ describe("lacking", () => {
   const everything: Capabilities.Needs = {
     tools: true,
     images: true,
+    files: true,
     structuredOutput: "json-schema",
     prefill: true,
     contextTokens: 150_000,
@@ -326,6 +340,7 @@ describe("lacking", () => {
         maxOutputTokens: 16_384,
         tools: false,
         images: false,
+        files: false,
         structuredOutput: "json",
         prefill: false
       },
@@ -334,6 +349,7 @@ describe("lacking", () => {
     assert.deepStrictEqual(words, [
       "tools",
       "images",
+      "files",
       "answers by a JSON schema",
       "a prefilled answer",
       "a context window of 150000 tokens (has 128000)",
@@ -380,7 +396,15 @@ describe("lacking", () => {
     fc.assert(
       fc.property(
         arbitraryCapabilities,
-        fc.subarray(["contextWindow", "maxOutputTokens", "tools", "images", "structuredOutput", "prefill"] as const),
+        fc.subarray([
+          "contextWindow",
+          "maxOutputTokens",
+          "tools",
+          "images",
+          "files",
+          "structuredOutput",
+          "prefill"
+        ] as const),
         arbitraryNeeds,
         (a, forgotten, needs) => {
           const less = { ...a, ...Object.fromEntries(forgotten.map((key) => [key, undefined])) }

@@ -10,6 +10,7 @@ export const arbitraryCapabilities: fc.Arbitrary<Capabilities.Capabilities> = fc
   maxOutputTokens: maybe(tokens),
   tools: maybe(fc.boolean()),
   images: maybe(fc.boolean()),
+  files: maybe(fc.boolean()),
   structuredOutput: maybe(fc.constantFrom(false as const, "json" as const, "json-schema" as const)),
   prefill: maybe(fc.boolean())
 })
@@ -17,6 +18,7 @@ export const arbitraryCapabilities: fc.Arbitrary<Capabilities.Capabilities> = fc
 export const arbitraryNeeds: fc.Arbitrary<Capabilities.Needs> = fc.record({
   tools: fc.boolean(),
   images: fc.boolean(),
+  files: fc.boolean(),
   structuredOutput: fc.constantFrom(false as const, "json" as const, "json-schema" as const),
   prefill: fc.boolean(),
   contextTokens: fc.nat(200),
@@ -35,6 +37,7 @@ export const more = (a: Capabilities.Capabilities, b: Capabilities.Capabilities)
   maxOutputTokens: greater(a.maxOutputTokens, b.maxOutputTokens),
   tools: either(a.tools, b.tools),
   images: either(a.images, b.images),
+  files: either(a.files, b.files),
   structuredOutput:
     a.structuredOutput === undefined
       ? undefined

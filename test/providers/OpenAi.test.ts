@@ -107,7 +107,7 @@ describe("encode", () => {
           ],
           toolChoice: { name: "clock" },
           responseFormat: { type: "json-schema", name: "city", schema: { type: "object" }, strict: false },
-          providerOptions: { openai: { reasoning_effort: "low", top_p: 0.1 }, anthropic: { top_k: 1 } }
+          providerOptions: { openai: { reasoning_effort: "low", top_p: 0.1, store: true }, anthropic: { top_k: 1 } }
         })
       )
       assert.deepStrictEqual(request, {
@@ -134,7 +134,8 @@ describe("encode", () => {
           { type: "function", function: { name: "clock", parameters: { type: "object" } } }
         ],
         tool_choice: { type: "function", function: { name: "clock" } },
-        reasoning_effort: "low"
+        reasoning_effort: "low",
+        store: true
       })
     })
   )
@@ -178,7 +179,8 @@ describe("encode", () => {
       const json = yield* body(make, Chat.prompt("hi", { responseFormat: { type: "json" } }))
       assert.deepStrictEqual(json.response_format, { type: "json_object" })
       for (const toolChoice of ["auto", "none", "required"] as const) {
-        assert.strictEqual((yield* body(make, Chat.prompt("hi", { toolChoice }))).tool_choice, toolChoice)
+        const tools = [{ name: "look", parameters: { type: "object" } }]
+        assert.strictEqual((yield* body(make, Chat.prompt("hi", { toolChoice, tools }))).tool_choice, toolChoice)
       }
     })
   )
@@ -194,6 +196,9 @@ describe("dialects", () => {
     ["fireworks", "https://api.fireworks.ai/inference/v1", "max_tokens", "seed", false],
     ["openrouter", "https://openrouter.ai/api/v1", "max_tokens", "seed", true],
     ["xai", "https://api.x.ai/v1", "max_tokens", "seed", true],
+    ["cerebras", "https://api.cerebras.ai/v1", "max_completion_tokens", "seed", true],
+    ["moonshot", "https://api.moonshot.ai/v1", "max_tokens", "seed", true],
+    ["zai", "https://api.z.ai/api/paas/v4", "max_tokens", "seed", true],
     ["vllm", "http://localhost:8000/v1", "max_tokens", "seed", true],
     ["ollama", "http://localhost:11434/v1", "max_tokens", "seed", true]
   ]

@@ -182,11 +182,12 @@ describe("encode", () => {
     })
   )
 
-  it.effect("lets the options of the provider win, and keeps what only a stream can use for streams", () =>
+  it.effect("lets the options of the provider win, and stores what is made in the background", () =>
     Effect.gen(function* () {
       const request = Chat.prompt("hi", {
         responseFormat: { type: "json" },
         toolChoice: "required",
+        tools: [{ name: "look", parameters: { type: "object" } }],
         providerOptions: {
           openai: { background: true, reasoning: { effort: "low", summary: "auto" }, text: { verbosity: "low" } },
           anthropic: { thinking: { type: "disabled" } }
@@ -195,17 +196,15 @@ describe("encode", () => {
       const same = {
         model: "m-1",
         input: [{ role: "user", content: "hi" }],
+        tools: [{ type: "function", name: "look", parameters: { type: "object" }, strict: false }],
         tool_choice: "required",
         reasoning: { effort: "low", summary: "auto" },
-        text: { format: { type: "json_object" }, verbosity: "low" }
-      }
-      assert.deepStrictEqual(yield* bodyOf(request), { ...same, store: false })
-      assert.deepStrictEqual(yield* bodyOf(request, "stream"), {
-        ...same,
+        text: { format: { type: "json_object" }, verbosity: "low" },
         store: true,
-        background: true,
-        stream: true
-      })
+        background: true
+      }
+      assert.deepStrictEqual(yield* bodyOf(request), same)
+      assert.deepStrictEqual(yield* bodyOf(request, "stream"), { ...same, stream: true })
       const stored = Chat.prompt("hi", { providerOptions: { openai: { store: true } } })
       assert.deepInclude(yield* bodyOf(stored), { store: true })
     })

@@ -1,0 +1,85 @@
+/**
+ * Facts about Claude models: the settings that each refuses with status 400.
+ *
+ * The sources are Anthropic's pages: "Troubleshooting thinking" and "Effort" under build-with-claude, and the migration
+ * guides of the models up to Claude Fable 5.2 and Claude Haiku 5.5. A Claude without a known version counts as the
+ * newest, which takes the fewest settings.
+ *
+ * @since 0.2.0
+ */
+
+/**
+ * The facts about a model.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Facts {
+  /** Whether it takes `temperature` and `top_p` together, one of them, or none. */
+  readonly sampling: "both" | "one" | "none"
+  /** Whether thinking is asked for by a budget, by an effort, by either, or not at all. */
+  readonly thinking: "none" | "budget" | "either" | "effort"
+  /** Whether it thinks unless the request says otherwise. */
+  readonly thinks: boolean
+  /** The way to the least thinking: to ask for none, to say so, or the lowest setting where it cannot be turned off. */
+  readonly least: "omit" | "disabled" | "between_tools" | "low"
+  /** Whether it takes the effort `xhigh`. */
+  readonly xhigh: boolean
+  /** Whether a request may force the call of a tool. */
+  readonly forcedTools: boolean
+  /** Whether it takes a JSON schema for its answer, and strict tools. */
+  readonly schemas: boolean
+  /** The largest `max_tokens`. */
+  readonly maxOutput: number
+}
+
+/** The family and the version as a number: 4.05 for 4.5. */
+const parse = (model: string): { readonly family: string; readonly version: number } | undefined => {
+  const name = model.toLowerCase()
+  if (!name.includes("claude")) return undefined
+  if (name.includes("claude-mythos-preview")) return { family: "mythos", version: 4.06 }
+  const newer = /claude-([a-z]+)-(\d{1,2})(?:[-.](\d{1,2}))?(?!\d)/.exec(name)
+  if (newer !== null) return { family: newer[1] ?? "", version: Number(newer[2]) + Number(newer[3] ?? 0) / 100 }
+  const older = /claude-v?(\d)(?:[-.](\d))?(?!\d)(?:-([a-z]+))?/.exec(name)
+  if (older !== null) return { family: older[3] ?? "", version: Number(older[1]) + Number(older[2] ?? 0) / 100 }
+  return { family: "", version: Number.POSITIVE_INFINITY }
+}
+
+const leastOf = (family: string, version: number, isMyth: boolean): Facts["least"] => {
+  if (isMyth) return "low"
+  if (version < 5) return "omit"
+  if (family === "haiku" ? version <= 5.05 : version < 5.05) return "disabled"
+  return family === "sonnet" && version === 5.05 ? "between_tools" : "low"
+}
+
+const maxOutputOf = (family: string, version: number): number => {
+  if (version < 3.05) return 4096
+  if (version < 3.07) return 8192
+  // With the beta `output-128k-2025-02-19`.
+  if (version < 4) return 128_000
+  if (version < 4.05 && family === "opus") return 32_000
+  return version < 4.06 ? 64_000 : 128_000
+}
+
+/**
+ * The facts about a model by its name, also by that of a cloud or a gateway; `undefined` if it is no Claude.
+ *
+ * @since 0.2.0
+ * @category facts
+ */
+export const factsOf = (model: string): Facts | undefined => {
+  const parsed = parse(model)
+  if (parsed === undefined) return undefined
+  const { family, version } = parsed
+  const isMyth = family === "mythos" || family === "fable"
+  return {
+    sampling: version >= 4.07 || isMyth ? "none" : version >= 4.01 ? "one" : "both",
+    thinking: version < 3.07 ? "none" : version < 4.06 ? "budget" : version < 4.07 ? "either" : "effort",
+    thinks: version >= 5 || isMyth,
+    least: leastOf(family, version, isMyth),
+    xhigh: version >= 4.07,
+    forcedTools: version < (isMyth ? 5.01 : 5.05) || family === "haiku",
+    schemas: version >= 4.01,
+    maxOutput: maxOutputOf(family, version)
+  }
+}

@@ -135,16 +135,17 @@ export const encode =
     const refused = (message: string) => new InvalidRequest({ provider, model, message, delivery: "not-sent" })
 
     const noted = new Set<string>()
-    const thoughtful = AnthropicTurns.encode(request.messages, true, noted)
-    if (typeof thoughtful === "string") return refused(thoughtful)
-    const obstacle = obstacleOf(thoughtful.turns, { provider, model })
+    const whole = AnthropicTurns.encode(request.messages, true, noted)
+    if (typeof whole === "string") return refused(whole)
     const limit = request.maxTokens ?? maxTokens
+    const obstacle = obstacleOf(whole.turns, { provider, model })
     const leftOut = new Set<string>()
     const plan = AnthropicThinking.plan({ request, facts, own: own.thinking, limit, obstacle }, leftOut)
     // A model that does not think refuses thoughts.
-    const conversation = plan.mode === "off" ? AnthropicTurns.encode(request.messages, false, leftOut) : thoughtful
+    const isCut = plan.mode === "off" && whole.turns.some(({ content }) => content.some(AnthropicTurns.isThought))
+    const conversation = isCut ? AnthropicTurns.encode(request.messages, false, leftOut) : whole
     if (typeof conversation === "string") return refused(conversation)
-    if (conversation === thoughtful) for (const words of noted) leftOut.add(words)
+    if (!isCut) for (const words of noted) leftOut.add(words)
     const turns = askForRest(conversation.turns, { provider, model }, leftOut)
 
     const { metadata = {}, responseFormat } = request

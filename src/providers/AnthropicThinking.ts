@@ -176,7 +176,11 @@ export const plan = (subject: Subject, leftOut: Set<string>): Plan => {
   const { budgetTokens, effort, summary } = request.reasoning ?? {}
   if (own !== undefined) {
     const { budget_tokens, type } = Json.object(own)
-    const maxTokens = plainLimit(subject, Json.count(budget_tokens) ?? 0, leftOut)
+    const maxTokens = plainLimit(
+      subject,
+      Json.count(budget_tokens) ?? (type === "adaptive" ? budgets.high : 0),
+      leftOut
+    )
     if (request.reasoning !== undefined) leftOut.add("reasoning (providerOptions have their own)")
     const mode = type === "disabled" ? "off" : type === "enabled" ? "budget" : "on"
     return { thinking: undefined, effort: undefined, maxTokens, mode }

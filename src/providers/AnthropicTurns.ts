@@ -216,7 +216,9 @@ export const encode = (messages: Chat.Request["messages"], thoughts: boolean, le
     }
   }
   trimEnd(turns)
-  return turns.length === 0 ? "messages: found none with content, expected one of a user" : { system, turns }
+  return turns.length === 0
+    ? "messages: found only system messages or empty ones, expected one of a user"
+    : { system, turns }
 }
 
 const isRefusal = (u: Array<Json.Json> | readonly [number, string]): u is readonly [number, string] =>

@@ -52,9 +52,9 @@ const encodeCalls = (
   model: string,
   leftOut: Set<string>
 ): ReadonlyArray<Json.Json> => {
-  const signatures = calls.map(signatureOf)
+  const signatures: Array<string | undefined> = calls.map(signatureOf)
   // Only the first of parallel calls is signed.
-  if (asksForSignatures(model) && signatures.every((signature) => signature === undefined)) signatures[0] = noSignature
+  if (asksForSignatures(model) && !signatures.some((signature) => signature !== undefined)) signatures[0] = noSignature
   return calls.map((call, index) =>
     Json.compact({
       functionCall: { id: call.id, name: call.name, args: encodeArguments(call, leftOut) },
@@ -166,5 +166,7 @@ export const encode = (messages: Chat.Request["messages"], model: string, leftOu
     if (role === "model" && last?.role === "model") last.parts.push(...parts)
     else contents.push({ role, parts })
   }
-  return contents.length === 0 ? "messages: found none with content, expected one of a user" : { system, contents }
+  return contents.length === 0
+    ? "messages: found only system messages or empty ones, expected one of a user"
+    : { system, contents }
 }

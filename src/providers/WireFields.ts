@@ -95,20 +95,6 @@ export const imageUrl = (part: Chat.ImagePart): string =>
   "url" in part ? part.url : `data:${part.mediaType};base64,${part.data}`
 
 /**
- * An image for providers that take inline images: a `data:` URL becomes data and media type.
- *
- * @since 0.1.0
- * @category getters
- */
-export const image = (
-  part: Chat.ImagePart
-): { readonly url: string } | { readonly data: string; readonly mediaType: string } => {
-  if (!("url" in part)) return part
-  const head = /^data:([^;,]{1,100})[^,]{0,100};base64,/i.exec(part.url)
-  return head?.[1] === undefined ? part : { mediaType: head[1], data: part.url.slice(head[0].length) }
-}
-
-/**
  * The names of the headers of one limit.
  *
  * @since 0.2.0

@@ -1,12 +1,11 @@
 import { HttpClient } from "@effect/platform"
 import { assert, describe, it } from "@effect/vitest"
 import { Config, ConfigProvider, Effect, Layer, Redacted } from "effect"
-import { Anthropic, Chat, ChatModel, ChatStream } from "effect-steadfast"
+import { Anthropic, Chat, ChatModel } from "effect-steadfast"
 import { Fault, FaultyProvider, Reply } from "effect-steadfast/testing"
 import {
   assertRefused,
   at,
-  body,
   collect,
   events,
   generate,
@@ -87,158 +86,6 @@ describe("encode", () => {
         max_tokens: 4096,
         messages: [{ role: "user", content: [{ type: "text", text: "hi" }] }]
       })
-    })
-  )
-
-  it.effect("every setting", () =>
-    Effect.gen(function* () {
-      const request = yield* body(
-        make,
-        Chat.request({
-          messages: [Chat.system("Be short."), Chat.user("hi"), Chat.system("And kind.")],
-          temperature: 0.5,
-          topP: 0.9,
-          maxTokens: 100,
-          stop: ["END"],
-          seed: 7,
-          metadata: { user_id: "u-1", team: "red" },
-          tools: [
-            { name: "weather", description: "of a city", parameters: { type: "object" }, strict: true },
-            { name: "clock", parameters: { type: "object" } }
-          ],
-          toolChoice: "required",
-          responseFormat: {
-            type: "json-schema",
-            name: "city",
-            schema: { type: "object", additionalProperties: false }
-          },
-          providerOptions: {
-            anthropic: { top_k: 5, output_config: { effort: "low" }, thinking: { type: "adaptive" } },
-            openai: { user: "not for Anthropic" }
-          }
-        }),
-        true
-      )
-      assert.deepStrictEqual(request, {
-        model: "claude-haiku-4-5",
-        max_tokens: 100,
-        system: "Be short.\n\nAnd kind.",
-        messages: [{ role: "user", content: [{ type: "text", text: "hi" }] }],
-        temperature: 0.5,
-        top_p: 0.9,
-        stop_sequences: ["END"],
-        metadata: { user_id: "u-1" },
-        output_config: {
-          format: { type: "json_schema", schema: { type: "object", additionalProperties: false } },
-          effort: "low"
-        },
-        tools: [
-          { name: "weather", description: "of a city", input_schema: { type: "object" }, strict: true },
-          { name: "clock", input_schema: { type: "object" } }
-        ],
-        tool_choice: { type: "any" },
-        stream: true,
-        top_k: 5,
-        thinking: { type: "adaptive" }
-      })
-    })
-  )
-
-  it.effect("a conversation with tools: results are one user message, and empty text is left out", () =>
-    Effect.gen(function* () {
-      const { messages } = yield* body(make, {
-        messages: [
-          Chat.user("Weather in Oslo and Rome?"),
-          Chat.assistant("", [
-            { id: "a", name: "weather", arguments: { city: "Oslo" } },
-            { id: "b", name: "weather", arguments: { city: "Rome" } }
-          ]),
-          Chat.toolResult("a", "rain"),
-          Chat.toolResult("b", "sun"),
-          Chat.user("Answer in one line."),
-          Chat.assistant(""),
-          Chat.user("Well?")
-        ]
-      })
-      assert.deepStrictEqual(messages, [
-        { role: "user", content: [{ type: "text", text: "Weather in Oslo and Rome?" }] },
-        {
-          role: "assistant",
-          content: [
-            { type: "tool_use", id: "a", name: "weather", input: { city: "Oslo" } },
-            { type: "tool_use", id: "b", name: "weather", input: { city: "Rome" } }
-          ]
-        },
-        {
-          role: "user",
-          content: [
-            { type: "tool_result", tool_use_id: "a", content: "rain" },
-            { type: "tool_result", tool_use_id: "b", content: "sun" },
-            { type: "text", text: "Answer in one line." },
-            { type: "text", text: "Well?" }
-          ]
-        }
-      ])
-    })
-  )
-
-  it.effect("images inline, by URL, and in a data: URL", () =>
-    Effect.gen(function* () {
-      const { messages } = yield* body(make, {
-        messages: [
-          Chat.user([
-            { type: "text", text: "What is this?" },
-            { type: "image", data: "QUJD", mediaType: "image/png" },
-            { type: "image", url: "https://example.com/a.png" },
-            { type: "image", url: "data:image/webp;charset=x;base64,REVG" }
-          ])
-        ]
-      })
-      assert.deepStrictEqual(messages, [
-        {
-          role: "user",
-          content: [
-            { type: "text", text: "What is this?" },
-            { type: "image", source: { type: "base64", media_type: "image/png", data: "QUJD" } },
-            { type: "image", source: { type: "url", url: "https://example.com/a.png" } },
-            { type: "image", source: { type: "base64", media_type: "image/webp", data: "REVG" } }
-          ]
-        }
-      ])
-    })
-  )
-
-  for (const [choice, expected] of [
-    ["auto", { type: "auto" }],
-    ["none", { type: "none" }],
-    ["required", { type: "any" }],
-    [{ name: "clock" }, { type: "tool", name: "clock" }]
-  ] as const) {
-    it.effect(`the tool choice ${JSON.stringify(choice)}`, () =>
-      Effect.gen(function* () {
-        assert.deepStrictEqual((yield* body(make, Chat.prompt("hi", { toolChoice: choice }))).tool_choice, expected)
-      })
-    )
-  }
-
-  it.effect("JSON without a schema is asked for in words", () =>
-    Effect.gen(function* () {
-      const request = yield* body(make, Chat.prompt("hi", { responseFormat: { type: "json" } }))
-      assert.strictEqual(request.system, "Answer with one JSON value and nothing else.")
-      assert.isUndefined(request.output_config)
-    })
-  )
-
-  it.effect("max_tokens: the request's, else the options', else the default with the thinking budget on top", () =>
-    Effect.gen(function* () {
-      const limited = Anthropic.make({ model: "m", maxTokens: 50 })
-      const thinking = {
-        providerOptions: { anthropic: { thinking: { type: "enabled", budget_tokens: 1024 } } }
-      } as const
-      assert.strictEqual((yield* body(limited, Chat.prompt("hi"))).max_tokens, 50)
-      assert.strictEqual((yield* body(limited, Chat.prompt("hi", { maxTokens: 9 }))).max_tokens, 9)
-      assert.strictEqual((yield* body(make, Chat.prompt("hi", thinking))).max_tokens, 5120)
-      assert.strictEqual((yield* body(make, Chat.prompt("hi", { ...thinking, maxTokens: 2000 }))).max_tokens, 2000)
     })
   )
 
@@ -422,54 +269,6 @@ describe("stream", () => {
     Effect.gen(function* () {
       const first = { type: "error", error: { type: "overloaded_error", message: "Overloaded", details: null } }
       assert.strictEqual((yield* Effect.flip(collect(make, sse([first]))))._tag, "Overloaded")
-    })
-  )
-})
-
-describe("thoughts", () => {
-  const loop = (first: Chat.Response): Chat.Request => ({
-    messages: [Chat.user("Weather?"), Chat.assistant(first.text, first.toolCalls), Chat.toolResult("toolu_t", "rain")]
-  })
-  const thinking = { type: "thinking", thinking: "Hm, weather.", signature: "c2ln" }
-  const redacted = { type: "redacted_thinking", data: "c2VjcmV0" }
-  const call = { type: "tool_use", id: "toolu_t", name: "weather", input: {} }
-  const whole = Reply.json({ ...answer, content: [thinking, redacted, call] })
-  const streamed = sse([
-    stream[0],
-    { type: "content_block_start", index: 0, content_block: { type: "thinking", thinking: "", signature: "" } },
-    { type: "content_block_delta", index: 0, delta: { type: "thinking_delta", thinking: "Hm, " } },
-    { type: "content_block_delta", index: 0, delta: { type: "thinking_delta", thinking: "weather." } },
-    { type: "content_block_delta", index: 0, delta: { type: "signature_delta", signature: "c2ln" } },
-    { type: "content_block_stop", index: 0 },
-    { type: "content_block_start", index: 1, content_block: redacted },
-    { type: "content_block_stop", index: 1 },
-    { type: "content_block_start", index: 2, content_block: call },
-    { type: "content_block_stop", index: 2 },
-    ...stream.slice(-2)
-  ])
-
-  for (const [name, step] of [
-    ["whole", whole],
-    ["streamed", streamed]
-  ] as const) {
-    it.effect(`go back, signed, with the tool calls that they led to: ${name}`, () =>
-      Effect.gen(function* () {
-        const { model, provider } = yield* peer(make, { script: [step, Reply.text("Rain.")] })
-        const first = yield* name === "whole"
-          ? model.generate(Chat.prompt("Weather?"))
-          : ChatStream.collect(model.stream(Chat.prompt("Weather?")))
-        assert.strictEqual(first.reasoning, "Hm, weather.")
-        yield* model.generate(loop(first))
-        const [, second] = yield* provider.requests
-        assert.deepStrictEqual(at(second?.body, "messages", 1, "content"), [thinking, redacted, call])
-      })
-    )
-  }
-
-  it.effect("that are not signed, or of another model value, are not sent", () =>
-    Effect.gen(function* () {
-      const unsigned = yield* generate(make, Reply.json({ ...answer, content: [{ ...thinking, signature: "" }, call] }))
-      assert.deepStrictEqual(at(yield* body(make, loop(unsigned)), "messages", 1, "content"), [call])
     })
   )
 })

@@ -1,11 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Config, ConfigProvider, Effect, Layer, Redacted } from "effect"
-import { Chat, ChatModel, ChatStream, Gemini } from "effect-steadfast"
+import { Chat, ChatModel, Gemini } from "effect-steadfast"
 import { FaultyProvider, Reply } from "effect-steadfast/testing"
-import { assertRefused, at, body, collect, events, generate, laws, peer, secret, sent, sse, textOf } from "./support.js"
+import { assertRefused, at, collect, events, generate, laws, peer, secret, sent, sse, textOf } from "./support.js"
 
 const make = Gemini.make({ model: "gemini-2.5-flash", apiKey: Redacted.make(secret) })
-const make3 = Gemini.make({ model: "gemini-3-pro-preview" })
 
 const chunk = (parts: ReadonlyArray<unknown>, more: object = {}, tail: object = {}) => ({
   candidates: [{ content: { role: "model", parts }, index: 0, ...more }],
@@ -57,157 +56,6 @@ describe("encode", () => {
       const streamed = yield* sent(make, Chat.prompt("hi"), true)
       assert.strictEqual(streamed.url, "/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse")
       assert.deepStrictEqual(streamed.body, whole.body)
-    })
-  )
-
-  it.effect("every setting; provider options are merged and wipe nothing out", () =>
-    Effect.gen(function* () {
-      const request = yield* body(
-        make,
-        Chat.request({
-          messages: [Chat.system("Be short."), Chat.user("hi"), Chat.system("And kind.")],
-          temperature: 0.5,
-          topP: 0.9,
-          maxTokens: 100,
-          stop: ["END"],
-          seed: 7,
-          metadata: { user_id: "u-1" },
-          tools: [
-            { name: "weather", description: "of a city", parameters: { type: "object" }, strict: true },
-            { name: "clock", parameters: { type: "object" } }
-          ],
-          toolChoice: "required",
-          responseFormat: { type: "json-schema", name: "city", schema: { type: "object" } },
-          providerOptions: {
-            gemini: {
-              safetySettings: [{ category: "HARM_CATEGORY_HARASSMENT", threshold: "BLOCK_NONE" }],
-              generationConfig: { thinkingConfig: { thinkingBudget: 0 }, topP: 0.1 },
-              toolConfig: { retrievalConfig: { languageCode: "no" } }
-            },
-            openai: { user: "not for Gemini" }
-          }
-        })
-      )
-      assert.deepStrictEqual(request, {
-        systemInstruction: { parts: [{ text: "Be short." }, { text: "And kind." }] },
-        contents: [{ role: "user", parts: [{ text: "hi" }] }],
-        tools: [
-          {
-            functionDeclarations: [
-              { name: "weather", description: "of a city", parametersJsonSchema: { type: "object" } },
-              { name: "clock", parametersJsonSchema: { type: "object" } }
-            ]
-          }
-        ],
-        toolConfig: { functionCallingConfig: { mode: "ANY" }, retrievalConfig: { languageCode: "no" } },
-        generationConfig: {
-          temperature: 0.5,
-          topP: 0.1,
-          maxOutputTokens: 100,
-          stopSequences: ["END"],
-          seed: 7,
-          responseMimeType: "application/json",
-          responseJsonSchema: { type: "object" },
-          thinkingConfig: { thinkingBudget: 0 }
-        },
-        safetySettings: [{ category: "HARM_CATEGORY_HARASSMENT", threshold: "BLOCK_NONE" }]
-      })
-    })
-  )
-
-  it.effect("a conversation with tools: results know their function and stand together", () =>
-    Effect.gen(function* () {
-      const { contents } = yield* body(make, {
-        messages: [
-          Chat.user("Weather in Oslo and Rome?"),
-          Chat.assistant("", [
-            { id: "a", name: "weather", arguments: { city: "Oslo" } },
-            { id: "b", name: "clock", arguments: undefined }
-          ]),
-          Chat.toolResult("b", '{"time":"12:00"}'),
-          Chat.toolResult("a", "rain"),
-          Chat.assistant("It rains."),
-          Chat.assistant(""),
-          Chat.user("And now?")
-        ]
-      })
-      assert.deepStrictEqual(contents, [
-        { role: "user", parts: [{ text: "Weather in Oslo and Rome?" }] },
-        {
-          role: "model",
-          parts: [
-            { functionCall: { id: "a", name: "weather", args: { city: "Oslo" } } },
-            { functionCall: { id: "b", name: "clock", args: {} } }
-          ]
-        },
-        {
-          role: "user",
-          parts: [
-            { functionResponse: { id: "b", name: "clock", response: { time: "12:00" } } },
-            { functionResponse: { id: "a", name: "weather", response: { output: "rain" } } }
-          ]
-        },
-        { role: "model", parts: [{ text: "It rains." }] },
-        { role: "user", parts: [{ text: "And now?" }] }
-      ])
-    })
-  )
-
-  it.effect("results of a second round stand in a content of their own", () =>
-    Effect.gen(function* () {
-      const round = (id: string) => [
-        Chat.assistant("", [{ id, name: `f-${id}`, arguments: {} }]),
-        Chat.toolResult(id, id)
-      ]
-      const request = yield* body(make, { messages: [Chat.user("hi"), ...round("a"), ...round("b")] })
-      assert.deepStrictEqual(
-        [2, 4].map((index) => at(request, "contents", index, "parts")),
-        ["a", "b"].map((id) => [{ functionResponse: { id, name: `f-${id}`, response: { output: id } } }])
-      )
-    })
-  )
-
-  it.effect("images inline, by URL, and in a data: URL", () =>
-    Effect.gen(function* () {
-      const request = yield* body(make, {
-        messages: [
-          Chat.user([
-            { type: "text", text: "What is this?" },
-            { type: "image", data: "QUJD", mediaType: "image/png" },
-            { type: "image", url: "https://example.com/a.JPG?size=1" },
-            { type: "image", url: "https://generativelanguage.googleapis.com/v1beta/files/abc" },
-            { type: "image", url: "data:image/webp;base64,REVG" }
-          ])
-        ]
-      })
-      assert.deepStrictEqual(at(request, "contents", 0, "parts"), [
-        { text: "What is this?" },
-        { inlineData: { mimeType: "image/png", data: "QUJD" } },
-        { fileData: { mimeType: "image/jpeg", fileUri: "https://example.com/a.JPG?size=1" } },
-        { fileData: { fileUri: "https://generativelanguage.googleapis.com/v1beta/files/abc" } },
-        { inlineData: { mimeType: "image/webp", data: "REVG" } }
-      ])
-    })
-  )
-
-  for (const [choice, expected] of [
-    ["auto", { mode: "AUTO" }],
-    ["none", { mode: "NONE" }],
-    ["required", { mode: "ANY" }],
-    [{ name: "clock" }, { mode: "ANY", allowedFunctionNames: ["clock"] }]
-  ] as const) {
-    it.effect(`the tool choice ${JSON.stringify(choice)}`, () =>
-      Effect.gen(function* () {
-        const request = yield* body(make, Chat.prompt("hi", { toolChoice: choice }))
-        assert.deepStrictEqual(request.toolConfig, { functionCallingConfig: expected })
-      })
-    )
-  }
-
-  it.effect("JSON without a schema", () =>
-    Effect.gen(function* () {
-      const request = yield* body(make, Chat.prompt("hi", { responseFormat: { type: "json" } }))
-      assert.deepStrictEqual(request.generationConfig, { responseMimeType: "application/json" })
     })
   )
 
@@ -373,62 +221,6 @@ describe("stream", () => {
         assert.strictEqual(failure?._tag, "Overloaded", bare)
         assert.strictEqual(textOf(delivered), "Let me ")
       }
-    })
-  )
-})
-
-describe("signatures of thoughts", () => {
-  const calls = [{ ...call, thoughtSignature: "c2lnMQ==" }, call]
-  const whole = Reply.json(chunk(calls, { finishReason: "STOP" }))
-  const streamed = sse([...calls.map((part) => chunk([part])), chunk([], { finishReason: "STOP" })])
-  const conversation = (toolCalls: ReadonlyArray<Chat.ToolCall>): Chat.Request => ({
-    messages: [Chat.user("Weather?"), Chat.assistant("", toolCalls)]
-  })
-  const signed = (request: unknown) =>
-    [0, 1].map((index) => at(request, "contents", 1, "parts", index, "thoughtSignature"))
-  const foreign = [0, 1].map((index) => ({ id: `call-${index}`, name: "weather", arguments: {} }))
-
-  for (const [name, step] of [
-    ["whole", whole],
-    ["streamed", streamed]
-  ] as const) {
-    it.effect(`go back with their calls: ${name}`, () =>
-      Effect.gen(function* () {
-        const { model, provider } = yield* peer(make3, { script: [step, Reply.text("Rain.")] })
-        const { toolCalls } = yield* name === "whole"
-          ? model.generate(Chat.prompt("Weather?"))
-          : ChatStream.collect(model.stream(Chat.prompt("Weather?")))
-        yield* model.generate(conversation(toolCalls))
-        const [, second] = yield* provider.requests
-        assert.deepStrictEqual(signed(second?.body), ["c2lnMQ==", undefined])
-      })
-    )
-  }
-
-  it.effect("are replaced where they are not known and the model asks for them", () =>
-    Effect.gen(function* () {
-      assert.deepStrictEqual(signed(yield* body(make3, conversation(foreign))), [
-        "skip_thought_signature_validator",
-        undefined
-      ])
-      assert.deepStrictEqual(signed(yield* body(make, conversation(foreign))), [undefined, undefined])
-    })
-  )
-
-  it.effect("are kept for a bounded number of calls", () =>
-    Effect.gen(function* () {
-      const step = (responseId: string) => Reply.json({ ...chunk(calls, { finishReason: "STOP" }), responseId })
-      const { model, provider } = yield* peer(make3, { script: Array.from({ length: 300 }, (_, i) => step(`r${i}`)) })
-      const answers = yield* Effect.forEach(Array.from({ length: 300 }), () => model.generate(Chat.prompt("hi")))
-      yield* provider.become({})
-      const sentFor = (index: number) =>
-        Effect.gen(function* () {
-          yield* model.generate(conversation(answers[index]?.toolCalls ?? []))
-          return signed((yield* provider.requests).at(-1)?.body)[0]
-        })
-      assert.strictEqual(yield* sentFor(299), "c2lnMQ==")
-      assert.strictEqual(yield* sentFor(44), "c2lnMQ==")
-      assert.strictEqual(yield* sentFor(43), "skip_thought_signature_validator")
     })
   )
 })

@@ -135,7 +135,9 @@ export const encode =
     const refused = (message: string) => new InvalidRequest({ provider, model, message, delivery: "not-sent" })
 
     const noted = new Set<string>()
-    const whole = AnthropicTurns.encode(request.messages, true, noted)
+    // System messages become `system`, which is before every thought: a later one changes it for the thoughts before.
+    const lastSystem = request.messages.map(({ role }) => role).lastIndexOf("system")
+    const whole = AnthropicTurns.encode(request.messages, facts?.bindsThoughts === true ? lastSystem : 0, noted)
     if (typeof whole === "string") return refused(whole)
     const limit = request.maxTokens ?? maxTokens
     const obstacle = obstacleOf(whole.turns, { provider, model })
@@ -143,7 +145,7 @@ export const encode =
     const plan = AnthropicThinking.plan({ request, facts, own: own.thinking, limit, obstacle }, leftOut)
     // A model that does not think refuses thoughts.
     const isCut = plan.mode === "off" && whole.turns.some(({ content }) => content.some(AnthropicTurns.isThought))
-    const conversation = isCut ? AnthropicTurns.encode(request.messages, false, leftOut) : whole
+    const conversation = isCut ? AnthropicTurns.encode(request.messages, Number.POSITIVE_INFINITY, leftOut) : whole
     if (typeof conversation === "string") return refused(conversation)
     if (!isCut) for (const words of noted) leftOut.add(words)
     const turns = askForRest(conversation.turns, { provider, model }, leftOut)

@@ -138,7 +138,7 @@ const encodeAssistant = (
   const plain = [textBlock(message.content), ...calls]
   const found = blocksOf(original.providerData)
   if (found === undefined) return plain
-  if (!thoughts && found.some(isThought)) leftOut.add("thoughts of earlier answers (thinking is off)")
+  if (!thoughts && found.some(isThought)) leftOut.add("thoughts of earlier answers")
   const kept = thoughts ? found : found.filter((block) => !isThought(block))
   if (!saysTheSame(found, original)) {
     const end = kept.findIndex((block) => !isThought(block))
@@ -183,19 +183,26 @@ const trimEnd = (turns: Array<Turn>): void => {
     if (block !== undefined && !isText(block)) return
     const text = String(block?.text ?? "").trimEnd()
     last.content.pop()
-    if (text !== "") last.content.push({ ...block, text })
-    if (text !== "") return
+    if (text !== "") {
+      last.content.push({ ...block, text })
+      return
+    }
     if (last.content.length === 0) turns.pop()
   }
 }
 
 /**
- * The turns of a conversation, with or without the thoughts of earlier answers; in words the field that cannot be sent.
+ * The turns of a conversation; in words the field that cannot be sent. Thoughts go back with the messages from the
+ * index `thoughtsFrom` on.
  *
  * @since 0.2.0
  * @category constructors
  */
-export const encode = (messages: Chat.Request["messages"], thoughts: boolean, leftOut: Set<string>): Turns | string => {
+export const encode = (
+  messages: Chat.Request["messages"],
+  thoughtsFrom: number,
+  leftOut: Set<string>
+): Turns | string => {
   const system: Array<string> = []
   const turns: Array<Turn> = []
   for (const [index, message] of ToolIds.map(messages, toolId).entries()) {
@@ -211,7 +218,7 @@ export const encode = (messages: Chat.Request["messages"], thoughts: boolean, le
       add(turns, "user", withoutRefused(blocks, leftOut))
     } else if (original?.role === "assistant") {
       const isEmpty = message.content === "" && (message.toolCalls ?? []).length === 0
-      const blocks = encodeAssistant(message, original, thoughts, leftOut)
+      const blocks = encodeAssistant(message, original, index >= thoughtsFrom, leftOut)
       add(turns, "assistant", withoutRefused(blocks, isEmpty ? new Set() : leftOut))
     }
   }

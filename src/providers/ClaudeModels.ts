@@ -27,6 +27,8 @@ export interface Facts {
   readonly xhigh: boolean
   /** Whether a request may force the call of a tool. */
   readonly forcedTools: boolean
+  /** Whether it refuses thoughts once anything before them has changed ("Preserved thinking"). */
+  readonly bindsThoughts: boolean
   /** Whether it takes a JSON schema for its answer, and strict tools. */
   readonly schemas: boolean
   /** The largest `max_tokens`. */
@@ -79,6 +81,7 @@ export const factsOf = (model: string): Facts | undefined => {
     least: leastOf(family, version, isMyth),
     xhigh: version >= 4.07,
     forcedTools: version < (isMyth ? 5.01 : 5.05) || family === "haiku",
+    bindsThoughts: version >= (isMyth ? 5.01 : 5.05),
     schemas: version >= 4.01,
     maxOutput: maxOutputOf(family, version)
   }

@@ -2,8 +2,8 @@
  * Writes the conversation of a request as contents of Gemini's `generateContent`.
  *
  * The results of parallel calls stand in one content, and so do neighbouring answers of the model. Empty text is left
- * out, because the API refuses it. The parts of an answer go back as they came, as long as the message says what it said
- * then; the signature of a function call always goes back with its call.
+ * out, because the API refuses it. The parts of an answer go back as they came, as long as the message says what it
+ * said then; the signature of a function call always goes back with its call.
  *
  * @since 0.2.0
  */

@@ -1,8 +1,8 @@
 /**
  * Writes requests of Gemini's `generateContent`.
  *
- * What the model refuses is left out, or replaced by the nearest that it takes. The options of the user for the provider
- * are merged in last, as they are.
+ * What the model refuses is left out, or replaced by the nearest that it takes. The options of the user for the
+ * provider are merged in last, as they are.
  *
  * @since 0.2.0
  */

@@ -583,7 +583,16 @@ describe("thoughts", () => {
       assert.deepStrictEqual(back(answer, options, model), expected, `${model} ${JSON.stringify(options)}`)
     }
     const { leftOut } = encoded({ messages: [Chat.user("?"), answer, Chat.user("!")] })
-    assert.deepStrictEqual(leftOut, ["thoughts of earlier answers (thinking is off)"])
+    assert.deepStrictEqual(leftOut, ["thoughts of earlier answers"])
+  })
+
+  it("before a system message are not sent to a model that binds them to what was before", () => {
+    const answer = answered("a", [thinking, text("a")])
+    const conversation = [Chat.system("s"), Chat.user("1"), answer, Chat.system("t"), Chat.user("2"), answer] as const
+    const contents = (model: string) =>
+      encoded({ messages: [...conversation, Chat.user("3")] }, model).body.messages.map(({ content }) => content.length)
+    assert.deepStrictEqual(contents("claude-opus-5-5"), [1, 1, 1, 2, 1])
+    assert.deepStrictEqual(contents("claude-opus-5"), [1, 2, 1, 2, 1])
   })
 
   it.effect("survive a stored conversation and another model value", () =>

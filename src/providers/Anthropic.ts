@@ -5,9 +5,9 @@
  * debug line says so. Fields in `providerOptions` are sent as they are.
  *
  * Gotchas: `max_tokens` is always sent, because the API requires it. Signed thoughts go back with the message that
- * `Chat.reply` made of the answer, and only where the model thinks. Newer models refuse thoughts if anything before them
- * changes, system messages and tools included: only append to their conversations. A model that thinks by a budget does
- * not think while it waits for results of tools that another provider's model called. Schemas of structured output must
+ * `Chat.reply` made of the answer, and only where the model thinks. Newer models refuse thoughts if anything before
+ * them changes, system messages and tools included: only append to their conversations. A model that thinks by a budget
+ * does not think about the results of tools that another provider's model called. Schemas of structured output must
  * contain `additionalProperties: false`.
  *
  * @example

@@ -11,11 +11,15 @@
 import type * as Chat from "../chat/Chat.js"
 import * as Json from "./Json.js"
 import * as Media from "./Media.js"
+import * as ToolIds from "./ToolIds.js"
 import type * as WireFields from "./WireFields.js"
 
 // -----------------------------------------------------------------------------
 // facts
 // -----------------------------------------------------------------------------
+
+/** Gemini takes any id of a call, but a result finds its function by it: no two calls have the same. */
+const anyId = /^[\s\S]/
 
 /** The placeholder for an unknown signature; documented at https://ai.google.dev/gemini-api/docs/thought-signatures */
 const noSignature = "skip_thought_signature_validator"
@@ -130,7 +134,7 @@ export const encode = (messages: Chat.Request["messages"], model: string, leftOu
   const contents: Array<Content> = []
   const names = new Map<string, string>()
   let results: Array<Json.Json> | undefined
-  for (const [index, message] of messages.entries()) {
+  for (const [index, message] of ToolIds.map(messages, anyId).entries()) {
     if (message.role === "system") {
       if (message.content !== "") system.push(message.content)
       continue

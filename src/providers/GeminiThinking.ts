@@ -15,7 +15,8 @@ import type * as Json from "./Json.js"
 // -----------------------------------------------------------------------------
 
 /**
- * The version of a Gemini as a number, 2.05 for 2.5; infinity for a name without one, and `undefined` for other models.
+ * The version of a Gemini as a number, 2.05 for 2.5; infinity for the names of the latest, `undefined` for other
+ * models.
  *
  * @since 0.2.0
  * @category facts
@@ -23,7 +24,7 @@ import type * as Json from "./Json.js"
 export const versionOf = (model: string): number | undefined => {
   const found = /gemini-(\d{1,2})(?:\.(\d{1,2}))?(?!\d)/i.exec(model)
   if (found !== null) return Number(found[1]) + Number(found[2] ?? 0) / 100
-  return /gemini/i.test(model) ? Number.POSITIVE_INFINITY : undefined
+  return /gemini-(?:pro|flash|flash-lite)-latest/i.test(model) ? Number.POSITIVE_INFINITY : undefined
 }
 
 /** The budgets that a Gemini 2.5 takes; the smallest is 0 where thinking can be turned off. */
@@ -100,7 +101,7 @@ export const config = (
   const version = versionOf(model)
   if (version === undefined || version < 2.05 || /-(?:image|tts|live|audio|embedding)/i.test(model)) {
     if (summary === true || budgetTokens !== undefined || (asksForDepth && effort !== "none")) {
-      leftOut.add("reasoning (the model has none)")
+      leftOut.add("reasoning (no setting of this model is known)")
     }
     return undefined
   }

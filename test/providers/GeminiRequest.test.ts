@@ -208,11 +208,17 @@ describe("reasoning", () => {
     })
   }
 
-  for (const model of ["gemini-2.0-flash", "gemini-1.5-pro", "gemini-2.5-flash-image", "gemma-3-27b-it"]) {
+  for (const model of [
+    "gemini-2.0-flash",
+    "gemini-1.5-pro",
+    "gemini-2.5-flash-image",
+    "gemini-robotics-er-1.5-preview",
+    "gemma-3"
+  ]) {
     it(`is left out for ${model}`, () => {
       assert.deepStrictEqual(config({ effort: "high", summary: true }, model), {
         config: undefined,
-        leftOut: ["reasoning (the model has none)"]
+        leftOut: ["reasoning (no setting of this model is known)"]
       })
       assert.deepStrictEqual(config({ effort: "none" }, model), { config: undefined, leftOut: [] })
     })
@@ -321,6 +327,23 @@ describe("a conversation with tools", () => {
     assert.deepStrictEqual(
       [2, 4].map((index) => contents[index]?.parts),
       ["a", "b"].map((id) => [{ functionResponse: { id, name: "clock", response: { output: id } } }])
+    )
+  })
+
+  it("has results that find their function, also if all calls have the same id", () => {
+    const calls = ["clock", "weather"].map((name) => ({ id: "call_0", name, arguments: {} }))
+    const [, , results] = contentsOf([
+      Chat.user("hi"),
+      Chat.assistant("", calls),
+      Chat.toolResult("call_0", "12"),
+      Chat.toolResult("call_0", "sun")
+    ])
+    assert.deepStrictEqual(
+      results?.parts.map((part) => [at(part, "functionResponse", "name"), at(part, "functionResponse", "response")]),
+      [
+        ["clock", { output: "12" }],
+        ["weather", { output: "sun" }]
+      ]
     )
   })
 

@@ -35,32 +35,35 @@ export interface Facts {
   readonly maxOutput: number
 }
 
-/** The family and the version as a number: 4.05 for 4.5. */
+const numberOf = (major: string | undefined, minor: string | undefined): number =>
+  Number(major) * 100 + Number(minor ?? 0)
+
+/** The family and the version as a whole number: 405 for 4.5. */
 const parse = (model: string): { readonly family: string; readonly version: number } | undefined => {
   const name = model.toLowerCase()
   if (!name.includes("claude")) return undefined
-  if (name.includes("claude-mythos-preview")) return { family: "mythos", version: 4.06 }
+  if (name.includes("claude-mythos-preview")) return { family: "mythos", version: 406 }
   const newer = /claude-([a-z]+)-(\d{1,2})(?:[-.](\d{1,2}))?(?!\d)/.exec(name)
-  if (newer !== null) return { family: newer[1] ?? "", version: Number(newer[2]) + Number(newer[3] ?? 0) / 100 }
+  if (newer !== null) return { family: newer[1] ?? "", version: numberOf(newer[2], newer[3]) }
   const older = /claude-v?(\d)(?:[-.](\d))?(?!\d)(?:-([a-z]+))?/.exec(name)
-  if (older !== null) return { family: older[3] ?? "", version: Number(older[1]) + Number(older[2] ?? 0) / 100 }
+  if (older !== null) return { family: older[3] ?? "", version: numberOf(older[1], older[2]) }
   return { family: "", version: Number.POSITIVE_INFINITY }
 }
 
 const leastOf = (family: string, version: number, isMyth: boolean): Facts["least"] => {
   if (isMyth) return "low"
-  if (version < 5) return "omit"
-  if (family === "haiku" ? version <= 5.05 : version < 5.05) return "disabled"
-  return family === "sonnet" && version === 5.05 ? "between_tools" : "low"
+  if (version < 500) return "omit"
+  if (family === "haiku" ? version <= 505 : version < 505) return "disabled"
+  return family === "sonnet" && version === 505 ? "between_tools" : "low"
 }
 
 const maxOutputOf = (family: string, version: number): number => {
-  if (version < 3.05) return 4096
-  if (version < 3.07) return 8192
+  if (version < 305) return 4096
+  if (version < 307) return 8192
   // With the beta `output-128k-2025-02-19`.
-  if (version < 4) return 128_000
-  if (version < 4.05 && family === "opus") return 32_000
-  return version < 4.06 ? 64_000 : 128_000
+  if (version < 400) return 128_000
+  if (version < 405 && family === "opus") return 32_000
+  return version < 406 ? 64_000 : 128_000
 }
 
 /**
@@ -75,14 +78,14 @@ export const factsOf = (model: string): Facts | undefined => {
   const { family, version } = parsed
   const isMyth = family === "mythos" || family === "fable"
   return {
-    sampling: version >= 4.07 || isMyth ? "none" : version >= 4.01 ? "one" : "both",
-    thinking: version < 3.07 ? "none" : version < 4.06 ? "budget" : version < 4.07 ? "either" : "effort",
-    thinks: version >= 5 || isMyth,
+    sampling: version >= 407 || isMyth ? "none" : version >= 401 ? "one" : "both",
+    thinking: version < 307 ? "none" : version < 406 ? "budget" : version < 407 ? "either" : "effort",
+    thinks: version >= 500 || isMyth,
     least: leastOf(family, version, isMyth),
-    xhigh: version >= 4.07,
-    forcedTools: version < (isMyth ? 5.01 : 5.05) || family === "haiku",
-    bindsThoughts: version >= (isMyth ? 5.01 : 5.05),
-    schemas: version >= 4.01,
+    xhigh: version >= 407,
+    forcedTools: version < (isMyth ? 501 : 505) || family === "haiku",
+    bindsThoughts: version >= (isMyth ? 501 : 505),
+    schemas: version >= 401,
     maxOutput: maxOutputOf(family, version)
   }
 }

@@ -26,7 +26,7 @@ const maxStops = 5
 const isSeed = (seed: number): boolean => seed === (seed | 0)
 
 /** The first version that calls functions and answers in JSON in the same request. */
-const firstWithBoth = 3
+const firstWithBoth = 300
 
 // -----------------------------------------------------------------------------
 // encode

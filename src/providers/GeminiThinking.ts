@@ -15,7 +15,7 @@ import type * as Json from "./Json.js"
 // -----------------------------------------------------------------------------
 
 /**
- * The version of a Gemini as a number, 2.05 for 2.5; infinity for the names of the latest, `undefined` for other
+ * The version of a Gemini as a whole number, 205 for 2.5; infinity for the names of the latest, `undefined` for other
  * models.
  *
  * @since 0.2.0
@@ -23,7 +23,7 @@ import type * as Json from "./Json.js"
  */
 export const versionOf = (model: string): number | undefined => {
   const found = /gemini-(\d{1,2})(?:\.(\d{1,2}))?(?!\d)/i.exec(model)
-  if (found !== null) return Number(found[1]) + Number(found[2] ?? 0) / 100
+  if (found !== null) return Number(found[1]) * 100 + Number(found[2] ?? 0)
   return /gemini-(?:pro|flash|flash-lite)-latest/i.test(model) ? Number.POSITIVE_INFINITY : undefined
 }
 
@@ -47,8 +47,8 @@ const levels: ReadonlyArray<Level> = ["minimal", "low", "medium", "high"]
 
 /** The levels that a Gemini takes: `minimal` only a Flash up to 3.6, and `medium` every model but the first Pro. */
 const levelsOf = (model: string, version: number): ReadonlyArray<Level> => {
-  const isSmall = /flash/i.test(model) && version < 3.07
-  return levels.filter((level) => (level !== "minimal" || isSmall) && (level !== "medium" || isSmall || version > 3))
+  const isSmall = /flash/i.test(model) && version < 307
+  return levels.filter((level) => (level !== "minimal" || isSmall) && (level !== "medium" || isSmall || version > 300))
 }
 
 /** Google's own budgets for the efforts of OpenAI (guide on OpenAI compatibility). `xhigh` is the largest budget. */
@@ -99,7 +99,7 @@ export const config = (
   const { budgetTokens, effort, summary } = reasoning
   const asksForDepth = effort !== undefined || budgetTokens !== undefined
   const version = versionOf(model)
-  if (version === undefined || version < 2.05 || /-(?:image|tts|live|audio|embedding)/i.test(model)) {
+  if (version === undefined || version < 205 || /-(?:image|tts|live|audio|embedding)/i.test(model)) {
     if (summary === true || budgetTokens !== undefined || (asksForDepth && effort !== "none")) {
       leftOut.add("reasoning (no setting of this model is known)")
     }
@@ -107,7 +107,7 @@ export const config = (
   }
   const shown = summary === undefined ? {} : { includeThoughts: summary }
   if (!asksForDepth) return summary === undefined ? undefined : shown
-  if (version >= 3) return { thinkingLevel: levelFor(reasoning, levelsOf(model, version), leftOut), ...shown }
+  if (version >= 300) return { thinkingLevel: levelFor(reasoning, levelsOf(model, version), leftOut), ...shown }
   const thinkingBudget = budgetFor(reasoning, model, leftOut)
   // The API refuses `includeThoughts` where there are none.
   return thinkingBudget === 0 ? { thinkingBudget } : { thinkingBudget, ...shown }

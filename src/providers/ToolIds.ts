@@ -6,8 +6,8 @@
  * result belongs to the latest call with its id; of several calls with one id in a message, the first result belongs to
  * the first. Ids that fit stay as they are. The same conversation gets the same ids, also when it has grown.
  *
- * API: `map(messages, pattern)` returns the messages with other ids, in the same order and number; `pattern` matches the
- * ids that the target takes. A new id is nine letters and digits, which all known targets take.
+ * API: `map(messages, pattern)` returns the messages with other ids, in the same order and number; `pattern` matches
+ * the ids that the target takes. A new id is nine letters and digits, which all known targets take.
  *
  * @since 0.2.0
  */

@@ -99,6 +99,8 @@ export const ProviderData = Schema.Struct({
   wire: Schema.String,
   /** The provider, by its name in this application. */
   provider: Schema.String,
+  /** The model, as it was requested. */
+  model: Schema.String,
   reply: Schema.optional(Schema.Unknown),
   details: Schema.optional(JsonObject)
 })
@@ -330,7 +332,7 @@ export const assistant = (content: string, toolCalls?: ReadonlyArray<ToolCall>):
  * @category constructors
  */
 export const reply = ({ providerData, text, toolCalls }: Response): Message => {
-  const { details, ...back } = providerData ?? { wire: "", provider: "" }
+  const { details, ...back } = providerData ?? { wire: "", provider: "", model: "" }
   return {
     role: "assistant",
     content: text,

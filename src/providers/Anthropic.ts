@@ -1,10 +1,14 @@
 /**
  * Anthropic Messages, and the servers that speak it. The wire format is in `AnthropicMessages`.
  *
- * Gotchas: `max_tokens` is always sent, because the API requires it. A model that thinks wants its signed thoughts back
- * with the tool calls that followed them: the model value keeps those of the newest calls and sends them. In another
- * process they are missing, and a model that requires them refuses the request. Schemas of structured output must
- * contain `additionalProperties: false`. `seed` is not sent, and of `metadata` only `user_id`.
+ * A setting that the model refuses is not sent: it is left out, or replaced by the nearest that the model takes, and a
+ * debug line says so. Fields in `providerOptions` are sent as they are.
+ *
+ * Gotchas: `max_tokens` is always sent, because the API requires it. Signed thoughts go back with the message that
+ * `Chat.reply` made of the answer, and only where the model thinks. Newer models refuse thoughts if anything before
+ * them changes, system messages and tools included: only append to their conversations. A model that thinks by a budget
+ * does not think about the results of tools that another provider's model called. Schemas of structured output must
+ * contain `additionalProperties: false`.
  *
  * @example
  * import { Config } from "effect"
@@ -28,8 +32,16 @@ declare module "../chat/Chat.js" {
     /** Fields of the body that `Chat.Request` does not have; objects are merged with those of the request. */
     readonly anthropic?: {
       readonly thinking?:
-        | { readonly type: "enabled"; readonly budget_tokens: number }
-        | { readonly type: "adaptive" | "disabled" }
+        | {
+            readonly type: "enabled"
+            readonly budget_tokens: number
+            readonly display?: "summarized" | "omitted"
+          }
+        | {
+            readonly type: "adaptive" | "between_tools" | "disabled"
+            readonly display?: "summarized" | "omitted"
+            readonly block_binding?: { readonly prefix_mismatch_behavior: string }
+          }
       readonly top_k?: number
       readonly service_tier?: "auto" | "standard_only"
       readonly cache_control?: { readonly type: "ephemeral"; readonly ttl?: "5m" | "1h" }
@@ -84,7 +96,7 @@ const limits = WireFields.limits("anthropic", {
  * @category options
  */
 export interface Options extends Endpoint.Options {
-  /** The most tokens of an answer, for requests that do not set it. Default 4,096, plus the budget for thinking. */
+  /** The most tokens of an answer, for requests that do not set it. Default 4,096, plus room for thoughts. */
   readonly maxTokens?: number | undefined
   /** Features to switch on, sent as `anthropic-beta`. Default none. */
   readonly beta?: ReadonlyArray<string> | undefined

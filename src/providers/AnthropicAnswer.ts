@@ -13,6 +13,7 @@ import * as Classify from "../errors/Classify.js"
 import type { LlmError } from "../errors/LlmError.js"
 import type * as Assembly from "./Assembly.js"
 import * as Json from "./Json.js"
+import type * as ToolCalls from "./ToolCalls.js"
 import * as WireFields from "./WireFields.js"
 
 /** A block between its start and its stop. */
@@ -21,7 +22,7 @@ interface Block {
   readonly pieces: Array<string>
   signature: unknown
   citations: ReadonlyArray<unknown>
-  readonly call: Assembly.OpenCall | undefined
+  readonly call: ToolCalls.OpenCall | undefined
 }
 
 const counted = new Set([

@@ -1,83 +1,131 @@
 /**
  * Writes requests of Anthropic Messages.
  *
- * System messages become `system`, tool results become blocks of a user message, neighbours of the same role become one
- * message. `seed` has no counterpart; of `metadata` only `user_id` is sent; a JSON answer without a schema is asked for
- * in words.
+ * System messages become `system`, and the conversation the turns of `AnthropicTurns`. What the model refuses is left
+ * out, or replaced by the nearest that it takes (`ClaudeModels`, `AnthropicThinking`). The options of the user for the
+ * provider are merged in last, as they are.
  *
  * @since 0.2.0
  */
 
 import type * as Chat from "../chat/Chat.js"
+import * as Continuation from "../chat/stream/Continuation.js"
 import { InvalidRequest } from "../errors/LlmError.js"
+import * as AnthropicThinking from "./AnthropicThinking.js"
+import * as AnthropicTurns from "./AnthropicTurns.js"
+import * as ClaudeModels from "./ClaudeModels.js"
+import * as InWords from "./InWords.js"
 import * as Json from "./Json.js"
 import * as WireFields from "./WireFields.js"
 
-/**
- * `max_tokens` if neither the request nor the options set it: every model allows it, and most answers fit into it.
- *
- * @since 0.1.0
- * @category facts
- */
-export const defaultMaxTokens = 4096
+export { defaultMaxTokens } from "./AnthropicThinking.js"
 
-const encodeImage = (part: Chat.ImagePart): Json.Json => {
-  const image = WireFields.image(part)
-  return {
-    type: "image",
-    source:
-      "url" in image
-        ? { type: "url", url: image.url }
-        : { type: "base64", media_type: image.mediaType, data: image.data }
-  }
-}
+type Facts = ClaudeModels.Facts | undefined
 
-const encodeText = (text: string): Json.Json => ({ type: "text", text })
-
-/** The blocks of a message, without empty text of an assistant, which the API refuses. */
-const encodeBlocks = (message: Exclude<Chat.Message, { role: "system" }>): Array<Json.Json> => {
-  switch (message.role) {
-    case "user":
-      return typeof message.content === "string"
-        ? [encodeText(message.content)]
-        : message.content.map((part) =>
-            part.type === "text" ? encodeText(part.text) : encodeImage(part as Chat.ImagePart)
+/** The tools and the choice among them. */
+const encodeTools = (
+  { toolChoice, tools = [] }: Chat.Request,
+  own: Json.Json,
+  facts: Facts,
+  mode: AnthropicThinking.Plan["mode"],
+  leftOut: Set<string>
+): Json.Json => {
+  const takesStrict = facts === undefined || facts.schemas
+  if (!takesStrict && tools.some(({ strict }) => strict === true)) leftOut.add("strict tools (the model has none)")
+  const fields = {
+    tools:
+      tools.length === 0
+        ? undefined
+        : tools.map(({ description, name, parameters, strict }) =>
+            Json.compact({ name, description, input_schema: parameters, strict: takesStrict ? strict : undefined })
           )
-    case "assistant": {
-      const calls = message.toolCalls ?? []
-      return [
-        ...(message.content === "" ? [] : [encodeText(message.content)]),
-        ...calls.map(({ id, name, arguments: input }) => ({ type: "tool_use", id, name, input: input ?? {} }))
-      ]
-    }
-    case "tool":
-      return [{ type: "tool_result", tool_use_id: message.toolCallId, content: message.content }]
   }
+  if (toolChoice === undefined) return fields
+  if (tools.length === 0 && Json.array(own.tools).length === 0) {
+    leftOut.add("toolChoice (there are no tools)")
+    return fields
+  }
+  const isForced = typeof toolChoice === "object" || toolChoice === "required"
+  if (isForced && (mode === "budget" || facts?.forcedTools === false)) {
+    const cause = mode === "budget" ? "thinking forbids to force a tool" : "the model cannot be forced"
+    leftOut.add(`toolChoice (auto: ${cause})`)
+    return { ...fields, tool_choice: { type: "auto" } }
+  }
+  const choice =
+    typeof toolChoice === "object"
+      ? { type: "tool", name: toolChoice.name }
+      : { type: toolChoice === "required" ? "any" : toolChoice }
+  return { ...fields, tool_choice: choice }
 }
 
-const encodeMessages = (messages: Chat.Request["messages"]) => {
-  const system: Array<string> = []
-  const turns: Array<{ readonly role: "user" | "assistant"; readonly content: Array<Json.Json> }> = []
-  for (const message of messages) {
-    if (message.role === "system") {
-      system.push(message.content)
-      continue
-    }
-    const role = message.role === "assistant" ? "assistant" : "user"
-    const content = encodeBlocks(message)
-    const last = turns[turns.length - 1]
-    if (last?.role === role) last.content.push(...content)
-    else if (content.length > 0) turns.push({ role, content })
+/** The least `top_p` that the API takes from a model that thinks. */
+const minTopPWithThinking = 0.95
+
+const encodeSampling = (
+  request: Chat.Request,
+  facts: Facts,
+  mode: AnthropicThinking.Plan["mode"],
+  leftOut: Set<string>
+): Json.Json => {
+  let { temperature, topP } = request
+  const takes = facts?.sampling ?? "both"
+  const thinks = facts !== undefined && mode !== "off"
+  if (temperature !== undefined && (takes === "none" || thinks)) {
+    // The default, which needs no word.
+    if (temperature !== 1) leftOut.add(`temperature (${thinks ? "the model thinks" : "the model takes none"})`)
+    temperature = undefined
   }
-  return { system, turns }
+  if (temperature !== undefined && temperature > 1) {
+    leftOut.add(`temperature (1, not ${temperature})`)
+    temperature = 1
+  }
+  if (topP !== undefined && (takes === "none" || (thinks && topP < minTopPWithThinking))) {
+    leftOut.add(`topP (${thinks ? "the model thinks" : "the model takes none"})`)
+    topP = undefined
+  }
+  if (topP !== undefined && temperature !== undefined && takes === "one") {
+    leftOut.add("topP (the model takes temperature or topP)")
+    topP = undefined
+  }
+  return { temperature, top_p: topP }
 }
 
-const encodeChoice = (choice: Chat.Request["toolChoice"]): unknown =>
-  choice === undefined
-    ? undefined
-    : typeof choice === "object"
-      ? { type: "tool", name: choice.name }
-      : { type: choice === "required" ? "any" : choice }
+const encodeStop = (stop: ReadonlyArray<string> = [], leftOut: Set<string>): ReadonlyArray<string> | undefined => {
+  const visible = stop.filter((text) => text.trim() !== "")
+  if (visible.length < stop.length) leftOut.add("stop (texts of white space)")
+  return visible.length === 0 ? undefined : visible
+}
+
+type Target = { readonly provider: string; readonly model: string }
+
+/** Whether the conversation ends with the beginning of the answer. */
+const isBegun = (turns: ReadonlyArray<AnthropicTurns.Turn>): boolean => {
+  const last = turns[turns.length - 1]
+  return last?.role === "assistant" && last.content[last.content.length - 1]?.type === "text"
+}
+
+/** Why a conversation allows no thinking by a budget. */
+const obstacleOf = (turns: ReadonlyArray<AnthropicTurns.Turn>, target: Target): string | undefined => {
+  if (isBegun(turns)) return Continuation.methodOf(target) === "turn" ? undefined : "the answer has begun"
+  return AnthropicTurns.isUnthought(turns) ? "the tool calls have no thoughts of this provider" : undefined
+}
+
+/** Asks in a user message for the rest of an answer that has begun, if the model does not continue it. */
+const askForRest = (
+  turns: ReadonlyArray<AnthropicTurns.Turn>,
+  target: Target,
+  leftOut: Set<string>
+): ReadonlyArray<AnthropicTurns.Turn> => {
+  if (!isBegun(turns) || Continuation.methodOf(target) !== "turn") return turns
+  leftOut.add("the beginning of the answer (a user message asks for the rest)")
+  return [...turns, { role: "user", content: [{ type: "text", text: Continuation.continueText }] }]
+}
+
+const isClaude = (model: string): boolean => /claude/i.test(model)
+
+/** Whether a signature holds for a model: those of Claude do on every platform, those of other makers do not. */
+const isOwn = ({ model: maker, wire }: Chat.ProviderData, model: string): boolean =>
+  wire === "anthropic" && (maker === model || (isClaude(maker) && isClaude(model)))
 
 /**
  * The body of a request. `maxTokens` is for requests that do not set it.
@@ -88,42 +136,59 @@ const encodeChoice = (choice: Chat.Request["toolChoice"]): unknown =>
 export const encode =
   (provider: string, model: string, maxTokens: number | undefined) =>
   (request: Chat.Request, streaming: boolean): WireFields.Encoded | InvalidRequest => {
-    const { system, turns } = encodeMessages(request.messages)
-    if (turns.length === 0) {
-      return new InvalidRequest({
-        provider,
-        model,
-        message: "messages: found only system messages, expected one of a user",
-        delivery: "not-sent"
-      })
+    const own: Json.Json = request.providerOptions?.[provider] ?? {}
+    const facts = ClaudeModels.factsOf(model)
+    const refused = (message: string) => new InvalidRequest({ provider, model, message, delivery: "not-sent" })
+
+    const messages = WireFields.withOwnData(request.messages, (data) => isOwn(data, model))
+    const noted = new Set<string>()
+    // System messages become `system`, which is before every thought: a later one changes it for the thoughts before.
+    const lastSystem = messages.map(({ role }) => role).lastIndexOf("system")
+    const whole = AnthropicTurns.encode(messages, facts?.bindsThoughts === true ? lastSystem : 0, noted)
+    if (typeof whole === "string") return refused(whole)
+    const limit = request.maxTokens ?? maxTokens
+    const obstacle = obstacleOf(whole.turns, { provider, model })
+    const leftOut = new Set<string>()
+    const plan = AnthropicThinking.plan({ request, facts, own: own.thinking, limit, obstacle }, leftOut)
+    // A model that does not think refuses thoughts.
+    const isCut = plan.mode === "off" && whole.turns.some(({ content }) => content.some(AnthropicTurns.isThought))
+    const conversation = isCut ? AnthropicTurns.encode(messages, Number.POSITIVE_INFINITY, leftOut) : whole
+    if (typeof conversation === "string") return refused(conversation)
+    if (!isCut) for (const words of noted) leftOut.add(words)
+    const turns = askForRest(conversation.turns, { provider, model }, leftOut)
+
+    const { metadata = {}, responseFormat } = request
+    const system = [...conversation.system]
+    const schema =
+      responseFormat?.type === "json-schema" && (facts === undefined || facts.schemas)
+        ? responseFormat.schema
+        : undefined
+    if (responseFormat !== undefined && schema === undefined) {
+      system.push(InWords.json(responseFormat))
+      leftOut.add("responseFormat (asked for in words)")
     }
-    const { responseFormat } = request
-    if (responseFormat?.type === "json") system.push("Answer with one JSON value and nothing else.")
-    const options = request.providerOptions?.[provider] ?? {}
-    // Thoughts count as answer: `max_tokens` must be larger than their budget.
-    const thinking = Json.count(Json.object(options.thinking).budget_tokens) ?? 0
-    const userId = request.metadata?.user_id
+    if (request.seed !== undefined) leftOut.add("seed (Anthropic has none)")
+    const { user_id: userId, ...others } = metadata
+    if (Object.keys(others).length > 0) leftOut.add(`metadata (${Object.keys(others).join(", ")})`)
+    const output = Json.compact({
+      format: schema === undefined ? undefined : { type: "json_schema", schema },
+      effort: plan.effort
+    })
     const body = Json.merge(
       Json.compact({
         model,
-        max_tokens: request.maxTokens ?? maxTokens ?? defaultMaxTokens + thinking,
+        max_tokens: plan.maxTokens,
         system: system.length === 0 ? undefined : system.join("\n\n"),
         messages: turns,
-        temperature: request.temperature,
-        top_p: request.topP,
-        stop_sequences: request.stop,
+        ...encodeSampling(request, facts, plan.mode, leftOut),
+        stop_sequences: encodeStop(request.stop, leftOut),
         metadata: userId === undefined ? undefined : { user_id: userId },
-        output_config:
-          responseFormat?.type === "json-schema"
-            ? { format: { type: "json_schema", schema: responseFormat.schema } }
-            : undefined,
-        tools: request.tools?.map(({ name, description, parameters, strict }) =>
-          Json.compact({ name, description, input_schema: parameters, strict })
-        ),
-        tool_choice: encodeChoice(request.toolChoice),
+        thinking: plan.thinking,
+        output_config: Object.keys(output).length === 0 ? undefined : output,
+        ...encodeTools(request, own, facts, plan.mode, leftOut),
         stream: streaming ? true : undefined
       }),
-      options
+      own
     )
-    return { body, leftOut: [] }
+    return { body, leftOut: [...leftOut] }
   }

@@ -21,8 +21,9 @@ import type * as StreamDecoder from "../chat/stream/StreamDecoder.js"
 import * as Classify from "../errors/Classify.js"
 import * as ErrorMessage from "../errors/ErrorMessage.js"
 import { ContentFiltered, InvalidResponse, type LlmError } from "../errors/LlmError.js"
-import * as Usage from "../policies/Usage.js"
+import * as Counts from "./Counts.js"
 import * as Json from "./Json.js"
+import * as ToolCalls from "./ToolCalls.js"
 import * as Fields from "./WireFields.js"
 
 /**
@@ -49,53 +50,6 @@ export interface Reader {
   /** Called with an event that is an error: the answer ended with it. */
   readonly failed?: ((data: Json.Json) => void) | undefined
 }
-
-/**
- * How a tool call shows that it is whole: `given` by its reader, which settles it, `text` if its JSON text closes its
- * object, `next` if something comes after it.
- *
- * @since 0.2.0
- * @category models
- */
-export type Proof = "given" | "text" | "next"
-
-/**
- * A tool call whose pieces are being read.
- *
- * @since 0.2.0
- * @category models
- */
-export interface OpenCall {
-  /** The provider's id; empty if it has none. */
-  id: string
-  name: string
-  /** The pieces of the arguments' JSON. */
-  readonly pieces: Array<string>
-  /** The arguments, if they came as a value. Pieces count before it. */
-  value: unknown
-  /** What goes back with the call. */
-  reply: unknown
-  proof: Proof
-  /** Whether the wire closed it, so that something may come after it. */
-  closed: boolean
-  /** The name of the call in errors: the field that it came in. */
-  readonly field: string
-}
-
-/** The counts of an answer, as far as the wire told them. `input` includes `cached` and `written`. */
-export interface Counts {
-  readonly input?: number | undefined
-  readonly output?: number | undefined
-  readonly total?: number | undefined
-  readonly cached?: number | undefined
-  readonly written?: number | undefined
-  /** The part of `written` that is kept for an hour. */
-  readonly writtenHour?: number | undefined
-  readonly reasoning?: number | undefined
-}
-
-const larger = (a: number | undefined, b: number | undefined): number | undefined =>
-  a === undefined ? b : b === undefined ? a : Math.max(a, b)
 
 /** Refusals are shown in an error, which shows 400 characters. */
 const maxRefusal = 400
@@ -148,9 +102,9 @@ export class Assembly {
   /** Whether content came after a finish reason: then the reasons of this stream do not tell the end. */
   private contradicted = false
   private refused = ""
-  private counts: Counts = {}
+  private counts: Counts.Counts = {}
   private details: Record<string, unknown> | undefined
-  private readonly calls: Array<OpenCall> = []
+  private readonly calls: Array<ToolCalls.OpenCall> = []
   private readonly ids = new Set<string>()
   private answered: boolean
 
@@ -228,8 +182,8 @@ export class Assembly {
   }
 
   /** A tool call begins. */
-  open(call: Partial<OpenCall> & Pick<OpenCall, "field">): OpenCall {
-    const opened: OpenCall = {
+  open(call: Partial<ToolCalls.OpenCall> & Pick<ToolCalls.OpenCall, "field">): ToolCalls.OpenCall {
+    const opened: ToolCalls.OpenCall = {
       id: "",
       name: "",
       pieces: [],
@@ -245,20 +199,20 @@ export class Assembly {
   }
 
   /** A piece of the arguments of an open call. */
-  fragment(call: OpenCall, piece: string): void {
+  fragment(call: ToolCalls.OpenCall, piece: string): void {
     if (piece === "") return
     this.alive("tool-call")
     call.pieces.push(piece)
   }
 
   /** Delivers an open call, which is whole. Returns the error if it is broken. */
-  settle(call: OpenCall): LlmError | undefined {
+  settle(call: ToolCalls.OpenCall): LlmError | undefined {
     this.drop(call)
     return this.deliver(call)
   }
 
   /** Gives an open call up. */
-  drop(call: OpenCall): void {
+  drop(call: ToolCalls.OpenCall): void {
     const at = this.calls.indexOf(call)
     if (at !== -1) this.calls.splice(at, 1)
   }
@@ -274,13 +228,13 @@ export class Assembly {
     return undefined
   }
 
-  private proven(call: OpenCall): boolean {
-    return call.proof === "text" && isWhole(call)
+  private proven(call: ToolCalls.OpenCall): boolean {
+    return call.proof === "text" && ToolCalls.isWhole(call)
   }
 
-  private deliver(call: OpenCall): LlmError | undefined {
+  private deliver(call: ToolCalls.OpenCall): LlmError | undefined {
     if (call.name === "") return Fields.missing(this.context, `${call.field}.name`, undefined, "a string")
-    const parsed = argumentsOf(this.context, call)
+    const parsed = ToolCalls.argumentsOf(this.context, call)
     if (parsed instanceof InvalidResponse) return parsed
     const id = this.idOf(call)
     this.answered = true
@@ -296,7 +250,7 @@ export class Assembly {
   }
 
   /** The id of a call, unique in the answer. One that is made here is unique in the conversation. */
-  private idOf(call: OpenCall): string {
+  private idOf(call: ToolCalls.OpenCall): string {
     const base = call.id === "" ? `call_${this.id ?? this.context.now.toString(36)}` : call.id
     let id = call.id === "" ? `${base}_${this.ids.size}` : base
     for (let n = this.ids.size; this.ids.has(id); n++) id = `${base}_${n}`
@@ -305,33 +259,13 @@ export class Assembly {
   }
 
   /** Counts of the answer so far. The larger of two holds. */
-  count(counts: Counts): void {
-    const { counts: known } = this
-    this.counts = {
-      input: larger(known.input, counts.input),
-      output: larger(known.output, counts.output),
-      total: larger(known.total, counts.total),
-      cached: larger(known.cached, counts.cached),
-      written: larger(known.written, counts.written),
-      writtenHour: larger(known.writtenHour, counts.writtenHour),
-      reasoning: larger(known.reasoning, counts.reasoning)
-    }
+  count(counts: Counts.Counts): void {
+    this.counts = Counts.larger(this.counts, counts)
   }
 
   /** The usage that the counts tell, if both halves are known. */
   usage(): Chat.Usage | undefined {
-    const { cached, reasoning, total, written, writtenHour } = this.counts
-    const { input = rest(total, this.counts.output), output = rest(total, this.counts.input) } = this.counts
-    if (input === undefined || output === undefined) return undefined
-    return Usage.make({
-      inputTokens: Math.min(input, Number.MAX_SAFE_INTEGER),
-      // Some servers count reasoning outside of the output, but in the total.
-      outputTokens: Math.min(Math.max(output, total === undefined ? 0 : total - input), Number.MAX_SAFE_INTEGER),
-      ...Json.optional("cachedInputTokens", cached),
-      ...Json.optional("cacheWriteTokens", written === 0 ? undefined : written),
-      ...Json.optional("cacheWriteHourTokens", writtenHour === 0 ? undefined : writtenHour),
-      ...Json.optional("reasoningTokens", reasoning)
-    })
+    return Counts.usage(this.counts)
   }
 
   /** What only this provider says. Lists are joined; of other values the last holds. */
@@ -407,35 +341,16 @@ export class Assembly {
     return {
       wire: this.options.wire,
       provider: this.context.provider,
+      model: this.context.model,
       ...Json.optional("reply", reply),
       ...Json.optional("details", details)
     }
   }
 }
 
-const rest = (total: number | undefined, half: number | undefined): number | undefined =>
-  total === undefined || half === undefined ? undefined : Math.max(0, total - half)
-
 /** Whether the model itself chose to say nothing: it generated tokens, and not only of reasoning. */
 const isSilent = (usage: Chat.Usage | undefined): boolean =>
   usage !== undefined && usage.outputTokens > (usage.reasoningTokens ?? 0)
-
-/** Whether the arguments are a closed object. */
-const isWhole = (call: OpenCall): boolean => {
-  if (call.pieces.length === 0) return Json.object(call.value) === call.value && Object.keys(call.value).length > 0
-  const last = call.pieces[call.pieces.length - 1] as string
-  return last.trimEnd().endsWith("}") && typeof Json.parse(call.pieces.join("")) === "object"
-}
-
-/** Parsed arguments. A text that is not JSON is an `InvalidResponse`. */
-const argumentsOf = (context: Fields.Exchange, { name, pieces, value }: OpenCall): unknown => {
-  const text = pieces.join("").trim()
-  if (text === "") return value ?? {}
-  const parsed = Json.parse(text)
-  if (parsed !== undefined) return parsed
-  const message = `the arguments of tool call ${name} are no JSON: ${text}`
-  return new InvalidResponse(Fields.errorFields(context, ErrorMessage.clean(message, context.secrets)))
-}
 
 /** An answer with tool calls ended with them, unless it was cut at the token limit; one without them did not. */
 const finishOf = (meaning: ReturnType<typeof Classify.finishReason>, calls: number): Chat.FinishReason =>

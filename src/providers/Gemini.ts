@@ -1,15 +1,15 @@
 /**
  * Gemini's `generateContent` and `streamGenerateContent`.
  *
- * Differences from `Chat.Request`: system messages become `systemInstruction`, the role of the assistant is `model`, a
- * tool result names its function (which is looked up from its call), and `metadata` has no counterpart. The key goes
- * into a header, never into the URL, where proxies would log it.
+ * System messages become `systemInstruction`, the role of the assistant is `model`, and a tool result names its
+ * function, which is looked up from its call. A setting that the model refuses is not sent: it is left out, or replaced
+ * by the nearest that the model takes, and a debug line says so. Fields in `providerOptions` are sent as they are. The
+ * key goes into a header, never into the URL, where proxies would log it.
  *
  * Gotchas: a stream has no terminator: it is complete if a finish reason came. A function call without an id gets one
  * made from the answer's id, so that it is unique in the conversation. From Gemini 3 on a function call carries a
- * signature that must go back with it; the model value keeps the signatures of the newest calls. A call of another
- * provider or process is sent with the placeholder that Google documents: it works, but the model loses its train of
- * thought.
+ * signature that must go back with it: it is in the tool call. A call of another provider is sent with the placeholder
+ * that Google documents: it works, but the model loses its train of thought.
  *
  * @example
  * import { Config } from "effect"

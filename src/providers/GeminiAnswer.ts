@@ -10,6 +10,7 @@
 import type { LlmError } from "../errors/LlmError.js"
 import type * as Assembly from "./Assembly.js"
 import * as Json from "./Json.js"
+import type * as ToolCalls from "./ToolCalls.js"
 import * as WireFields from "./WireFields.js"
 
 // -----------------------------------------------------------------------------
@@ -123,7 +124,7 @@ const define = (at: object, key: string | number, value: unknown): void => {
 export const reader = (assembly: Assembly.Assembly): Assembly.Reader => {
   const { context } = assembly
   /** The function call whose arguments come in pieces. */
-  let open: { readonly call: Assembly.OpenCall; readonly args: Record<string, unknown> } | undefined
+  let open: { readonly call: ToolCalls.OpenCall; readonly args: Record<string, unknown> } | undefined
   /** The parts as they go back: texts joined, function calls by their place. */
   const parts: Array<Record<string, unknown>> = []
 

@@ -1,11 +1,18 @@
 /**
  * Writes requests of Gemini's `generateContent`.
  *
+ * What the model refuses is left out, or replaced by the nearest that it takes. The options of the user for the
+ * provider are merged in last, as they are.
+ *
  * @since 0.2.0
  */
 
 import type * as Chat from "../chat/Chat.js"
+import * as Continuation from "../chat/stream/Continuation.js"
 import { InvalidRequest } from "../errors/LlmError.js"
+import * as GeminiContents from "./GeminiContents.js"
+import * as GeminiThinking from "./GeminiThinking.js"
+import * as InWords from "./InWords.js"
 import * as Json from "./Json.js"
 import * as WireFields from "./WireFields.js"
 
@@ -13,95 +20,70 @@ import * as WireFields from "./WireFields.js"
 // facts
 // -----------------------------------------------------------------------------
 
-/** The placeholder for an unknown signature; documented at https://ai.google.dev/gemini-api/docs/thought-signatures */
-const noSignature = "skip_thought_signature_validator"
+/** The limits of the API (reference of `GenerationConfig`). */
+const maxTemperature = 2
+const maxStops = 5
+const isSeed = (seed: number): boolean => seed === (seed | 0)
 
-/** Whether a model wants signatures back: not Gemini 1 and 2. */
-const asksForSignatures = (model: string): boolean => !/gemini-[12]\b/.test(model)
+/** The first version that calls functions and answers in JSON in the same request. */
+const firstWithBoth = 300
 
 // -----------------------------------------------------------------------------
 // encode
 // -----------------------------------------------------------------------------
 
-/** The media type of a file, from the extension in its URL; without one it is left out of the request. */
-const mimeTypeOf = (url: string): string | undefined => {
-  const extension = /\.(png|jpe?g|webp|gif|heic|heif)(?:[?#]|$)/i.exec(url)?.[1]?.toLowerCase()
-  return extension && `image/${extension === "jpg" ? "jpeg" : extension}`
-}
-
-const encodePart = (part: WireFields.UserPart): Json.Json => {
-  if (part.type === "text") return { text: part.text }
-  const image = WireFields.image(part as Chat.ImagePart)
-  return "url" in image
-    ? { fileData: Json.compact({ mimeType: mimeTypeOf(image.url), fileUri: image.url }) }
-    : { inlineData: { mimeType: image.mediaType, data: image.data } }
-}
-
-const encodeCalls = (calls: ReadonlyArray<Chat.ToolCall>, model: string): ReadonlyArray<Json.Json> => {
-  const known: Array<string | undefined> = calls.map(({ id }) => undefined)
-  // Only the first of parallel calls is signed.
-  if (asksForSignatures(model) && !known.some((signature) => signature !== undefined)) known[0] = noSignature
-  return calls.map(({ id, name, arguments: args }, index) =>
-    Json.compact({ functionCall: { id, name, args: args ?? {} }, thoughtSignature: known[index] })
-  )
-}
-
-/** The result of a function as an object, which the API requires. */
-const encodeResult = (content: string): Json.Json => {
-  const parsed = Json.parse(content)
-  return Json.object(parsed) === parsed ? Json.object(parsed) : { output: content }
-}
-
-const encodeMessages = (messages: Chat.Request["messages"], model: string) => {
-  const system: Array<Json.Json> = []
-  const contents: Array<{ readonly role: "user" | "model"; readonly parts: Array<Json.Json> }> = []
-  const names = new Map<string, string>()
-  let results: Array<Json.Json> | undefined
-  for (const [index, message] of messages.entries()) {
-    if (message.role === "tool") {
-      const { content, toolCallId: id } = message
-      const name = names.get(id)
-      if (name === undefined)
-        return `messages[${index}].toolCallId: found "${id}", expected the id of an earlier tool call`
-      // The results of parallel calls belong into one content.
-      if (results === undefined) {
-        results = []
-        contents.push({ role: "user", parts: results })
-      }
-      results.push({ functionResponse: { id, name, response: encodeResult(content) } })
-      continue
-    }
-    results = undefined
-    if (message.role === "system") {
-      system.push({ text: message.content })
-      continue
-    }
-    if (message.role === "user") {
-      const { content } = message
-      contents.push({
-        role: "user",
-        parts: typeof content === "string" ? [{ text: content }] : content.map(encodePart)
-      })
-      continue
-    }
-    const calls = message.toolCalls ?? []
-    for (const call of calls) names.set(call.id, call.name)
-    const text = message.content === "" ? [] : [{ text: message.content }]
-    const parts = [...text, ...encodeCalls(calls, model)]
-    if (parts.length > 0) contents.push({ role: "model", parts })
+const encodeTools = ({ toolChoice, tools = [] }: Chat.Request, own: Json.Json, leftOut: Set<string>): Json.Json => {
+  if (tools.some(({ strict }) => strict === true)) leftOut.add("strict tools (Gemini has none)")
+  const fields = {
+    tools:
+      tools.length === 0
+        ? undefined
+        : [
+            {
+              functionDeclarations: tools.map(({ description, name, parameters }) =>
+                Json.compact({ name, description, parametersJsonSchema: parameters })
+              )
+            }
+          ]
   }
-  return contents.length === 0
-    ? "messages: found only system messages, expected one of a user"
-    : Json.compact({ systemInstruction: system.length === 0 ? undefined : { parts: system }, contents })
+  if (toolChoice === undefined) return fields
+  const hasOwn = Json.array(own.tools).some((tool) => Json.array(Json.object(tool).functionDeclarations).length > 0)
+  if (tools.length === 0 && !hasOwn) {
+    leftOut.add("toolChoice (there are no tools)")
+    return fields
+  }
+  const functionCallingConfig =
+    typeof toolChoice === "object"
+      ? { mode: "ANY", allowedFunctionNames: [toolChoice.name] }
+      : { mode: toolChoice === "required" ? "ANY" : toolChoice.toUpperCase() }
+  return { ...fields, toolConfig: { functionCallingConfig } }
 }
 
-const encodeChoice = (choice: Chat.Request["toolChoice"]): unknown => {
-  if (choice === undefined) return undefined
-  const functionCallingConfig =
-    typeof choice === "object"
-      ? { mode: "ANY", allowedFunctionNames: [choice.name] }
-      : { mode: choice === "required" ? "ANY" : choice.toUpperCase() }
-  return { functionCallingConfig }
+const encodeSampling = ({ seed, stop = [], temperature, topP }: Chat.Request, leftOut: Set<string>): Json.Json => {
+  const isHot = temperature !== undefined && temperature > maxTemperature
+  if (isHot) leftOut.add(`temperature (${maxTemperature}, not ${temperature})`)
+  if (seed !== undefined && !isSeed(seed)) leftOut.add("seed (it has more than 32 bits)")
+  const stops = stop.filter((text) => text !== "").slice(0, maxStops)
+  if (stops.length < stop.length) leftOut.add(`stop (at most ${maxStops}, none empty)`)
+  return {
+    temperature: isHot ? maxTemperature : temperature,
+    topP,
+    stopSequences: stops.length === 0 ? undefined : stops,
+    seed: seed !== undefined && isSeed(seed) ? seed : undefined
+  }
+}
+
+/** Asks in a user message for the rest of an answer that has begun, if the model does not continue it. */
+const askForRest = (
+  contents: ReadonlyArray<GeminiContents.Content>,
+  target: { readonly provider: string; readonly model: string },
+  leftOut: Set<string>
+): ReadonlyArray<GeminiContents.Content> => {
+  const last = contents[contents.length - 1]
+  const isBegun = last?.role === "model" && last.parts[last.parts.length - 1]?.text !== undefined
+  if (!isBegun || Continuation.methodOf(target) !== "turn") return contents
+  leftOut.add("the beginning of the answer (a user message asks for the rest)")
+  return [...contents, { role: "user", parts: [{ text: Continuation.continueText }] }]
 }
 
 /**
@@ -113,36 +95,42 @@ const encodeChoice = (choice: Chat.Request["toolChoice"]): unknown => {
 export const encode =
   (provider: string, model: string) =>
   (request: Chat.Request): WireFields.Encoded | InvalidRequest => {
-    const messages = encodeMessages(request.messages, model)
-    if (typeof messages === "string") {
-      return new InvalidRequest({ provider, model, message: messages, delivery: "not-sent" })
+    const leftOut = new Set<string>()
+    // A signature of another model may be refused; the documented placeholder is not.
+    const isOwn = (data: Chat.ProviderData) => data.wire === "gemini" && data.model === model
+    const messages = WireFields.withOwnData(request.messages, isOwn)
+    const conversation = GeminiContents.encode(messages, model, leftOut)
+    if (typeof conversation === "string") {
+      return new InvalidRequest({ provider, model, message: conversation, delivery: "not-sent" })
     }
-    const { responseFormat } = request
+    const own: Json.Json = request.providerOptions?.[provider] ?? {}
+    const { metadata = {}, reasoning, responseFormat: format } = request
+    if (Object.keys(metadata).length > 0) leftOut.add("metadata (Gemini has none)")
+    const hasTools = (request.tools ?? []).length > 0 || Json.array(own.tools).length > 0
+    const inWords = hasTools && (GeminiThinking.versionOf(model) ?? firstWithBoth) < firstWithBoth
+    const system = [...conversation.system]
+    if (format !== undefined && inWords) {
+      system.push(InWords.json(format))
+      leftOut.add("responseFormat (asked for in words, because there are tools)")
+    }
+    const asked = inWords ? undefined : format
+    const hasOwnThinking = Json.object(own.generationConfig).thinkingConfig !== undefined
+    if (hasOwnThinking && reasoning !== undefined) leftOut.add("reasoning (providerOptions have their own)")
     const generationConfig = Json.compact({
-      temperature: request.temperature,
-      topP: request.topP,
+      ...encodeSampling(request, leftOut),
       maxOutputTokens: request.maxTokens,
-      stopSequences: request.stop,
-      seed: request.seed,
-      responseMimeType: responseFormat && "application/json",
-      responseJsonSchema: responseFormat?.type === "json-schema" ? responseFormat.schema : undefined
+      responseMimeType: asked && "application/json",
+      responseJsonSchema: asked?.type === "json-schema" ? asked.schema : undefined,
+      thinkingConfig: hasOwnThinking ? undefined : GeminiThinking.config(reasoning, model, leftOut)
     })
     const body = Json.merge(
       Json.compact({
-        ...messages,
-        tools: request.tools?.length
-          ? [
-              {
-                functionDeclarations: request.tools.map(({ name, description, parameters }) =>
-                  Json.compact({ name, description, parametersJsonSchema: parameters })
-                )
-              }
-            ]
-          : undefined,
-        toolConfig: encodeChoice(request.toolChoice),
+        systemInstruction: system.length === 0 ? undefined : { parts: system.map((text) => ({ text })) },
+        contents: askForRest(conversation.contents, { provider, model }, leftOut),
+        ...encodeTools(request, own, leftOut),
         generationConfig: Object.keys(generationConfig).length === 0 ? undefined : generationConfig
       }),
-      request.providerOptions?.[provider] ?? {}
+      own
     )
-    return { body, leftOut: [] }
+    return { body, leftOut: [...leftOut] }
   }

@@ -11,6 +11,7 @@ import * as Classify from "../errors/Classify.js"
 import type { LlmError } from "../errors/LlmError.js"
 import type * as Assembly from "./Assembly.js"
 import * as Json from "./Json.js"
+import type * as ToolCalls from "./ToolCalls.js"
 import * as WireFields from "./WireFields.js"
 
 // -----------------------------------------------------------------------------
@@ -57,11 +58,11 @@ const begins = (args: unknown): boolean =>
 const indexOf = (u: unknown): number | undefined =>
   Json.count(u) ?? (typeof u === "string" && /^\d{1,4}$/.test(u) ? Number(u) : undefined)
 
-const isClosed = ({ pieces }: Assembly.OpenCall): boolean => Json.parse(pieces.join("")) !== undefined
+const isClosed = ({ pieces }: ToolCalls.OpenCall): boolean => Json.parse(pieces.join("")) !== undefined
 
 /** Whether a piece begins another call than the open one, which has its index. */
 const isAnother = (
-  open: Assembly.OpenCall,
+  open: ToolCalls.OpenCall,
   id: string | undefined,
   name: string | undefined,
   args: unknown
@@ -74,13 +75,13 @@ const isAnother = (
 
 /** Collects the tool calls of an answer. */
 const makeCalls = (assembly: Assembly.Assembly) => {
-  const byIndex = new Map<number, Assembly.OpenCall>()
-  let last: Assembly.OpenCall | undefined
+  const byIndex = new Map<number, ToolCalls.OpenCall>()
+  let last: ToolCalls.OpenCall | undefined
 
   const open = (index: number | undefined, position: number, name: string | undefined) =>
     index !== undefined ? byIndex.get(index) : position > 0 && name !== undefined ? undefined : last
 
-  const addArguments = (call: Assembly.OpenCall, args: unknown): void => {
+  const addArguments = (call: ToolCalls.OpenCall, args: unknown): void => {
     if (args == null) return
     if (typeof args !== "string") {
       call.value = args

@@ -10,6 +10,7 @@ import * as Classify from "../errors/Classify.js"
 import type { LlmError } from "../errors/LlmError.js"
 import type * as Assembly from "./Assembly.js"
 import * as Json from "./Json.js"
+import type * as ToolCalls from "./ToolCalls.js"
 import * as WireFields from "./WireFields.js"
 
 const counted = new Set([
@@ -66,8 +67,8 @@ export const reader = (assembly: Assembly.Assembly, from?: StreamDecoder.Cursor)
   let kept = id !== undefined
   let after = seen
   /** The tool calls that have begun, also by their item. */
-  const opened: Array<Assembly.OpenCall> = []
-  const open = new Map<string, Assembly.OpenCall>()
+  const opened: Array<ToolCalls.OpenCall> = []
+  const open = new Map<string, ToolCalls.OpenCall>()
   /** The items whose tool call has been read to its end. */
   const ended = new Set<string>()
   /** The finished items, and whether the provider stores them. */

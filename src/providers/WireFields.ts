@@ -111,20 +111,6 @@ export const imageUrl = (part: Chat.ImagePart): string =>
   "url" in part ? part.url : `data:${part.mediaType};base64,${part.data}`
 
 /**
- * An image for providers that take inline images: a `data:` URL becomes data and media type.
- *
- * @since 0.1.0
- * @category getters
- */
-export const image = (
-  part: Chat.ImagePart
-): { readonly url: string } | { readonly data: string; readonly mediaType: string } => {
-  if (!("url" in part)) return part
-  const head = /^data:([^;,]{1,100})[^,]{0,100};base64,/i.exec(part.url)
-  return head?.[1] === undefined ? part : { mediaType: head[1], data: part.url.slice(head[0].length) }
-}
-
-/**
  * The names of the headers of one limit.
  *
  * @since 0.2.0
@@ -191,4 +177,27 @@ export const uncounted = (usage: Json.Json, known: ReadonlySet<string>): Json.Js
     found[key] = value
   }
   return found
+}
+
+/**
+ * The messages without the `ProviderData` that a target did not make: nobody else's signature is sent to it.
+ *
+ * @since 0.2.0
+ * @category combinators
+ */
+export const withOwnData = (
+  messages: Chat.Request["messages"],
+  isOwn: (data: Chat.ProviderData) => boolean
+): Chat.Request["messages"] => {
+  const own = <A extends { readonly providerData?: Chat.ProviderData | undefined }>(one: A): A => {
+    if (one.providerData === undefined || isOwn(one.providerData)) return one
+    const { providerData, ...rest } = one
+    return rest as A
+  }
+  const [first, ...rest] = messages.map((message) => {
+    if (message.role !== "assistant") return message
+    const { toolCalls } = message
+    return toolCalls === undefined ? own(message) : own({ ...message, toolCalls: toolCalls.map(own) })
+  })
+  return first === undefined ? messages : [first, ...rest]
 }

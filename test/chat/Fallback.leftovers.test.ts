@@ -11,10 +11,12 @@ const apiKey = Redacted.make("key-1")
 const makes: Record<string, Make> = {
   openai: OpenAi.make({ model: "gpt-4o", apiKey }),
   anthropic: Anthropic.make({ model: "claude-haiku-4-5", apiKey }),
-  gemini: Gemini.make({ model: "gemini-3-pro-preview", apiKey })
+  gemini: Gemini.make({ model: "gemini-3-pro-preview", apiKey }),
+  minimax: Anthropic.make({ model: "MiniMax-M2", apiKey }),
+  flash: Gemini.make({ model: "gemini-3-flash-preview", apiKey })
 }
 
-const names = Object.keys(makes)
+const names = ["openai", "anthropic", "gemini"]
 
 /** Options that would be refused by everybody but the one they are for. */
 const options: Chat.Request["providerOptions"] = {
@@ -71,7 +73,11 @@ describe("the options of a provider", () => {
 
 describe("what a model left in a conversation", () => {
   const tools: ReadonlyArray<Chat.Tool> = [{ name: "clock", parameters: { type: "object" } }]
-  const question = Chat.request({ messages: [Chat.user("How late is it?")], tools })
+  const question = Chat.request({
+    messages: [Chat.user("How late is it?")],
+    tools,
+    reasoning: { budgetTokens: 1024 }
+  })
 
   /** Answers that call a tool and carry what only their own provider may get back. */
   const thoughtful: Record<string, Step.Step> = {
@@ -100,7 +106,7 @@ describe("what a model left in a conversation", () => {
     ...question,
     messages: [
       ...question.messages,
-      Chat.assistant(answer.text, answer.toolCalls),
+      Chat.reply(answer),
       ...answer.toolCalls.map(({ id }) => Chat.toolResult(id, "noon"))
     ]
   })
@@ -138,11 +144,14 @@ describe("what a model left in a conversation", () => {
     })
   )
 
-  it.effect("goes to no other model of the same provider", () =>
+  it.effect("goes to no other model that does not know it", () =>
     Effect.gen(function* () {
-      for (const name of ["anthropic", "gemini"]) {
+      for (const [name, other] of [
+        ["anthropic", "minimax"],
+        ["gemini", "flash"]
+      ] as const) {
         const one = yield* leaf(name, thoughtful[name] ?? Reply.text("hi"), Fault.status(503))
-        const two = yield* leaf(name)
+        const two = yield* leaf(other)
         const turn = nextTurn(yield* one.model.generate(question))
         yield* ask(ChatModel.orElse(one.model, two.model), turn, false)
         assert.notInclude(JSON.stringify(yield* two.bodies), "c2lnbmVk")

@@ -41,6 +41,7 @@ const call = (id: string, providerData?: Chat.ProviderData): Chat.ToolCall => ({
 const data = (reply: unknown, provider = "deepseek", wire = "openai-chat"): Chat.ProviderData => ({
   wire,
   provider,
+  model: "m",
   reply
 })
 const said = (content: string, providerData: Chat.ProviderData, toolCalls: ReadonlyArray<Chat.ToolCall> = []) =>

@@ -242,6 +242,7 @@ describe("decode", () => {
       assert.deepStrictEqual(providerData, {
         wire: "openai-responses",
         provider: "openai",
+        model: "m-1",
         reply: { items, stored: false }
       })
       assert.deepStrictEqual(answer, {

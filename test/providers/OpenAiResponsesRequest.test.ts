@@ -44,7 +44,7 @@ const reply = (items: ReadonlyArray<unknown>, fields: Record<string, unknown> = 
   role: "assistant",
   content: "It is",
   toolCalls: [call],
-  providerData: { wire: "openai-responses", provider: "openai", reply: { items, stored: false } },
+  providerData: { wire: "openai-responses", provider: "openai", model: "gpt-5", reply: { items, stored: false } },
   ...fields
 })
 
@@ -77,7 +77,7 @@ describe("an earlier answer", () => {
 
   it("that the provider stores keeps its ids, and reasoning without content", () => {
     const thought = { id: "rs_1", type: "reasoning", summary: [] }
-    const providerData = { wire: "openai-responses", provider: "openai" }
+    const providerData = { wire: "openai-responses", provider: "openai", model: "gpt-5" }
     const stored = reply([], {
       providerData: { ...providerData, reply: { items: [thought, message, called], stored: true } }
     })
@@ -111,7 +111,13 @@ describe("an earlier answer", () => {
   it("goes back as the message says if it was changed, or if another made it", () => {
     const items = [reasoning, message, called]
     const other = (data: object) => ({
-      providerData: { wire: "openai-responses", provider: "openai", reply: { items, stored: false }, ...data }
+      providerData: {
+        wire: "openai-responses",
+        provider: "openai",
+        model: "gpt-5",
+        reply: { items, stored: false },
+        ...data
+      }
     })
     for (const changed of [
       reply(items, other({ wire: "openai-chat" })),
@@ -131,7 +137,7 @@ describe("an earlier answer", () => {
     const items = fc.oneof(fc.jsonValue(), fc.array(fc.oneof(item, fc.jsonValue())))
     fc.assert(
       fc.property(items, fc.jsonValue(), (items, stored) => {
-        const providerData = { wire: "openai-responses", provider: "openai", reply: { items, stored } }
+        const providerData = { wire: "openai-responses", provider: "openai", model: "gpt-5", reply: { items, stored } }
         const input = inputOf(reply([], { providerData })) as ReadonlyArray<unknown>
         assert.deepStrictEqual(input.at(-1), result)
       }),

@@ -55,7 +55,7 @@ describe("ids of tool calls", () => {
   })
 
   it("leave everything else of a call as it is", () => {
-    const providerData = { wire: "w", provider: "p", reply: { a: 1 } }
+    const providerData = { wire: "w", provider: "p", model: "m", reply: { a: 1 } }
     const [message] = ToolIds.map([Chat.assistant("t", [{ ...call("é"), providerData }])], anthropic)
     if (message?.role !== "assistant") return assert.fail("no assistant")
     const [mapped] = message.toolCalls ?? []

@@ -74,6 +74,7 @@ describe("methodOf", () => {
     ["anthropic", "claude-opus-5", "turn"],
     ["anthropic", "claude-opus-4-10", "turn"],
     ["gemini", "gemini-2.5-flash", "prefill"],
+    ["gemini", "gemini-4-argon", "turn"],
     ["mistral", "mistral-large-latest", "prefill"],
     ["openai", "gpt-4o-mini", "turn"],
     ["openai", "gpt-4.1", "turn"],

@@ -24,7 +24,8 @@ export type Method = "prefill" | "turn"
  *
  * - Claude up to 4.5 takes a prefilled answer. From 4.6 on it refuses one with a 400, and Anthropic's migration guide
  *   advises a user message.
- * - Gemini continues a last turn of the role `model` (Gemini API, multi-turn conversations).
+ * - Gemini continues a last turn of the role `model` (Gemini API, multi-turn conversations), up to Gemini 3. Gemini 4
+ *   takes no prefilled answer ("What's new in Gemini 4 Argon").
  * - Mistral continues an assistant message with `prefix: true` (Mistral, prefix completion).
  * - GPT-4o, GPT-4.1 and GPT-5, DeepSeek chat, Grok, Llama and Qwen chat models have no prefill at the providers' own
  *   endpoints, and follow a user message that asks for the rest.
@@ -33,6 +34,7 @@ const facts: ReadonlyArray<readonly [provider: RegExp, model: RegExp, method: Me
   [/./, /claude-(?:instant|[23])/, "prefill"],
   [/./, /claude-(?:opus|sonnet|haiku)-4(?:[-.][015])?(?:-2025\d{4})?(?:-v\d.*)?(?:$|[@:])/, "prefill"],
   [/./, /claude/, "turn"],
+  [/gemini|vertex|google/, /gemini-(?:[4-9]|\d\d)/, "turn"],
   [/gemini|vertex|google/, /gemini/, "prefill"],
   [/mistral/, /mistral|ministral|codestral|pixtral|magistral/, "prefill"],
   [/./, /gpt-4o|gpt-4\.1|gpt-5|deepseek-(?:chat|v3)|grok|llama|qwen/i, "turn"]
@@ -47,7 +49,13 @@ const facts: ReadonlyArray<readonly [provider: RegExp, model: RegExp, method: Me
 export const methodOf = (target: { readonly provider: string; readonly model: string }): Method | undefined =>
   facts.find(([provider, model]) => provider.test(target.provider) && model.test(target.model))?.[2]
 
-const continueText =
+/**
+ * The user message that asks for the rest of an answer.
+ *
+ * @since 0.2.0
+ * @category facts
+ */
+export const continueText =
   "Your previous message was cut off. Continue it from exactly where it stopped: start with the very next character, repeat nothing, and add no remark about the interruption."
 
 /**

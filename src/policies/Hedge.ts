@@ -2,8 +2,8 @@
  * Hedging: when a call without a first token should ask a second target too.
  *
  * The policy learns the first target's time to first token, and hedges calls that are slower than its `quantile` (by
- * default the p95). Whatever adds to the answer is a token, delivered or not. {@link Hedge} keeps the data of one pair of
- * targets; `Hedging` races their streams.
+ * default the p95). Whatever adds to the answer is a token, delivered or not. {@link Hedge} keeps the data of one pair
+ * of targets; `Hedging` races their streams.
  *
  * A hedge needs four things:
  *

@@ -26,7 +26,7 @@ const consumer = fileURLToPath(new URL("consumer", import.meta.url))
 // own modules, and whatever ties everything to everything. Some 32 kB of every app are the tables and rules that classify
 // what 25 providers send. Rollup, and Vite with it, leaves out what is not used of a namespace of the root entry; esbuild
 // keeps all of it, so an app that esbuild bundles imports the modules' own entry points.
-const budgets = { everything: 218_000, app: 103_000, composed: 112_000, rootByEsbuild: 142_000, rootByRollup: 108_000 }
+const budgets = { everything: 270_000, app: 132_000, composed: 142_000, rootByEsbuild: 173_000, rootByRollup: 137_000 }
 
 const modules = ["Chat", "ChatModel", "OpenAi", "RetryPolicy"]
 
@@ -273,8 +273,8 @@ describe("the package", () => {
       []
     )
     assert.isNotEmpty(everything.parts.filter((part) => unused.test(part)))
-    assert.include(whole.code, "gemini-(")
-    assert.notInclude(used.code, "gemini-(", "only a fallback asks for the table of capabilities")
+    assert.include(whole.code, "gemini-(?:2")
+    assert.notInclude(used.code, "gemini-(?:2", "only a fallback asks for the table of capabilities")
   })
 })
 

@@ -42,11 +42,10 @@ const thinking = { type: "thinking", thinking: "Hm.", signature: "c2ln" }
 const redacted = { type: "redacted_thinking", data: "c2VjcmV0" }
 
 /** An answer with the blocks that a model sent. */
-const answered = (content: string, blocks: unknown, toolCalls?: ReadonlyArray<Chat.ToolCall>, wire = "anthropic") =>
-  ({
-    ...Chat.assistant(content, toolCalls),
-    providerData: { wire, provider: "anthropic", model: "claude-haiku-4-5", reply: { content: blocks } }
-  })
+const answered = (content: string, blocks: unknown, toolCalls?: ReadonlyArray<Chat.ToolCall>, wire = "anthropic") => ({
+  ...Chat.assistant(content, toolCalls),
+  providerData: { wire, provider: "anthropic", model: "claude-haiku-4-5", reply: { content: blocks } }
+})
 
 const budget = { reasoning: { budgetTokens: 2000 } } as const
 
@@ -578,7 +577,8 @@ describe("thoughts", () => {
       [{}, "claude-opus-5-5", both],
       [{ reasoning: { effort: "none" } }, "claude-opus-5", [text("a")]],
       [{ reasoning: { effort: "none" } }, "claude-opus-5-5", both],
-      [{}, "MiniMax-M2", both]
+      // The signature of another maker.
+      [{}, "MiniMax-M2", [text("a")]]
     ] as const) {
       assert.deepStrictEqual(back(answer, options, model), expected, `${model} ${JSON.stringify(options)}`)
     }

@@ -23,9 +23,9 @@ import * as HttpClient from "@effect/platform/HttpClient"
 import type * as ConfigError from "effect/ConfigError"
 import * as Effect from "effect/Effect"
 import type * as ChatModel from "../chat/ChatModel.js"
-import * as AnthropicMessages from "./AnthropicMessages.js"
-import * as Endpoint from "./Endpoint.js"
-import * as WireFields from "./WireFields.js"
+import * as AnthropicMessages from "./anthropic/AnthropicMessages.js"
+import * as Endpoint from "./http/Endpoint.js"
+import * as WireFields from "./wire/WireFields.js"
 
 declare module "../chat/Chat.js" {
   interface ProviderOptions {
@@ -63,7 +63,7 @@ declare module "../chat/Chat.js" {
  */
 export const version = "2023-06-01"
 
-export { defaultMaxTokens } from "./AnthropicMessages.js"
+export { defaultMaxTokens } from "./anthropic/AnthropicMessages.js"
 
 // -----------------------------------------------------------------------------
 // limits

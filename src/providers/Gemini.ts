@@ -24,9 +24,9 @@ import * as HttpClient from "@effect/platform/HttpClient"
 import type * as ConfigError from "effect/ConfigError"
 import * as Effect from "effect/Effect"
 import * as ChatModel from "../chat/ChatModel.js"
-import * as Endpoint from "./Endpoint.js"
-import * as GeminiAnswer from "./GeminiAnswer.js"
-import * as GeminiRequest from "./GeminiRequest.js"
+import * as GeminiAnswer from "./gemini/GeminiAnswer.js"
+import * as GeminiRequest from "./gemini/GeminiRequest.js"
+import * as Endpoint from "./http/Endpoint.js"
 
 declare module "../chat/Chat.js" {
   interface ProviderOptions {

@@ -24,12 +24,12 @@ import type * as HttpClient from "@effect/platform/HttpClient"
 import type * as ConfigError from "effect/ConfigError"
 import type * as Effect from "effect/Effect"
 import type * as ChatModel from "../chat/ChatModel.js"
-import * as Endpoint from "./Endpoint.js"
-import * as OpenAiChat from "./OpenAiChat.js"
-import * as OpenAiServers from "./OpenAiServers.js"
+import * as Endpoint from "./http/Endpoint.js"
+import * as OpenAiChat from "./openai/OpenAiChat.js"
+import * as OpenAiServers from "./openai/OpenAiServers.js"
 
-export type { Dialect } from "./OpenAiChat.js"
-export { type AzureOptions, dialects } from "./OpenAiServers.js"
+export type { Dialect } from "./openai/OpenAiChat.js"
+export { type AzureOptions, dialects } from "./openai/OpenAiServers.js"
 
 /**
  * The options of every provider (`Endpoint.Options`). The default `provider` is `"openai"`; a name from

@@ -23,11 +23,11 @@ import type * as HttpClient from "@effect/platform/HttpClient"
 import type * as ConfigError from "effect/ConfigError"
 import type * as Effect from "effect/Effect"
 import type * as ChatModel from "../chat/ChatModel.js"
-import * as Endpoint from "./Endpoint.js"
-import * as OpenAiResponsesWire from "./OpenAiResponsesWire.js"
-import * as OpenAiServers from "./OpenAiServers.js"
+import * as Endpoint from "./http/Endpoint.js"
+import * as OpenAiResponsesWire from "./openai/OpenAiResponsesWire.js"
+import * as OpenAiServers from "./openai/OpenAiServers.js"
 
-export type { AzureOptions } from "./OpenAiServers.js"
+export type { AzureOptions } from "./openai/OpenAiServers.js"
 
 /**
  * The options of every provider (`Endpoint.Options`). The default `provider` is `"openai"`; a name from

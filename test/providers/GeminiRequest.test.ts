@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, FastCheck as fc, Redacted, Schema } from "effect"
 import { Chat, Gemini, LlmError } from "effect-steadfast"
 import { Reply } from "effect-steadfast/testing"
-import * as GeminiRequest from "../../src/providers/GeminiRequest.js"
+import * as GeminiRequest from "../../src/providers/gemini/GeminiRequest.js"
 import { cases } from "../support/cases.js"
 import { at, generate, peer, secret } from "./support.js"
 

@@ -3,7 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, FastCheck as fc, Redacted, TestClock } from "effect"
 import { Chat, ChatModel, LlmError, OpenAiResponses, RetryPolicy } from "effect-steadfast"
 import { Fault, FaultyProvider, Reply, type Step } from "effect-steadfast/testing"
-import * as OpenAiResponsesRequest from "../../src/providers/OpenAiResponsesRequest.js"
+import * as OpenAiResponsesRequest from "../../src/providers/openai/OpenAiResponsesRequest.js"
 import { cases } from "../support/cases.js"
 import { at } from "./support.js"
 

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { FastCheck as fc } from "effect"
 import { Chat } from "effect-steadfast"
-import * as ToolIds from "../../src/providers/ToolIds.js"
+import * as ToolIds from "../../src/providers/wire/ToolIds.js"
 import { cases } from "../support/cases.js"
 
 const call = (id: string): Chat.ToolCall => ({ id, name: "look", arguments: {} })

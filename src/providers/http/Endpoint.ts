@@ -1,0 +1,152 @@
+/**
+ * The options that all providers share, and the model that is made from them.
+ *
+ * A provider is a `WireFormat` (pure: encode, decode, limits) and a {@link Place} (URL, headers, key). {@link make}
+ * puts them together over an `HttpClient`; `HttpModel` sends the requests and reads the responses.
+ *
+ * @since 0.1.0
+ */
+
+import * as HttpClient from "@effect/platform/HttpClient"
+import * as Config from "effect/Config"
+import * as ConfigError from "effect/ConfigError"
+import * as Effect from "effect/Effect"
+import type * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import type * as Capabilities from "../../chat/Capabilities.js"
+import * as ChatModel from "../../chat/ChatModel.js"
+import * as KeyName from "../../policies/balance/KeyName.js"
+import type * as WireFormat from "../wire/WireFormat.js"
+import * as HttpModel from "./HttpModel.js"
+
+/**
+ * The options that every provider takes.
+ *
+ * @since 0.1.0
+ * @category options
+ */
+export interface Options {
+  /** The model, as the provider names it. */
+  readonly model: string
+  /** A key, or its `Config`. Without it no key is sent. */
+  readonly apiKey?: Redacted.Redacted | Config.Config<Redacted.Redacted> | undefined
+  /** The provider's name in errors, spans, records and `providerOptions`. Default: the name of the module. */
+  readonly provider?: string | undefined
+  /** The URL without the path of the API. Default: the provider's own. */
+  readonly baseUrl?: string | undefined
+  /** Headers of every request. Default none. */
+  readonly headers?: Readonly<Record<string, string>> | undefined
+  /** Whether the provider gets the trace of the attempt. Default `false`. */
+  readonly traceHeaders?: boolean | undefined
+  /** Capabilities of the model, laid over the known ones; a fallback skips a model that cannot serve the request. */
+  readonly capabilities?: Capabilities.Capabilities | undefined
+  /** The owner of the key: each group has its own `RetryBudget`. Default: all models at a base URL share one. */
+  readonly keyGroup?: string | undefined
+}
+
+/**
+ * Options after every `Config` has been read.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Plain<O> = { readonly [K in keyof O]: Exclude<O[K], Config.Config<Redacted.Redacted>> }
+
+/**
+ * The address of a provider, and the way to send the key.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Place {
+  /** The name of the provider. */
+  readonly provider: string
+  /** The base URL; {@link make} fails without one. */
+  readonly baseUrl: string | undefined
+  /** The URL of requests, from the base URL without a slash at its end. */
+  readonly url: (baseUrl: string, streaming: boolean) => string
+  /** The headers that carry the key. */
+  readonly auth: (key: string) => Readonly<Record<string, string>>
+  /** Headers of every request. Default none. */
+  readonly headers?: Readonly<Record<string, string>> | undefined
+}
+
+/**
+ * A model from options. Fails with a `ConfigError` if the key is not configured, or the base URL is missing or invalid.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (
+  options: Omit<Options, "provider" | "baseUrl">,
+  place: Place,
+  format: WireFormat.WireFormat
+): Effect.Effect<ChatModel.ChatModel, ConfigError.ConfigError, HttpClient.HttpClient> =>
+  Effect.gen(function* () {
+    const client = yield* HttpClient.HttpClient
+    const key = yield* readKey(options.apiKey)
+    const baseUrl = yield* readUrl(place)
+    return HttpModel.make(
+      client,
+      {
+        provider: place.provider,
+        model: options.model,
+        key: key === undefined ? undefined : KeyName.nameOf(Redacted.make(key)),
+        group: [
+          place.provider,
+          withoutUser(baseUrl),
+          ...(options.keyGroup === undefined ? [] : [options.keyGroup])
+        ].join(" "),
+        url: (streaming) => place.url(baseUrl, streaming),
+        headers: { ...place.headers, ...(key === undefined ? {} : place.auth(key)), ...options.headers },
+        secrets: key === undefined ? [] : [key],
+        traceHeaders: options.traceHeaders,
+        capabilities: options.capabilities
+      },
+      format
+    )
+  })
+
+/** The key in clear text, for the request headers only. */
+const readKey = (apiKey: Options["apiKey"]): Effect.Effect<string | undefined, ConfigError.ConfigError> =>
+  apiKey === undefined
+    ? Effect.succeed(undefined)
+    : Redacted.isRedacted(apiKey)
+      ? Effect.succeed(Redacted.value(apiKey))
+      : Effect.map(apiKey, Redacted.value)
+
+const readUrl = ({ baseUrl, provider }: Place): Effect.Effect<string, ConfigError.ConfigError> =>
+  baseUrl !== undefined && URL.canParse(baseUrl)
+    ? Effect.succeed(baseUrl.replace(/\/+$/, ""))
+    : Effect.fail(
+        baseUrl === undefined
+          ? ConfigError.MissingData(["baseUrl"], `${provider} has no known address: expected a baseUrl`)
+          : ConfigError.InvalidData(["baseUrl"], `found "${baseUrl}", expected a URL`)
+      )
+
+/** An address without user name and password, because the names of groups and circuits are shown. */
+const withoutUser = (url: string): string => url.replace(/^([a-z]+:\/\/)[^/?#]*@/i, "$1")
+
+/**
+ * The application's model as a layer, from a provider's `make`.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer =
+  <O>(make: (options: O) => Effect.Effect<ChatModel.ChatModel, ConfigError.ConfigError, HttpClient.HttpClient>) =>
+  (options: O): Layer.Layer<ChatModel.ChatModel, ConfigError.ConfigError, HttpClient.HttpClient> =>
+    ChatModel.layer(make(options))
+
+/**
+ * {@link layer} with every option from a `Config`.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerConfig =
+  <O>(make: (options: O) => Effect.Effect<ChatModel.ChatModel, ConfigError.ConfigError, HttpClient.HttpClient>) =>
+  (
+    options: Config.Config.Wrap<Plain<O>>
+  ): Layer.Layer<ChatModel.ChatModel, ConfigError.ConfigError, HttpClient.HttpClient> =>
+    ChatModel.layer(Effect.flatMap(Config.unwrap<Plain<O>>(options), (options) => make(options as O)))

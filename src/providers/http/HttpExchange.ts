@@ -1,0 +1,273 @@
+/**
+ * One exchange with a provider as an effect: over the transport of a marked client, or else through the client itself.
+ *
+ * A call waits in one place for its answer, and a stream in one place for its next bytes: both in `TimeLimit.waiting`.
+ * Interruption there, the end of the time, and the end of a stream's scope close the connection. After a whole answer
+ * the rest of the body (most often only its end) is read in the background first, because a client reuses only
+ * connections whose bodies were read to the end.
+ *
+ * @since 0.2.0
+ */
+
+import * as HttpBody from "@effect/platform/HttpBody"
+import * as HttpClient from "@effect/platform/HttpClient"
+import * as HttpClientError from "@effect/platform/HttpClientError"
+import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
+import * as Cause from "effect/Cause"
+import * as Chunk from "effect/Chunk"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import * as FiberId from "effect/FiberId"
+import * as Option from "effect/Option"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as Pull from "../../chat/stream/Pull.js"
+import type * as Source from "../../chat/stream/Source.js"
+import type * as Classify from "../../errors/Classify.js"
+import type { LlmError } from "../../errors/LlmError.js"
+import type * as RetryHint from "../../errors/RetryHint.js"
+import * as Deadline from "../../policies/Deadline.js"
+import * as TimeLimit from "../../policies/TimeLimit.js"
+import * as Transport from "../Transport.js"
+
+/** The next bytes of a body. Fails with `None` at its end, and with the cause if it broke. */
+export type Bytes = Effect.Effect<Chunk.Chunk<Uint8Array>, Option.Option<unknown>>
+
+type BytesExit = Exit.Exit<Chunk.Chunk<Uint8Array>, Option.Option<unknown>>
+
+/** The reader of a response. `H` is its reading of status and headers. */
+export interface Reader<A, H> {
+  /** Reads status and headers. `now` in epoch milliseconds. */
+  readonly head: (status: number, headers: RetryHint.Headers, now: number) => H
+  /** Reads a whole body. */
+  readonly text: (text: string, head: H) => Effect.Effect<A, LlmError>
+  /** Classifies a failure; {@link causeOf} reads one that is found in the bytes of a body. */
+  readonly failed: (cause: unknown, stage: Classify.Stage) => LlmError
+  /** The reader of a body in pieces. Default: every body is read whole. */
+  readonly pieces?: Pieces<A, H> | undefined
+}
+
+/** The reader of a body in pieces. */
+export interface Pieces<A, H> {
+  /** The finalizers of the stream: its end closes the body. */
+  readonly closing: Source.Closing
+  /** Whether the body is read in pieces, and not as a whole. */
+  readonly wanted: (head: H) => boolean
+  /** Begins to read. */
+  readonly read: (bytes: Bytes, head: H) => Effect.Effect<A, LlmError>
+  /** Whether a whole answer has been read. */
+  readonly whole: () => boolean
+}
+
+/** Sends a request and reads the response, under a context that need not be that of the fiber. */
+export type Send = <A, H>(
+  fiber: Fiber.RuntimeFiber<unknown, unknown>,
+  context: Context.Context<never>,
+  request: Transport.Request,
+  reader: Reader<A, H>
+) => Effect.Effect<A, LlmError>
+
+/** The way that a client's requests take. */
+export const make = (client: HttpClient.HttpClient): Send => {
+  const transport = Transport.of(client)
+  return transport === undefined ? overClient(client) : overTransport(transport)
+}
+
+/** The longest wait for the end of a body after a whole answer, in ms. Most often the end is there already. */
+const drainMillis = 50
+
+// -----------------------------------------------------------------------------
+// over a transport
+// -----------------------------------------------------------------------------
+
+const overTransport =
+  (transport: Transport.Transport): Send =>
+  <A, H>(
+    fiber: Fiber.RuntimeFiber<unknown, unknown>,
+    context: Context.Context<never>,
+    request: Transport.Request,
+    reader: Reader<A, H>
+  ) => {
+    const { pieces } = reader
+    const time = TimeLimit.timeOf(fiber)
+    // The limit of the opening: a stream may be pulled from anywhere.
+    const limit = Deadline.of(context)
+    const body = pieces === undefined ? undefined : makeBody(pieces.whole, time, limit)
+    const exchanging = TimeLimit.waiting<A, LlmError, never>(time, limit, (resume) => {
+      let head: H
+      const exchange = transport.send(
+        request,
+        {
+          head: (status, headers) => {
+            try {
+              head = reader.head(status, headers, time.clock.unsafeCurrentTimeMillis())
+            } catch (defect) {
+              resume(Effect.die(defect))
+              return "text"
+            }
+            if (pieces === undefined || body === undefined || !pieces.wanted(head)) return "text"
+            resume(Effect.suspend(() => pieces.read(body.bytes, head)))
+            return "data"
+          },
+          text: (text) => resume(Effect.suspend(() => reader.text(text, head))),
+          data: (piece) => body?.push(piece) === true,
+          end: () => body?.end(Option.none()),
+          failed: (cause, stage) => {
+            if (stage === "stream") body?.end(Option.some(cause))
+            else resume(Effect.suspend(() => Effect.fail(reader.failed(cause, stage))))
+          }
+        },
+        context
+      )
+      if (body !== undefined) body.exchange = exchange
+      return exchange.abort
+    })
+    // Before the request is sent, so that there is no moment in which nobody would close the connection.
+    if (body !== undefined) pieces?.closing.add(body.close)
+    return exchanging
+  }
+
+/** A reader that rests lets so many bytes come, and no more: the most that a socket hands over at once. */
+const highWaterMark = 65_536
+
+/** The pieces between a transport and the reader of a stream. */
+const makeBody = (whole: () => boolean, time: TimeLimit.Time, limit: Deadline.Limit) => {
+  let pieces: Array<Uint8Array> = []
+  let size = 0
+  let paused = false
+  let draining: ReturnType<typeof setTimeout> | undefined
+  let ended: Option.Option<unknown> | undefined
+  let wake: ((exit: BytesExit) => void) | undefined
+
+  /** What is there: bytes, or the end. */
+  const taken = (): BytesExit | undefined => {
+    if (size === 0) return ended && Exit.fail(ended)
+    const chunk = Chunk.unsafeFromArray(pieces)
+    pieces = []
+    size = 0
+    resume()
+    return Exit.succeed(chunk)
+  }
+  const answer = (how: () => BytesExit | undefined): void => {
+    const resume = wake
+    wake = undefined
+    const exit = resume && how()
+    if (exit !== undefined) resume?.(exit)
+  }
+  const alarm = TimeLimit.alarmOf(time, limit, () => answer(() => Exit.failCause(Cause.interrupt(FiberId.none))))
+  const next: Bytes = Pull.awaiting((answer) => {
+    wake = answer
+    // Something may have come since `taken` looked.
+    if (size > 0 || ended !== undefined) queueMicrotask(awake)
+    else alarm.begin()
+  })
+  const awake = (): void => {
+    alarm.end()
+    answer(taken)
+  }
+  const resume = (): void => {
+    if (!paused) return
+    paused = false
+    body.exchange?.resume()
+  }
+
+  const body = {
+    exchange: undefined as Transport.Exchange | undefined,
+    bytes: Pull.make(() => taken() ?? next),
+    push: (piece: Uint8Array): boolean => {
+      if (draining !== undefined || piece.length === 0) return true
+      pieces.push(piece)
+      size += piece.length
+      awake()
+      paused = size >= highWaterMark
+      return !paused
+    },
+    end: (how: Option.Option<unknown>): void => {
+      ended = how
+      clearTimeout(draining)
+      awake()
+    },
+    close: (): undefined => {
+      const { exchange } = body
+      alarm.stop()
+      wake = undefined
+      if (ended !== undefined || exchange === undefined) return
+      if (whole()) {
+        draining = setTimeout(exchange.abort, drainMillis)
+        // It keeps no process alive: the open connection does, until it is read or closed.
+        if (typeof draining === "object") draining.unref()
+        resume()
+      } else {
+        exchange.abort()
+      }
+    }
+  }
+  return body
+}
+
+// -----------------------------------------------------------------------------
+// over a client
+// -----------------------------------------------------------------------------
+
+const overClient = (client: HttpClient.HttpClient): Send => {
+  const http = HttpClient.withTracerDisabledWhen(client, () => true)
+  // Platform's client keeps no limits.
+  return (fiber, context, request, reader) => {
+    const exchanging = Effect.flatMap(
+      Effect.mapError(http.execute(toPlatform(request)), (error) => reader.failed(causeOf(error), stageOf(error))),
+      (response) =>
+        Effect.flatMap(Clock.currentTimeMillis, (now) => {
+          const head = reader.head(response.status, response.headers, now)
+          const { pieces } = reader
+          return pieces?.wanted(head) === true
+            ? Effect.flatMap(pulled(response.stream, pieces, context), (bytes) => pieces.read(bytes, head))
+            : Effect.matchEffect(response.text, {
+                onSuccess: (text) => reader.text(text, head),
+                onFailure: (error) => Effect.fail(reader.failed(causeOf(error), "body"))
+              })
+        })
+    )
+    const kept = TimeLimit.kept(exchanging)
+    return context === fiber.currentContext
+      ? kept
+      : Effect.mapInputContext(kept, (_: Context.Context<never>) => context)
+  }
+}
+
+const toPlatform = ({ body, headers, method, url }: Transport.Request): HttpClientRequest.HttpClientRequest =>
+  body === undefined
+    ? HttpClientRequest.make(method)(url, { headers })
+    : HttpClientRequest.make(method)(url, {
+        headers,
+        body: HttpBody.raw(body, { contentType: headers["content-type"] })
+      })
+
+const stageOf = (error: HttpClientError.HttpClientError): Classify.Stage =>
+  error._tag === "RequestError" && error.reason !== "Transport" ? "before-send" : "before-headers"
+
+/** The failure of a transport, without what platform put around it. */
+export const causeOf = (error: unknown): unknown =>
+  HttpClientError.isHttpClientError(error) ? (error.cause ?? error) : error
+
+const pulled = <E>(
+  bytes: Stream.Stream<Uint8Array, E>,
+  { closing, whole }: Pick<Pieces<unknown, unknown>, "closing" | "whole">,
+  context: Context.Context<never>
+): Effect.Effect<Bytes> =>
+  Effect.flatMap(Scope.make(), (own) =>
+    Effect.flatMap(Scope.extend(Stream.toPull(bytes), own), (pulled) => {
+      // Platform's errors hold the request, and with it the key: a fiber that fails with one would log it.
+      const pull: Bytes = Effect.mapError(pulled, Option.map(causeOf))
+      const close = Scope.close(own, Exit.void)
+      const drain = Effect.ensuring(Effect.timeout(Effect.ignore(Effect.forever(pull)), drainMillis), close)
+      closing.add(() => (whole() ? Effect.forkDaemon(Effect.interruptible(drain)) : close))
+      return Effect.succeed(
+        Deadline.of(context) === Deadline.none
+          ? pull
+          : Effect.mapInputContext(TimeLimit.kept(pull), (_: Context.Context<never>) => context)
+      )
+    })
+  )

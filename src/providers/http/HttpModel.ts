@@ -1,0 +1,289 @@
+/**
+ * A model over HTTP: sends requests in a `WireFormat` to an {@link Endpoint}, and reads the answers.
+ *
+ * A response is read to its end inside the attempt. Every failure on the way becomes a typed `LlmError`.
+ *
+ * Gotchas: the request never gets into an error, a span or a log, because its headers hold the key. The client's own
+ * span is off, because the attempt has one. Trace headers are sent only with `traceHeaders`.
+ *
+ * @since 0.1.0
+ */
+
+import type * as HttpClient from "@effect/platform/HttpClient"
+import * as HttpTraceContext from "@effect/platform/HttpTraceContext"
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import * as Tracer from "effect/Tracer"
+import type * as Attempt from "../../calls/Attempt.js"
+import * as Call from "../../calls/Call.js"
+import type * as Capabilities from "../../chat/Capabilities.js"
+import type * as Chat from "../../chat/Chat.js"
+import * as ChatModel from "../../chat/ChatModel.js"
+import * as EndLimit from "../../chat/stream/EndLimit.js"
+import * as Life from "../../chat/stream/Life.js"
+import * as Pull from "../../chat/stream/Pull.js"
+import * as Replay from "../../chat/stream/Replay.js"
+import * as Source from "../../chat/stream/Source.js"
+import * as StreamDecoder from "../../chat/stream/StreamDecoder.js"
+import * as Classify from "../../errors/Classify.js"
+import * as ErrorMessage from "../../errors/ErrorMessage.js"
+import { InvalidRequest, type LlmError, StreamInterrupted } from "../../errors/LlmError.js"
+import * as Deadline from "../../policies/Deadline.js"
+import * as FiberInternals from "../../policies/FiberInternals.js"
+import type * as Transport from "../Transport.js"
+import * as Json from "../wire/Json.js"
+import type * as WireFields from "../wire/WireFields.js"
+import * as WireFormat from "../wire/WireFormat.js"
+import * as Background from "./Background.js"
+import * as HttpExchange from "./HttpExchange.js"
+
+/**
+ * A target and its address.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Endpoint extends Attempt.Target {
+  /** The URL of requests; it may differ for streams. */
+  readonly url: (streaming: boolean) => string
+  /** Headers of every request, the key included. */
+  readonly headers: Readonly<Record<string, string>>
+  /** Literal strings to scrub from errors, ids and other texts of the provider. */
+  readonly secrets: ReadonlyArray<string>
+  /** Whether the provider gets the trace of the attempt. Default `false`. */
+  readonly traceHeaders?: boolean | undefined
+  /** Capabilities of the model, laid over the known ones. */
+  readonly capabilities?: Capabilities.Capabilities | undefined
+}
+
+/** A request, and what it could not say. */
+type Sent = Transport.Request & Omit<WireFields.Encoded, "body">
+
+/**
+ * The model at `endpoint`, in the wire format `format`.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (
+  client: HttpClient.HttpClient,
+  endpoint: Endpoint,
+  format: WireFormat.WireFormat
+): ChatModel.ChatModel => {
+  const { provider, model, secrets } = endpoint
+  const target: Classify.Context = { provider, model, secrets }
+  const send = HttpExchange.make(client)
+  const asked = lowerCased(endpoint.headers)
+  const posted = { ...asked, "content-type": "application/json" }
+  const listening = { ...asked, accept: "text/event-stream" }
+  const scrubbed = <T extends string | undefined>(text: T, max = 200): T | string =>
+    text !== undefined && secrets.some((secret) => text.includes(secret))
+      ? ErrorMessage.clean(text, secrets, max)
+      : text
+  const failed = (cause: unknown, stage: Classify.Stage): LlmError => Classify.transport(target, cause, stage)
+
+  /** The headers of one request, with the span in force if the provider gets it. */
+  const headersIn = (headers: Transport.Request["headers"], context: Context.Context<never>) => {
+    if (endpoint.traceHeaders !== true) return headers
+    const span = Call.peek(context, Tracer.ParentSpan)
+    return span?._tag === "Span" ? { ...headers, ...HttpTraceContext.toHeaders(span) } : headers
+  }
+
+  const post = (request: Chat.Request, streaming: boolean, context: Context.Context<never>): Sent | InvalidRequest => {
+    const encoded = format.encode(request, streaming)
+    if (encoded instanceof InvalidRequest) return encoded
+    const { leftOut, later } = encoded
+    const headers = headersIn(posted, context)
+    const body = JSON.stringify(encoded.body)
+    return {
+      method: "POST",
+      url: endpoint.url(streaming),
+      headers,
+      body,
+      leftOut,
+      ...(later === true ? { later } : {})
+    }
+  }
+
+  /** Says what a request could not say to this target. */
+  const said = <A, E>(leftOut: ReadonlyArray<string>, self: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+    leftOut.length === 0 ? self : Effect.zipRight(Effect.logDebug(`not sent as asked: ${leftOut.join("; ")}`), self)
+
+  /**
+   * Reads the headers, and notes them on the attempt before the body is read: a broken attempt keeps its request id.
+   */
+  const readHead =
+    (attempt: Attempt.Attempt) =>
+    (status: number, headers: WireFields.Headers, now: number): WireFields.Exchange => {
+      const requestId = scrubbed(Classify.requestId(headers))
+      attempt.note({ status, requestId, limits: format.limits(headers, now) })
+      return { provider, model, secrets, status, headers, now, requestId }
+    }
+
+  const answer = (text: string, context: WireFields.Exchange): Effect.Effect<Chat.Response, LlmError> => {
+    if (!isSuccess(context)) return Effect.fail(Classify.response({ ...context, body: text }))
+    const decoded = WireFormat.decode(format, text, context)
+    return decoded instanceof Error ? Effect.fail(decoded) : Effect.succeed(decoded)
+  }
+
+  const generate = (request: Chat.Request, attempt: Attempt.Attempt): Effect.Effect<Chat.Response, LlmError> =>
+    Effect.withFiberRuntime((fiber) => {
+      const sent = post(request, false, fiber.currentContext)
+      if (sent instanceof InvalidRequest) return Effect.fail(sent)
+      return said(
+        sent.leftOut,
+        sent.later === true && format.later !== undefined
+          ? Background.answer(requestsAbout(sent, format.later, attempt))
+          : send(fiber, fiber.currentContext, sent, { head: readHead(attempt), text: answer, failed })
+      )
+    })
+
+  /** The requests about an answer that is made in the background. */
+  const requestsAbout = (
+    sent: Sent,
+    later: WireFormat.Later,
+    attempt: Attempt.Attempt
+  ): Background.Requests<Chat.Response> => {
+    type Read = Effect.Effect<Background.State<Chat.Response>, LlmError>
+    const read = (text: string, context: WireFields.Exchange, known?: string): Read => {
+      const body = isSuccess(context) ? Json.object(Json.parse(text)) : {}
+      const state = later.stateOf(body)
+      const id = known ?? later.idOf(body)
+      if (state === "pending" && id !== undefined) return Effect.succeed({ id })
+      const end = answer(text, context)
+      return state === "ended" || known === undefined ? Effect.succeed({ end }) : Effect.map(end, () => ({ end }))
+    }
+    const exchange = (request: (context: Context.Context<never>) => Transport.Request, known?: string): Read =>
+      Effect.withFiberRuntime((fiber) =>
+        send(fiber, fiber.currentContext, request(fiber.currentContext), {
+          head: readHead(attempt),
+          text: (text, context) => read(text, context, known),
+          failed
+        })
+      )
+    const about = (method: "GET" | "POST", id: string, action?: "cancel") =>
+      exchange((context) => {
+        const headers = headersIn(asked, context)
+        return { method, url: later.url(sent.url, id, action), headers, body: undefined }
+      }, id)
+    return {
+      start: exchange(() => sent),
+      ask: (id) => about("GET", id),
+      // The limit in force may be over.
+      cancel: (id) => Effect.provideService(about("POST", id, "cancel"), Deadline.Deadline, Deadline.none)
+    }
+  }
+
+  /** The first pull sends the request; later pulls read the stream. */
+  const open = (request: Chat.Request, attempt: Attempt.Attempt): Source.Source =>
+    Source.make(({ closing, context, fiber: { currentDefaultServices } }) => {
+      const clock = Context.get(currentDefaultServices, Clock.Clock)
+      const ending = new EndLimit.EndLimit(Deadline.of(context))
+      const surroundings = FiberInternals.added(context, Deadline.Deadline, ending)
+      const progress = Call.peek(surroundings, Replay.Progress)
+      const moved = (cursor: StreamDecoder.Cursor): void => {
+        if (decoder?.over() === true) ending.over(clock.unsafeCurrentTimeMillis())
+        else ending.goOn()
+        if (progress !== undefined) progress.cursor = cursor
+        if (cursor.usage !== undefined) attempt.note({ usage: cursor.usage })
+      }
+      const alive = Call.peek(surroundings, Life.Life)
+      const from = Call.peek(surroundings, Replay.Resume)
+
+      /**
+       * The error if the rest of an answer cannot be had. The cursor loses its `resume`, so it is not requested again.
+       */
+      const gone = (message: string, context?: WireFields.Exchange): LlmError => {
+        if (progress !== undefined) progress.cursor = { ...progress.cursor, resume: undefined }
+        return new StreamInterrupted({
+          provider,
+          model,
+          status: context?.status,
+          requestId: context?.requestId,
+          message: `the rest of the answer is gone: ${message}`,
+          delivery: "unknown",
+          received: 0,
+          partial: ""
+        })
+      }
+
+      /** The error of a response that is no stream. */
+      const readWhole = (text: string, context: WireFields.Exchange): Effect.Effect<never, LlmError> => {
+        const error = isSuccess(context) ? undefined : Classify.response({ ...context, body: text })
+        if (from === undefined) return Effect.fail(error ?? Classify.unreadable(context, text))
+        if (error === undefined) return Effect.fail(gone("the answer came from its beginning", context))
+        return Effect.fail(isUnknown(error) ? gone(error.message, context) : error)
+      }
+
+      const requested = (): Sent | LlmError => {
+        if (from === undefined) return post(request, true, surroundings)
+        return format.resume === undefined
+          ? gone("it was another provider's")
+          : {
+              method: "GET",
+              url: format.resume(endpoint.url(true), from),
+              headers: headersIn(listening, surroundings),
+              body: undefined,
+              leftOut: []
+            }
+      }
+
+      let decoder: StreamDecoder.Decoder | undefined
+      const readStream = (bytes: HttpExchange.Bytes, context: WireFields.Exchange): Effect.Effect<Pull.Pull> => {
+        const start = from && { inside: "nothing" as const, usage: undefined, ...progress?.cursor, resume: from }
+        decoder = WireFormat.decoder(format, context, start)
+        const pull = StreamDecoder.decode(bytes, decoder, {
+          provider,
+          model,
+          requestId: context.requestId,
+          shown: (text) => scrubbed(text, text.length),
+          broken: (error) => failed(HttpExchange.causeOf(error), "stream"),
+          moved,
+          lapsed: () => ending.lapsed(),
+          alive
+        })
+        return Effect.succeed(pull)
+      }
+
+      /** Whether a response is read in pieces. What a server calls JSON may be a stream, and the other way round. */
+      const isWanted = (context: WireFields.Exchange): boolean => {
+        const type = context.headers["content-type"] ?? ""
+        return isSuccess(context) && !/\bhtml\b/i.test(type) && (from === undefined || !/\bjson\b/i.test(type))
+      }
+
+      let reading: Pull.Pull | undefined
+      const begin: Pull.Pull = Effect.withFiberRuntime((fiber) => {
+        const sent = requested()
+        if (sent instanceof Error) return Effect.fail(Option.some(sent))
+        const pieces = { closing, wanted: isWanted, read: readStream, whole: () => decoder?.done() === true }
+        // The request belongs into the span of its attempt, also if the stream is pulled from another span.
+        const asked = said(
+          sent.leftOut,
+          send(fiber, surroundings, sent, { head: readHead(attempt), text: readWhole, failed, pieces })
+        )
+        return Pull.ended(asked, (exit): Pull.Pull => {
+          if (Exit.isFailure(exit)) return Exit.failCause(Cause.map(exit.cause, Option.some))
+          reading = exit.value
+          return Pull.nextOf(reading)
+        })
+      })
+      return Exit.succeed(Pull.make(() => (reading === undefined ? begin : Pull.nextOf(reading))))
+    })
+
+  const { capabilities, group, key } = endpoint
+  const shown = (text: string) => scrubbed(text)
+  return ChatModel.fromLeaf({ provider, model, key, group, capabilities, generate, open, keepsLimits: true, shown })
+}
+
+/** Headers as they are sent: names in lower case. */
+const lowerCased = (headers: Readonly<Record<string, string>>): Readonly<Record<string, string>> =>
+  Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]))
+
+/** Whether an error means that the provider does not have the answer, or no longer. */
+const isUnknown = (error: LlmError): boolean => error._tag === "ModelNotFound" || error._tag === "InvalidRequest"
+
+const isSuccess = ({ status }: WireFields.Exchange): boolean => status >= 200 && status <= 299

@@ -1,0 +1,275 @@
+/**
+ * Writes requests in OpenAI's Chat Completions.
+ *
+ * What the server or the model refuses is translated or left out, and said in `leftOut`. The user's provider options
+ * are sent as they are: a field that they have is not written a second time.
+ *
+ * @since 0.2.0
+ */
+
+import type * as Chat from "../../chat/Chat.js"
+import { InvalidRequest } from "../../errors/LlmError.js"
+import * as Json from "../wire/Json.js"
+import * as ToolIds from "../wire/ToolIds.js"
+import * as WireFields from "../wire/WireFields.js"
+import * as OpenAiFiles from "./OpenAiFiles.js"
+import * as OpenAiModels from "./OpenAiModels.js"
+import * as OpenAiReasoning from "./OpenAiReasoning.js"
+
+/**
+ * The name of this wire format in `ProviderData`.
+ *
+ * @since 0.2.0
+ * @category constants
+ */
+export const wire = "openai-chat"
+
+/**
+ * The differences of a server that speaks Chat Completions.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Dialect {
+  /** The server's base URL, if it is known. */
+  readonly baseUrl?: string
+  /** The name of the field for the most tokens of an answer. OpenAI's reasoning models have their own. */
+  readonly maxTokens: "max_tokens" | "max_completion_tokens"
+  /** The name of the field for the seed. */
+  readonly seed: "seed" | "random_seed"
+  /** Whether usage is requested with `stream_options`; the other servers send it anyway, or refuse the field. */
+  readonly streamUsage: boolean
+  /** Whether a last message of the assistant is marked as the beginning of the answer. Default `false`. */
+  readonly prefix?: boolean
+  /** Whether the server takes `metadata`; `"stored"`: only with `store: true`. Default `"never"`. */
+  readonly metadata?: "always" | "stored" | "never"
+  /** The field that asks for reasoning. Default `"effort"`. */
+  readonly reasoning?: OpenAiReasoning.Style
+  /** The files that the server takes. Default `"any"`. */
+  readonly files?: OpenAiFiles.Files
+  /** Whether the server itself leaves out what a model does not take. Default `false`. */
+  readonly adapts?: boolean
+}
+
+/** A server and a model, and the facts about them. */
+interface Target {
+  readonly provider: string
+  readonly model: string
+  readonly dialect: Dialect
+  /** The model, if it is OpenAI's own and the server does not adapt requests to it. */
+  readonly own: OpenAiModels.OpenAiModel | undefined
+  /** The ids of tool calls that it takes. */
+  readonly ids: RegExp
+}
+
+/** Mistral's models want ids of nine letters and digits, also on other servers. OpenAI's API takes 40 characters. */
+const targetOf = (provider: string, model: string, dialect: Dialect): Target => ({
+  provider,
+  model,
+  dialect,
+  own: dialect.adapts === true ? undefined : OpenAiModels.of(model),
+  ids:
+    provider === "mistral" || /(?:mi(?:ni)?|magi|code|dev)stral|[mp]ixtral/i.test(model)
+      ? /^[a-zA-Z0-9]{9}$/
+      : /^[\s\S]{1,40}$/
+})
+
+// -----------------------------------------------------------------------------
+// messages
+// -----------------------------------------------------------------------------
+
+/** The fields of a reply that go back on its message; its content is compared first. */
+const replyFields = ["reasoning_content", "reasoning", "reasoning_details", "extra_content"] as const
+
+/** What an earlier answer of this server wants to see again. */
+const replyOf = (data: Chat.ProviderData | undefined, provider: string): Json.Json =>
+  data?.wire === wire && data.provider === provider ? Json.object(data.reply) : Json.object(undefined)
+
+const textOf = (parts: ReadonlyArray<unknown>): string =>
+  parts.map((part) => Json.string(Json.object(part).text) ?? "").join("")
+
+type Assistant = Extract<Chat.Message, { role: "assistant" }>
+
+const encodeAssistant = (message: Assistant, provider: string): Json.Json => {
+  const { content, providerData, toolCalls = [] } = message
+  const reply = replyOf(providerData, provider)
+  const back: Record<string, unknown> = {}
+  for (const field of replyFields) if (reply[field] !== undefined) back[field] = reply[field]
+  const list = Json.array(reply.content)
+  const parts = list.length > 0 && textOf(list) === content ? list : undefined
+  return {
+    role: "assistant",
+    content: parts ?? (content === "" && toolCalls.length > 0 ? null : content),
+    ...back,
+    ...(toolCalls.length === 0
+      ? {}
+      : {
+          tool_calls: toolCalls.map((call) => ({
+            id: call.id,
+            type: "function",
+            function: { name: call.name, arguments: JSON.stringify(call.arguments ?? {}) },
+            ...Json.optional("extra_content", replyOf(call.providerData, provider).extra_content)
+          }))
+        })
+  }
+}
+
+const encodePart =
+  (dialect: Dialect) =>
+  (part: WireFields.UserPart): Json.Json | string => {
+    if (part.type === "text") return part
+    if (part.type === "file") return OpenAiFiles.forChat(part, dialect.files ?? "any")
+    return { type: "image_url", image_url: { url: WireFields.imageUrl(part) } }
+  }
+
+const encodeMessage = (message: Chat.Message, index: number, target: Target): Json.Json | InvalidRequest => {
+  switch (message.role) {
+    case "system":
+      return { role: "system", content: message.content }
+    case "user": {
+      if (typeof message.content === "string") return { role: "user", content: message.content }
+      const { dialect, model, provider } = target
+      const at = `messages[${index}].content`
+      const parts = OpenAiFiles.parts(message.content, encodePart(dialect), at, { provider, model })
+      if (parts instanceof InvalidRequest) return parts
+      return { role: "user", content: parts.length === 0 ? "" : parts }
+    }
+    case "assistant":
+      return encodeAssistant(message, target.provider)
+    case "tool":
+      return { role: "tool", tool_call_id: message.toolCallId, content: message.content }
+  }
+}
+
+/** Whether a message of the assistant says nothing: servers refuse it. */
+const isEmpty = (message: Chat.Message): boolean =>
+  message.role === "assistant" && message.content === "" && (message.toolCalls?.length ?? 0) === 0
+
+const encodeMessages = (
+  messages: Chat.Request["messages"],
+  target: Target,
+  said: Array<string>
+): ReadonlyArray<Json.Json> | InvalidRequest => {
+  const out: Array<Json.Json> = []
+  for (const [index, message] of ToolIds.map(messages, target.ids).entries()) {
+    if (isEmpty(message)) {
+      said.push(`messages[${index}] (empty)`)
+      continue
+    }
+    const encoded = encodeMessage(message, index, target)
+    if (encoded instanceof InvalidRequest) return encoded
+    // Marks the beginning of an answer, for servers that ask for the mark.
+    const isPrefix = target.dialect.prefix === true && message.role === "assistant" && index === messages.length - 1
+    out.push(isPrefix ? { ...encoded, prefix: true } : encoded)
+  }
+  return out
+}
+
+// -----------------------------------------------------------------------------
+// fields
+// -----------------------------------------------------------------------------
+
+const encodeFormat = (format: Chat.Request["responseFormat"]): unknown =>
+  format === undefined
+    ? undefined
+    : format.type === "json"
+      ? { type: "json_object" }
+      : {
+          type: "json_schema",
+          json_schema: Json.compact({ name: format.name, schema: format.schema, strict: format.strict ?? true })
+        }
+
+/** The fields about tools; without tools, servers refuse the others. */
+const encodeTools = (request: Chat.Request, options: Json.Json, said: Array<string>): Json.Json => {
+  const tools = request.tools ?? []
+  if (tools.length === 0 && Json.array(options.tools).length === 0) {
+    if (request.toolChoice !== undefined) said.push("toolChoice (there are no tools)")
+    return {}
+  }
+  const { toolChoice } = request
+  return Json.compact({
+    tools:
+      tools.length === 0
+        ? undefined
+        : tools.map(({ name, description, parameters, strict }) => ({
+            type: "function",
+            function: Json.compact({ name, description, parameters, strict })
+          })),
+    tool_choice: typeof toolChoice === "object" ? { type: "function", function: { name: toolChoice.name } } : toolChoice
+  })
+}
+
+/** The options that name how much the model shall reason. */
+const reasoningOptions = ["reasoning_effort", "reasoning", "thinking"]
+
+/** The reasoning of a request, and what the model takes together with it. */
+const encodeReasoning = (request: Chat.Request, options: Json.Json, target: Target, said: Array<string>) => {
+  const { dialect, model, own, provider } = target
+  if (reasoningOptions.some((name) => options[name] !== undefined)) {
+    return { fields: {}, effort: Json.string(options.reasoning_effort) }
+  }
+  const asked = OpenAiReasoning.forChat(dialect.reasoning ?? "effort", request.reasoning, provider, model, said)
+  const hasTools = (request.tools?.length ?? 0) > 0 || Json.array(options.tools).length > 0
+  if (own === undefined || own.chatTools === "all" || !hasTools) return asked
+  const rests = own.chatTools === "none" && own.efforts.includes("none")
+  if (rests ? asked.effort !== "none" : asked.effort !== undefined) {
+    said.push(`reasoning (Chat Completions takes no tools with it for ${model}; OpenAiResponses does)`)
+  }
+  return rests
+    ? { fields: { reasoning_effort: "none" }, effort: "none" }
+    : { fields: {}, effort: own.byDefault ? undefined : "none" }
+}
+
+/** The models whose sampling is fixed, and those that take no `stop`, by what their servers answer. */
+const refusals = ({ model, own, provider }: Target, effort: string | undefined) => ({
+  sampling: OpenAiModels.isThinking(own, effort) || (provider === "moonshot" && /^kimi-/.test(model)),
+  stop: own?.reasons === true || (provider === "xai" && !/grok-[23](?!-mini)|non-reasoning/.test(model))
+})
+
+/**
+ * The body of a request, in the dialect of a server.
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const encode = (provider: string, model: string, dialect: Dialect) => {
+  const target = targetOf(provider, model, dialect)
+  return (request: Chat.Request, streaming: boolean): WireFields.Encoded | InvalidRequest => {
+    const said: Array<string> = []
+    const messages = encodeMessages(request.messages, target, said)
+    if (messages instanceof InvalidRequest) return messages
+    const options = Json.object(request.providerOptions?.[provider])
+    const tools = encodeTools(request, options, said)
+    const reasoning = encodeReasoning(request, options, target, said)
+    const refused = refusals(target, reasoning.effort)
+    const unless = WireFields.leavingOut(said)
+    const takesNone = `${model} takes none`
+    const isKept = dialect.metadata === "always" || (dialect.metadata === "stored" && options.store === true)
+    const metadataWhy = `${provider} takes ${dialect.metadata === "stored" ? "it with store: true" : "none"}`
+    const maxTokens = target.own?.reasons === true ? "max_completion_tokens" : dialect.maxTokens
+    const limited = options.max_tokens !== undefined || options.max_completion_tokens !== undefined
+    const body: Record<string, unknown> = {
+      ...Json.compact({
+        model,
+        messages,
+        [maxTokens]: limited ? undefined : request.maxTokens,
+        temperature: unless(refused.sampling, "temperature", request.temperature, takesNone),
+        top_p: unless(refused.sampling, "topP", request.topP, takesNone),
+        stop: request.stop?.length === 0 ? undefined : unless(refused.stop, "stop", request.stop, takesNone),
+        [dialect.seed]: request.seed,
+        metadata: unless(!isKept, "metadata", request.metadata, metadataWhy),
+        response_format: encodeFormat(request.responseFormat),
+        ...tools,
+        ...reasoning.fields,
+        stream: streaming ? true : undefined,
+        stream_options: streaming && dialect.streamUsage ? { include_usage: true } : undefined
+      }),
+      ...options
+    }
+    if (body.tools === undefined && body.parallel_tool_calls !== undefined) {
+      delete body.parallel_tool_calls
+      said.push("parallel_tool_calls (there are no tools)")
+    }
+    return { body, leftOut: said }
+  }
+}

@@ -1,0 +1,357 @@
+/**
+ * Puts one answer together from the pieces of any wire format, whole or streamed.
+ *
+ * A {@link Reader} of a wire format reads a whole body or the events of a stream, and calls the same methods for both.
+ * What ends an answer, when a tool call is whole, which count holds and what an empty answer is stands here, once for
+ * all formats:
+ *
+ * - The last finish reason holds, and content after a finish reason belongs to the answer.
+ * - A tool call is delivered only when it is whole. One that the token limit cut is left out, and the answer ends with
+ *   `length`.
+ * - Counts are cumulative: the largest holds. If one half of a usage is unknown, the total tells it, or the usage is
+ *   unknown.
+ * - An answer that says nothing is an `InvalidResponse`, unless the limit or the model itself left it empty.
+ * - A refusal is a `ContentFiltered`.
+ *
+ * @since 0.2.0
+ */
+
+import type * as Chat from "../../chat/Chat.js"
+import type * as StreamDecoder from "../../chat/stream/StreamDecoder.js"
+import * as Classify from "../../errors/Classify.js"
+import * as ErrorMessage from "../../errors/ErrorMessage.js"
+import { ContentFiltered, InvalidResponse, type LlmError } from "../../errors/LlmError.js"
+import * as Counts from "./Counts.js"
+import * as Json from "./Json.js"
+import * as ToolCalls from "./ToolCalls.js"
+import * as Fields from "./WireFields.js"
+
+/**
+ * Reads the answers of a wire format into an {@link Assembly}.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Reader {
+  /** Reads a whole body. Returns the error if it is no answer. */
+  readonly whole: (body: Json.Json) => LlmError | undefined
+  /** Reads one event of a stream; `name` is its `event:` field. Returns the error if it is none. */
+  readonly event: (data: Json.Json, name: string | undefined) => LlmError | undefined
+  /** Whether an event holds the whole answer, so that the answer in it tells whether it is an error. */
+  readonly isWhole?: ((data: Json.Json, name: string | undefined) => boolean) | undefined
+  /** Called for `[DONE]`, which some servers send in every format. */
+  readonly done: () => void
+  /** Called once before the answer ends. */
+  readonly ending?: (() => void) | undefined
+  /** What has to go back with the message, if anything. Called once, at the end. */
+  readonly reply?: (() => unknown) | undefined
+  /** The position from which the provider can continue the answer. Default: it cannot. */
+  readonly resume?: (() => StreamDecoder.Cursor["resume"]) | undefined
+  /** Called with an event that is an error: the answer ended with it. */
+  readonly failed?: ((data: Json.Json) => void) | undefined
+}
+
+/** Refusals are shown in an error, which shows 400 characters. */
+const maxRefusal = 400
+
+/**
+ * The options of an {@link Assembly}.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Options {
+  /** The name of the wire format in `ProviderData`. */
+  readonly wire: string
+  /** The field of the finish reason, for errors. */
+  readonly reasonField: string
+  /** Whether an answer is over only after the wire's own end, also if it has a finish reason. Default `false`. */
+  readonly needsEnd?: boolean
+  /** Whether an empty answer is never what the model meant, also if it counts tokens. Default `false`. */
+  readonly neverSilent?: boolean
+  /** Whether an earlier stream delivered the beginning of the answer. Default `false`. */
+  readonly resumed?: boolean
+}
+
+/**
+ * An answer that is being read. The readers call its methods; what they deliver is appended to {@link Assembly.out}.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export class Assembly {
+  /** Receives the events. Whoever reads replaces it. */
+  out: Array<Chat.Event> = []
+  /** The number of pieces that added to the answer, hidden reasoning included. */
+  progress = 0
+  /** The part of the answer that is open. */
+  inside: StreamDecoder.Cursor["inside"] = "nothing"
+  /** Whether the wire's own end came. */
+  closed = false
+  /** The last finish reason, in the provider's word. */
+  reason: string | undefined
+  /** Whether text has been delivered. */
+  texted: boolean
+  /** Whether reasoning has been delivered. */
+  reasoned: boolean
+  /** The number of tool calls that an earlier stream of the answer delivered. */
+  earlierCalls = 0
+  private started: boolean
+  private id: string | undefined
+  private model: string | undefined
+  /** Whether content came after a finish reason: then the reasons of this stream do not tell the end. */
+  private contradicted = false
+  private refused = ""
+  private counts: Counts.Counts = {}
+  private details: Record<string, unknown> | undefined
+  private readonly calls: Array<ToolCalls.OpenCall> = []
+  private readonly ids = new Set<string>()
+  private answered: boolean
+
+  constructor(
+    readonly context: Fields.Exchange,
+    private readonly options: Options
+  ) {
+    const { resumed = false } = options
+    this.started = this.texted = this.reasoned = this.answered = resumed
+  }
+
+  /** The number of tool calls, delivered and open. */
+  get callCount(): number {
+    return this.ids.size + this.calls.length
+  }
+
+  /** The number of tool calls that have been delivered. */
+  get deliveredCalls(): number {
+    return this.ids.size
+  }
+
+  /** Whether a refusal has begun. */
+  get hasRefused(): boolean {
+    return this.refused !== ""
+  }
+
+  /** The provider's id of the answer and its model. The first that is not empty holds. */
+  origin(id: unknown, model: unknown): void {
+    this.id ??= Json.text(id)
+    this.model ??= Json.text(model)
+  }
+
+  /** The answer begins: for formats whose first event has the id and the model. */
+  begin(id: unknown, model: unknown): void {
+    this.origin(id, model)
+    if (this.started) return
+    this.started = true
+    this.out.push({ _tag: "Start", ...Fields.origin(this.context, this.id, this.model) })
+  }
+
+  private emit(event: Chat.Event): void {
+    // Not earlier: Azure's first chunk has an empty id and model.
+    if (!this.started) this.begin(undefined, undefined)
+    this.out.push(event)
+  }
+
+  /** A piece that adds to the answer and is not delivered: hidden reasoning, a server's tool. */
+  alive(inside: StreamDecoder.Cursor["inside"] = this.inside): void {
+    this.progress++
+    this.inside = inside
+    if (this.reason !== undefined) this.contradicted = true
+  }
+
+  /** A piece of the text. */
+  text(piece: string): void {
+    if (piece === "") return
+    this.alive("text")
+    this.texted = this.answered = true
+    this.emit({ _tag: "TextDelta", text: piece })
+  }
+
+  /** A piece of the reasoning. */
+  reasoning(piece: string): void {
+    if (piece === "") return
+    this.alive("reasoning")
+    this.reasoned = this.answered = true
+    this.emit({ _tag: "ReasoningDelta", text: piece })
+  }
+
+  /** A piece of a refusal. */
+  refusal(piece: string): void {
+    if (piece === "") return
+    this.alive()
+    if (this.refused.length < maxRefusal) this.refused += piece
+  }
+
+  /** A tool call begins. */
+  open(call: Partial<ToolCalls.OpenCall> & Pick<ToolCalls.OpenCall, "field">): ToolCalls.OpenCall {
+    const opened: ToolCalls.OpenCall = {
+      id: "",
+      name: "",
+      pieces: [],
+      value: undefined,
+      reply: undefined,
+      proof: "text",
+      closed: false,
+      ...call
+    }
+    this.alive("tool-call")
+    this.calls.push(opened)
+    return opened
+  }
+
+  /** A piece of the arguments of an open call. */
+  fragment(call: ToolCalls.OpenCall, piece: string): void {
+    if (piece === "") return
+    this.alive("tool-call")
+    call.pieces.push(piece)
+  }
+
+  /** Delivers an open call, which is whole. Returns the error if it is broken. */
+  settle(call: ToolCalls.OpenCall): LlmError | undefined {
+    this.drop(call)
+    return this.deliver(call)
+  }
+
+  /** Gives an open call up. */
+  drop(call: ToolCalls.OpenCall): void {
+    const at = this.calls.indexOf(call)
+    if (at !== -1) this.calls.splice(at, 1)
+  }
+
+  /** Delivers the closed calls with the proof `next`, because something comes after them. */
+  passed(): LlmError | undefined {
+    if (this.calls.length === 0) return undefined
+    for (const call of this.calls.filter(({ closed, proof }) => closed && proof === "next")) {
+      this.drop(call)
+      const error = this.deliver(call)
+      if (error !== undefined) return error
+    }
+    return undefined
+  }
+
+  private proven(call: ToolCalls.OpenCall): boolean {
+    return call.proof === "text" && ToolCalls.isWhole(call)
+  }
+
+  private deliver(call: ToolCalls.OpenCall): LlmError | undefined {
+    if (call.name === "") return Fields.missing(this.context, `${call.field}.name`, undefined, "a string")
+    const parsed = ToolCalls.argumentsOf(this.context, call)
+    if (parsed instanceof InvalidResponse) return parsed
+    const id = this.idOf(call)
+    this.answered = true
+    const providerData = call.reply === undefined ? undefined : this.data({ reply: call.reply })
+    this.emit({
+      _tag: "ToolCall",
+      id,
+      name: call.name,
+      arguments: parsed,
+      ...Json.optional("providerData", providerData)
+    })
+    return undefined
+  }
+
+  /** The id of a call, unique in the answer. One that is made here is unique in the conversation. */
+  private idOf(call: ToolCalls.OpenCall): string {
+    const base = call.id === "" ? `call_${this.id ?? this.context.now.toString(36)}` : call.id
+    let id = call.id === "" ? `${base}_${this.ids.size}` : base
+    for (let n = this.ids.size; this.ids.has(id); n++) id = `${base}_${n}`
+    this.ids.add(id)
+    return id
+  }
+
+  /** Counts of the answer so far. The larger of two holds. */
+  count(counts: Counts.Counts): void {
+    this.counts = Counts.larger(this.counts, counts)
+  }
+
+  /** The usage that the counts tell, if both halves are known. */
+  usage(): Chat.Usage | undefined {
+    return Counts.usage(this.counts)
+  }
+
+  /** What only this provider says. Lists are joined; of other values the last holds. */
+  detail(name: string, value: unknown): void {
+    if (value == null || (Array.isArray(value) && value.length === 0)) return
+    this.details ??= {}
+    const before = this.details[name]
+    this.details[name] = Array.isArray(before) && Array.isArray(value) ? [...before, ...value] : value
+  }
+
+  /** The service tier, if it is not the usual one. */
+  tier(tier: unknown): void {
+    if (tier !== "default" && tier !== "standard" && tier !== "auto") this.detail("service_tier", tier)
+  }
+
+  /** A finish reason, in the provider's word. */
+  finish(reason: unknown): void {
+    if (typeof reason === "string" && Classify.finishReason(reason) !== "none") this.reason = reason
+  }
+
+  /** Whether the answer is over, as far as the stream told. */
+  over(): boolean {
+    return this.reason !== undefined && (this.closed || (this.options.needsEnd !== true && !this.contradicted))
+  }
+
+  /** The position in the answer. */
+  position(): Pick<StreamDecoder.Cursor, "inside" | "usage"> {
+    return { inside: this.reason === undefined || this.contradicted ? this.inside : "end", usage: this.usage() }
+  }
+
+  /**
+   * Ends the answer: appends the open tool calls, the usage and `Finish`. Appends no `Finish` if the answer was cut
+   * before its end.
+   */
+  end(reply?: () => unknown): LlmError | undefined {
+    const { context, reason } = this
+    if (reason === undefined || (!this.closed && this.options.needsEnd === true)) {
+      return this.closed && this.progress === 0 && !this.answered
+        ? Fields.missing(context, this.options.reasonField, undefined, "an answer")
+        : undefined
+    }
+    if (this.refused !== "") {
+      const message = ErrorMessage.clean(`the model refused: ${this.refused}`, context.secrets, maxRefusal)
+      return new ContentFiltered({ ...Fields.errorFields(context, message), code: "refusal" })
+    }
+    const meaning = Classify.finishReason(reason)
+    for (const call of this.calls.splice(0)) {
+      // The limit cut it.
+      if (meaning === "length" && !this.proven(call)) continue
+      const error =
+        call.proof === "given"
+          ? Fields.missing(context, call.field, undefined, `the end of the call of ${call.name}`)
+          : this.deliver(call)
+      if (error !== undefined) return error
+    }
+    const usage = this.usage()
+    if (!this.answered && meaning !== "length" && !(isSilent(usage) && this.options.neverSilent !== true)) {
+      return new InvalidResponse(Fields.errorFields(context, "an answer without content"))
+    }
+    const kept = reply?.()
+    const { details } = this
+    const providerData = kept === undefined && details === undefined ? undefined : this.data({ reply: kept, details })
+    if (usage !== undefined) this.emit({ _tag: "Usage", usage })
+    this.emit({
+      _tag: "Finish",
+      reason: finishOf(meaning, this.ids.size + this.earlierCalls),
+      ...Json.optional("providerData", providerData)
+    })
+    return undefined
+  }
+
+  private data({ details, reply }: Pick<Chat.ProviderData, "details" | "reply">): Chat.ProviderData {
+    return {
+      wire: this.options.wire,
+      provider: this.context.provider,
+      model: this.context.model,
+      ...Json.optional("reply", reply),
+      ...Json.optional("details", details)
+    }
+  }
+}
+
+/** Whether the model itself chose to say nothing: it generated tokens, and not only of reasoning. */
+const isSilent = (usage: Chat.Usage | undefined): boolean =>
+  usage !== undefined && usage.outputTokens > (usage.reasoningTokens ?? 0)
+
+/** An answer with tool calls ended with them, unless it was cut at the token limit; one without them did not. */
+const finishOf = (meaning: ReturnType<typeof Classify.finishReason>, calls: number): Chat.FinishReason =>
+  meaning === "length" ? "length" : calls > 0 ? "tool-calls" : meaning === "stop" ? "stop" : "other"

@@ -1,0 +1,207 @@
+/**
+ * A wire format, and the reading of its answers.
+ *
+ * A {@link WireFormat} is a set of functions that neither wait nor send. It has one reader for its answers; {@link
+ * decode} gives it a whole body, and {@link decoder} the events of a stream. Both end in the same `Assembly`, so that a
+ * whole answer and a streamed one are the same `Chat.Response`.
+ *
+ * @since 0.1.0
+ */
+
+import * as Answer from "../../chat/Answer.js"
+import type * as Chat from "../../chat/Chat.js"
+import type * as Replay from "../../chat/stream/Replay.js"
+import * as Sse from "../../chat/stream/Sse.js"
+import type * as StreamDecoder from "../../chat/stream/StreamDecoder.js"
+import * as Classify from "../../errors/Classify.js"
+import { type InvalidRequest, InvalidResponse, type LlmError } from "../../errors/LlmError.js"
+import type { Limits } from "../../policies/pacer/RateLimits.js"
+import * as Assembly from "./Assembly.js"
+import * as Json from "./Json.js"
+import * as WireFields from "./WireFields.js"
+
+/**
+ * The wire format of a provider: functions that neither wait nor send.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface WireFormat {
+  /** The body of a request; an `InvalidRequest` if the format cannot express the request. */
+  readonly encode: (request: Chat.Request, streaming: boolean) => WireFields.Encoded | InvalidRequest
+  /** How answers are put together. */
+  readonly answers: Omit<Assembly.Options, "resumed">
+  /** A reader for one answer, or, with the cursor of a broken stream, for the rest of that answer. */
+  readonly reader: (assembly: Assembly.Assembly, from?: StreamDecoder.Cursor) => Assembly.Reader
+  /** The URL of the rest of an answer, from the URL of the request. Absent if the provider keeps no answers. */
+  readonly resume?: ((url: string, from: Replay.Resume["Type"]) => string) | undefined
+  /** How to fetch an answer that is made later. Absent if the provider makes none. */
+  readonly later?: Later | undefined
+  /** The rate limits in the headers; `undefined` if there are none. `now` in epoch milliseconds. */
+  readonly limits: (headers: WireFields.Headers, now: number) => Limits | undefined
+}
+
+/**
+ * How to fetch an answer that the provider makes in the background.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Later {
+  /** The state in a body: the answer is still being made, or it has ended. `undefined` if the body says neither. */
+  readonly stateOf: (body: Json.Json) => "pending" | "ended" | undefined
+  /** The id of the answer in a body, if it is one. */
+  readonly idOf: (body: Json.Json) => string | undefined
+  /** The URL of an answer, or of its cancellation, from the URL of the request. */
+  readonly url: (url: string, id: string, action?: "cancel") => string
+}
+
+/** The finish reason of a whole answer that states none. */
+const unstated = "unstated"
+
+/**
+ * The events of a whole answer, or the error that its body is.
+ *
+ * @since 0.2.0
+ * @category decoding
+ */
+export const events = (
+  format: WireFormat,
+  body: unknown,
+  context: WireFields.Exchange
+): ReadonlyArray<Chat.Event> | LlmError => {
+  const hidden = Classify.answer(context, body)
+  if (hidden !== undefined) return hidden
+  const assembly = new Assembly.Assembly(context, format.answers)
+  const reader = format.reader(assembly)
+  const error = reader.whole(Json.object(body))
+  if (error !== undefined) return error
+  reader.ending?.()
+  assembly.closed = true
+  assembly.reason ??= unstated
+  return assembly.end(reader.reply) ?? assembly.out
+}
+
+/**
+ * The answer in a body of a success status: JSON, also with the end of a stream behind it, or the events of a stream
+ * that nobody asked for. Everything else is the error that it is.
+ *
+ * @since 0.2.0
+ * @category decoding
+ */
+export const decode = (format: WireFormat, text: string, context: WireFields.Exchange): Chat.Response | LlmError => {
+  const read = eventsOf(format, text, context)
+  if (read instanceof Error) return read
+  const answer = Answer.make()
+  answer.add(read.events)
+  return { ...answer.response(), ...(read.body === undefined ? {} : { raw: read.body }) }
+}
+
+/** The events of a whole answer that came as text, and its JSON. */
+export const eventsOf = (
+  format: WireFormat,
+  text: string,
+  context: WireFields.Exchange
+): { readonly events: ReadonlyArray<Chat.Event>; readonly body: unknown } | LlmError => {
+  const body = Json.parse(text) ?? Json.parse(text.replace(/\s*data:\s*\[DONE\]\s*$/, ""))
+  if (body !== undefined) {
+    const found = events(format, body, context)
+    return found instanceof Error ? found : { events: found, body }
+  }
+  if (!/^\uFEFF?\s*(?:data|event|id|retry)?:/.test(text)) return Classify.unreadable(context, text)
+  const out: Array<Chat.Event> = []
+  const reading = decoder(format, context)
+  const parser = Sse.make()
+  for (const event of [...parser.feed(new TextEncoder().encode(text)), ...parser.end()]) {
+    const error = reading.push(event, out)
+    if (error !== undefined) return error
+    if (reading.done()) break
+  }
+  const error = reading.end(out)
+  if (error !== undefined) return error
+  return out.at(-1)?._tag === "Finish"
+    ? { events: out, body: undefined }
+    : new InvalidResponse(WireFields.errorFields(context, "the events of an answer end before the answer does"))
+}
+
+const brace = 123
+
+/** Whether an event without JSON says nothing: heartbeats of servers and gateways. */
+const isNoise = (data: string): boolean => data === "" || data.startsWith(":")
+
+/**
+ * A decoder for one stream, or, with the cursor of a broken stream, for the rest of that answer.
+ *
+ * @since 0.2.0
+ * @category decoding
+ */
+export const decoder = (
+  format: WireFormat,
+  context: WireFields.Exchange,
+  from?: StreamDecoder.Cursor
+): StreamDecoder.Decoder => {
+  const resumed = (from?.resume?.after ?? -1) >= 0
+  /** What was wrong with text outside of any event, which may be a whole answer. */
+  let astray: LlmError | undefined
+  /** Whether the answer came as a whole. */
+  let replayed = false
+  const assembly = new Assembly.Assembly(context, { ...format.answers, resumed })
+  const reader = format.reader(assembly, from)
+
+  const read = (parsed: unknown, { event, stray }: Sse.Event): LlmError | undefined => {
+    const data = Json.object(parsed)
+    const error = reader.isWhole?.(data, event) === true ? undefined : Classify.event(context, parsed, event)
+    if (error !== undefined) reader.failed?.(data)
+    if (error !== undefined) return error
+    if (!stray) return reader.event(data, event)
+    if (assembly.progress === 0) readWhole(parsed)
+    return undefined
+  }
+
+  /** Reads a whole answer to a request for a stream. */
+  const readWhole = (body: unknown): void => {
+    const found = events(format, body, context)
+    if (found instanceof Error) {
+      astray = found
+      return
+    }
+    assembly.out.push(...found)
+    replayed = true
+  }
+
+  /** An event that is no JSON object. */
+  const odd = (sent: Sse.Event): LlmError | undefined => {
+    const text = sent.data.trim()
+    if (text === "[DONE]") {
+      reader.done()
+      return undefined
+    }
+    if (isNoise(text) || sent.event === "ping") return undefined
+    const parsed = Json.parse(text)
+    if (parsed !== undefined) return read(parsed, sent)
+    if (sent.stray) {
+      astray = Classify.unreadable(context, text)
+      return undefined
+    }
+    return Classify.frame(context, text, sent.event) ?? WireFields.missing(context, "data", text.slice(0, 200), "JSON")
+  }
+
+  return {
+    push: (sent, out) => {
+      assembly.out = out
+      if (sent.data.charCodeAt(0) !== brace) return odd(sent)
+      const parsed = Json.parse(sent.data)
+      return parsed === undefined ? odd(sent) : read(parsed, sent)
+    },
+    done: () => assembly.closed || replayed,
+    end: (out) => {
+      if (replayed) return undefined
+      assembly.out = out
+      reader.ending?.()
+      return assembly.end(reader.reply) ?? (assembly.progress === 0 ? astray : undefined)
+    },
+    over: () => replayed || assembly.over(),
+    progress: () => assembly.progress,
+    cursor: () => ({ ...assembly.position(), ...Json.optional("resume", reader.resume?.()) })
+  }
+}

@@ -15,8 +15,8 @@ import type * as Chat from "./Chat.js"
 export interface Answer {
   /** Takes the next events. */
   readonly add: (events: ReadonlyArray<Chat.Event>) => void
-  /** The answer that the events make. */
-  readonly response: () => Chat.Response
+  /** The answer that the events make; `raw` is the provider's own object. */
+  readonly response: (raw?: unknown) => Chat.Response
 }
 
 /**
@@ -29,7 +29,10 @@ export const make = (): Answer => {
   const text: Array<string> = []
   const reasoning: Array<string> = []
   const toolCalls: Array<Chat.ToolCall> = []
-  let start: Omit<Extract<Chat.Event, { _tag: "Start" }>, "_tag"> = { provider: "", model: "" }
+  let start: Pick<Extract<Chat.Event, { _tag: "Start" }>, "provider" | "model" | "id" | "requestId"> = {
+    provider: "",
+    model: ""
+  }
   let usage: Chat.Usage | undefined
   let finish: Extract<Chat.Event, { _tag: "Finish" }> | undefined
 
@@ -55,10 +58,8 @@ export const make = (): Answer => {
       case "Reset":
         text.length = reasoning.length = toolCalls.length = 0
         return
-      case "Start": {
-        const { _tag, ...origin } = event
-        start = origin
-      }
+      case "Start":
+        start = event
     }
   }
 
@@ -66,14 +67,22 @@ export const make = (): Answer => {
     add: (events) => {
       for (const event of events) apply(event)
     },
-    response: () => ({
-      ...start,
-      text: text.join(""),
-      ...(reasoning.length === 0 ? {} : { reasoning: reasoning.join("") }),
-      toolCalls,
-      finishReason: finish?.reason ?? "other",
-      ...(usage === undefined ? {} : { usage }),
-      ...(finish?.providerData === undefined ? {} : { providerData: finish.providerData })
-    })
+    response: (raw) => {
+      // Field by field: spreading objects would cost more than all that is read.
+      const answer: { -readonly [K in keyof Chat.Response]: Chat.Response[K] } = {
+        provider: start.provider,
+        model: start.model,
+        id: start.id,
+        requestId: start.requestId,
+        text: text.length === 1 ? (text[0] as string) : text.join(""),
+        toolCalls,
+        finishReason: finish === undefined ? "other" : finish.reason
+      }
+      if (reasoning.length > 0) answer.reasoning = reasoning.join("")
+      if (usage !== undefined) answer.usage = usage
+      if (finish?.providerData !== undefined) answer.providerData = finish.providerData
+      if (raw !== undefined) answer.raw = raw
+      return answer
+    }
   }
 }

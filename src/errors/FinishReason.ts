@@ -127,6 +127,8 @@ export const finishReason = (reason: string | null | undefined): FinishMeaning =
  * @category facts
  */
 export const errorOf = (reason: string): ProviderFacts.Kind | undefined => {
+  // The ordinary end of every answer.
+  if (reason === "stop" || reason === "end_turn" || reason === "STOP" || reason === "completed") return undefined
   const [word, meaning] = read(reason)
   switch (meaning) {
     case "content-filter":

@@ -157,7 +157,7 @@ export const collect = <E, R>(self: Stream.Stream<Chat.Event, E, R>): Effect.Eff
         answer.add(events)
         return undefined
       }),
-      answer.response
+      () => answer.response()
     )
   })
 

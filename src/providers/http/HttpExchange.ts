@@ -30,6 +30,7 @@ import type * as Classify from "../../errors/Classify.js"
 import type { LlmError } from "../../errors/LlmError.js"
 import type * as RetryHint from "../../errors/RetryHint.js"
 import * as Deadline from "../../policies/Deadline.js"
+import * as FiberInternals from "../../policies/FiberInternals.js"
 import * as TimeLimit from "../../policies/TimeLimit.js"
 import * as Transport from "../Transport.js"
 
@@ -54,6 +55,8 @@ export interface Reader<A, H> {
 export interface Pieces<A, H> {
   /** The finalizers of the stream: its end closes the body. */
   readonly closing: Source.Closing
+  /** The limit of its waits, around that of the context. */
+  readonly limit: Deadline.Limit
   /** Whether the body is read in pieces, and not as a whole. */
   readonly wanted: (head: H) => boolean
   /** Begins to read. */
@@ -94,7 +97,7 @@ const overTransport =
     const { pieces } = reader
     const time = TimeLimit.timeOf(fiber)
     // The limit of the opening: a stream may be pulled from anywhere.
-    const limit = Deadline.of(context)
+    const limit = pieces?.limit ?? Deadline.of(context)
     const body = pieces === undefined ? undefined : makeBody(pieces.whole, time, limit)
     const exchanging = TimeLimit.waiting<A, LlmError, never>(time, limit, (resume) => {
       let head: H
@@ -254,7 +257,7 @@ export const causeOf = (error: unknown): unknown =>
 
 const pulled = <E>(
   bytes: Stream.Stream<Uint8Array, E>,
-  { closing, whole }: Pick<Pieces<unknown, unknown>, "closing" | "whole">,
+  { closing, limit, whole }: Pick<Pieces<unknown, unknown>, "closing" | "limit" | "whole">,
   context: Context.Context<never>
 ): Effect.Effect<Bytes> =>
   Effect.flatMap(Scope.make(), (own) =>
@@ -264,10 +267,7 @@ const pulled = <E>(
       const close = Scope.close(own, Exit.void)
       const drain = Effect.ensuring(Effect.timeout(Effect.ignore(Effect.forever(pull)), drainMillis), close)
       closing.add(() => (whole() ? Effect.forkDaemon(Effect.interruptible(drain)) : close))
-      return Effect.succeed(
-        Deadline.of(context) === Deadline.none
-          ? pull
-          : Effect.mapInputContext(TimeLimit.kept(pull), (_: Context.Context<never>) => context)
-      )
+      const limited = FiberInternals.added(context, Deadline.Deadline, limit)
+      return Effect.succeed(Effect.mapInputContext(TimeLimit.kept(pull), (_: Context.Context<never>) => limited))
     })
   )

@@ -33,7 +33,6 @@ import * as Classify from "../../errors/Classify.js"
 import * as ErrorMessage from "../../errors/ErrorMessage.js"
 import { InvalidRequest, type LlmError, StreamInterrupted } from "../../errors/LlmError.js"
 import * as Deadline from "../../policies/Deadline.js"
-import * as FiberInternals from "../../policies/FiberInternals.js"
 import type * as Transport from "../Transport.js"
 import * as Json from "../wire/Json.js"
 import type * as WireFields from "../wire/WireFields.js"
@@ -183,16 +182,15 @@ export const make = (
     Source.make(({ closing, context, fiber: { currentDefaultServices } }) => {
       const clock = Context.get(currentDefaultServices, Clock.Clock)
       const ending = new EndLimit.EndLimit(Deadline.of(context))
-      const surroundings = FiberInternals.added(context, Deadline.Deadline, ending)
-      const progress = Call.peek(surroundings, Replay.Progress)
+      const progress = Call.peek(context, Replay.Progress)
       const moved = (cursor: StreamDecoder.Cursor): void => {
         if (decoder?.over() === true) ending.over(clock.unsafeCurrentTimeMillis())
         else ending.goOn()
         if (progress !== undefined) progress.cursor = cursor
         if (cursor.usage !== undefined) attempt.note({ usage: cursor.usage })
       }
-      const alive = Call.peek(surroundings, Life.Life)
-      const from = Call.peek(surroundings, Replay.Resume)
+      const alive = Call.peek(context, Life.Life)
+      const from = Call.peek(context, Replay.Resume)
 
       /**
        * The error if the rest of an answer cannot be had. The cursor loses its `resume`, so it is not requested again.
@@ -220,13 +218,13 @@ export const make = (
       }
 
       const requested = (): Sent | LlmError => {
-        if (from === undefined) return post(request, true, surroundings)
+        if (from === undefined) return post(request, true, context)
         return format.resume === undefined
           ? gone("it was another provider's")
           : {
               method: "GET",
               url: format.resume(endpoint.url(true), from),
-              headers: headersIn(listening, surroundings),
+              headers: headersIn(listening, context),
               body: undefined,
               leftOut: []
             }
@@ -259,11 +257,17 @@ export const make = (
       const begin: Pull.Pull = Effect.withFiberRuntime((fiber) => {
         const sent = requested()
         if (sent instanceof Error) return Effect.fail(Option.some(sent))
-        const pieces = { closing, wanted: isWanted, read: readStream, whole: () => decoder?.done() === true }
+        const pieces = {
+          closing,
+          limit: ending,
+          wanted: isWanted,
+          read: readStream,
+          whole: () => decoder?.done() === true
+        }
         // The request belongs into the span of its attempt, also if the stream is pulled from another span.
         const asked = said(
           sent.leftOut,
-          send(fiber, surroundings, sent, { head: readHead(attempt), text: readWhole, failed, pieces })
+          send(fiber, context, sent, { head: readHead(attempt), text: readWhole, failed, pieces })
         )
         return Pull.ended(asked, (exit): Pull.Pull => {
           if (Exit.isFailure(exit)) return Exit.failCause(Cause.map(exit.cause, Option.some))

@@ -103,6 +103,8 @@ export class Assembly {
   private contradicted = false
   private refused = ""
   private counts: Counts.Counts = {}
+  /** The usage that the counts tell; each piece of a stream asks for it. */
+  private told: Chat.Usage | undefined
   private details: Record<string, unknown> | undefined
   private readonly calls: Array<ToolCalls.OpenCall> = []
   private readonly ids = new Set<string>()
@@ -261,11 +263,13 @@ export class Assembly {
   /** Counts of the answer so far. The larger of two holds. */
   count(counts: Counts.Counts): void {
     this.counts = Counts.larger(this.counts, counts)
+    this.told = undefined
   }
 
   /** The usage that the counts tell, if both halves are known. */
   usage(): Chat.Usage | undefined {
-    return Counts.usage(this.counts)
+    this.told ??= Counts.usage(this.counts)
+    return this.told
   }
 
   /** What only this provider says. Lists are joined; of other values the last holds. */
@@ -292,8 +296,9 @@ export class Assembly {
   }
 
   /** The position in the answer. */
-  position(): Pick<StreamDecoder.Cursor, "inside" | "usage"> {
-    return { inside: this.reason === undefined || this.contradicted ? this.inside : "end", usage: this.usage() }
+  position(resume: StreamDecoder.Cursor["resume"]): StreamDecoder.Cursor {
+    const inside = this.reason === undefined || this.contradicted ? this.inside : "end"
+    return { inside, usage: this.usage(), resume }
   }
 
   /**
@@ -329,11 +334,10 @@ export class Assembly {
     const { details } = this
     const providerData = kept === undefined && details === undefined ? undefined : this.data({ reply: kept, details })
     if (usage !== undefined) this.emit({ _tag: "Usage", usage })
-    this.emit({
-      _tag: "Finish",
-      reason: finishOf(meaning, this.ids.size + this.earlierCalls),
-      ...Json.optional("providerData", providerData)
-    })
+    const last = finishOf(meaning, this.ids.size + this.earlierCalls)
+    this.emit(
+      providerData === undefined ? { _tag: "Finish", reason: last } : { _tag: "Finish", reason: last, providerData }
+    )
     return undefined
   }
 

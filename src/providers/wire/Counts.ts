@@ -6,7 +6,6 @@
 
 import type * as Chat from "../../chat/Chat.js"
 import * as Usage from "../../policies/Usage.js"
-import * as Json from "./Json.js"
 
 /**
  * The counts of an answer, as far as the wire told them. `input` includes `cached` and `written`.
@@ -59,13 +58,14 @@ export const usage = (counts: Counts): Chat.Usage | undefined => {
   const { cached, reasoning, total, written, writtenHour } = counts
   const { input = rest(total, counts.output), output = rest(total, counts.input) } = counts
   if (input === undefined || output === undefined) return undefined
-  return Usage.make({
+  const usage: { -readonly [K in keyof Chat.Usage]: Chat.Usage[K] } = {
     inputTokens: safe(input),
     // Some servers count reasoning outside of the output, but in the total.
-    outputTokens: safe(Math.max(output, total === undefined ? 0 : total - input)),
-    ...Json.optional("cachedInputTokens", cached),
-    ...Json.optional("cacheWriteTokens", written === 0 ? undefined : written),
-    ...Json.optional("cacheWriteHourTokens", writtenHour === 0 ? undefined : writtenHour),
-    ...Json.optional("reasoningTokens", reasoning)
-  })
+    outputTokens: safe(Math.max(output, total === undefined ? 0 : total - input))
+  }
+  if (cached !== undefined) usage.cachedInputTokens = cached
+  if (written !== undefined && written > 0) usage.cacheWriteTokens = written
+  if (writtenHour !== undefined && writtenHour > 0) usage.cacheWriteHourTokens = writtenHour
+  if (reasoning !== undefined) usage.reasoningTokens = reasoning
+  return Usage.make(usage)
 }

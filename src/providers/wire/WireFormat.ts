@@ -94,7 +94,7 @@ export const decode = (format: WireFormat, text: string, context: WireFields.Exc
   if (read instanceof Error) return read
   const answer = Answer.make()
   answer.add(read.events)
-  return { ...answer.response(), ...(read.body === undefined ? {} : { raw: read.body }) }
+  return answer.response(read.body)
 }
 
 /** The events of a whole answer that came as text, and its JSON. */
@@ -202,6 +202,6 @@ export const decoder = (
     },
     over: () => replayed || assembly.over(),
     progress: () => assembly.progress,
-    cursor: () => ({ ...assembly.position(), ...Json.optional("resume", reader.resume?.()) })
+    cursor: () => assembly.position(reader.resume?.())
   }
 }

@@ -72,12 +72,12 @@ export const make = (): Answer => {
       const answer: { -readonly [K in keyof Chat.Response]: Chat.Response[K] } = {
         provider: start.provider,
         model: start.model,
-        id: start.id,
-        requestId: start.requestId,
         text: text.length === 1 ? (text[0] as string) : text.join(""),
         toolCalls,
         finishReason: finish === undefined ? "other" : finish.reason
       }
+      if (start.id !== undefined) answer.id = start.id
+      if (start.requestId !== undefined) answer.requestId = start.requestId
       if (reasoning.length > 0) answer.reasoning = reasoning.join("")
       if (usage !== undefined) answer.usage = usage
       if (finish?.providerData !== undefined) answer.providerData = finish.providerData

@@ -29,11 +29,10 @@ import type * as Undici from "@effect/platform-node/Undici"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as BodyText from "../providers/http/BodyText.js"
 import * as Transport from "../providers/Transport.js"
 
 type Controller = Undici.Dispatcher.DispatchController
-
-const utf8 = new TextDecoder()
 
 const syncFlush = { flush: Zlib.constants.Z_SYNC_FLUSH, finishFlush: Zlib.constants.Z_SYNC_FLUSH }
 
@@ -75,11 +74,12 @@ class Dispatched extends AsyncResource implements Transport.Exchange, Undici.Dis
   private over = false
   private stage: "before-headers" | "body" | "stream" = "before-headers"
   private unpacking: Transform | undefined
-  private readonly kept: Array<Uint8Array> = []
+  private readonly body: BodyText.BodyText
 
-  constructor(listener: Transport.Listener) {
+  constructor(listener: Transport.Listener, maxBytes: number) {
     super("STEADFAST_EXCHANGE")
     this.listener = listener
+    this.body = BodyText.make(maxBytes)
   }
 
   readonly abort = (): void => {
@@ -109,7 +109,10 @@ class Dispatched extends AsyncResource implements Transport.Exchange, Undici.Dis
   private take(piece: Uint8Array): boolean {
     if (this.over) return true
     if (this.stage === "stream") return this.runInAsyncScope(this.listener.data, undefined, piece)
-    this.kept.push(piece)
+    if (!this.body.push(piece)) {
+      this.end()
+      this.hangUp()
+    }
     return true
   }
 
@@ -119,8 +122,7 @@ class Dispatched extends AsyncResource implements Transport.Exchange, Undici.Dis
     if (this.stage === "stream") {
       this.runInAsyncScope(this.listener.end)
     } else {
-      const whole = this.kept.length > 1 ? Buffer.concat(this.kept) : this.kept[0]
-      this.runInAsyncScope(this.listener.text, undefined, utf8.decode(whole))
+      this.runInAsyncScope(this.listener.text, undefined, this.body.text(), this.body.isWhole())
     }
   }
 
@@ -220,10 +222,10 @@ class Dispatched extends AsyncResource implements Transport.Exchange, Undici.Dis
 
 const send =
   (dispatcher: Undici.Dispatcher, layered: Context.Context<never>): Transport.Transport["send"] =>
-  ({ body = null, headers, method, url }, listener, context) => {
+  ({ body = null, headers, maxBytes, method, url }, listener, context) => {
     const { key } = NodeHttpClient.UndiciRequestOptions
     const options: Undici.Dispatcher.RequestOptions = context.unsafeMap.get(key) ?? layered.unsafeMap.get(key)
-    const exchange = new Dispatched(listener)
+    const exchange = new Dispatched(listener, maxBytes)
     let to: URL
     try {
       to = new URL(url)

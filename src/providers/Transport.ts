@@ -27,6 +27,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Classify from "../errors/Classify.js"
 import type * as RetryHint from "../errors/RetryHint.js"
+import * as BodyText from "./http/BodyText.js"
 
 // -----------------------------------------------------------------------------
 // models
@@ -45,6 +46,8 @@ export interface Request {
   readonly headers: Readonly<Record<string, string>>
   /** The whole body, or none. */
   readonly body: string | undefined
+  /** The most bytes of a response that are held as one text. */
+  readonly maxBytes: number
 }
 
 /**
@@ -57,8 +60,11 @@ export interface Request {
 export interface Listener {
   /** Status, and headers with names in lower case. Answers whether it wants the body as one text, or in pieces. */
   readonly head: (status: number, headers: RetryHint.Headers) => "text" | "data"
-  /** The whole body, decoded as UTF-8 without its byte order mark. */
-  readonly text: (text: string) => void
+  /**
+   * The body, decoded as UTF-8 without its byte order mark. If it has more than `Request.maxBytes`, it is its beginning,
+   * `isWhole` is `false`, and the connection is closed.
+   */
+  readonly text: (text: string, isWhole: boolean) => void
   /** A piece of the body. `false` stops the pieces until `Exchange.resume`; a few may still be on their way. */
   readonly data: (piece: Uint8Array) => boolean
   /** The end of the pieces. */
@@ -177,14 +183,31 @@ const overFetch = (layered: Context.Context<never>): Transport => ({
     const ended = last<void>(listener.end)
     const broken = last((cause: unknown) => listener.failed(cause, "stream"))
     const unsent = last((cause: unknown) => listener.failed(cause, "before-headers"))
+    const readText = (from: ReadableStreamDefaultReader<Uint8Array>): void => {
+      const body = BodyText.make(request.maxBytes)
+      const told = last<void>(() => listener.text(body.text(), body.isWhole()))
+      const failed = last((cause: unknown) => listener.failed(cause, "body"))
+      const take = (next: ReadableStreamReadResult<Uint8Array>): void => {
+        if (over) return
+        if (next.done) told()
+        else if (body.push(next.value)) from.read().then(take, failed)
+        else {
+          told()
+          controller.abort()
+          from.cancel().catch(ignore)
+        }
+      }
+      from.read().then(take, failed)
+    }
     const answered = (response: Response): void => {
       if (over) {
         response.body?.cancel().catch(ignore)
       } else if (listener.head(response.status, plain(response.headers)) === "text") {
-        response.text().then(
-          last(listener.text),
-          last((cause) => listener.failed(cause, "body"))
-        )
+        if (response.body === null) last<void>(() => listener.text("", true))()
+        else {
+          reader = response.body.getReader()
+          readText(reader)
+        }
       } else if (response.body === null) {
         ended()
       } else {

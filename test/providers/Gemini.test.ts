@@ -82,7 +82,6 @@ describe("decode", () => {
     Effect.gen(function* () {
       assert.deepStrictEqual(yield* generate(make, Reply.json(answer)), {
         id: "resp-1",
-        requestId: undefined,
         provider: "gemini",
         model: "gemini-2.5-flash-001",
         text: "Let me look.",

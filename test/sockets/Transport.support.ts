@@ -100,7 +100,8 @@ export const listen = (
       method: options.body === undefined ? "GET" : "POST",
       url,
       headers: { "x-own": "1" },
-      body: options.body
+      body: options.body,
+      maxBytes: 16 * 1024 * 1024
     },
     {
       head: (status, headers) => {

@@ -72,7 +72,7 @@ const defaultMaxEventLength = 16 * 1024 * 1024
  * @since 0.1.0
  * @category constructors
  */
-export const make = (options: { readonly maxEventLength?: number } = {}): Parser => {
+export const make = (options: { readonly maxEventLength?: number | undefined } = {}): Parser => {
   const bound = options.maxEventLength ?? defaultMaxEventLength
   const decoder = new TextDecoder()
   /** The pieces of an incomplete line, and their total length. */

@@ -88,6 +88,8 @@ export interface Origin<E> {
   readonly broken: (error: E) => LlmError
   /** Receives the cursor after each piece. */
   readonly moved: (cursor: Cursor) => void
+  /** The longest event, in UTF-16 units. Default: that of `Sse`. */
+  readonly maxEventLength?: number | undefined
   /** Whether a time limit ended the wait for more; called if the answer is over by then. Default: none did. */
   readonly lapsed?: (() => boolean) | undefined
   /** Called when the answer grew by something of which nothing can be delivered yet. */
@@ -197,7 +199,7 @@ const isWhole = (event: Sse.Event): boolean => {
 
 /** The pure part: takes bytes, appends events, and returns the end once. */
 const makeState = <E>(decoder: Decoder, origin: Origin<E>) => {
-  const parser = Sse.make()
+  const parser = Sse.make(origin)
   const { count, interrupted } = makeTally(origin)
   const { model, provider, requestId } = origin
 
@@ -213,7 +215,8 @@ const makeState = <E>(decoder: Decoder, origin: Origin<E>) => {
     const error = push(parser.feed(piece), out)
     if (error !== undefined || !parser.overflow()) return error
     const message = "an event of the stream is too large"
-    return new InvalidResponse({ provider, model, requestId, message, delivery: "unknown", retryable: false })
+    const never = { retryable: false, fallbackable: false }
+    return new InvalidResponse({ provider, model, requestId, message, delivery: "unknown", ...never })
   }
 
   /** Appends the rest of the answer only if it closes with `Finish`. */

@@ -7,10 +7,12 @@
  * @since 0.2.0
  */
 
+import * as Chunk from "effect/Chunk"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
 import * as Resilience from "../../calls/Resilience.js"
 import type { LlmError, TimeoutPhase } from "../../errors/LlmError.js"
@@ -73,6 +75,57 @@ class PullLimit implements Deadline.Limit {
   }
 }
 
+/** The most events that a reader gets before it is known how long it takes for one. */
+const firstPortion = 16
+
+/**
+ * Hands out events so that the reader comes back before the end of the time. A reader that is slower than the server
+ * never waits, so no timer looks at it; and it would read all that came meanwhile without looking at the time.
+ */
+class Portions {
+  private rest: Pull.Events | undefined
+  private finished = false
+  /** When the last portion was handed out, and how many events it had. */
+  private at = 0
+  private size = 0
+  /** When the reader came back for more. */
+  private back = 0
+
+  constructor(
+    private readonly clock: Clock.Clock,
+    private readonly latest: () => number
+  ) {}
+
+  /** Whether the time is up before the end of the answer has been handed out. */
+  isLate(): boolean {
+    const latest = this.latest()
+    if (latest === Infinity || this.finished) return false
+    this.back = this.clock.unsafeCurrentTimeMillis()
+    return this.back >= latest
+  }
+
+  /** The events that are left of those that came. */
+  next(): Exit.Exit<Pull.Events> | undefined {
+    return this.rest === undefined ? undefined : this.take(this.rest)
+  }
+
+  /** As many of the events as the reader can read in time, at least one. */
+  take(events: Pull.Events): Exit.Exit<Pull.Events> {
+    const latest = this.latest()
+    if (latest === Infinity) return Exit.succeed(events)
+    const now = this.clock.unsafeCurrentTimeMillis()
+    const each = this.size === 0 ? 0 : (this.back - this.at) / this.size
+    const most = this.size === 0 ? firstPortion : each > 0 ? Math.max(1, Math.floor((latest - now) / each)) : Infinity
+    const isAll = events.length <= most
+    const portion = isAll ? events : (Chunk.take(events, most) as Pull.Events)
+    this.rest = isAll ? undefined : (Chunk.drop(events, most) as Pull.Events)
+    this.at = now
+    this.size = portion.length
+    this.finished = Chunk.unsafeGet(portion, portion.length - 1)._tag === "Finish"
+    return Exit.succeed(portion)
+  }
+}
+
 /**
  * Ends a stream that exceeds a limit with the `Timeout` of that limit. The source keeps limits.
  *
@@ -89,8 +142,11 @@ export const limited = (source: Source.Source, limits: TimeLimits, named: Resili
     const whole = Math.min(attempt, total)
     const limit = new PullLimit(Deadline.of(context), phase, named)
     let first = true
+    const end = start + whole
+    /** The nearest end of the whole time. A limit without an error ends nothing. */
+    const latest = (): number => (limit.outer.error === undefined ? end : Math.min(end, limit.outer.at))
+    const portions = new Portions(clock, latest)
     const begin = (): void => {
-      const end = start + whole
       const length = first ? firstToken : idle
       const at = length === Infinity ? length : length + (first ? start : clock.unsafeCurrentTimeMillis())
       if (at < end) limit.set(at, length, first ? "first-token" : "idle")
@@ -109,9 +165,16 @@ export const limited = (source: Source.Source, limits: TimeLimits, named: Resili
         const onExit = (exit: Exit.Exit<Pull.Events, Option.Option<LlmError>>) => {
           if (Exit.isFailure(exit)) return TimeLimit.named(limit, exit, Option.some)
           first = false
-          return exit
+          return portions.take(exit.value)
         }
         return Pull.make(() => {
+          if (portions.isLate()) {
+            limit.set(end, whole, phase)
+            Deadline.expire(limit)
+            return TimeLimit.named(limit, Exit.interrupt(FiberId.none), Option.some)
+          }
+          const rest = portions.next()
+          if (rest !== undefined) return rest
           begin()
           return Pull.ended(Pull.nextOf(pull), onExit)
         })

@@ -40,6 +40,11 @@ export interface Options {
   readonly traceHeaders?: boolean | undefined
   /** Capabilities of the model, laid over the known ones; a fallback skips a model that cannot serve the request. */
   readonly capabilities?: Capabilities.Capabilities | undefined
+  /**
+   * The most bytes of an answer that are held, and the longest event of a stream. Default 16 MiB. A larger answer is an
+   * `InvalidResponse` that neither retry nor fallback follows, and its connection is closed.
+   */
+  readonly maxAnswerBytes?: number | undefined
   /** The owner of the key: each group has its own `RetryBudget`. Default: all models at a base URL share one. */
   readonly keyGroup?: string | undefined
 }
@@ -101,6 +106,7 @@ export const make = (
         headers: { ...place.headers, ...(key === undefined ? {} : place.auth(key)), ...options.headers },
         secrets: key === undefined ? [] : [key],
         traceHeaders: options.traceHeaders,
+        maxAnswerBytes: options.maxAnswerBytes,
         capabilities: options.capabilities
       },
       format

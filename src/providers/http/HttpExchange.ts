@@ -13,6 +13,7 @@ import * as HttpBody from "@effect/platform/HttpBody"
 import * as HttpClient from "@effect/platform/HttpClient"
 import * as HttpClientError from "@effect/platform/HttpClientError"
 import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
+import type * as HttpClientResponse from "@effect/platform/HttpClientResponse"
 import * as Cause from "effect/Cause"
 import * as Chunk from "effect/Chunk"
 import * as Clock from "effect/Clock"
@@ -33,6 +34,7 @@ import * as Deadline from "../../policies/Deadline.js"
 import * as FiberInternals from "../../policies/FiberInternals.js"
 import * as TimeLimit from "../../policies/TimeLimit.js"
 import * as Transport from "../Transport.js"
+import * as BodyText from "./BodyText.js"
 
 /** The next bytes of a body. Fails with `None` at its end, and with the cause if it broke. */
 export type Bytes = Effect.Effect<Chunk.Chunk<Uint8Array>, Option.Option<unknown>>
@@ -43,8 +45,8 @@ type BytesExit = Exit.Exit<Chunk.Chunk<Uint8Array>, Option.Option<unknown>>
 export interface Reader<A, H> {
   /** Reads status and headers. `now` in epoch milliseconds. */
   readonly head: (status: number, headers: RetryHint.Headers, now: number) => H
-  /** Reads a whole body. */
-  readonly text: (text: string, head: H) => Effect.Effect<A, LlmError>
+  /** Reads a body; only its beginning, if it is larger than `Request.maxBytes`. */
+  readonly text: (text: string, head: H, isWhole: boolean) => Effect.Effect<A, LlmError>
   /** Classifies a failure; {@link causeOf} reads one that is found in the bytes of a body. */
   readonly failed: (cause: unknown, stage: Classify.Stage) => LlmError
   /** The reader of a body in pieces. Default: every body is read whole. */
@@ -101,30 +103,34 @@ const overTransport =
     const body = pieces === undefined ? undefined : makeBody(pieces.whole, time, limit)
     const exchanging = TimeLimit.waiting<A, LlmError, never>(time, limit, (resume) => {
       let head: H
-      const exchange = transport.send(
-        request,
-        {
-          head: (status, headers) => {
-            try {
-              head = reader.head(status, headers, time.clock.unsafeCurrentTimeMillis())
-            } catch (defect) {
-              resume(Effect.die(defect))
-              return "text"
-            }
-            if (pieces === undefined || body === undefined || !pieces.wanted(head)) return "text"
-            resume(Effect.suspend(() => pieces.read(body.bytes, head)))
-            return "data"
-          },
-          text: (text) => resume(Effect.suspend(() => reader.text(text, head))),
-          data: (piece) => body?.push(piece) === true,
-          end: () => body?.end(Option.none()),
-          failed: (cause, stage) => {
-            if (stage === "stream") body?.end(Option.some(cause))
-            else resume(Effect.suspend(() => Effect.fail(reader.failed(cause, stage))))
+      const listener: Transport.Listener = {
+        head: (status, headers) => {
+          try {
+            head = reader.head(status, headers, time.clock.unsafeCurrentTimeMillis())
+          } catch (defect) {
+            resume(Effect.die(defect))
+            return "text"
           }
+          if (pieces === undefined || body === undefined || !pieces.wanted(head)) return "text"
+          resume(Effect.suspend(() => pieces.read(body.bytes, head)))
+          return "data"
         },
-        context
-      )
+        text: (text, isWhole) => resume(Effect.suspend(() => reader.text(text, head, isWhole))),
+        data: (piece) => body?.push(piece) === true,
+        end: () => body?.end(Option.none()),
+        failed: (cause, stage) => {
+          if (stage === "stream") body?.end(Option.some(cause))
+          else resume(Effect.suspend(() => Effect.fail(reader.failed(cause, stage))))
+        }
+      }
+      let exchange: Transport.Exchange
+      try {
+        exchange = transport.send(request, listener, context)
+      } catch (cause) {
+        // A transport that throws has failed like any other.
+        resume(Effect.suspend(() => Effect.fail(reader.failed(cause, "before-headers"))))
+        return undefined
+      }
       if (body !== undefined) body.exchange = exchange
       return exchange.abort
     })
@@ -219,16 +225,22 @@ const overClient = (client: HttpClient.HttpClient): Send => {
   const http = HttpClient.withTracerDisabledWhen(client, () => true)
   // Platform's client keeps no limits.
   return (fiber, context, request, reader) => {
+    // A client that throws has failed like any other.
+    const executed = Effect.catchAllDefect(
+      Effect.suspend(() => http.execute(toPlatform(request))),
+      (cause) =>
+        Effect.fail(new HttpClientError.RequestError({ request: toPlatform(request), reason: "Transport", cause }))
+    )
     const exchanging = Effect.flatMap(
-      Effect.mapError(http.execute(toPlatform(request)), (error) => reader.failed(causeOf(error), stageOf(error))),
+      Effect.mapError(executed, (error) => reader.failed(causeOf(error), stageOf(error))),
       (response) =>
         Effect.flatMap(Clock.currentTimeMillis, (now) => {
           const head = reader.head(response.status, response.headers, now)
           const { pieces } = reader
           return pieces?.wanted(head) === true
             ? Effect.flatMap(pulled(response.stream, pieces, context), (bytes) => pieces.read(bytes, head))
-            : Effect.matchEffect(response.text, {
-                onSuccess: (text) => reader.text(text, head),
+            : Effect.matchEffect(textOf(response, request.maxBytes), {
+                onSuccess: (body) => reader.text(body.text(), head, body.isWhole()),
                 onFailure: (error) => Effect.fail(reader.failed(causeOf(error), "body"))
               })
         })
@@ -238,6 +250,20 @@ const overClient = (client: HttpClient.HttpClient): Send => {
       ? kept
       : Effect.mapInputContext(kept, (_: Context.Context<never>) => context)
   }
+}
+
+/** The body of a response, as far as it is held. Its stream fails if there is none. */
+const textOf = (response: HttpClientResponse.HttpClientResponse, maxBytes: number) => {
+  const body = BodyText.make(maxBytes)
+  const reading = Stream.runForEachWhile(response.stream, (piece) => Effect.sync(() => body.push(piece)))
+  return Effect.as(
+    Effect.catchIf(
+      reading,
+      (error) => error.reason === "EmptyBody",
+      () => Effect.void
+    ),
+    body
+  )
 }
 
 const toPlatform = ({ body, headers, method, url }: Transport.Request): HttpClientRequest.HttpClientRequest =>
@@ -263,7 +289,9 @@ const pulled = <E>(
   Effect.flatMap(Scope.make(), (own) =>
     Effect.flatMap(Scope.extend(Stream.toPull(bytes), own), (pulled) => {
       // Platform's errors hold the request, and with it the key: a fiber that fails with one would log it.
-      const pull: Bytes = Effect.mapError(pulled, Option.map(causeOf))
+      const pull: Bytes = Effect.catchAllDefect(Effect.mapError(pulled, Option.map(causeOf)), (cause) =>
+        Effect.fail(Option.some(cause))
+      )
       const close = Scope.close(own, Exit.void)
       const drain = Effect.ensuring(Effect.timeout(Effect.ignore(Effect.forever(pull)), drainMillis), close)
       closing.add(() => (whole() ? Effect.forkDaemon(Effect.interruptible(drain)) : close))

@@ -35,9 +35,10 @@ import { InvalidRequest, type LlmError, StreamInterrupted } from "../../errors/L
 import * as Deadline from "../../policies/Deadline.js"
 import type * as Transport from "../Transport.js"
 import * as Json from "../wire/Json.js"
-import type * as WireFields from "../wire/WireFields.js"
+import * as WireFields from "../wire/WireFields.js"
 import * as WireFormat from "../wire/WireFormat.js"
 import * as Background from "./Background.js"
+import * as BodyText from "./BodyText.js"
 import * as HttpExchange from "./HttpExchange.js"
 
 /**
@@ -53,6 +54,8 @@ export interface Endpoint extends Attempt.Target {
   readonly headers: Readonly<Record<string, string>>
   /** Literal strings to scrub from errors, ids and other texts of the provider. */
   readonly secrets: ReadonlyArray<string>
+  /** The most bytes of an answer that are held. Default 16 MiB. */
+  readonly maxAnswerBytes?: number | undefined
   /** Whether the provider gets the trace of the attempt. Default `false`. */
   readonly traceHeaders?: boolean | undefined
   /** Capabilities of the model, laid over the known ones. */
@@ -73,7 +76,7 @@ export const make = (
   endpoint: Endpoint,
   format: WireFormat.WireFormat
 ): ChatModel.ChatModel => {
-  const { provider, model, secrets } = endpoint
+  const { provider, model, secrets, maxAnswerBytes: maxBytes = BodyText.defaultMaxBytes } = endpoint
   const target: Classify.Context = { provider, model, secrets }
   const send = HttpExchange.make(client)
   const asked = lowerCased(endpoint.headers)
@@ -92,17 +95,29 @@ export const make = (
     return span?._tag === "Span" ? { ...headers, ...HttpTraceContext.toHeaders(span) } : headers
   }
 
+  /** The body of a request as JSON. What cannot be written, as a circular schema, is an `InvalidRequest`. */
+  const write = (request: Chat.Request, streaming: boolean) => {
+    try {
+      const encoded = format.encode(request, streaming)
+      return encoded instanceof InvalidRequest ? encoded : { ...encoded, body: JSON.stringify(encoded.body) }
+    } catch (cause) {
+      const why = ErrorMessage.clean(cause instanceof Error ? cause.message : String(cause), secrets)
+      const message = `the request cannot be written as JSON: ${why}`
+      return new InvalidRequest({ provider, model, message, delivery: "not-sent" })
+    }
+  }
+
   const post = (request: Chat.Request, streaming: boolean, context: Context.Context<never>): Sent | InvalidRequest => {
-    const encoded = format.encode(request, streaming)
-    if (encoded instanceof InvalidRequest) return encoded
-    const { leftOut, later } = encoded
+    const written = write(request, streaming)
+    if (written instanceof InvalidRequest) return written
+    const { body, later, leftOut } = written
     const headers = headersIn(posted, context)
-    const body = JSON.stringify(encoded.body)
     return {
       method: "POST",
       url: endpoint.url(streaming),
       headers,
       body,
+      maxBytes,
       leftOut,
       ...(later === true ? { later } : {})
     }
@@ -120,11 +135,16 @@ export const make = (
     (status: number, headers: WireFields.Headers, now: number): WireFields.Exchange => {
       const requestId = scrubbed(Classify.requestId(headers))
       attempt.note({ status, requestId, limits: format.limits(headers, now) })
-      return { provider, model, secrets, status, headers, now, requestId }
+      return { provider, model, secrets, status, headers, now, requestId, maxBytes }
     }
 
-  const answer = (text: string, context: WireFields.Exchange): Effect.Effect<Chat.Response, LlmError> => {
+  const answer = (
+    text: string,
+    context: WireFields.Exchange,
+    isWhole: boolean
+  ): Effect.Effect<Chat.Response, LlmError> => {
     if (!isSuccess(context)) return Effect.fail(Classify.response({ ...context, body: text }))
+    if (!isWhole) return Effect.fail(WireFields.tooLarge(context))
     const decoded = WireFormat.decode(format, text, context)
     return decoded instanceof Error ? Effect.fail(decoded) : Effect.succeed(decoded)
   }
@@ -148,26 +168,26 @@ export const make = (
     attempt: Attempt.Attempt
   ): Background.Requests<Chat.Response> => {
     type Read = Effect.Effect<Background.State<Chat.Response>, LlmError>
-    const read = (text: string, context: WireFields.Exchange, known?: string): Read => {
+    const read = (text: string, context: WireFields.Exchange, isWhole: boolean, known?: string): Read => {
       const body = isSuccess(context) ? Json.object(Json.parse(text)) : {}
       const state = later.stateOf(body)
       const id = known ?? later.idOf(body)
       if (state === "pending" && id !== undefined) return Effect.succeed({ id })
-      const end = answer(text, context)
+      const end = answer(text, context, isWhole)
       return state === "ended" || known === undefined ? Effect.succeed({ end }) : Effect.map(end, () => ({ end }))
     }
     const exchange = (request: (context: Context.Context<never>) => Transport.Request, known?: string): Read =>
       Effect.withFiberRuntime((fiber) =>
         send(fiber, fiber.currentContext, request(fiber.currentContext), {
           head: readHead(attempt),
-          text: (text, context) => read(text, context, known),
+          text: (text, context, isWhole) => read(text, context, isWhole, known),
           failed
         })
       )
     const about = (method: "GET" | "POST", id: string, action?: "cancel") =>
       exchange((context) => {
         const headers = headersIn(asked, context)
-        return { method, url: later.url(sent.url, id, action), headers, body: undefined }
+        return { method, url: later.url(sent.url, id, action), headers, body: undefined, maxBytes }
       }, id)
     return {
       start: exchange(() => sent),
@@ -226,6 +246,7 @@ export const make = (
               url: format.resume(endpoint.url(true), from),
               headers: headersIn(listening, context),
               body: undefined,
+              maxBytes,
               leftOut: []
             }
       }
@@ -241,6 +262,7 @@ export const make = (
           shown: (text) => scrubbed(text, text.length),
           broken: (error) => failed(HttpExchange.causeOf(error), "stream"),
           moved,
+          maxEventLength: maxBytes,
           lapsed: () => ending.lapsed(),
           alive
         })

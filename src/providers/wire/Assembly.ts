@@ -84,6 +84,8 @@ export class Assembly {
   out: Array<Chat.Event> = []
   /** The number of pieces that added to the answer, hidden reasoning included. */
   progress = 0
+  /** The size of the pieces, in UTF-16 units. */
+  size = 0
   /** The part of the answer that is open. */
   inside: StreamDecoder.Cursor["inside"] = "nothing"
   /** Whether the wire's own end came. */
@@ -164,6 +166,7 @@ export class Assembly {
   text(piece: string): void {
     if (piece === "") return
     this.alive("text")
+    this.size += piece.length
     this.texted = this.answered = true
     this.emit({ _tag: "TextDelta", text: piece })
   }
@@ -172,6 +175,7 @@ export class Assembly {
   reasoning(piece: string): void {
     if (piece === "") return
     this.alive("reasoning")
+    this.size += piece.length
     this.reasoned = this.answered = true
     this.emit({ _tag: "ReasoningDelta", text: piece })
   }
@@ -204,6 +208,7 @@ export class Assembly {
   fragment(call: ToolCalls.OpenCall, piece: string): void {
     if (piece === "") return
     this.alive("tool-call")
+    this.size += piece.length
     call.pieces.push(piece)
   }
 
@@ -277,7 +282,9 @@ export class Assembly {
     if (value == null || (Array.isArray(value) && value.length === 0)) return
     this.details ??= {}
     const before = this.details[name]
-    this.details[name] = Array.isArray(before) && Array.isArray(value) ? [...before, ...value] : value
+    if (!Array.isArray(value)) this.details[name] = value
+    else if (!Array.isArray(before)) this.details[name] = value.slice()
+    else for (const one of value) before.push(one)
   }
 
   /** The service tier, if it is not the usual one. */

@@ -61,8 +61,12 @@ export const isWhole = (call: OpenCall): boolean => {
  */
 export const argumentsOf = (context: WireFields.Exchange, { name, pieces, value }: OpenCall): unknown => {
   const text = pieces.join("").trim()
-  if (text === "") return value ?? {}
-  const parsed = Json.parse(text)
+  const parsed = text === "" ? (value ?? {}) : Json.parse(text)
+  if (parsed !== undefined && Json.isDeep(parsed)) {
+    return new InvalidResponse(
+      WireFields.errorFields(context, `the arguments of tool call ${name} are nested too deep`)
+    )
+  }
   if (parsed !== undefined) return parsed
   const message = `the arguments of tool call ${name} are no JSON: ${text}`
   return new InvalidResponse(WireFields.errorFields(context, ErrorMessage.clean(message, context.secrets)))

@@ -31,6 +31,8 @@ export interface Exchange extends Classify.Meta {
   readonly model: string
   /** The provider's id of the request, if its headers have one. */
   readonly requestId: string | undefined
+  /** The most bytes of an answer that are held. */
+  readonly maxBytes: number
 }
 
 /**
@@ -70,6 +72,30 @@ export const leavingOut =
  */
 export const errorFields = ({ model, provider, requestId, status }: Exchange, message: string) =>
   ({ provider, model, status, requestId, message, delivery: "unknown" }) as const
+
+/**
+ * The error for what the reading of an answer threw, as at a value that is nested too deep.
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const thrown = (context: Exchange, defect: unknown): InvalidResponse => {
+  const name = defect instanceof Error ? defect.name : typeof defect
+  return new InvalidResponse(errorFields(context, `an answer that cannot be read (${name})`))
+}
+
+/**
+ * The error for an answer that is too large. The same request would get as large an answer again, and elsewhere too.
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const tooLarge = (context: Exchange): InvalidResponse =>
+  new InvalidResponse({
+    ...errorFields(context, `the answer is too large: found more than ${context.maxBytes} bytes (maxAnswerBytes)`),
+    retryable: false,
+    fallbackable: false
+  })
 
 /**
  * The error for an answer that lacks a needed field: it names the field, the value found and the value expected.

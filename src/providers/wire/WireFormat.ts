@@ -90,11 +90,15 @@ export const events = (
  * @category decoding
  */
 export const decode = (format: WireFormat, text: string, context: WireFields.Exchange): Chat.Response | LlmError => {
-  const read = eventsOf(format, text, context)
-  if (read instanceof Error) return read
-  const answer = Answer.make()
-  answer.add(read.events)
-  return answer.response(read.body)
+  try {
+    const read = eventsOf(format, text, context)
+    if (read instanceof Error) return read
+    const answer = Answer.make()
+    answer.add(read.events)
+    return answer.response(read.body)
+  } catch (defect) {
+    return WireFields.thrown(context, defect)
+  }
 }
 
 /** The events of a whole answer that came as text, and its JSON. */
@@ -186,19 +190,36 @@ export const decoder = (
     return Classify.frame(context, text, sent.event) ?? WireFields.missing(context, "data", text.slice(0, 200), "JSON")
   }
 
+  const take = (sent: Sse.Event): LlmError | undefined => {
+    if (sent.data.charCodeAt(0) !== brace) return odd(sent)
+    const parsed = Json.parse(sent.data)
+    return parsed === undefined ? odd(sent) : read(parsed, sent)
+  }
+
   return {
     push: (sent, out) => {
       assembly.out = out
-      if (sent.data.charCodeAt(0) !== brace) return odd(sent)
-      const parsed = Json.parse(sent.data)
-      return parsed === undefined ? odd(sent) : read(parsed, sent)
+      const { progress, size } = assembly
+      try {
+        const error = take(sent)
+        if (error !== undefined) return error
+      } catch (defect) {
+        return WireFields.thrown(context, defect)
+      }
+      // A piece of unknown size is as large as its event.
+      if (assembly.progress > progress && assembly.size === size) assembly.size += sent.data.length
+      return assembly.size > context.maxBytes ? WireFields.tooLarge(context) : undefined
     },
     done: () => assembly.closed || replayed,
     end: (out) => {
       if (replayed) return undefined
       assembly.out = out
-      reader.ending?.()
-      return assembly.end(reader.reply) ?? (assembly.progress === 0 ? astray : undefined)
+      try {
+        reader.ending?.()
+        return assembly.end(reader.reply) ?? (assembly.progress === 0 ? astray : undefined)
+      } catch (defect) {
+        return WireFields.thrown(context, defect)
+      }
     },
     over: () => replayed || assembly.over(),
     progress: () => assembly.progress,

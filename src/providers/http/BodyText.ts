@@ -1,0 +1,54 @@
+/**
+ * The text of a body, of which no more than a bound is held.
+ *
+ * @since 0.2.0
+ */
+
+/**
+ * A body that is being read.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface BodyText {
+  /** Takes a piece. `false` if the body exceeds the bound: then reading should stop. */
+  readonly push: (piece: Uint8Array) => boolean
+  /** Whether all of it was taken. */
+  readonly isWhole: () => boolean
+  /** The text so far, decoded as UTF-8 without its byte order mark. */
+  readonly text: () => string
+}
+
+/**
+ * The bytes of an answer that are held by default: 16 MiB. The largest known answers, with images in base64, have a few
+ * MiB.
+ *
+ * @since 0.2.0
+ * @category constants
+ */
+export const defaultMaxBytes = 16 * 1024 * 1024
+
+/**
+ * A body of which `maxBytes` are held at the most.
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const make = (maxBytes: number): BodyText => {
+  const pieces: Array<Uint8Array> = []
+  let size = 0
+  return {
+    push: (piece) => {
+      size += piece.length
+      if (size > maxBytes) return false
+      pieces.push(piece)
+      return true
+    },
+    isWhole: () => size <= maxBytes,
+    text: () => {
+      const decoder = new TextDecoder()
+      if (pieces.length === 1) return decoder.decode(pieces[0])
+      return pieces.map((piece) => decoder.decode(piece, { stream: true })).join("") + decoder.decode()
+    }
+  }
+}

@@ -127,8 +127,7 @@ export class QuotaExhausted extends Schema.TaggedError<QuotaExhausted>("steadfas
 export class Overloaded extends Schema.TaggedError<Overloaded>("steadfast/Overloaded")("Overloaded", fields) {}
 
 /**
- * The provider, or a proxy in front of it, failed. A redirect, or a page with which a proxy refuses the request, has
- * `retryable: false`.
+ * The provider, or a proxy in front of it, failed. A page with which a proxy refuses the request has `retryable: false`.
  *
  * @since 0.1.0
  * @category errors
@@ -162,7 +161,8 @@ export class Timeout extends Schema.TaggedError<Timeout>("steadfast/Timeout")("T
 }) {}
 
 /**
- * There was no connection, or it broke before the answer was complete: DNS, refused, reset, TLS.
+ * There was no connection, or it broke before the answer was complete: DNS, refused, reset, TLS. A redirect, which no
+ * model follows because the key belongs to one server, has `retryable: false` and names where it points.
  *
  * @since 0.1.0
  * @category errors

@@ -176,7 +176,7 @@ const STATUSES: ReadonlyArray<readonly [Kind, ReadonlyArray<number>]> = [
 ]
 
 /**
- * The meaning of a failing status, or of a redirect, which no model follows. A 503 is a provider without capacity, or,
+ * The meaning of a failing status. A redirect, which no model follows, leads to no answer here. A 503 is a provider without capacity, or,
  * with a web page, a broken proxy. A page with another status that blames the caller is a proxy's refusal too.
  *
  * @since 0.1.0
@@ -184,7 +184,7 @@ const STATUSES: ReadonlyArray<readonly [Kind, ReadonlyArray<number>]> = [
  */
 export const ofStatus = (status: number, page: boolean, provider: string): Kind | undefined => {
   if (status < 300 || status > 599) return undefined
-  if (status < 400) return "ServerError"
+  if (status < 400) return "ConnectionError"
   if (status === 503) return page ? "ServerError" : "Overloaded"
   // Cohere uses 498 for a blocked, deny-listed token
   if (status === 498 && provider.includes("cohere")) return "ContentFiltered"
@@ -196,8 +196,8 @@ export const ofStatus = (status: number, page: boolean, provider: string): Kind 
 const LASTING: ReadonlyArray<number> = [501, 505, 510, 511, 526]
 
 /**
- * Whether a `ServerError` with this status comes again at each attempt: a redirect, a request that no server behind
- * this address takes, or a wrong setup.
+ * Whether an error of a server or a connection with this status comes again at each attempt: a redirect, a request that
+ * no server behind this address takes, or a wrong setup.
  *
  * @since 0.2.0
  * @category facts

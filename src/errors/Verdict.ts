@@ -206,7 +206,10 @@ const exceptions = (
   codes: ReadonlyArray<string>,
   words: string
 ): { readonly isLasting: boolean; readonly isElsewhere: boolean } => ({
-  isLasting: kind === "ServerError" && byStatus !== undefined && ProviderFacts.isLasting(byStatus),
+  isLasting:
+    byStatus !== undefined &&
+    (kind === "ServerError" || (kind === "ConnectionError" && byStatus < 400)) &&
+    ProviderFacts.isLasting(byStatus),
   // the limit of a proxy is not that of the model, and another target may take what this one does not
   isElsewhere:
     (kind === "ContextLengthExceeded" && isPage && byStatus === 413) ||

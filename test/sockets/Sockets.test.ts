@@ -4,6 +4,7 @@ import { Chat, ChatModel, ChatStream, LlmError, RetryPolicy } from "effect-stead
 import { Fault, FaultyProvider, Reply, type Step } from "effect-steadfast/testing"
 import { read, recorded } from "../chat/support.js"
 import { modelAt, nobodyOnTheLine, onEveryClient, served } from "./support.js"
+import { serving } from "./Transport.support.js"
 
 const prompt = Chat.prompt("four words of prompt")
 const reply = Reply.text("one two three four")
@@ -224,6 +225,33 @@ describe("a journey", () => {
       const model = one.pipe(ChatModel.orElse(two))
       assert.strictEqual((yield* model.generate(prompt)).text, "one two three four")
       assert.strictEqual((yield* ChatStream.collect(model.stream(prompt))).text, "one two three four")
+    })
+  )
+})
+
+describe("a redirect", () => {
+  onEveryClient("is not followed: the key stays with its server", () =>
+    Effect.gen(function* () {
+      const seen: Array<string> = []
+      const other = yield* serving((request, response) => {
+        seen.push(request.url ?? "")
+        response.end("{}")
+      })
+      const { url } = yield* serving((_, response) => {
+        response.writeHead(307, { location: `${other.url}/elsewhere?key=1` })
+        response.end()
+      })
+      const model = yield* modelAt(url)
+      for (const ask of [model.generate(prompt), ChatStream.collect(model.stream(prompt))]) {
+        const error = yield* Effect.flip(ask)
+        assert.deepStrictEqual(
+          [error._tag, LlmError.isRetryable(error), LlmError.isFallbackable(error)],
+          ["ConnectionError", false, true]
+        )
+        assert.include(error.message, "/elsewhere")
+        assert.notInclude(error.message, "key=1")
+      }
+      assert.deepStrictEqual(seen, [])
     })
   )
 })

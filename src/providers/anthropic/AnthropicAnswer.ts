@@ -190,6 +190,7 @@ export const reader = (assembly: Assembly.Assembly): Assembly.Reader => {
   return {
     whole: (body) => {
       if (!Array.isArray(body.content)) return WireFields.missing(context, "content", body.content, "an array")
+      if (body.stop_reason === null) return WireFields.missing(context, "stop_reason", null, "an end")
       assembly.origin(body.id, body.model)
       countUsage(body.usage)
       for (const [index, entry] of body.content.entries()) {

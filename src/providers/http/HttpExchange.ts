@@ -9,6 +9,7 @@
  * @since 0.2.0
  */
 
+import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import * as HttpBody from "@effect/platform/HttpBody"
 import * as HttpClient from "@effect/platform/HttpClient"
 import * as HttpClientError from "@effect/platform/HttpClientError"
@@ -224,7 +225,7 @@ const makeBody = (whole: () => boolean, time: TimeLimit.Time, limit: Deadline.Li
 const overClient = (client: HttpClient.HttpClient): Send => {
   const http = HttpClient.withTracerDisabledWhen(client, () => true)
   // Platform's client keeps no limits.
-  return (fiber, context, request, reader) => {
+  return (_, context, request, reader) => {
     // A client that throws has failed like any other.
     const executed = Effect.catchAllDefect(
       Effect.suspend(() => http.execute(toPlatform(request))),
@@ -245,10 +246,8 @@ const overClient = (client: HttpClient.HttpClient): Send => {
               })
         })
     )
-    const kept = TimeLimit.kept(exchanging)
-    return context === fiber.currentContext
-      ? kept
-      : Effect.mapInputContext(kept, (_: Context.Context<never>) => context)
+    const staying = withoutRedirects(context)
+    return Effect.mapInputContext(TimeLimit.kept(exchanging), (_: Context.Context<never>) => staying)
   }
 }
 
@@ -264,6 +263,16 @@ const textOf = (response: HttpClientResponse.HttpClientResponse, maxBytes: numbe
     ),
     body
   )
+}
+
+/**
+ * Platform's client over `fetch` follows redirects by default, and would take the key in a header to another server.
+ * What the application says in `RequestInit` holds.
+ */
+const withoutRedirects = (context: Context.Context<never>): Context.Context<never> => {
+  const { key } = FetchHttpClient.RequestInit
+  const init = context.unsafeMap.get(key) as RequestInit | undefined
+  return FiberInternals.added(context, FetchHttpClient.RequestInit, { redirect: "manual", ...init })
 }
 
 const toPlatform = ({ body, headers, method, url }: Transport.Request): HttpClientRequest.HttpClientRequest =>

@@ -270,6 +270,8 @@ export const reader = (assembly: Assembly.Assembly): Assembly.Reader => {
       const found = choice.message ?? choice.delta
       const message = Json.object(found)
       if (message !== found) return WireFields.missing(context, "choices[0].message", choice.message, "an object")
+      // Some servers leave it out; one that says null has not ended.
+      if (choice.finish_reason === null) return WireFields.missing(context, "choices[0].finish_reason", null, "an end")
       about(body, choice)
       read(message)
       assembly.finish(choice.finish_reason)

@@ -108,7 +108,7 @@ export const unreadable = (context: EventContext, text: string): LlmError.LlmErr
       const message = `a web page instead of an answer: ${ErrorBody.read(text).messages[0] ?? "untitled"}`
       return new LlmError.InvalidResponse({ ...answerFields(context, message), retryable: false })
     }
-    const start = text.trim().slice(0, 200)
+    const start = ErrorMessage.clean(text, context.secrets, 200)
     return invalid(context, start === "" ? "an empty answer" : `an answer that is not JSON: ${start}`)
   })
 

@@ -52,30 +52,46 @@ const cut = (text: string): string => {
   return space > 0 ? head.slice(0, space) : head
 }
 
-/** Replaces literal secrets, plain or URL-encoded, and everything that looks like a key. */
-const scrub = (text: string, secrets: ReadonlyArray<string>): string => {
+/** What moves the cursor of a terminal, or turns the direction of a text: a line of a log shall show what it holds. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is taken out
+const CONTROLS = /[\u0000-\u0008\u000e-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g
+
+/** Text on one line, without control characters. */
+const folded = (text: string): string => text.replace(CONTROLS, "").replace(/\s+/g, " ").trim()
+
+/**
+ * Replaces literal secrets, plain, URL-encoded or folded to one line.
+ *
+ * @since 0.2.0
+ * @category formatting
+ */
+export const scrub = (text: string, secrets: ReadonlyArray<string>): string => {
   let out = text
   for (const secret of secrets) {
     if (secret.length < MIN_SECRET) continue
     // three characters tell two keys apart and give no access; a short secret is hidden whole
     const mask = secret.length < 12 ? "…" : `${secret.slice(0, 3)}…`
-    for (const form of new Set([secret, encoded(secret)])) {
-      if (form !== "") out = out.replace(new RegExp(escaped(form), "g"), () => mask)
+    for (const form of new Set([secret, encoded(secret), folded(secret)])) {
+      if (form.length >= MIN_SECRET) out = out.replace(new RegExp(escaped(form), "g"), () => mask)
     }
   }
-  for (const shape of SHAPES) out = out.replace(shape, (_, kept: string) => `${kept}…`)
   return out
 }
 
+/** Replaces everything that looks like a key. */
+const scrubShapes = (text: string): string =>
+  SHAPES.reduce((out, shape) => out.replace(shape, (_, kept: string) => `${kept}…`), text)
+
 /**
- * Makes a text from outside safe to show: whitespace folded, secrets scrubbed, at most `max` (500) characters.
+ * Makes a text from outside safe to show: whitespace folded, control characters removed, secrets scrubbed, at most `max`
+ * (500) characters.
  *
  * @since 0.1.0
  * @category formatting
  */
 export const clean = (text: string, secrets: ReadonlyArray<string> = [], max: number = MAX_MESSAGE): string => {
-  const folded = scrub(cut(text).replace(/\s+/g, " ").trim(), secrets)
-  return folded.length > max ? `${folded.slice(0, max - 1)}…` : folded
+  const shown = scrubShapes(scrub(folded(cut(text)), secrets))
+  return shown.length > max ? `${shown.slice(0, max - 1)}…` : shown
 }
 
 const REASONS: ReadonlyMap<number, string> = new Map([

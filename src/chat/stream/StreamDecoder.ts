@@ -146,6 +146,9 @@ type End = LlmError | "end" | undefined
 /** The most text that an error about a cut answer carries, in UTF-16 units: the last 65,536. */
 const maxPartial = 65_536
 
+/** The longest secret that is expected in a text, in UTF-16 units: a signed token. */
+const longestSecret = 4096
+
 /**
  * Counts the text that was delivered, and makes the error for a cut stream.
  *
@@ -167,8 +170,8 @@ export const makeTally = (
         partial.push(event.text)
       }
       if (kept > 2 * maxPartial) {
-        partial = [partial.join("").slice(-maxPartial)]
-        kept = maxPartial
+        partial = [partial.join("").slice(-maxPartial - longestSecret)]
+        kept = maxPartial + longestSecret
       }
     },
     interrupted: (message: string, cause?: LlmError): LlmError =>
@@ -181,7 +184,8 @@ export const makeTally = (
         code: cause?.code,
         cause: cause?.cause,
         received,
-        partial: shown(partial.join("").slice(-maxPartial))
+        // Scrubbed before it is cut, so that no half of a secret survives at the beginning.
+        partial: shown(partial.join("").slice(-maxPartial - longestSecret)).slice(-maxPartial)
       })
   }
 }

@@ -11,10 +11,12 @@ import * as HttpClient from "@effect/platform/HttpClient"
 import * as Config from "effect/Config"
 import * as ConfigError from "effect/ConfigError"
 import * as Effect from "effect/Effect"
+import * as Encoding from "effect/Encoding"
 import type * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import type * as Capabilities from "../../chat/Capabilities.js"
 import * as ChatModel from "../../chat/ChatModel.js"
+import * as ErrorMessage from "../../errors/ErrorMessage.js"
 import * as KeyName from "../../policies/balance/KeyName.js"
 import type * as WireFormat from "../wire/WireFormat.js"
 import * as HttpModel from "./HttpModel.js"
@@ -34,8 +36,11 @@ export interface Options {
   readonly provider?: string | undefined
   /** The URL without the path of the API. Default: the provider's own. */
   readonly baseUrl?: string | undefined
-  /** Headers of every request. Default none. */
-  readonly headers?: Readonly<Record<string, string>> | undefined
+  /**
+   * Headers of every request. Default none. A `Redacted` value is a secret like the key, and so is a value under a name
+   * such as `authorization`, `cookie` or `x-team-token`.
+   */
+  readonly headers?: Readonly<Record<string, string | Redacted.Redacted>> | undefined
   /** Whether the provider gets the trace of the attempt. Default `false`. */
   readonly traceHeaders?: boolean | undefined
   /** Capabilities of the model, laid over the known ones; a fallback skips a model that cannot serve the request. */
@@ -90,21 +95,23 @@ export const make = (
   Effect.gen(function* () {
     const client = yield* HttpClient.HttpClient
     const key = yield* readKey(options.apiKey)
-    const baseUrl = yield* readUrl(place)
+    const address = yield* readUrl(place)
+    const own = yield* readHeaders(options.headers)
     return HttpModel.make(
       client,
       {
         provider: place.provider,
         model: options.model,
         key: key === undefined ? undefined : KeyName.nameOf(Redacted.make(key)),
-        group: [
-          place.provider,
-          withoutUser(baseUrl),
-          ...(options.keyGroup === undefined ? [] : [options.keyGroup])
-        ].join(" "),
-        url: (streaming) => place.url(baseUrl, streaming),
-        headers: { ...place.headers, ...(key === undefined ? {} : place.auth(key)), ...options.headers },
-        secrets: key === undefined ? [] : [key],
+        group: [place.provider, address.base, ...(options.keyGroup === undefined ? [] : [options.keyGroup])].join(" "),
+        url: (streaming) => withQuery(place.url(address.base, streaming), address.query),
+        headers: {
+          ...place.headers,
+          ...address.headers,
+          ...(key === undefined ? {} : place.auth(key)),
+          ...own.headers
+        },
+        secrets: [...(key === undefined ? [] : [key]), ...address.secrets, ...own.secrets],
         traceHeaders: options.traceHeaders,
         maxAnswerBytes: options.maxAnswerBytes,
         capabilities: options.capabilities
@@ -113,25 +120,80 @@ export const make = (
     )
   })
 
-/** The key in clear text, for the request headers only. */
-const readKey = (apiKey: Options["apiKey"]): Effect.Effect<string | undefined, ConfigError.ConfigError> =>
-  apiKey === undefined
-    ? Effect.succeed(undefined)
-    : Redacted.isRedacted(apiKey)
-      ? Effect.succeed(Redacted.value(apiKey))
-      : Effect.map(apiKey, Redacted.value)
+/** The key in clear text, for the request headers only. Blanks around it, as of a file that ends a line, are no part. */
+const readKey = (apiKey: Options["apiKey"]): Effect.Effect<string | undefined, ConfigError.ConfigError> => {
+  if (apiKey === undefined) return Effect.succeed(undefined)
+  const read = Redacted.isRedacted(apiKey) ? Effect.succeed(apiKey) : apiKey
+  return Effect.flatMap(read, (redacted) => carried(["apiKey"], Redacted.value(redacted).trim()))
+}
 
-const readUrl = ({ baseUrl, provider }: Place): Effect.Effect<string, ConfigError.ConfigError> =>
-  baseUrl !== undefined && URL.canParse(baseUrl)
-    ? Effect.succeed(baseUrl.replace(/\/+$/, ""))
+/** A value that a header can carry. The error names the option and never the value. */
+const carried = (path: Array<string>, value: string): Effect.Effect<string, ConfigError.ConfigError> =>
+  /^[\t\x20-\x7e\x80-\xff]*$/.test(value)
+    ? Effect.succeed(value)
     : Effect.fail(
-        baseUrl === undefined
-          ? ConfigError.MissingData(["baseUrl"], `${provider} has no known address: expected a baseUrl`)
-          : ConfigError.InvalidData(["baseUrl"], `found "${baseUrl}", expected a URL`)
+        ConfigError.InvalidData(
+          path,
+          "found a character that no header can carry, such as a line break or a curly quote"
+        )
       )
 
-/** An address without user name and password, because the names of groups and circuits are shown. */
-const withoutUser = (url: string): string => url.replace(/^([a-z]+:\/\/)[^/?#]*@/i, "$1")
+/** Names of headers whose values are secrets. */
+const secretNames = /auth|cookie|key|token|secret|password|signature/i
+
+const readHeaders = (headers: NonNullable<Options["headers"]> = {}) =>
+  Effect.gen(function* () {
+    const plain: Record<string, string> = {}
+    const secrets: Array<string> = []
+    for (const [name, value] of Object.entries(headers)) {
+      const text = yield* carried(["headers", name], Redacted.isRedacted(value) ? Redacted.value(value) : value)
+      plain[name] = text
+      if (Redacted.isRedacted(value) || secretNames.test(name)) secrets.push(text.replace(/^(?:bearer|basic) /i, ""))
+    }
+    return { headers: plain, secrets }
+  })
+
+/** An address in its parts: what identifies it, and what nobody may see. */
+interface Address {
+  /** Without user, password, query and a slash at its end. */
+  readonly base: string
+  /** The query, with its question mark, or empty. */
+  readonly query: string
+  readonly headers: Readonly<Record<string, string>>
+  readonly secrets: ReadonlyArray<string>
+}
+
+const decoded = (text: string): string => {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return text
+  }
+}
+
+const readUrl = ({ baseUrl, provider }: Place): Effect.Effect<Address, ConfigError.ConfigError> => {
+  if (baseUrl === undefined) {
+    return Effect.fail(ConfigError.MissingData(["baseUrl"], `${provider} has no known address: expected a baseUrl`))
+  }
+  const url = URL.canParse(baseUrl) ? new URL(baseUrl) : undefined
+  if (url === undefined || !/^https?:$/.test(url.protocol)) {
+    const found = ErrorMessage.clean(baseUrl.split(/[?#]/)[0] ?? "")
+    return Effect.fail(ConfigError.InvalidData(["baseUrl"], `found "${found}", expected a URL with http: or https:`))
+  }
+  const user = decoded(url.username)
+  const password = decoded(url.password)
+  const basic = user === "" && password === "" ? undefined : Encoding.encodeBase64(`${user}:${password}`)
+  return Effect.succeed({
+    base: `${url.origin}${url.pathname}`.replace(/\/+$/, ""),
+    query: url.search,
+    // No client takes them in an address.
+    headers: basic === undefined ? {} : { authorization: `Basic ${basic}` },
+    secrets: [password, basic ?? "", ...url.searchParams.values()].filter((secret) => secret !== "")
+  })
+}
+
+const withQuery = (url: string, query: string): string =>
+  query === "" ? url : url + (url.includes("?") ? `&${query.slice(1)}` : query)
 
 /**
  * The application's model as a layer, from a provider's `make`.

@@ -259,7 +259,7 @@ export const make = (
           provider,
           model,
           requestId: context.requestId,
-          shown: (text) => scrubbed(text, text.length),
+          shown: (text) => ErrorMessage.scrub(text, secrets),
           broken: (error) => failed(HttpExchange.causeOf(error), "stream"),
           moved,
           maxEventLength: maxBytes,

@@ -1,0 +1,116 @@
+import { inspect } from "node:util"
+import { HttpClient } from "@effect/platform"
+import { assert, describe, it } from "@effect/vitest"
+import { Config, ConfigProvider, Effect, Redacted } from "effect"
+import { Chat, OpenAi } from "effect-steadfast"
+import { Fault, FaultyProvider, Reply } from "effect-steadfast/testing"
+
+const asked = (options: Omit<OpenAi.Options, "model">, ...script: ReadonlyArray<Parameters<typeof Reply.raw>[0]>) =>
+  Effect.gen(function* () {
+    const provider = yield* FaultyProvider.make({
+      script: script.length === 0 ? [Reply.text("hi")] : script.map((body) => Fault.status(500, { body: String(body) }))
+    })
+    const model = yield* Effect.provideService(
+      OpenAi.make({ model: "m", ...options }),
+      HttpClient.HttpClient,
+      provider.client
+    )
+    const answer = yield* Effect.either(model.generate(Chat.prompt("hi")))
+    const [request] = yield* provider.requests
+    return { answer, request, model }
+  })
+
+const refused = (options: Omit<OpenAi.Options, "model">) => Effect.flip(asked(options))
+
+describe("a key", () => {
+  it.effect("has no blanks around it, as of a file that ends a line", () =>
+    Effect.gen(function* () {
+      const { request } = yield* asked({ apiKey: Redacted.make("  sk-from-a-file\n") })
+      assert.strictEqual(request?.headers.authorization, "Bearer sk-from-a-file")
+    })
+  )
+
+  it.effect("that no header can carry is refused by name, and never shown", () =>
+    Effect.gen(function* () {
+      for (const key of ["sk-one\nsk-two", "“sk-quoted”", "sk-\u0000null"]) {
+        const error = yield* refused({ apiKey: Redacted.make(key) })
+        assert.strictEqual(error._tag, "ConfigError")
+        assert.include(String(error), "apiKey")
+        assert.notInclude(String(error), "sk-")
+      }
+      const read = Effect.withConfigProvider(
+        refused({ apiKey: Config.redacted("KEY") }),
+        ConfigProvider.fromMap(new Map([["KEY", "sk-one\nsk-two"]]))
+      )
+      assert.notInclude(String(yield* read), "sk-")
+    })
+  )
+})
+
+describe("the headers of an application", () => {
+  it.effect("are sent, also redacted ones, whose values are secrets", () =>
+    Effect.gen(function* () {
+      const headers = {
+        "x-team": "red",
+        "x-gate": Redacted.make("open-sesame-now"),
+        "x-team-token": "t0ken-of-the-team"
+      }
+      const { request } = yield* asked({ headers })
+      assert.deepInclude(request?.headers, {
+        "x-team": "red",
+        "x-gate": "open-sesame-now",
+        "x-team-token": "t0ken-of-the-team"
+      })
+      const { answer } = yield* asked({ headers }, "red, open-sesame-now and t0ken-of-the-team are wrong")
+      const text = answer._tag === "Left" ? answer.left.message : assert.fail("no error")
+      assert.include(text, "red, ")
+      assert.notInclude(text, "sesame")
+      assert.notInclude(text, "ken-of-the-team")
+    })
+  )
+
+  it.effect("that no request can carry are refused by name", () =>
+    Effect.gen(function* () {
+      const error = yield* refused({ headers: { "x-team": "red\r\nx-evil: 1" } })
+      assert.include(String(error), "x-team")
+      assert.notInclude(String(error), "evil")
+    })
+  )
+})
+
+describe("a base URL", () => {
+  it.effect("keeps its user, password and query to itself", () =>
+    Effect.gen(function* () {
+      const baseUrl = "https://me:pass-word-1@proxy.example/v1/?route=secret-route-1"
+      const { answer, model, request } = yield* asked(
+        { baseUrl },
+        "no pass-word-1 for secret-route-1 (Basic bWU6cGFzcy13b3JkLTE=)"
+      )
+      assert.strictEqual(request?.url, "/v1/chat/completions?route=secret-route-1")
+      assert.strictEqual(request?.headers.authorization, "Basic bWU6cGFzcy13b3JkLTE=")
+      const shown = JSON.stringify(answer) + inspect(model, { depth: 9 })
+      for (const secret of ["word-1", "route-1", "bWU6"]) assert.notInclude(shown, secret)
+    })
+  )
+
+  it.effect("is one of HTTP", () =>
+    Effect.gen(function* () {
+      for (const baseUrl of ["localhost:4200/v1", "htp://api.example", "nowhere", "//x", ""]) {
+        const error = yield* refused({ baseUrl })
+        assert.strictEqual(error._tag, "ConfigError", baseUrl)
+        assert.include(String(error), "baseUrl")
+      }
+    })
+  )
+})
+
+describe("texts that an error shows", () => {
+  it.effect("have no control characters and no directions of text", () =>
+    Effect.gen(function* () {
+      const body = JSON.stringify({ error: { message: "bad \u001b[31mred\u0007\u202eevil\u2066 \u009b2J end" } })
+      const { answer } = yield* asked({}, body)
+      const text = answer._tag === "Left" ? answer.left.message : ""
+      assert.strictEqual(text, "bad [31mredevil 2J end")
+    })
+  )
+})

@@ -83,8 +83,8 @@ const scrubShapes = (text: string): string =>
   SHAPES.reduce((out, shape) => out.replace(shape, (_, kept: string) => `${kept}…`), text)
 
 /**
- * Makes a text from outside safe to show: whitespace folded, control characters removed, secrets scrubbed, at most `max`
- * (500) characters.
+ * Makes a text from outside safe to show: whitespace folded, control characters removed, secrets scrubbed, at most
+ * `max` (500) characters.
  *
  * @since 0.1.0
  * @category formatting

@@ -127,7 +127,8 @@ export class QuotaExhausted extends Schema.TaggedError<QuotaExhausted>("steadfas
 export class Overloaded extends Schema.TaggedError<Overloaded>("steadfast/Overloaded")("Overloaded", fields) {}
 
 /**
- * The provider, or a proxy in front of it, failed. A page with which a proxy refuses the request has `retryable: false`.
+ * The provider, or a proxy in front of it, failed. A page with which a proxy refuses the request has
+ * `retryable: false`.
  *
  * @since 0.1.0
  * @category errors

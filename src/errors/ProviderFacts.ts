@@ -176,8 +176,9 @@ const STATUSES: ReadonlyArray<readonly [Kind, ReadonlyArray<number>]> = [
 ]
 
 /**
- * The meaning of a failing status. A redirect, which no model follows, leads to no answer here. A 503 is a provider without capacity, or,
- * with a web page, a broken proxy. A page with another status that blames the caller is a proxy's refusal too.
+ * The meaning of a failing status. A redirect, which no model follows, leads to no answer here. A 503 is a provider
+ * without capacity, or, with a web page, a broken proxy. A page with another status that blames the caller is a proxy's
+ * refusal too.
  *
  * @since 0.1.0
  * @category facts

@@ -61,8 +61,8 @@ export interface Listener {
   /** Status, and headers with names in lower case. Answers whether it wants the body as one text, or in pieces. */
   readonly head: (status: number, headers: RetryHint.Headers) => "text" | "data"
   /**
-   * The body, decoded as UTF-8 without its byte order mark. If it has more than `Request.maxBytes`, it is its beginning,
-   * `isWhole` is `false`, and the connection is closed.
+   * The body, decoded as UTF-8 without its byte order mark. If it has more than `Request.maxBytes`, it is its
+   * beginning, `isWhole` is `false`, and the connection is closed.
    */
   readonly text: (text: string, isWhole: boolean) => void
   /** A piece of the body. `false` stops the pieces until `Exchange.resume`; a few may still be on their way. */

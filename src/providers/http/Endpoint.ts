@@ -120,7 +120,7 @@ export const make = (
     )
   })
 
-/** The key in clear text, for the request headers only. Blanks around it, as at the end of a file, are no part of it. */
+/** The key in clear text, for the request headers only. Blanks around it, as at the end of a file, are not of it. */
 const readKey = (apiKey: Options["apiKey"]): Effect.Effect<string | undefined, ConfigError.ConfigError> => {
   if (apiKey === undefined) return Effect.succeed(undefined)
   const read = Redacted.isRedacted(apiKey) ? Effect.succeed(apiKey) : apiKey

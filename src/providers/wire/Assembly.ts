@@ -297,9 +297,10 @@ export class Assembly {
     if (typeof reason === "string" && Classify.finishReason(reason) !== "none") this.reason = reason
   }
 
-  /** Whether the answer is over, as far as the stream told. */
+  /** Whether the answer is over, as far as the stream told. A finish reason before any content is no end. */
   over(): boolean {
-    return this.reason !== undefined && (this.closed || (this.options.needsEnd !== true && !this.contradicted))
+    if (this.closed) return this.reason !== undefined
+    return this.reason !== undefined && this.progress > 0 && this.options.needsEnd !== true && !this.contradicted
   }
 
   /** The position in the answer. */

@@ -84,7 +84,7 @@ export const events = (
 
 /**
  * The answer in a body of a success status: JSON, also with the end of a stream behind it, or the events of a stream
- * that nobody asked for. Everything else is the error that it is.
+ * that nobody asked for, also in a list. Everything else is the error that it is.
  *
  * @since 0.2.0
  * @category decoding
@@ -130,8 +130,11 @@ export const eventsOf = (
 
 const brace = 123
 
-/** Data, and names of events, that say nothing: heartbeats of servers and gateways. */
-const noise = /^(?:$|:|\[?(?:ping|pong|heart[ _-]?beat|keep[ _-]?alive)\]?$)/i
+const heartbeat = /^\[?(?:ping|pong|heart[ _-]?beat|keep[ _-]?alive)\]?$/i
+
+/** Whether an event without JSON says nothing: heartbeats of servers and gateways. */
+const isNoise = (data: string, name = ""): boolean =>
+  data === "" || data.startsWith(":") || heartbeat.test(data) || heartbeat.test(name)
 
 /**
  * A decoder for one stream, or, with the cursor of a broken stream, for the rest of that answer.
@@ -191,7 +194,7 @@ export const decoder = (
       reader.done()
       return undefined
     }
-    if (noise.test(text) || (sent.event !== undefined && sent.event !== "" && noise.test(sent.event))) return undefined
+    if (isNoise(text, sent.event)) return undefined
     const parsed = Json.parse(text)
     if (parsed !== undefined) return read(parsed, sent)
     if (sent.stray) {

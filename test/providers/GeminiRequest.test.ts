@@ -430,7 +430,8 @@ describe("thoughts", () => {
       })
       const [request] = yield* provider.requests
       assert.deepStrictEqual(at(request?.body, "contents", 1, "parts"), [
-        { text: "Let me look.", thoughtSignature: "dA==" },
+        { text: "Let me " },
+        { text: "look.", thoughtSignature: "dA==" },
         { ...functionCall(one, { zone: 1 }), thoughtSignature: "eA==" },
         functionCall(two, { zone: 1 })
       ])

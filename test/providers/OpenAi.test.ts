@@ -295,7 +295,7 @@ describe("decode", () => {
     [{ ...answer, choices: [{ text: "x" }] }, "choices[0].message: found nothing, expected an object"],
     [{ ...answer, choices: [{ message: "x", text: "x" }] }, "choices[0].message: found a string, expected an object"],
     [
-      message({ content: "x", tool_calls: [{ function: {} }] }),
+      message({ content: "x", tool_calls: [{ id: "a", function: {} }] }),
       "tool_calls[0].function.name: found nothing, expected a string"
     ]
   ]

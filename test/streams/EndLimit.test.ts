@@ -45,6 +45,13 @@ for (const way of Object.keys(ways) as Array<keyof typeof ways>) {
       })
     )
 
+    it.effect("is whole also if the connection is kept alive", () =>
+      Effect.gen(function* () {
+        const pings = Array.from({ length: 20 }, (): Timed[number] => [2000, ": ping\n\n"])
+        assert.deepStrictEqual(yield* outcome(way, [[0, hi], [0, stop], ...pings]), { ...whole, hungUp: 5000 })
+      })
+    )
+
     it.effect("is whole when another limit is nearer", () =>
       Effect.gen(function* () {
         const body: Timed = [
@@ -84,6 +91,18 @@ for (const way of Object.keys(ways) as Array<keyof typeof ways>) {
         ]
         const answer = yield* outcome(way, body, ChatModel.timeout({ idle: "2 minutes" }))
         assert.deepStrictEqual(answer, { error: "Timeout" })
+      })
+    )
+
+    it.effect("is not over before it has begun", () =>
+      Effect.gen(function* () {
+        const answer = yield* outcome(way, [
+          [0, stop],
+          [6000, hi],
+          [0, stop],
+          [0, "data: [DONE]\n\n"]
+        ])
+        assert.deepInclude(answer, whole)
       })
     )
 

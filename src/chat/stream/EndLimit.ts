@@ -37,9 +37,9 @@ export class EndLimit implements Deadline.Limit {
     return Math.min(this.own, this.outer.at)
   }
 
-  /** The answer is over, as far as the stream told. */
+  /** The answer is over, as far as the stream told. Only the first time counts: pings may come for ever. */
   over(now: number): void {
-    this.own = now + graceMillis
+    if (this.own === Number.POSITIVE_INFINITY) this.own = now + graceMillis
   }
 
   /** It is not, after all: more came. */

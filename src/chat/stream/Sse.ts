@@ -7,7 +7,7 @@
  *
  * - Text that is not a field (such as a bare JSON error in the middle of a stream) is returned as `stray`.
  * - An unterminated event at the end of the input is returned by `end`.
- * - Whole JSON objects in neighbouring lines are events of their own: some servers part events by one line end.
+ * - Lines that are whole JSON objects are events of their own: some servers part events by one line end.
  * - A field `error` is an event of that name.
  *
  * @example
@@ -81,6 +81,8 @@ export const make = (options: { readonly maxEventLength?: number | undefined } =
   /** Whether the last character was CR: a LF after it belongs to the same line end. */
   let afterCr = false
   let data: string | undefined
+  /** Whether the data are one line that may be a whole object. Each line is parsed once at most. */
+  let single = false
   let name: string | undefined
   let stray: string | undefined
   let overflow = false
@@ -114,7 +116,8 @@ export const make = (options: { readonly maxEventLength?: number | undefined } =
     switch (field) {
       case "data": {
         const value = colon === -1 ? "" : text.slice(from)
-        if (data !== undefined && (value.startsWith("{") || isDone(value)) && isObject(data)) dispatch(out)
+        if (data !== undefined && single && (value.startsWith("{") || isDone(value)) && isObject(data)) dispatch(out)
+        single = data === undefined
         data = data === undefined ? value : `${data}\n${value}`
         if (isDone(data)) dispatch(out)
         break
@@ -126,7 +129,10 @@ export const make = (options: { readonly maxEventLength?: number | undefined } =
         }
         break
       case "event":
-        if (data !== undefined && name !== undefined && isObject(data)) dispatch(out)
+        if (data !== undefined && single && name !== undefined) {
+          if (isObject(data)) dispatch(out)
+          single = false
+        }
         name = colon === -1 ? "" : text.slice(from)
         break
       case "id":

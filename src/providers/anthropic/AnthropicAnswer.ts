@@ -21,7 +21,7 @@ interface Block {
   readonly start: Json.Json
   readonly pieces: Array<string>
   signature: unknown
-  citations: ReadonlyArray<unknown>
+  readonly citations: Array<unknown>
   readonly call: ToolCalls.OpenCall | undefined
 }
 
@@ -106,6 +106,7 @@ export const reader = (assembly: Assembly.Assembly): Assembly.Reader => {
 
   const begin = (key: unknown, start: Json.Json, field: string): LlmError | undefined => {
     const refuse = (name: string) => WireFields.missing(context, `${field}.${name}`, start[name], "a string")
+    close(key)
     const error = assembly.passed()
     if (error !== undefined) return error
     const isCall = start.type === "tool_use"
@@ -125,7 +126,7 @@ export const reader = (assembly: Assembly.Assembly): Assembly.Reader => {
       start,
       pieces: [],
       signature: start.signature,
-      citations: Json.array(start.citations),
+      citations: [...Json.array(start.citations)],
       call
     }
     open.set(key, block)
@@ -139,7 +140,7 @@ export const reader = (assembly: Assembly.Assembly): Assembly.Reader => {
 
   const close = (key: unknown): void => {
     const call = open.get(key)?.call
-    if (call !== undefined) call.closed = true
+    if (call !== undefined) assembly.close(call)
     open.delete(key)
   }
 
@@ -151,12 +152,13 @@ export const reader = (assembly: Assembly.Assembly): Assembly.Reader => {
     switch (change.type) {
       case "text_delta":
         if (typeof change.text !== "string") return refuse("text")
-        block?.pieces.push(change.text)
+        // Some gateways send it with the index of a block of another type, which must go back as it came.
+        if (block?.start.type === "text") block.pieces.push(change.text)
         assembly.text(change.text)
         return undefined
       case "thinking_delta":
         if (typeof change.thinking !== "string") return refuse("thinking")
-        block?.pieces.push(change.thinking)
+        if (block?.start.type === "thinking") block.pieces.push(change.thinking)
         assembly.reasoning(change.thinking)
         return undefined
       case "signature_delta":
@@ -165,16 +167,16 @@ export const reader = (assembly: Assembly.Assembly): Assembly.Reader => {
         return undefined
       case "citations_delta":
         assembly.alive()
-        if (block !== undefined && change.citation != null) block.citations = [...block.citations, change.citation]
+        if (change.citation != null) block?.citations.push(change.citation)
         return undefined
       case "input_json_delta": {
         if (typeof change.partial_json !== "string") return refuse("partial_json")
-        if (block === undefined) {
+        if (block === undefined || block.start.type === "text" || block.start.type === "thinking") {
           return WireFields.missing(
             context,
             "content_block_delta.index",
             data.index,
-            "that of a block that has started"
+            "that of a block with an input that has started"
           )
         }
         if (block.call !== undefined) assembly.fragment(block.call, change.partial_json)

@@ -131,10 +131,12 @@ export const reader = (assembly: Assembly.Assembly): Assembly.Reader => {
   const readCall = (part: Json.Json, field: string): LlmError | undefined => {
     const fn = Json.object(part.functionCall)
     const name = Json.text(fn.name)
-    if (name !== undefined || open === undefined) {
+    const id = Json.text(fn.id)
+    if (open === undefined || (name !== undefined && (id === undefined || id !== open.call.id))) {
       if (name === undefined) return WireFields.missing(context, `${field}.name`, fn.name, "a string")
       const args = { ...Json.object(fn.args) }
-      const call = assembly.open({ id: Json.text(fn.id) ?? "", name, value: args, proof: "given", field })
+      const value = typeof fn.args === "string" ? fn.args : args
+      const call = assembly.open({ id: id ?? "", name, value, proof: "given", field })
       parts.push({ functionCall: {} })
       open = { call, args }
     } else assembly.alive("tool-call")
@@ -152,20 +154,18 @@ export const reader = (assembly: Assembly.Assembly): Assembly.Reader => {
   }
 
   const readText = (part: Json.Json, text: string): void => {
-    if (part.thought === true) {
-      assembly.reasoning(text)
+    if (part.thought === true) assembly.reasoning(text)
+    else assembly.text(text)
+    if (typeof part.thoughtSignature === "string") {
+      assembly.alive()
+      // A signed part goes back as it came: joined to another, its signature would be wrong.
+      parts.push({ text, thoughtSignature: part.thoughtSignature, ...(part.thought === true ? { thought: true } : {}) })
       return
     }
-    assembly.text(text)
+    if (part.thought === true) return
     const last = parts.at(-1)
-    const signed = typeof part.thoughtSignature === "string"
     if (last?.text === undefined || last.thoughtSignature !== undefined) parts.push({ text })
     else last.text += text
-    const own = parts.at(-1)
-    if (signed && own !== undefined) {
-      assembly.alive()
-      own.thoughtSignature = part.thoughtSignature
-    }
   }
 
   const read = (body: Json.Json): LlmError | undefined => {
@@ -183,16 +183,16 @@ export const reader = (assembly: Assembly.Assembly): Assembly.Reader => {
     for (const [index, entry] of Json.array(content.parts).entries()) {
       const part = Json.object(entry)
       const at = `${field}.parts[${index}]`
-      if (part.functionCall !== undefined) {
+      if (part.functionCall != null) {
         const error = readCall(part, `${at}.functionCall`)
         if (error !== undefined) return error
-      } else if (part.text !== undefined) {
+      } else if (part.text != null) {
         if (typeof part.text !== "string") return WireFields.missing(context, `${at}.text`, part.text, "a string")
         readText(part, part.text)
       } else {
         // Code that the provider ran, and its results.
         assembly.alive()
-        parts.push({ ...part })
+        parts.push(Object.fromEntries(Object.entries(part).filter(([, value]) => value !== null)))
       }
     }
     for (const name of detailed) if (candidate[name] != null) assembly.detail(name, candidate[name])

@@ -74,7 +74,7 @@ const partsOf = ({ content, providerData, toolCalls = [] }: Assistant): Readonly
   const entries = Json.array(Json.object(providerData?.reply).parts)
   const parts = entries.map(Json.object)
   if (parts.length === 0 || parts.some((part, index) => part !== entries[index])) return undefined
-  const texts = parts.filter((part) => part.text !== undefined).map((part) => part.text)
+  const texts = parts.filter((part) => part.text !== undefined && part.thought !== true).map((part) => part.text)
   const calls = parts.filter((part) => part.functionCall !== undefined)
   return texts.every((text) => typeof text === "string") &&
     texts.join("") === content &&

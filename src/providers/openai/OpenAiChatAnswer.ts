@@ -58,7 +58,16 @@ const begins = (args: unknown): boolean =>
 const indexOf = (u: unknown): number | undefined =>
   Json.count(u) ?? (typeof u === "string" && /^\d{1,4}$/.test(u) ? Number(u) : undefined)
 
-const isClosed = ({ pieces }: ToolCalls.OpenCall): boolean => Json.parse(pieces.join("")) !== undefined
+/** Whether the arguments are closed. Most pieces do not end as JSON does, so that it is seldom parsed. */
+const isClosed = ({ pieces, value }: ToolCalls.OpenCall): boolean => {
+  const last = pieces[pieces.length - 1]
+  if (last === undefined) return Json.object(value) === value
+  if (!last.trimEnd().endsWith("}")) return false
+  const text = pieces.join("")
+  // The next time, less is to join.
+  pieces.splice(0, pieces.length, text)
+  return Json.parse(text) !== undefined
+}
 
 /** Whether a piece begins another call than the open one, which has its index. */
 const isAnother = (
@@ -70,26 +79,24 @@ const isAnother = (
   // A fragment without a name continues a call: some servers make a new id for every fragment.
   if (name === undefined) return false
   if (id !== undefined && open.id !== "") return id !== open.id
-  return begins(args) && (name === open.name ? isClosed(open) : open.name !== "")
+  if (name === open.name) return begins(args) && isClosed(open)
+  return open.name !== "" && (begins(args) || isClosed(open))
 }
 
 /** Collects the tool calls of an answer. */
 const makeCalls = (assembly: Assembly.Assembly) => {
-  const byIndex = new Map<number, ToolCalls.OpenCall>()
+  /** The calls by their index, and by their id for pieces without an index. */
+  const known = new Map<number | string, ToolCalls.OpenCall>()
   let last: ToolCalls.OpenCall | undefined
 
-  const open = (index: number | undefined, position: number, name: string | undefined) =>
-    index !== undefined ? byIndex.get(index) : position > 0 && name !== undefined ? undefined : last
-
-  const addArguments = (call: ToolCalls.OpenCall, args: unknown): void => {
-    if (args == null) return
-    if (typeof args !== "string") {
-      call.value = args
-      return
-    }
-    // A server may repeat the whole call at its end.
-    if (call.pieces.length > 0 && begins(args) && isClosed(call)) call.pieces.length = 0
-    assembly.fragment(call, args)
+  /** The open call that a piece may belong to. */
+  const open = (index: number | undefined, position: number, id: string | undefined, name: string | undefined) => {
+    const key = index ?? (name === undefined ? id : undefined)
+    const found = key === undefined ? undefined : known.get(key)
+    if (found !== undefined) return found
+    // A piece that names nothing continues the last call. A second one in a chunk that names a tool is another.
+    const isNext = name === undefined ? index === undefined || id === undefined : index === undefined && position === 0
+    return isNext ? last : undefined
   }
 
   return (entry: Json.Json, position: number): void => {
@@ -97,16 +104,21 @@ const makeCalls = (assembly: Assembly.Assembly) => {
     const index = indexOf(entry.index)
     const id = Json.text(entry.id)
     const name = Json.text(fn.name)
-    let call = open(index, position, name)
-    if (call === undefined || isAnother(call, id, name, fn.arguments)) {
+    const args = fn.arguments ?? ""
+    let call = open(index, position, id, name)
+    if (call === undefined || isAnother(call, id, name, args)) {
+      // Some servers send empty calls along with the text.
+      if (id === undefined && name === undefined && args === "") return
       call = assembly.open({ field: `tool_calls[${index ?? position}].function` })
     }
-    if (index !== undefined) byIndex.set(index, call)
+    if (index !== undefined) known.set(index, call)
+    if (id !== undefined) known.set(id, call)
     last = call
     if (id !== undefined && call.id === "") call.id = id
     if (name !== undefined && name !== call.name) call.name += name
     if (entry.extra_content != null) call.reply = { extra_content: entry.extra_content }
-    addArguments(call, fn.arguments)
+    if (typeof args === "string") assembly.fragment(call, args)
+    else call.value = args
   }
 }
 
@@ -142,6 +154,7 @@ const makeParts = () => {
   const parts: Array<{ type: "text" | "thinking"; text: string }> = []
   return {
     add: (type: "text" | "thinking", text: string): void => {
+      if (text === "") return
       const open = parts.at(-1)
       if (open?.type === type) open.text += text
       else parts.push({ type, text })
@@ -176,6 +189,7 @@ export const reader = (assembly: Assembly.Assembly): Assembly.Reader => {
   let details: ReturnType<typeof makeDetails> | undefined
   let parts: ReturnType<typeof makeParts> | undefined
   let extra: unknown
+  let citations: unknown
 
   const addParts = (content: ReadonlyArray<unknown>): void => {
     parts ??= makeParts()
@@ -197,7 +211,7 @@ export const reader = (assembly: Assembly.Assembly): Assembly.Reader => {
   }
 
   const addReasoning = (message: Json.Json): void => {
-    const field = typeof message.reasoning_content === "string" ? "reasoning_content" : "reasoning"
+    const field = Json.text(message.reasoning_content) === undefined ? "reasoning" : "reasoning_content"
     const text = message[field]
     if (typeof text === "string" && text !== "") {
       thoughts.field = field
@@ -218,8 +232,10 @@ export const reader = (assembly: Assembly.Assembly): Assembly.Reader => {
       addReasoning(message)
     }
     const { content } = message
-    if (typeof content === "string") assembly.text(content)
-    else if (Array.isArray(content)) addParts(content)
+    if (typeof content === "string") {
+      assembly.text(content)
+      parts?.add("text", content)
+    } else if (Array.isArray(content)) addParts(content)
     if (typeof message.refusal === "string") assembly.refusal(message.refusal)
     if (Array.isArray(message.tool_calls)) {
       message.tool_calls.forEach((entry, position) => {
@@ -236,20 +252,24 @@ export const reader = (assembly: Assembly.Assembly): Assembly.Reader => {
   const choiceOf = (data: Json.Json): Json.Json => {
     const choices = Json.array(data.choices)
     const first = Json.object(choices[0])
-    if (choices.length < 2 && (first.index ?? 0) === 0) return first
+    if (choices.length < 2 && isFirst(first)) return first
     let chosen: Json.Json | undefined
     for (const [position, entry] of choices.entries()) {
       const choice = Json.object(entry)
-      if (chosen === undefined && (choice.index ?? 0) === 0) {
+      if (chosen === undefined && isFirst(choice)) {
         chosen = choice
         continue
       }
-      const index = Json.count(choice.index) ?? position
+      const index = indexOf(choice.index) ?? position
       const calls = Json.array(messageOf(choice).tool_calls)
-      if (calls.length > 0) others.set(index, [...(others.get(index) ?? []), ...calls.map(Json.object)])
+      const known = others.get(index)
+      if (known === undefined) others.set(index, calls.map(Json.object))
+      else for (const call of calls) known.push(Json.object(call))
     }
     return chosen ?? Json.object(undefined)
   }
+
+  const isFirst = (choice: Json.Json): boolean => (indexOf(choice.index) ?? 0) === 0
 
   /** Chunks have `delta`; some servers send `message` there. */
   const messageOf = (choice: Json.Json): Json.Json => Json.object(choice.delta ?? choice.message)
@@ -260,16 +280,17 @@ export const reader = (assembly: Assembly.Assembly): Assembly.Reader => {
     else if (choice.usage != null) countUsage(assembly, choice.usage)
     else if (data.x_groq !== undefined) countUsage(assembly, Json.object(data.x_groq).usage)
     assembly.tier(data.service_tier)
-    if (data.citations !== undefined) assembly.detail("citations", data.citations)
+    // Perplexity sends all of them in every chunk.
+    if (data.citations !== undefined) citations = data.citations
     if (choice.logprobs != null) assembly.detail("logprobs", Json.object(choice.logprobs).content)
   }
 
   return {
     whole: (body): LlmError | undefined => {
       const choice = choiceOf(body)
-      const found = choice.message ?? choice.delta
-      const message = Json.object(found)
-      if (message !== found) return WireFields.missing(context, "choices[0].message", choice.message, "an object")
+      const message = Json.object(choice.message)
+      if (message !== choice.message)
+        return WireFields.missing(context, "choices[0].message", choice.message, "an object")
       // Some servers leave it out; one that says null has not ended.
       if (choice.finish_reason === null) return WireFields.missing(context, "choices[0].finish_reason", null, "an end")
       about(body, choice)
@@ -280,7 +301,9 @@ export const reader = (assembly: Assembly.Assembly): Assembly.Reader => {
     event: (data) => {
       const choice = choiceOf(data)
       about(data, choice)
-      read(messageOf(choice))
+      // Some servers send the whole answer again at its end.
+      const isAgain = choice.delta == null && data.object === "chat.completion" && assembly.progress > 0
+      if (!isAgain) read(messageOf(choice))
       assembly.finish(choice.finish_reason)
       return undefined
     },
@@ -290,6 +313,7 @@ export const reader = (assembly: Assembly.Assembly): Assembly.Reader => {
       if (assembly.usage() !== undefined && assembly.progress > 0) assembly.reason ??= "unstated"
     },
     ending: () => {
+      assembly.detail("citations", citations)
       if (assembly.callCount > 0 || Classify.finishReason(assembly.reason) !== "tool-calls") return
       const [calls = []] = others.values()
       calls.forEach(addCall)

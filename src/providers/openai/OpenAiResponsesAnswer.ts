@@ -10,7 +10,7 @@ import * as Classify from "../../errors/Classify.js"
 import type { LlmError } from "../../errors/LlmError.js"
 import type * as Assembly from "../wire/Assembly.js"
 import * as Json from "../wire/Json.js"
-import type * as ToolCalls from "../wire/ToolCalls.js"
+import * as ToolCalls from "../wire/ToolCalls.js"
 import * as WireFields from "../wire/WireFields.js"
 
 const counted = new Set([
@@ -66,13 +66,16 @@ export const reader = (assembly: Assembly.Assembly, from?: StreamDecoder.Cursor)
   let id = from?.resume?.id
   let kept = id !== undefined
   let after = seen
-  /** The tool calls that have begun, also by their item. */
+  /** The tool calls that have begun, also by their id and by their item. */
   const opened: Array<ToolCalls.OpenCall> = []
+  const byId = new Map<string, ToolCalls.OpenCall>()
   const open = new Map<string, ToolCalls.OpenCall>()
   /** The items whose tool call has been read to its end. */
   const ended = new Set<string>()
   /** The finished items, and whether the provider stores them. */
   let items: Array<Json.Json> = []
+  /** Whether the text of the open part was streamed. */
+  let streamed = resumed
   let stored = false
 
   if (from !== undefined) assembly.inside = from.inside
@@ -90,17 +93,16 @@ export const reader = (assembly: Assembly.Assembly, from?: StreamDecoder.Cursor)
     if (ended.has(key)) return undefined
     ended.add(key)
     const call =
-      opened.find((one) => one.id !== "" && one.id === id) ??
-      open.get(keyOf(item, index)) ??
-      assembly.open({ id: id ?? "", field, proof: "given" })
+      byId.get(id ?? "") ?? open.get(keyOf(item, index)) ?? assembly.open({ id: id ?? "", field, proof: "given" })
     // The limit cut it.
     if (item.status === "incomplete") {
       assembly.drop(call)
       return undefined
     }
     if (typeof item.name !== "string") return WireFields.missing(context, `${field}.name`, item.name, "a string")
-    const args = item.arguments ?? (call.pieces.length > 0 ? call.pieces.join("") : undefined)
-    if (args === undefined) return WireFields.missing(context, `${field}.arguments`, item.arguments, "a string")
+    const told = call.pieces.length > 0 ? call.pieces.join("") : call.value
+    const args = item.arguments === "" ? (told ?? "") : (item.arguments ?? told)
+    if (args == null) return WireFields.missing(context, `${field}.arguments`, item.arguments, "a string")
     call.id = id ?? call.id
     call.name = item.name
     call.pieces.length = 0
@@ -112,6 +114,10 @@ export const reader = (assembly: Assembly.Assembly, from?: StreamDecoder.Cursor)
     call.proof = "text"
     return undefined
   }
+
+  /** The call that an event about arguments belongs to. An id that no item had is that of the last one. */
+  const callOf = (data: Json.Json): ToolCalls.OpenCall | undefined =>
+    open.get(keyOf({ id: data.item_id }, data.output_index)) ?? opened[opened.length - 1]
 
   const addThought = (text: string): void => {
     // A stream has the events of an empty part too.
@@ -152,7 +158,9 @@ export const reader = (assembly: Assembly.Assembly, from?: StreamDecoder.Cursor)
       }
     }
     // Calls whose end was not told: their text tells whether they are whole.
-    for (const call of opened) call.proof = "text"
+    for (const call of opened) {
+      if (call.closed || call.pieces.length > 0 || ToolCalls.isWhole(call)) call.proof = "text"
+    }
     if (resumed) assembly.earlierCalls = Math.max(0, assembly.earlierCalls - assembly.deliveredCalls)
     const reason = Json.string(Json.object(response.incomplete_details).reason)
     assembly.finish(status === "incomplete" ? (reason ?? status) : status)
@@ -184,7 +192,12 @@ export const reader = (assembly: Assembly.Assembly, from?: StreamDecoder.Cursor)
     const item = Json.object(data.item)
     switch (type) {
       case "response.output_text.delta":
+        streamed = true
         assembly.text(delta)
+        return undefined
+      case "response.output_text.done":
+        if (!streamed) assembly.text(Json.string(data.text) ?? "")
+        streamed = false
         return undefined
       case "response.reasoning_summary_text.delta":
       case "response.reasoning_text.delta":
@@ -197,22 +210,34 @@ export const reader = (assembly: Assembly.Assembly, from?: StreamDecoder.Cursor)
       case "response.refusal.delta":
         assembly.refusal(delta)
         return undefined
+      case "response.refusal.done":
+        if (!assembly.hasRefused) assembly.refusal(Json.string(data.refusal) ?? "")
+        return undefined
       case "response.output_item.added":
         if (item.type === "function_call") {
           const call = assembly.open({
             id: Json.text(item.call_id) ?? "",
             name: Json.text(item.name) ?? "",
+            value: item.arguments,
             field: `output[${Json.count(data.output_index) ?? open.size}]`,
             proof: "given"
           })
           opened.push(call)
+          if (call.id !== "") byId.set(call.id, call)
           open.set(keyOf(item, data.output_index), call)
         } else assembly.alive()
         return undefined
       case "response.function_call_arguments.delta": {
-        const call = open.get(keyOf({ id: data.item_id }, data.output_index))
+        const call = callOf(data)
         if (call === undefined) assembly.alive("tool-call")
         else assembly.fragment(call, delta)
+        return undefined
+      }
+      case "response.function_call_arguments.done": {
+        const call = callOf(data)
+        if (call === undefined) return undefined
+        if (call.pieces.length === 0) call.value = data.arguments
+        call.closed = true
         return undefined
       }
       case "response.output_item.done": {

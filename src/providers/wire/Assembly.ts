@@ -108,7 +108,9 @@ export class Assembly {
   /** The usage that the counts tell; each piece of a stream asks for it. */
   private told: Chat.Usage | undefined
   private details: Record<string, unknown> | undefined
-  private readonly calls: Array<ToolCalls.OpenCall> = []
+  private readonly calls = new Set<ToolCalls.OpenCall>()
+  /** Calls that the wire closed, and that are whole if something comes after them. */
+  private readonly closedCalls: Array<ToolCalls.OpenCall> = []
   private readonly ids = new Set<string>()
   private answered: boolean
 
@@ -122,7 +124,7 @@ export class Assembly {
 
   /** The number of tool calls, delivered and open. */
   get callCount(): number {
-    return this.ids.size + this.calls.length
+    return this.ids.size + this.calls.size
   }
 
   /** The number of tool calls that have been delivered. */
@@ -200,7 +202,7 @@ export class Assembly {
       ...call
     }
     this.alive("tool-call")
-    this.calls.push(opened)
+    this.calls.add(opened)
     return opened
   }
 
@@ -220,16 +222,19 @@ export class Assembly {
 
   /** Gives an open call up. */
   drop(call: ToolCalls.OpenCall): void {
-    const at = this.calls.indexOf(call)
-    if (at !== -1) this.calls.splice(at, 1)
+    this.calls.delete(call)
   }
 
-  /** Delivers the closed calls with the proof `next`, because something comes after them. */
+  /** The wire closed a call that is whole if something comes after it. */
+  close(call: ToolCalls.OpenCall): void {
+    this.closedCalls.push(call)
+  }
+
+  /** Delivers the closed calls, because something comes after them. */
   passed(): LlmError | undefined {
-    if (this.calls.length === 0) return undefined
-    for (const call of this.calls.filter(({ closed, proof }) => closed && proof === "next")) {
-      this.drop(call)
-      const error = this.deliver(call)
+    if (this.closedCalls.length === 0) return undefined
+    for (const call of this.closedCalls.splice(0)) {
+      const error = this.settle(call)
       if (error !== undefined) return error
     }
     return undefined
@@ -283,7 +288,7 @@ export class Assembly {
     this.details ??= {}
     const before = this.details[name]
     if (!Array.isArray(value)) this.details[name] = value
-    else if (!Array.isArray(before)) this.details[name] = value.slice()
+    else if (!Array.isArray(before)) this.details[name] = [...value]
     else for (const one of value) before.push(one)
   }
 
@@ -297,9 +302,10 @@ export class Assembly {
     if (typeof reason === "string" && Classify.finishReason(reason) !== "none") this.reason = reason
   }
 
-  /** Whether the answer is over, as far as the stream told. */
+  /** Whether the answer is over, as far as the stream told. A finish reason before any content is no end. */
   over(): boolean {
-    return this.reason !== undefined && (this.closed || (this.options.needsEnd !== true && !this.contradicted))
+    if (this.closed) return this.reason !== undefined
+    return this.reason !== undefined && this.progress > 0 && this.options.needsEnd !== true && !this.contradicted
   }
 
   /** The position in the answer. */
@@ -324,7 +330,8 @@ export class Assembly {
       return new ContentFiltered({ ...Fields.errorFields(context, message), code: "refusal" })
     }
     const meaning = Classify.finishReason(reason)
-    for (const call of this.calls.splice(0)) {
+    for (const call of this.calls) {
+      this.calls.delete(call)
       // The limit cut it.
       if (meaning === "length" && !this.proven(call)) continue
       const error =

@@ -84,7 +84,7 @@ export const events = (
 
 /**
  * The answer in a body of a success status: JSON, also with the end of a stream behind it, or the events of a stream
- * that nobody asked for. Everything else is the error that it is.
+ * that nobody asked for, also in a list. Everything else is the error that it is.
  *
  * @since 0.2.0
  * @category decoding
@@ -107,16 +107,20 @@ export const eventsOf = (
   text: string,
   context: WireFields.Exchange
 ): { readonly events: ReadonlyArray<Chat.Event>; readonly body: unknown } | LlmError => {
-  const body = Json.parse(text) ?? Json.parse(text.replace(/\s*data:\s*\[DONE\]\s*$/, ""))
-  if (body !== undefined) {
+  const body = Json.parse(text) ?? Json.parse(text.replace(/^\uFEFF/, "").replace(/data:\s*\[DONE\]\s*$/, ""))
+  const isList = Array.isArray(body) && body.length > 0
+  if (body !== undefined && !isList) {
     const found = events(format, body, context)
     return found instanceof Error ? found : { events: found, body }
   }
-  if (!/^\uFEFF?\s*(?:data|event|id|retry)?:/.test(text)) return Classify.unreadable(context, text)
+  if (!isList && !/^\uFEFF?\s*(?:data|event|id|retry)?:/.test(text)) return Classify.unreadable(context, text)
   const out: Array<Chat.Event> = []
   const reading = decoder(format, context)
   const parser = Sse.make()
-  for (const event of [...parser.feed(new TextEncoder().encode(text)), ...parser.end()]) {
+  const sent = isList
+    ? [{ event: undefined, data: text, stray: true }]
+    : [...parser.feed(new TextEncoder().encode(text)), ...parser.end()]
+  for (const event of sent) {
     const error = reading.push(event, out)
     if (error !== undefined) return error
     if (reading.done()) break
@@ -130,8 +134,11 @@ export const eventsOf = (
 
 const brace = 123
 
+const heartbeat = /^\[?(?:ping|pong|heart[ _-]?beat|keep[ _-]?alive)\]?$/i
+
 /** Whether an event without JSON says nothing: heartbeats of servers and gateways. */
-const isNoise = (data: string): boolean => data === "" || data.startsWith(":")
+const isNoise = (data: string, name = ""): boolean =>
+  data === "" || data.startsWith(":") || heartbeat.test(data) || heartbeat.test(name)
 
 /**
  * A decoder for one stream, or, with the cursor of a broken stream, for the rest of that answer.
@@ -152,13 +159,24 @@ export const decoder = (
   const assembly = new Assembly.Assembly(context, { ...format.answers, resumed })
   const reader = format.reader(assembly, from)
 
-  const read = (parsed: unknown, { event, stray }: Sse.Event): LlmError | undefined => {
+  /** Reads a list of events, which Gemini sends to whoever does not ask for a stream of them. */
+  const readList = (list: ReadonlyArray<unknown>, { event }: Sse.Event): LlmError | undefined => {
+    for (const one of list) {
+      const error = Array.isArray(one) ? undefined : read(one, { event, data: "", stray: false })
+      if (error !== undefined || assembly.closed) return error
+    }
+    return undefined
+  }
+
+  const read = (parsed: unknown, sent: Sse.Event): LlmError | undefined => {
+    if (Array.isArray(parsed)) return readList(parsed, sent)
+    const { event, stray } = sent
     const data = Json.object(parsed)
     const error = reader.isWhole?.(data, event) === true ? undefined : Classify.event(context, parsed, event)
     if (error !== undefined) reader.failed?.(data)
     if (error !== undefined) return error
     if (!stray) return reader.event(data, event)
-    if (assembly.progress === 0) readWhole(parsed)
+    if (assembly.progress === 0 && astray === undefined) readWhole(parsed)
     return undefined
   }
 
@@ -180,7 +198,7 @@ export const decoder = (
       reader.done()
       return undefined
     }
-    if (isNoise(text) || sent.event === "ping") return undefined
+    if (isNoise(text, sent.event)) return undefined
     const parsed = Json.parse(text)
     if (parsed !== undefined) return read(parsed, sent)
     if (sent.stray) {

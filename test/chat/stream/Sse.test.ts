@@ -1,4 +1,4 @@
-import { assert, describe, it } from "@effect/vitest"
+import { assert, describe, it, vi } from "@effect/vitest"
 import { FastCheck as fc } from "effect"
 import * as Sse from "../../../src/chat/stream/Sse.js"
 import { cases, exhaustive } from "../../support/cases.js"
@@ -293,5 +293,20 @@ describe("the bound", () => {
       }),
       { numRuns: cases(3000) }
     )
+  })
+})
+
+describe("lines that may be events of their own", () => {
+  it("are parsed once at most, whatever follows", () => {
+    for (const after of ["data: {}\n", "event: b\n", "data: [DONE]\n"]) {
+      const text = bytes(`event: a\ndata: {"a":[{}\n${after.repeat(50)}`)
+      const spy = vi.spyOn(JSON, "parse")
+      try {
+        parse([text])
+        assert.isAtMost(spy.mock.calls.length, 1, after)
+      } finally {
+        spy.mockRestore()
+      }
+    }
   })
 })

@@ -186,6 +186,12 @@ describe("messages", () => {
     assert.deepStrictEqual(leftOut, ["messages[1] (empty)"])
   })
 
+  it("of the assistant at the end are marked as a beginning where the server wants it, unless they call", () => {
+    assert.isTrue(at(messagesOf("mistral", [Chat.assistant("He")]), 1, "prefix"))
+    assert.isUndefined(at(messagesOf("mistral", [Chat.assistant("He", [call("abcdefghi")])]), 1, "prefix"))
+    assert.isUndefined(at(messagesOf("openai", [Chat.assistant("He")]), 1, "prefix"))
+  })
+
   it("lose empty parts beside others", () => {
     const text = (text: string) => ({ type: "text", text }) as const
     const contentOf = (...parts: ReadonlyArray<ReturnType<typeof text>>) =>

@@ -124,32 +124,32 @@ export interface Contents {
 }
 
 /**
- * The contents of a conversation; in words the field that cannot be sent.
+ * The contents of a conversation whose results follow their calls; `undefined` if there are none.
  *
  * @since 0.2.0
  * @category constructors
  */
-export const encode = (messages: Chat.Request["messages"], model: string, leftOut: Set<string>): Contents | string => {
+export const encode = (
+  messages: Chat.Request["messages"],
+  model: string,
+  leftOut: Set<string>
+): Contents | undefined => {
   const system: Array<string> = []
   const contents: Array<Content> = []
   const names = new Map<string, string>()
   let results: Array<Json.Json> | undefined
-  for (const [index, message] of ToolIds.map(messages, anyId).entries()) {
+  for (const message of ToolIds.map(messages, anyId)) {
     if (message.role === "system") {
       if (message.content !== "") system.push(message.content)
       continue
     }
     if (message.role === "tool") {
       const { content, toolCallId: id } = message
-      const name = names.get(id)
-      if (name === undefined) {
-        return `messages[${index}].toolCallId: found "${id}", expected the id of an earlier tool call`
-      }
       if (results === undefined) {
         results = []
         contents.push({ role: "user", parts: results })
       }
-      results.push({ functionResponse: { id, name, response: encodeResult(content) } })
+      results.push({ functionResponse: { id, name: names.get(id), response: encodeResult(content) } })
       continue
     }
     const role = message.role === "user" ? "user" : "model"
@@ -170,7 +170,5 @@ export const encode = (messages: Chat.Request["messages"], model: string, leftOu
     if (role === "model" && last?.role === "model") last.parts.push(...parts)
     else contents.push({ role, parts })
   }
-  return contents.length === 0
-    ? "messages: found only system messages or empty ones, expected one of a user"
-    : { system, contents }
+  return contents.length === 0 ? undefined : { system, contents }
 }

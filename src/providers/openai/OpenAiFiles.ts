@@ -5,7 +5,7 @@
  */
 
 import type * as Chat from "../../chat/Chat.js"
-import { InvalidRequest } from "../../errors/LlmError.js"
+import type { InvalidRequest } from "../../errors/LlmError.js"
 import type * as Json from "../wire/Json.js"
 import * as WireFields from "../wire/WireFields.js"
 
@@ -115,10 +115,7 @@ export const parts = (
   for (const [index, part] of content.entries()) {
     if (part.type === "text" && part.text === "" && content.length > 1) continue
     const encoded = encode(part)
-    if (typeof encoded === "string") {
-      const message = `${at}[${index}]: ${encoded}`
-      return new InvalidRequest({ ...target, message, delivery: "not-sent", fallbackable: true })
-    }
+    if (typeof encoded === "string") return WireFields.refusal(target, `${at}[${index}]: ${encoded}`)
     out.push(encoded)
   }
   return out

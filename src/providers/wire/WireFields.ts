@@ -7,7 +7,7 @@
 
 import type * as Chat from "../../chat/Chat.js"
 import type * as Classify from "../../errors/Classify.js"
-import { InvalidResponse } from "../../errors/LlmError.js"
+import { InvalidRequest, InvalidResponse } from "../../errors/LlmError.js"
 import * as RetryHint from "../../errors/RetryHint.js"
 import type { Limits } from "../../policies/pacer/RateLimits.js"
 import * as Json from "./Json.js"
@@ -49,18 +49,31 @@ export interface Encoded {
 }
 
 /**
- * Leaves out a field that is refused, and adds to `said` which and why.
+ * Leaves out a field that is refused, and adds to `leftOut` which and why.
  *
  * @since 0.2.0
  * @category constructors
  */
 export const leavingOut =
-  (said: Array<string>) =>
+  (leftOut: Set<string>) =>
   <A>(isRefused: boolean, name: string, value: A | undefined, why: string): A | undefined => {
     if (value === undefined || !isRefused) return value
-    said.push(`${name} (${why})`)
+    leftOut.add(`${name} (${why})`)
     return undefined
   }
+
+/**
+ * The error for a request that cannot be sent. It is `fallbackable` if only this target refuses it.
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const refusal = (
+  { model, provider }: { readonly provider: string; readonly model: string },
+  message: string,
+  fallbackable = true
+): InvalidRequest =>
+  new InvalidRequest({ provider, model, message, delivery: "not-sent", ...(fallbackable ? { fallbackable } : {}) })
 
 /**
  * The fields of an error in a decoded answer. `message` is not scrubbed.

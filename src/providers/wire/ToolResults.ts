@@ -2,8 +2,8 @@
  * Puts the results of tools where the targets want them: directly after the message with their calls, one for each.
  *
  * A conversation may have a message of the user or of the system between a call and its result, or a result twice.
- * {@link settle} moves such results up, and keeps the first. A result belongs to the latest call with its id; of several
- * calls with one id in a message, the first result belongs to the first.
+ * {@link settle} moves such results up, and keeps the first. A result belongs to the latest call with its id; of
+ * several calls with one id in a message, the first result belongs to the first.
  *
  * What every target refuses and nobody can guess is an error: a result without a call, and a call without a result in a
  * conversation that goes on.

@@ -444,6 +444,18 @@ describe("files", () => {
       file: { filename: "file.pdf", file_data: "https://x.example/a.pdf" }
     })
     assert.strictEqual(at(partOf("acme", file("text/csv")), "type"), "file")
+    assert.deepStrictEqual(partOf("groq", url("https://x.example/a.PNG?b")), {
+      type: "image_url",
+      image_url: { url: "https://x.example/a.PNG?b" }
+    })
+  })
+
+  it("as data: URLs go as the same files inline", () => {
+    for (const mediaType of ["application/pdf", "audio/wav", "image/png"]) {
+      const same = partOf("openai", file(mediaType))
+      assert.deepStrictEqual(partOf("openai", url(`data:${mediaType};base64,QUJD`)), same)
+    }
+    assert.deepStrictEqual(partOf("acme", url("data:text/csv,ABC")), partOf("acme", file("text/csv")))
   })
 
   it("that cannot be sent are named, and another target may take them", () => {
@@ -453,6 +465,7 @@ describe("files", () => {
       ["openai", file("audio/ogg")],
       ["groq", file("application/pdf")],
       ["acme", { type: "file", url: "https://x.example/a.wav", mediaType: "audio/wav" }],
+      ["openrouter", url("https://x.example/a.mp3")],
       ["mistral", file("video/mp4")]
     ] as const) {
       const error = refused(provider, "m", request(part))

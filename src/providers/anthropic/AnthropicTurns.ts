@@ -15,7 +15,7 @@ import type * as Chat from "../../chat/Chat.js"
 import * as Json from "../wire/Json.js"
 import * as Media from "../wire/Media.js"
 import * as ToolIds from "../wire/ToolIds.js"
-import type * as WireFields from "../wire/WireFields.js"
+import * as WireFields from "../wire/WireFields.js"
 
 /**
  * A turn.
@@ -96,12 +96,12 @@ const encodeUser = (
 // assistants
 // -----------------------------------------------------------------------------
 
-const encodeCall = ({ arguments: input, id, name }: Chat.ToolCall, leftOut: Set<string>): Json.Json => {
-  const fields = Json.object(input)
-  if (input === undefined || input === null || fields === input) return { type: "tool_use", id, name, input: fields }
-  leftOut.add(`arguments of ${name} (in an object)`)
-  return { type: "tool_use", id, name, input: { value: input } }
-}
+const encodeCall = (call: Chat.ToolCall, leftOut: Set<string>): Json.Json => ({
+  type: "tool_use",
+  id: call.id,
+  name: call.name,
+  input: WireFields.argumentsOf(call, leftOut)
+})
 
 /** The blocks in the data of an answer; `undefined` if they are none. */
 const blocksOf = (data: Chat.ProviderData | undefined): ReadonlyArray<Json.Json> | undefined => {

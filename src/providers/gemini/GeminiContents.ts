@@ -12,7 +12,7 @@ import type * as Chat from "../../chat/Chat.js"
 import * as Json from "../wire/Json.js"
 import * as Media from "../wire/Media.js"
 import * as ToolIds from "../wire/ToolIds.js"
-import type * as WireFields from "../wire/WireFields.js"
+import * as WireFields from "../wire/WireFields.js"
 
 // -----------------------------------------------------------------------------
 // facts
@@ -41,13 +41,6 @@ const encodePart = (part: WireFields.UserPart): Json.Json => {
 
 const isEmpty = (part: Json.Json): boolean => part.text === "" && part.thoughtSignature === undefined
 
-const encodeArguments = ({ arguments: args, name }: Chat.ToolCall, leftOut: Set<string>): Json.Json => {
-  const fields = Json.object(args)
-  if (args === undefined || args === null || fields === args) return fields
-  leftOut.add(`arguments of ${name} (in an object)`)
-  return { value: args }
-}
-
 const signatureOf = ({ providerData }: Chat.ToolCall): string | undefined =>
   Json.text(Json.object(providerData?.reply).thoughtSignature)
 
@@ -61,7 +54,7 @@ const encodeCalls = (
   if (asksForSignatures(model) && !signatures.some((signature) => signature !== undefined)) signatures[0] = noSignature
   return calls.map((call, index) =>
     Json.compact({
-      functionCall: { id: call.id, name: call.name, args: encodeArguments(call, leftOut) },
+      functionCall: { id: call.id, name: call.name, args: WireFields.argumentsOf(call, leftOut) },
       thoughtSignature: signatures[index]
     })
   )

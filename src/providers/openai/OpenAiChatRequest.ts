@@ -117,11 +117,8 @@ const encodeAssistant = (message: Assistant, provider: string): Json.Json => {
 
 const encodePart =
   (dialect: Dialect) =>
-  (part: WireFields.UserPart): Json.Json | string => {
-    if (part.type === "text") return part
-    if (part.type === "file") return OpenAiFiles.forChat(part, dialect.files ?? "any")
-    return { type: "image_url", image_url: { url: WireFields.imageUrl(part) } }
-  }
+  (part: WireFields.UserPart): Json.Json | string =>
+    part.type === "text" ? part : OpenAiFiles.forChat(part, dialect.files ?? "any")
 
 const encodeMessage = (message: Chat.Message, index: number, target: Target): Json.Json | InvalidRequest => {
   switch (message.role) {

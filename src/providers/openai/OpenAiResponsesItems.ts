@@ -116,11 +116,8 @@ const encodeAssistant = ({ content, toolCalls = [] }: Assistant): ReadonlyArray<
   ...toolCalls.map(encodeCall)
 ]
 
-const encodePart = (part: WireFields.UserPart): Json.Json | string => {
-  if (part.type === "text") return { type: "input_text", text: part.text }
-  if (part.type === "file") return OpenAiFiles.forResponses(part)
-  return { type: "input_image", image_url: WireFields.imageUrl(part) }
-}
+const encodePart = (part: WireFields.UserPart): Json.Json | string =>
+  part.type === "text" ? { type: "input_text", text: part.text } : OpenAiFiles.forResponses(part)
 
 /** System messages stay where they are: `instructions` would move them all to the front. */
 const encodeMessage = (

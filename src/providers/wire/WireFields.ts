@@ -1,6 +1,6 @@
 /**
- * What the wire formats share: the exchange that is being read, errors about its fields, images, and the limits in
- * headers.
+ * What the wire formats share: the exchange that is being read, errors about its fields and about requests, and the
+ * limits in headers.
  *
  * @since 0.2.0
  */
@@ -115,13 +115,17 @@ export const origin = (context: Exchange, id: unknown, model: unknown) => ({
 export type UserPart = Exclude<Extract<Chat.Message, { role: "user" }>["content"], string>[number]
 
 /**
- * An image as a URL; an inline image becomes a `data:` URL.
+ * The arguments of a call as an object, for targets that take nothing else; other values are wrapped in one.
  *
  * @since 0.2.0
  * @category getters
  */
-export const imageUrl = (part: Chat.ImagePart): string =>
-  "url" in part ? part.url : `data:${part.mediaType};base64,${part.data}`
+export const argumentsOf = ({ arguments: value, name }: Chat.ToolCall, leftOut: Set<string>): Json.Json => {
+  const fields = Json.object(value)
+  if (value === undefined || value === null || fields === value) return fields
+  leftOut.add(`arguments of ${name} (in an object)`)
+  return { value }
+}
 
 /**
  * The names of the headers of one limit.

@@ -70,7 +70,7 @@ describe("a result", () => {
 
 describe("a call without a result", () => {
   it("is refused where the conversation goes on", () => {
-    const message = 'messages[0].toolCalls: found "b", expected its result in a later message'
+    const message = 'messages[0].toolCalls: found no result of "b", expected one in a later message'
     assert.strictEqual(messageOf([calls("a", "b"), result("a")]), message)
     assert.strictEqual(messageOf([calls("b"), question]), message)
     assert.strictEqual(messageOf([calls("b"), calls("c")]), message)

@@ -26,6 +26,8 @@ interface Step {
   readonly results: Array<Result>
 }
 
+const shown = (id: string): string => `"${ErrorMessage.clean(id, [], 64)}"`
+
 /**
  * The messages with each result in its place, or the error of a conversation that no target takes. What was moved or
  * removed is added to `leftOut`.
@@ -38,12 +40,7 @@ export const settle = (
   target: { readonly provider: string; readonly model: string },
   leftOut: Set<string>
 ): Messages | InvalidRequest => {
-  const refused = (field: string, id: string, expected: string) =>
-    WireFields.refusal(
-      target,
-      `messages${field}: found "${ErrorMessage.clean(id, [], 64)}", expected ${expected}`,
-      false
-    )
+  const refused = (at: string, message: string) => WireFields.refusal(target, `messages${at}: found ${message}`, false)
   const latest = new Map<string, Step>()
   const steps: Array<Step> = []
   const settled: Array<Chat.Message | ReadonlyArray<Result>> = []
@@ -51,7 +48,9 @@ export const settle = (
     if (message.role === "tool") {
       const { toolCallId: id } = message
       const step = latest.get(id)
-      if (step === undefined) return refused(`[${at}].toolCallId`, id, "the id of an earlier tool call")
+      if (step === undefined) {
+        return refused(`[${at}].toolCallId`, `${shown(id)}, expected the id of an earlier tool call`)
+      }
       const call = step.waiting.indexOf(id)
       if (call < 0) {
         leftOut.add(`messages[${at}] (a second result)`)
@@ -73,7 +72,7 @@ export const settle = (
   for (const { at, results, waiting } of steps) {
     const [id] = waiting
     if (id === undefined || (results === last && results.length === 0)) continue
-    return refused(`[${at}].toolCalls`, id, "its result in a later message")
+    return refused(`[${at}].toolCalls`, `no result of ${shown(id)}, expected one in a later message`)
   }
   return settled.flat() as ReadonlyArray<Chat.Message> as Messages
 }

@@ -13,6 +13,12 @@ const root = fileURLToPath(new URL("..", import.meta.url))
 const shows: Record<string, ReadonlyArray<string>> = {
   "agent-budget.ts": ["all five questions answered", "limit of attempts", "limit of usd", "spent 2400 tokens"],
   "batch.ts": ["of 400 rows are done", "all 400 rows are done", "400 lines in the file"],
+  "conversation.ts": [
+    "failed: Overloaded",
+    ...["request 2", "request 3", "request 4"].map(
+      (request) => `${request}\n  user      text\n  assistant thinking, tool_use\n            signed c2lnbmVk\n`
+    )
+  ],
   "custom-schedule.ts": ["patience pays", "so does persistence"],
   "deterministic-test.ts": ["ok: 3 attempts"],
   "fallback-by-error.ts": ["served by large-window", "served by local", "nobody is asked again"],

@@ -32,6 +32,7 @@ const refused = (request: Chat.Request, model = "claude-haiku-4-5") => {
   const found = AnthropicRequest.encode("anthropic", model, undefined)(request, false)
   if (!(found instanceof LlmError.InvalidRequest)) return assert.fail("not refused")
   assert.strictEqual(found.delivery, "not-sent")
+  assert.isTrue(LlmError.isFallbackable(found))
   return found.message
 }
 
@@ -404,6 +405,26 @@ describe("reasoning", () => {
     assert.isDefined(encoded({ messages, ...budget }).body.thinking)
   })
 
+  for (const [own, options] of [
+    [{ top_k: 5 }, {}],
+    [{ temperature: 0.5 }, {}],
+    [{ tool_choice: { type: "any" } }, { tools: [tool] }],
+    [{ max_tokens: 1024 }, {}]
+  ] as const) {
+    it(`by a budget is off where the user's options forbid it: ${Object.keys(own)}`, () => {
+      const { fields, leftOut } = settings({ ...budget, ...options, providerOptions: { anthropic: own } })
+      assert.isUndefined(fields.thinking)
+      assert.deepStrictEqual(leftOut, ["reasoning (providerOptions do not allow it)"])
+    })
+  }
+
+  it("by a budget fits into the user's own max_tokens", () => {
+    const { fields, leftOut } = settings({ ...budget, providerOptions: { anthropic: { max_tokens: 1500 } } })
+    assert.strictEqual(fields.max_tokens, 1500)
+    assert.deepStrictEqual(fields.thinking, { type: "enabled", budget_tokens: 1024 })
+    assert.deepStrictEqual(leftOut, ["reasoning (a budget of 1024 tokens, not of 2000)"])
+  })
+
   it("by a budget is off where the answer has begun", () => {
     const { body, leftOut } = encoded({ messages: [Chat.user("hi"), Chat.assistant("He")], ...budget })
     assert.isUndefined(body.thinking)
@@ -522,8 +543,12 @@ describe("thoughts", () => {
   const whole = (id: string, input: unknown = {}) => ({ ...use(id), input })
   const think = { providerOptions: { anthropic: { thinking: { type: "adaptive" } } } } as const
   /** The blocks of an answer as they are sent back. */
-  const back = (answer: Chat.Message, options: Omit<Chat.Request, "messages"> = think, model?: string) =>
-    encoded({ ...options, messages: [Chat.user("?"), answer, Chat.user("!")] }, model).body.messages[1]?.content
+  const back = (answer: Chat.Message, options: Omit<Chat.Request, "messages"> = think, model?: string) => {
+    const calls = answer.role === "assistant" ? (answer.toolCalls ?? []) : []
+    const results = calls.map(({ id }) => Chat.toolResult(id, ""))
+    const messages = [Chat.user("?"), answer, ...results, Chat.user("!")] as const
+    return encoded({ ...options, messages }, model).body.messages[1]?.content
+  }
 
   it("go back in their places, with the inputs of the message", () => {
     const search = { type: "server_tool_use", id: "s", name: "web_search", input: { q: 1 } }
@@ -668,7 +693,7 @@ describe("images and files", () => {
     [{ type: "file", url: "https://a.example/a.txt" }, "found the URL of a text, expected"],
     [{ type: "file", data: "*", mediaType: "text/plain" }, "found a text that is no base64"]
   ] as const) {
-    it(`${JSON.stringify(one)} is refused`, () => {
+    it(`${JSON.stringify(one)} is refused, and another target may take it`, () => {
       assert.include(refused(part(one)), `messages[0].content[0]: ${message}`)
     })
   }

@@ -186,6 +186,12 @@ describe("messages", () => {
     assert.deepStrictEqual(leftOut, ["messages[1] (empty)"])
   })
 
+  it("of the assistant at the end are marked as a beginning where the server wants it, unless they call", () => {
+    assert.isTrue(at(messagesOf("mistral", [Chat.assistant("He")]), 1, "prefix"))
+    assert.isUndefined(at(messagesOf("mistral", [Chat.assistant("He", [call("abcdefghi")])]), 1, "prefix"))
+    assert.isUndefined(at(messagesOf("openai", [Chat.assistant("He")]), 1, "prefix"))
+  })
+
   it("lose empty parts beside others", () => {
     const text = (text: string) => ({ type: "text", text }) as const
     const contentOf = (...parts: ReadonlyArray<ReturnType<typeof text>>) =>
@@ -438,6 +444,18 @@ describe("files", () => {
       file: { filename: "file.pdf", file_data: "https://x.example/a.pdf" }
     })
     assert.strictEqual(at(partOf("acme", file("text/csv")), "type"), "file")
+    assert.deepStrictEqual(partOf("groq", url("https://x.example/a.PNG?b")), {
+      type: "image_url",
+      image_url: { url: "https://x.example/a.PNG?b" }
+    })
+  })
+
+  it("as data: URLs go as the same files inline", () => {
+    for (const mediaType of ["application/pdf", "audio/wav", "image/png"]) {
+      const same = partOf("openai", file(mediaType))
+      assert.deepStrictEqual(partOf("openai", url(`data:${mediaType};base64,QUJD`)), same)
+    }
+    assert.deepStrictEqual(partOf("acme", url("data:text/csv,ABC")), partOf("acme", file("text/csv")))
   })
 
   it("that cannot be sent are named, and another target may take them", () => {
@@ -447,6 +465,7 @@ describe("files", () => {
       ["openai", file("audio/ogg")],
       ["groq", file("application/pdf")],
       ["acme", { type: "file", url: "https://x.example/a.wav", mediaType: "audio/wav" }],
+      ["openrouter", url("https://x.example/a.mp3")],
       ["mistral", file("video/mp4")]
     ] as const) {
       const error = refused(provider, "m", request(part))

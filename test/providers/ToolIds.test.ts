@@ -50,10 +50,6 @@ describe("ids of tool calls", () => {
     assert.deepStrictEqual(found.results, [found.calls[0], found.calls[2], found.calls[1]])
   })
 
-  it("of a result without a call fit too", () => {
-    assert.match(idsOf(ToolIds.map([result("?")], mistral)).results[0] ?? "", mistral)
-  })
-
   it("leave everything else of a call as it is", () => {
     const providerData = { wire: "w", provider: "p", model: "m", reply: { a: 1 } }
     const [message] = ToolIds.map([Chat.assistant("t", [{ ...call("é"), providerData }])], anthropic)

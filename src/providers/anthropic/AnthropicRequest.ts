@@ -13,6 +13,7 @@ import * as Continuation from "../../chat/stream/Continuation.js"
 import { InvalidRequest } from "../../errors/LlmError.js"
 import * as InWords from "../wire/InWords.js"
 import * as Json from "../wire/Json.js"
+import * as ToolResults from "../wire/ToolResults.js"
 import * as WireFields from "../wire/WireFields.js"
 import * as AnthropicThinking from "./AnthropicThinking.js"
 import * as AnthropicTurns from "./AnthropicTurns.js"
@@ -104,8 +105,12 @@ const isBegun = (turns: ReadonlyArray<AnthropicTurns.Turn>): boolean => {
   return last?.role === "assistant" && last.content[last.content.length - 1]?.type === "text"
 }
 
-/** Why a conversation allows no thinking by a budget. */
-const obstacleOf = (turns: ReadonlyArray<AnthropicTurns.Turn>, target: Target): string | undefined => {
+/** Why a conversation, or the user's own options, allow no thinking by a budget. */
+const obstacleOf = (turns: ReadonlyArray<AnthropicTurns.Turn>, target: Target, own: Json.Json): string | undefined => {
+  const { max_tokens: limit, temperature = 1, tool_choice: choice, top_k: topK } = own
+  const isForced = /^(?:any|tool)$/.test(String(Json.object(choice).type))
+  const isSmall = typeof limit === "number" && limit <= AnthropicThinking.minBudget
+  if (isForced || isSmall || temperature !== 1 || topK !== undefined) return "providerOptions do not allow it"
   if (isBegun(turns)) return Continuation.methodOf(target) === "turn" ? undefined : "the answer has begun"
   return AnthropicTurns.isUnthought(turns) ? "the tool calls have no thoughts of this provider" : undefined
 }
@@ -138,24 +143,27 @@ export const encode =
   (request: Chat.Request, streaming: boolean): WireFields.Encoded | InvalidRequest => {
     const own: Json.Json = request.providerOptions?.[provider] ?? {}
     const facts = ClaudeModels.factsOf(model)
-    const refused = (message: string) => new InvalidRequest({ provider, model, message, delivery: "not-sent" })
-
-    const messages = WireFields.withOwnData(request.messages, (data) => isOwn(data, model))
+    const target = { provider, model }
+    const leftOut = new Set<string>()
+    const settled = ToolResults.settle(request.messages, target, leftOut)
+    if (settled instanceof InvalidRequest) return settled
+    const messages = WireFields.withOwnData(settled, (data) => isOwn(data, model))
     const noted = new Set<string>()
     // System messages become `system`, which is before every thought: a later one changes it for the thoughts before.
     const lastSystem = messages.map(({ role }) => role).lastIndexOf("system")
     const whole = AnthropicTurns.encode(messages, facts?.bindsThoughts === true ? lastSystem : 0, noted)
-    if (typeof whole === "string") return refused(whole)
-    const limit = request.maxTokens ?? maxTokens
-    const obstacle = obstacleOf(whole.turns, { provider, model })
-    const leftOut = new Set<string>()
-    const plan = AnthropicThinking.plan({ request, facts, own: own.thinking, limit, obstacle }, leftOut)
+    if (typeof whole === "string") return WireFields.refusal(target, whole)
+    const ownLimit = Json.count(own.max_tokens)
+    const limit = ownLimit ?? request.maxTokens ?? maxTokens
+    const cap = ownLimit ?? facts?.maxOutput ?? Number.POSITIVE_INFINITY
+    const obstacle = obstacleOf(whole.turns, target, own)
+    const plan = AnthropicThinking.plan({ request, facts, own: own.thinking, limit, cap, obstacle }, leftOut)
     // A model that does not think refuses thoughts.
     const isCut = plan.mode === "off" && whole.turns.some(({ content }) => content.some(AnthropicTurns.isThought))
     const conversation = isCut ? AnthropicTurns.encode(messages, Number.POSITIVE_INFINITY, leftOut) : whole
-    if (typeof conversation === "string") return refused(conversation)
+    if (typeof conversation === "string") return WireFields.refusal(target, conversation)
     if (!isCut) for (const words of noted) leftOut.add(words)
-    const turns = askForRest(conversation.turns, { provider, model }, leftOut)
+    const turns = askForRest(conversation.turns, target, leftOut)
 
     const { metadata = {}, responseFormat } = request
     const system = [...conversation.system]

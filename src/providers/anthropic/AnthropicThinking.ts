@@ -21,8 +21,13 @@ import type * as ClaudeModels from "./ClaudeModels.js"
  */
 export const defaultMaxTokens = 4096
 
-/** The smallest budget that the API takes. */
-const minBudget = 1024
+/**
+ * The smallest budget that the API takes.
+ *
+ * @since 0.2.0
+ * @category facts
+ */
+export const minBudget = 1024
 
 /**
  * The budget of an effort, for models that take a budget, and the room for thoughts in a default `max_tokens`. Claude
@@ -65,16 +70,17 @@ export interface Subject {
   readonly facts: ClaudeModels.Facts | undefined
   /** The `thinking` in the user's options for the provider: it is sent as it is. */
   readonly own: unknown
-  /** `max_tokens` by the request, or by the options of the model. */
+  /** `max_tokens` by the user's options for the provider, by the request, or by the options of the model. */
   readonly limit: number | undefined
-  /** Why the conversation allows no budget. */
+  /** The largest `max_tokens`: that of the user's options for the provider, or of the model. */
+  readonly cap: number
+  /** Why the conversation, or the user's own options, allow no budget. */
   readonly obstacle: string | undefined
 }
 
 /** A budget and a `max_tokens` that is larger. */
 const budgetFor = (subject: Subject, wanted: number, isGiven: boolean, leftOut: Set<string>) => {
-  const { facts, limit } = subject
-  const cap = facts?.maxOutput ?? Number.POSITIVE_INFINITY
+  const { cap, limit } = subject
   const answer = limit ?? defaultMaxTokens
   const half = Math.floor(answer / 2)
   let budget = Math.max(minBudget, wanted)
@@ -92,8 +98,7 @@ const budgetFor = (subject: Subject, wanted: number, isGiven: boolean, leftOut: 
 }
 
 /** `max_tokens` without a budget. */
-const plainLimit = ({ facts, limit }: Subject, thoughts: number, leftOut: Set<string>): number => {
-  const cap = facts?.maxOutput ?? Number.POSITIVE_INFINITY
+const plainLimit = ({ cap, limit }: Subject, thoughts: number, leftOut: Set<string>): number => {
   const wanted = limit ?? defaultMaxTokens + thoughts
   if (wanted > cap) leftOut.add(`maxTokens (${cap}, not ${wanted})`)
   return Math.min(cap, wanted)

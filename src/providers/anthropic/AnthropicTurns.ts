@@ -1,7 +1,7 @@
 /**
  * Writes the conversation of a request as turns of Anthropic Messages.
  *
- * Neighbours of the same role become one turn, and tool results lead theirs. Text that the API refuses is left out:
+ * Neighbours of the same role become one turn. Text that the API refuses is left out:
  * empty text, text without a visible character that stands alone, and white space at the end of a beginning that the
  * model shall continue.
  *
@@ -15,7 +15,7 @@ import type * as Chat from "../../chat/Chat.js"
 import * as Json from "../wire/Json.js"
 import * as Media from "../wire/Media.js"
 import * as ToolIds from "../wire/ToolIds.js"
-import type * as WireFields from "../wire/WireFields.js"
+import * as WireFields from "../wire/WireFields.js"
 
 /**
  * A turn.
@@ -96,12 +96,12 @@ const encodeUser = (
 // assistants
 // -----------------------------------------------------------------------------
 
-const encodeCall = ({ arguments: input, id, name }: Chat.ToolCall, leftOut: Set<string>): Json.Json => {
-  const fields = Json.object(input)
-  if (input === undefined || input === null || fields === input) return { type: "tool_use", id, name, input: fields }
-  leftOut.add(`arguments of ${name} (in an object)`)
-  return { type: "tool_use", id, name, input: { value: input } }
-}
+const encodeCall = (call: Chat.ToolCall, leftOut: Set<string>): Json.Json => ({
+  type: "tool_use",
+  id: call.id,
+  name: call.name,
+  input: WireFields.argumentsOf(call, leftOut)
+})
 
 /** The blocks in the data of an answer; `undefined` if they are none. */
 const blocksOf = (data: Chat.ProviderData | undefined): ReadonlyArray<Json.Json> | undefined => {
@@ -163,17 +163,12 @@ const withoutRefused = (blocks: ReadonlyArray<Json.Json>, leftOut: Set<string>):
 // conversations
 // -----------------------------------------------------------------------------
 
-const isResult = (block: Json.Json): boolean => block.type === "tool_result"
-
-/** Adds blocks to the turns. Tool results must come first in theirs. */
+/** Adds blocks to the turns. */
 const add = (turns: Array<Turn>, role: Turn["role"], blocks: ReadonlyArray<Json.Json>): void => {
   const last = turns[turns.length - 1]
   if (blocks.length === 0) return
-  if (last?.role !== role) turns.push({ role, content: [...blocks] })
-  else if (blocks.every(isResult)) {
-    const first = last.content.findIndex((block) => !isResult(block))
-    last.content.splice(first < 0 ? last.content.length : first, 0, ...blocks)
-  } else last.content.push(...blocks)
+  if (last?.role === role) last.content.push(...blocks)
+  else turns.push({ role, content: [...blocks] })
 }
 
 /** Cuts white space off the end of a beginning that the model shall continue. */
@@ -243,7 +238,7 @@ const isRefusal = (u: Array<Json.Json> | readonly [number, string]): u is readon
 export const isUnthought = (turns: ReadonlyArray<Turn>): boolean => {
   let first: Turn | undefined
   for (let index = turns.length - 1; index > 0; index -= 2) {
-    if (turns[index]?.content.some(isResult) !== true) break
+    if (turns[index]?.content[0]?.type !== "tool_result") break
     first = turns[index - 1]
   }
   return first !== undefined && !isThought(first.content[0] ?? {})

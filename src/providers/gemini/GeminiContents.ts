@@ -12,7 +12,7 @@ import type * as Chat from "../../chat/Chat.js"
 import * as Json from "../wire/Json.js"
 import * as Media from "../wire/Media.js"
 import * as ToolIds from "../wire/ToolIds.js"
-import type * as WireFields from "../wire/WireFields.js"
+import * as WireFields from "../wire/WireFields.js"
 
 // -----------------------------------------------------------------------------
 // facts
@@ -41,13 +41,6 @@ const encodePart = (part: WireFields.UserPart): Json.Json => {
 
 const isEmpty = (part: Json.Json): boolean => part.text === "" && part.thoughtSignature === undefined
 
-const encodeArguments = ({ arguments: args, name }: Chat.ToolCall, leftOut: Set<string>): Json.Json => {
-  const fields = Json.object(args)
-  if (args === undefined || args === null || fields === args) return fields
-  leftOut.add(`arguments of ${name} (in an object)`)
-  return { value: args }
-}
-
 const signatureOf = ({ providerData }: Chat.ToolCall): string | undefined =>
   Json.text(Json.object(providerData?.reply).thoughtSignature)
 
@@ -61,7 +54,7 @@ const encodeCalls = (
   if (asksForSignatures(model) && !signatures.some((signature) => signature !== undefined)) signatures[0] = noSignature
   return calls.map((call, index) =>
     Json.compact({
-      functionCall: { id: call.id, name: call.name, args: encodeArguments(call, leftOut) },
+      functionCall: { id: call.id, name: call.name, args: WireFields.argumentsOf(call, leftOut) },
       thoughtSignature: signatures[index]
     })
   )
@@ -124,32 +117,32 @@ export interface Contents {
 }
 
 /**
- * The contents of a conversation; in words the field that cannot be sent.
+ * The contents of a conversation whose results follow their calls; `undefined` if there are none.
  *
  * @since 0.2.0
  * @category constructors
  */
-export const encode = (messages: Chat.Request["messages"], model: string, leftOut: Set<string>): Contents | string => {
+export const encode = (
+  messages: Chat.Request["messages"],
+  model: string,
+  leftOut: Set<string>
+): Contents | undefined => {
   const system: Array<string> = []
   const contents: Array<Content> = []
   const names = new Map<string, string>()
   let results: Array<Json.Json> | undefined
-  for (const [index, message] of ToolIds.map(messages, anyId).entries()) {
+  for (const message of ToolIds.map(messages, anyId)) {
     if (message.role === "system") {
       if (message.content !== "") system.push(message.content)
       continue
     }
     if (message.role === "tool") {
       const { content, toolCallId: id } = message
-      const name = names.get(id)
-      if (name === undefined) {
-        return `messages[${index}].toolCallId: found "${id}", expected the id of an earlier tool call`
-      }
       if (results === undefined) {
         results = []
         contents.push({ role: "user", parts: results })
       }
-      results.push({ functionResponse: { id, name, response: encodeResult(content) } })
+      results.push({ functionResponse: { id, name: names.get(id), response: encodeResult(content) } })
       continue
     }
     const role = message.role === "user" ? "user" : "model"
@@ -170,7 +163,5 @@ export const encode = (messages: Chat.Request["messages"], model: string, leftOu
     if (role === "model" && last?.role === "model") last.parts.push(...parts)
     else contents.push({ role, parts })
   }
-  return contents.length === 0
-    ? "messages: found only system messages or empty ones, expected one of a user"
-    : { system, contents }
+  return contents.length === 0 ? undefined : { system, contents }
 }

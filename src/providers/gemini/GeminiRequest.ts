@@ -12,6 +12,7 @@ import * as Continuation from "../../chat/stream/Continuation.js"
 import { InvalidRequest } from "../../errors/LlmError.js"
 import * as InWords from "../wire/InWords.js"
 import * as Json from "../wire/Json.js"
+import * as ToolResults from "../wire/ToolResults.js"
 import * as WireFields from "../wire/WireFields.js"
 import * as GeminiContents from "./GeminiContents.js"
 import * as GeminiThinking from "./GeminiThinking.js"
@@ -98,10 +99,13 @@ export const encode =
     const leftOut = new Set<string>()
     // A signature of another model may be refused; the documented placeholder is not.
     const isOwn = (data: Chat.ProviderData) => data.wire === "gemini" && data.model === model
-    const messages = WireFields.withOwnData(request.messages, isOwn)
+    const target = { provider, model }
+    const settled = ToolResults.settle(request.messages, target, leftOut)
+    if (settled instanceof InvalidRequest) return settled
+    const messages = WireFields.withOwnData(settled, isOwn)
     const conversation = GeminiContents.encode(messages, model, leftOut)
-    if (typeof conversation === "string") {
-      return new InvalidRequest({ provider, model, message: conversation, delivery: "not-sent" })
+    if (conversation === undefined) {
+      return WireFields.refusal(target, "messages: found only system messages or empty ones, expected one of a user")
     }
     const own: Json.Json = request.providerOptions?.[provider] ?? {}
     const { metadata = {}, reasoning, responseFormat: format } = request
@@ -126,7 +130,7 @@ export const encode =
     const body = Json.merge(
       Json.compact({
         systemInstruction: system.length === 0 ? undefined : { parts: system.map((text) => ({ text })) },
-        contents: askForRest(conversation.contents, { provider, model }, leftOut),
+        contents: askForRest(conversation.contents, target, leftOut),
         ...encodeTools(request, own, leftOut),
         generationConfig: Object.keys(generationConfig).length === 0 ? undefined : generationConfig
       }),

@@ -11,6 +11,7 @@ import type * as Chat from "../../chat/Chat.js"
 import { InvalidRequest } from "../../errors/LlmError.js"
 import * as Json from "../wire/Json.js"
 import * as ToolIds from "../wire/ToolIds.js"
+import * as ToolResults from "../wire/ToolResults.js"
 import * as WireFields from "../wire/WireFields.js"
 import * as OpenAiFiles from "./OpenAiFiles.js"
 import * as OpenAiModels from "./OpenAiModels.js"
@@ -116,11 +117,8 @@ const encodeAssistant = (message: Assistant, provider: string): Json.Json => {
 
 const encodePart =
   (dialect: Dialect) =>
-  (part: WireFields.UserPart): Json.Json | string => {
-    if (part.type === "text") return part
-    if (part.type === "file") return OpenAiFiles.forChat(part, dialect.files ?? "any")
-    return { type: "image_url", image_url: { url: WireFields.imageUrl(part) } }
-  }
+  (part: WireFields.UserPart): Json.Json | string =>
+    part.type === "text" ? part : OpenAiFiles.forChat(part, dialect.files ?? "any")
 
 const encodeMessage = (message: Chat.Message, index: number, target: Target): Json.Json | InvalidRequest => {
   switch (message.role) {
@@ -148,18 +146,21 @@ const isEmpty = (message: Chat.Message): boolean =>
 const encodeMessages = (
   messages: Chat.Request["messages"],
   target: Target,
-  said: Array<string>
+  leftOut: Set<string>
 ): ReadonlyArray<Json.Json> | InvalidRequest => {
+  const settled = ToolResults.settle(messages, target, leftOut)
+  if (settled instanceof InvalidRequest) return settled
   const out: Array<Json.Json> = []
-  for (const [index, message] of ToolIds.map(messages, target.ids).entries()) {
+  for (const [index, message] of ToolIds.map(settled, target.ids).entries()) {
     if (isEmpty(message)) {
-      said.push(`messages[${index}] (empty)`)
+      leftOut.add(`messages[${index}] (empty)`)
       continue
     }
     const encoded = encodeMessage(message, index, target)
     if (encoded instanceof InvalidRequest) return encoded
     // Marks the beginning of an answer, for servers that ask for the mark.
-    const isPrefix = target.dialect.prefix === true && message.role === "assistant" && index === messages.length - 1
+    const isBegun = index === settled.length - 1 && encoded.role === "assistant" && encoded.tool_calls === undefined
+    const isPrefix = target.dialect.prefix === true && isBegun
     out.push(isPrefix ? { ...encoded, prefix: true } : encoded)
   }
   return out
@@ -180,10 +181,10 @@ const encodeFormat = (format: Chat.Request["responseFormat"]): unknown =>
         }
 
 /** The fields about tools; without tools, servers refuse the others. */
-const encodeTools = (request: Chat.Request, options: Json.Json, said: Array<string>): Json.Json => {
+const encodeTools = (request: Chat.Request, options: Json.Json, leftOut: Set<string>): Json.Json => {
   const tools = request.tools ?? []
   if (tools.length === 0 && Json.array(options.tools).length === 0) {
-    if (request.toolChoice !== undefined) said.push("toolChoice (there are no tools)")
+    if (request.toolChoice !== undefined) leftOut.add("toolChoice (there are no tools)")
     return {}
   }
   const { toolChoice } = request
@@ -203,17 +204,17 @@ const encodeTools = (request: Chat.Request, options: Json.Json, said: Array<stri
 const reasoningOptions = ["reasoning_effort", "reasoning", "thinking"]
 
 /** The reasoning of a request, and what the model takes together with it. */
-const encodeReasoning = (request: Chat.Request, options: Json.Json, target: Target, said: Array<string>) => {
+const encodeReasoning = (request: Chat.Request, options: Json.Json, target: Target, leftOut: Set<string>) => {
   const { dialect, model, own, provider } = target
   if (reasoningOptions.some((name) => options[name] !== undefined)) {
     return { fields: {}, effort: Json.string(options.reasoning_effort) }
   }
-  const asked = OpenAiReasoning.forChat(dialect.reasoning ?? "effort", request.reasoning, provider, model, said)
+  const asked = OpenAiReasoning.forChat(dialect.reasoning ?? "effort", request.reasoning, provider, model, leftOut)
   const hasTools = (request.tools?.length ?? 0) > 0 || Json.array(options.tools).length > 0
   if (own === undefined || own.chatTools === "all" || !hasTools) return asked
   const rests = own.chatTools === "none" && own.efforts.includes("none")
   if (rests ? asked.effort !== "none" : asked.effort !== undefined) {
-    said.push(`reasoning (Chat Completions takes no tools with it for ${model}; OpenAiResponses does)`)
+    leftOut.add(`reasoning (Chat Completions takes no tools with it for ${model}; OpenAiResponses does)`)
   }
   return rests
     ? { fields: { reasoning_effort: "none" }, effort: "none" }
@@ -235,14 +236,14 @@ const refusals = ({ model, own, provider }: Target, effort: string | undefined) 
 export const encode = (provider: string, model: string, dialect: Dialect) => {
   const target = targetOf(provider, model, dialect)
   return (request: Chat.Request, streaming: boolean): WireFields.Encoded | InvalidRequest => {
-    const said: Array<string> = []
-    const messages = encodeMessages(request.messages, target, said)
+    const leftOut = new Set<string>()
+    const messages = encodeMessages(request.messages, target, leftOut)
     if (messages instanceof InvalidRequest) return messages
     const options = Json.object(request.providerOptions?.[provider])
-    const tools = encodeTools(request, options, said)
-    const reasoning = encodeReasoning(request, options, target, said)
+    const tools = encodeTools(request, options, leftOut)
+    const reasoning = encodeReasoning(request, options, target, leftOut)
     const refused = refusals(target, reasoning.effort)
-    const unless = WireFields.leavingOut(said)
+    const unless = WireFields.leavingOut(leftOut)
     const takesNone = `${model} takes none`
     const isKept = dialect.metadata === "always" || (dialect.metadata === "stored" && options.store === true)
     const metadataWhy = `${provider} takes ${dialect.metadata === "stored" ? "it with store: true" : "none"}`
@@ -268,8 +269,8 @@ export const encode = (provider: string, model: string, dialect: Dialect) => {
     }
     if (body.tools === undefined && body.parallel_tool_calls !== undefined) {
       delete body.parallel_tool_calls
-      said.push("parallel_tool_calls (there are no tools)")
+      leftOut.add("parallel_tool_calls (there are no tools)")
     }
-    return { body, leftOut: said }
+    return { body, leftOut: [...leftOut] }
   }
 }

@@ -1,12 +1,13 @@
 /**
- * Files in messages to OpenAI's APIs and to the servers that speak them.
+ * Images and files in messages to OpenAI's APIs and to the servers that speak them.
  *
  * @since 0.2.0
  */
 
 import type * as Chat from "../../chat/Chat.js"
-import { InvalidRequest } from "../../errors/LlmError.js"
+import type { InvalidRequest } from "../../errors/LlmError.js"
 import type * as Json from "../wire/Json.js"
+import * as Media from "../wire/Media.js"
 import * as WireFields from "../wire/WireFields.js"
 
 /**
@@ -34,68 +35,77 @@ const audio: ReadonlyMap<string, string> = new Map([
   ["audio/mpeg", "mp3"]
 ])
 
-/** The media type without its parameters; by the ending of the URL if none is stated. */
-const typeOf = (part: Chat.FilePart): string => {
-  const stated = part.mediaType?.split(";")[0]?.trim().toLowerCase()
-  if (stated !== undefined && stated !== "") return stated
-  return "url" in part && /\.pdf(?:$|[?#])/i.test(part.url) ? pdf : "application/octet-stream"
+type Part = Chat.ImagePart | Chat.FilePart
+
+/** An image or a file, with its media type without parameters. */
+const read = (part: Part) => {
+  const media = Media.of(part)
+  const stated = media.mediaType?.split(";")[0]?.trim().toLowerCase()
+  const type = stated || (part.type === "image" ? "image/*" : "application/octet-stream")
+  const isImage = part.type === "image" || type.startsWith("image/")
+  const { name } = media
+  return "url" in media
+    ? { type, isImage, name, url: media.url, data: undefined }
+    : { type, isImage, name, url: `data:${type};base64,${media.data}`, data: media.data }
 }
 
-const urlOf = (part: Chat.FilePart): string => ("url" in part ? part.url : `data:${typeOf(part)};base64,${part.data}`)
+type File = ReturnType<typeof read>
 
 /** The name of a file; the APIs refuse data without one. */
-const nameOf = (part: Chat.FilePart): string => {
-  const subtype = typeOf(part).split("/")[1] ?? ""
-  return part.name ?? (/^[a-z0-9]{1,5}$/.test(subtype) ? `file.${subtype}` : "file")
+const nameOf = ({ name, type }: File): string => {
+  const subtype = type.split("/")[1] ?? ""
+  return name ?? (/^[a-z0-9]{1,5}$/.test(subtype) ? `file.${subtype}` : "file")
 }
 
 /** What a file was, for the error that names it. */
-const described = (part: Chat.FilePart): string => `a file (${typeOf(part)}${"url" in part ? " by URL" : ""})`
+const described = ({ data, type }: File): string => `a file (${type}${data === undefined ? " by URL" : ""})`
 
-const media = "an image, or wav or mp3 as base64"
+const others = "an image, or wav or mp3 as base64"
 
 const expected: Readonly<Record<Files, string>> = {
-  any: `base64 of a file, ${media}`,
-  url: `a file, ${media}`,
-  pdf: `base64 of a PDF, ${media}`,
-  document: `a document, ${media}`,
-  none: media
+  any: `base64 of a file, ${others}`,
+  url: `a file, ${others}`,
+  pdf: `base64 of a PDF, ${others}`,
+  document: `a document, ${others}`,
+  none: others
 }
 
 /**
- * A file as a part of a chat message, or the words for what the server takes instead.
+ * An image or a file as a part of a chat message, or the words for what the server takes instead.
  *
  * @since 0.2.0
  * @category constructors
  */
-export const forChat = (part: Chat.FilePart, files: Files): Json.Json | string => {
-  const type = typeOf(part)
-  if (type.startsWith("image/")) return { type: "image_url", image_url: { url: urlOf(part) } }
+export const forChat = (part: Part, files: Files): Json.Json | string => {
+  const file = read(part)
+  const { data, type, url } = file
+  if (file.isImage) return { type: "image_url", image_url: { url } }
   const format = audio.get(type)
-  if (format !== undefined && "data" in part) return { type: "input_audio", input_audio: { data: part.data, format } }
+  if (format !== undefined && data !== undefined) return { type: "input_audio", input_audio: { data, format } }
   if (files === "document" && !type.startsWith("audio/") && !type.startsWith("video/")) {
-    return { type: "document_url", document_url: urlOf(part) }
+    return { type: "document_url", document_url: url }
   }
-  const isInline = files === "url" || "data" in part || part.url.startsWith("data:")
+  const isInline = files === "url" || data !== undefined
   const isTaken =
     files === "pdf" ? type === pdf : files !== "none" && files !== "document" && !type.startsWith("audio/")
-  if (isInline && isTaken) return { type: "file", file: { filename: nameOf(part), file_data: urlOf(part) } }
-  return `found ${described(part)}, expected ${expected[files]}`
+  if (isInline && isTaken) return { type: "file", file: { filename: nameOf(file), file_data: url } }
+  return `found ${described(file)}, expected ${expected[files]}`
 }
 
 /**
- * A file as a part of an input item of the Responses API, or the words for what the API takes instead.
+ * An image or a file as a part of an input item of the Responses API, or the words for what the API takes instead.
  *
  * @since 0.2.0
  * @category constructors
  */
-export const forResponses = (part: Chat.FilePart): Json.Json | string => {
-  const type = typeOf(part)
-  if (type.startsWith("image/")) return { type: "input_image", image_url: urlOf(part) }
-  if (/^(?:audio|video)\//.test(type)) return `found ${described(part)}, expected a document or an image`
-  return "url" in part && !part.url.startsWith("data:")
-    ? { type: "input_file", file_url: part.url }
-    : { type: "input_file", filename: nameOf(part), file_data: urlOf(part) }
+export const forResponses = (part: Part): Json.Json | string => {
+  const file = read(part)
+  const { data, type, url } = file
+  if (file.isImage) return { type: "input_image", image_url: url }
+  if (/^(?:audio|video)\//.test(type)) return `found ${described(file)}, expected a document or an image`
+  return data === undefined
+    ? { type: "input_file", file_url: url }
+    : { type: "input_file", filename: nameOf(file), file_data: url }
 }
 
 /**
@@ -115,10 +125,7 @@ export const parts = (
   for (const [index, part] of content.entries()) {
     if (part.type === "text" && part.text === "" && content.length > 1) continue
     const encoded = encode(part)
-    if (typeof encoded === "string") {
-      const message = `${at}[${index}]: ${encoded}`
-      return new InvalidRequest({ ...target, message, delivery: "not-sent", fallbackable: true })
-    }
+    if (typeof encoded === "string") return WireFields.refusal(target, `${at}[${index}]: ${encoded}`)
     out.push(encoded)
   }
   return out

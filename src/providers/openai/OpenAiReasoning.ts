@@ -94,7 +94,7 @@ const budgets: ReadonlyArray<readonly [tokens: number, effort: OpenAiModels.Effo
 ]
 
 /**
- * The effort that a request asks for, as the model takes it. Adds to `said` what was translated or left out.
+ * The effort that a request asks for, as the model takes it. Adds to `leftOut` what was translated or left out.
  *
  * @since 0.2.0
  * @category constructors
@@ -103,13 +103,13 @@ export const effortOf = (
   { budgetTokens, effort: asked }: Chat.Reasoning,
   provider: string,
   model: string,
-  said: Array<string>
+  leftOut: Set<string>
 ): string | undefined => {
   const effort = asked ?? budgets.find(([tokens]) => budgetTokens !== undefined && budgetTokens >= tokens)?.[1]
   if (effort === undefined) return undefined
   const taken = efforts(provider, model)
   if (taken?.length === 0) {
-    said.push(`reasoning (${model} takes no effort)`)
+    leftOut.add(`reasoning (${model} takes no effort)`)
     return undefined
   }
   const found =
@@ -118,8 +118,8 @@ export const effortOf = (
       : taken.includes("default") && effort !== "none"
         ? "default"
         : OpenAiModels.nearest(effort, taken)
-  if (budgetTokens !== undefined) said.push(`reasoning.budgetTokens (the effort is ${found})`)
-  else if (found !== effort) said.push(`reasoning effort ${effort} as ${found} (${model} takes ${taken?.join(", ")})`)
+  if (budgetTokens !== undefined) leftOut.add(`reasoning.budgetTokens (the effort is ${found})`)
+  else if (found !== effort) leftOut.add(`reasoning effort ${effort} as ${found} (${model} takes ${taken?.join(", ")})`)
   return found
 }
 
@@ -151,12 +151,12 @@ export const forChat = (
   reasoning: Chat.Reasoning | undefined,
   provider: string,
   model: string,
-  said: Array<string>
+  leftOut: Set<string>
 ): ForChat => {
   if (reasoning === undefined) return nothing
   if (style === "openrouter") return openRouter(reasoning)
-  if (reasoning.summary !== undefined) said.push("reasoning.summary (the server decides)")
-  const effort = effortOf(reasoning, provider, model, said)
+  if (reasoning.summary !== undefined) leftOut.add("reasoning.summary (the server decides)")
+  const effort = effortOf(reasoning, provider, model, leftOut)
   if (effort === undefined) return nothing
   const isSwitch = efforts(provider, model)?.every((one) => one === "none" || one === "high") === true
   if (style === "effort" || (style === "toggle" && !isSwitch)) return { fields: { reasoning_effort: effort }, effort }

@@ -11,6 +11,7 @@ import type * as Chat from "../../chat/Chat.js"
 import { InvalidRequest } from "../../errors/LlmError.js"
 import * as Json from "../wire/Json.js"
 import * as ToolIds from "../wire/ToolIds.js"
+import * as ToolResults from "../wire/ToolResults.js"
 import * as WireFields from "../wire/WireFields.js"
 import * as OpenAiFiles from "./OpenAiFiles.js"
 import * as OpenAiModels from "./OpenAiModels.js"
@@ -115,11 +116,8 @@ const encodeAssistant = ({ content, toolCalls = [] }: Assistant): ReadonlyArray<
   ...toolCalls.map(encodeCall)
 ]
 
-const encodePart = (part: WireFields.UserPart): Json.Json | string => {
-  if (part.type === "text") return { type: "input_text", text: part.text }
-  if (part.type === "file") return OpenAiFiles.forResponses(part)
-  return { type: "input_image", image_url: WireFields.imageUrl(part) }
-}
+const encodePart = (part: WireFields.UserPart): Json.Json | string =>
+  part.type === "text" ? { type: "input_text", text: part.text } : OpenAiFiles.forResponses(part)
 
 /** System messages stay where they are: `instructions` would move them all to the front. */
 const encodeMessage = (
@@ -147,7 +145,7 @@ const encodeMessage = (
 const callIds = /^[\s\S]{1,64}$/
 
 /**
- * The input items of a conversation. Adds to `said` what was left out.
+ * The input items of a conversation. Adds to `leftOut` what was left out.
  *
  * @since 0.2.0
  * @category constructors
@@ -155,18 +153,20 @@ const callIds = /^[\s\S]{1,64}$/
 export const encode = (
   messages: Chat.Request["messages"],
   target: Target,
-  said: Array<string>
+  leftOut: Set<string>
 ): ReadonlyArray<Json.Json> | InvalidRequest => {
+  const settled = ToolResults.settle(messages, target, leftOut)
+  if (settled instanceof InvalidRequest) return settled
   const out: Array<Json.Json> = []
-  for (const [index, mapped] of ToolIds.map(messages, callIds).entries()) {
-    const message = messages[index]
+  for (const [index, mapped] of ToolIds.map(settled, callIds).entries()) {
+    const message = settled[index]
     const again =
       message?.role === "assistant" && mapped.role === "assistant"
         ? replayed(message, mapped.toolCalls ?? [], target)
         : undefined
     const items = again ?? encodeMessage(mapped, index, target)
     if (items instanceof InvalidRequest) return items
-    if (items.length === 0) said.push(`messages[${index}] (empty)`)
+    if (items.length === 0) leftOut.add(`messages[${index}] (empty)`)
     out.push(...items)
   }
   return out

@@ -21,11 +21,11 @@ const encodeFormat = (format: NonNullable<Chat.Request["responseFormat"]>): Json
     : { type: "json_schema", name: format.name, schema: format.schema, strict: format.strict ?? true }
 
 /** The fields about tools; without tools, the API refuses the others. */
-const encodeTools = (request: Chat.Request, options: Json.Json, said: Array<string>): Json.Json => {
+const encodeTools = (request: Chat.Request, options: Json.Json, leftOut: Set<string>): Json.Json => {
   const tools = request.tools ?? []
   const { toolChoice } = request
   if (tools.length === 0 && Json.array(options.tools).length === 0) {
-    if (toolChoice !== undefined) said.push("toolChoice (there are no tools)")
+    if (toolChoice !== undefined) leftOut.add("toolChoice (there are no tools)")
     return {}
   }
   return Json.compact({
@@ -59,7 +59,7 @@ const encodeReasoning = (
   options: Json.Json,
   provider: string,
   model: string,
-  said: Array<string>
+  leftOut: Set<string>
 ): Json.Json => {
   const isSilent = OpenAiReasoning.efforts(provider, model)?.length === 0
   const stated = { ...Json.optional("effort", options.reasoning_effort), ...Json.object(options.reasoning) }
@@ -67,10 +67,10 @@ const encodeReasoning = (
     effort:
       reasoning === undefined || stated.effort !== undefined
         ? undefined
-        : OpenAiReasoning.effortOf(reasoning, provider, model, said),
+        : OpenAiReasoning.effortOf(reasoning, provider, model, leftOut),
     summary: reasoning?.summary === true && !isSilent ? "auto" : undefined
   })
-  if (reasoning?.summary === true && isSilent) said.push(`reasoning.summary (${model} has none)`)
+  if (reasoning?.summary === true && isSilent) leftOut.add(`reasoning.summary (${model} has none)`)
   return { ...asked, ...stated }
 }
 
@@ -83,17 +83,17 @@ const encodeReasoning = (
 export const encode = (provider: string, model: string) => {
   const own = OpenAiModels.of(model)
   return (request: Chat.Request, streaming: boolean): WireFields.Encoded | InvalidRequest => {
-    const said: Array<string> = []
-    const input = OpenAiResponsesItems.encode(request.messages, { provider, model }, said)
+    const leftOut = new Set<string>()
+    const input = OpenAiResponsesItems.encode(request.messages, { provider, model }, leftOut)
     if (input instanceof InvalidRequest) return input
     const given = Json.object(request.providerOptions?.[provider])
     const { reasoning_effort: _, ...options } = given
-    const reasoning = encodeReasoning(request, given, provider, model, said)
+    const reasoning = encodeReasoning(request, given, provider, model, leftOut)
     const isThinking = OpenAiModels.isThinking(own, Json.string(reasoning.effort))
-    const unless = WireFields.leavingOut(said)
+    const unless = WireFields.leavingOut(leftOut)
     const least = provider === "openai" || provider === "azure-openai" ? leastTokens : 1
     const maxTokens = request.maxTokens === undefined ? undefined : Math.max(least, request.maxTokens)
-    if (maxTokens !== request.maxTokens) said.push(`maxTokens ${request.maxTokens} as ${maxTokens}`)
+    if (maxTokens !== request.maxTokens) leftOut.add(`maxTokens ${request.maxTokens} as ${maxTokens}`)
     unless(true, "stop", request.stop, "this API has none")
     unless(true, "seed", request.seed, "this API has none")
     const text = {
@@ -115,7 +115,7 @@ export const encode = (provider: string, model: string) => {
         temperature: unless(isThinking, "temperature", request.temperature, `${model} takes none`),
         top_p: unless(isThinking, "topP", request.topP, `${model} takes none`),
         metadata: unless(!keepsMetadata(provider), "metadata", request.metadata, `${provider} takes none`),
-        ...encodeTools(request, options, said),
+        ...encodeTools(request, options, leftOut),
         stream: streaming ? true : undefined,
         store
       }),
@@ -126,8 +126,8 @@ export const encode = (provider: string, model: string) => {
     }
     if (body.tools === undefined && body.parallel_tool_calls !== undefined) {
       delete body.parallel_tool_calls
-      said.push("parallel_tool_calls (there are no tools)")
+      leftOut.add("parallel_tool_calls (there are no tools)")
     }
-    return { body, leftOut: said, later: !streaming && options.background === true }
+    return { body, leftOut: [...leftOut], later: !streaming && options.background === true }
   }
 }

@@ -3,8 +3,8 @@
  *
  * A conversation may come from another provider, whose ids are longer or of other characters, or from a server that
  * numbers its calls anew in every turn (`call_0`). {@link map} gives such calls new ids, and their results with them. A
- * result belongs to the latest call with its id; of several calls with one id in a message, the first result belongs to
- * the first. Ids that fit stay as they are. The same conversation gets the same ids, also when it has grown.
+ * result belongs to the latest call with its id, as in `ToolResults`. Ids that fit stay as they are. The same
+ * conversation gets the same ids, also when it has grown.
  *
  * API: `map(messages, pattern)` returns the messages with other ids, in the same order and number; `pattern` matches
  * the ids that the target takes. A new id is nine letters and digits, which all known targets take.
@@ -48,12 +48,9 @@ const make = (id: string, n: number): string => {
 /** The ids in a conversation that fit. */
 const fitting = (messages: Messages, pattern: RegExp): Set<string> => {
   const found = new Set<string>()
-  const add = (id: string) => {
-    if (pattern.test(id)) found.add(id)
-  }
   for (const message of messages) {
-    if (message.role === "tool") add(message.toolCallId)
-    else if (message.role === "assistant") for (const { id } of message.toolCalls ?? []) add(id)
+    if (message.role !== "assistant") continue
+    for (const { id } of message.toolCalls ?? []) if (pattern.test(id)) found.add(id)
   }
   return found
 }
@@ -65,7 +62,7 @@ const fitting = (messages: Messages, pattern: RegExp): Set<string> => {
  * @category combinators
  */
 export const map = <M extends Messages>(messages: M, pattern: RegExp): M => {
-  if (!messages.some(({ role }) => role === "tool" || role === "assistant")) return messages
+  if (!messages.some(({ role }) => role === "assistant")) return messages
   const fit = fitting(messages, pattern)
   const used = new Set<string>()
   const uses = new Map<string, number>()
@@ -99,12 +96,7 @@ export const map = <M extends Messages>(messages: M, pattern: RegExp): M => {
   }
 
   const resultOf = (id: string): string => {
-    const ids = open.get(id)
-    if (ids === undefined) {
-      const made = assign(id)
-      open.set(id, [made])
-      return made
-    }
+    const ids = open.get(id) ?? []
     return (ids.length > 1 ? ids.shift() : ids[0]) ?? id
   }
 

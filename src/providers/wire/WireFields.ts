@@ -1,13 +1,13 @@
 /**
- * What the wire formats share: the exchange that is being read, errors about its fields, images, and the limits in
- * headers.
+ * What the wire formats share: the exchange that is being read, errors about its fields and about requests, and the
+ * limits in headers.
  *
  * @since 0.2.0
  */
 
 import type * as Chat from "../../chat/Chat.js"
 import type * as Classify from "../../errors/Classify.js"
-import { InvalidResponse } from "../../errors/LlmError.js"
+import { InvalidRequest, InvalidResponse } from "../../errors/LlmError.js"
 import * as RetryHint from "../../errors/RetryHint.js"
 import type { Limits } from "../../policies/pacer/RateLimits.js"
 import * as Json from "./Json.js"
@@ -51,18 +51,31 @@ export interface Encoded {
 }
 
 /**
- * Leaves out a field that is refused, and adds to `said` which and why.
+ * Leaves out a field that is refused, and adds to `leftOut` which and why.
  *
  * @since 0.2.0
  * @category constructors
  */
 export const leavingOut =
-  (said: Array<string>) =>
+  (leftOut: Set<string>) =>
   <A>(isRefused: boolean, name: string, value: A | undefined, why: string): A | undefined => {
     if (value === undefined || !isRefused) return value
-    said.push(`${name} (${why})`)
+    leftOut.add(`${name} (${why})`)
     return undefined
   }
+
+/**
+ * The error for a request that cannot be sent. It is `fallbackable` if only this target refuses it.
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const refusal = (
+  { model, provider }: { readonly provider: string; readonly model: string },
+  message: string,
+  fallbackable = true
+): InvalidRequest =>
+  new InvalidRequest({ provider, model, message, delivery: "not-sent", ...(fallbackable ? { fallbackable } : {}) })
 
 /**
  * The fields of an error in a decoded answer. `message` is not scrubbed.
@@ -128,13 +141,17 @@ export const origin = (context: Exchange, id: unknown, model: unknown) => ({
 export type UserPart = Exclude<Extract<Chat.Message, { role: "user" }>["content"], string>[number]
 
 /**
- * An image as a URL; an inline image becomes a `data:` URL.
+ * The arguments of a call as an object, for targets that take nothing else; other values are wrapped in one.
  *
  * @since 0.2.0
  * @category getters
  */
-export const imageUrl = (part: Chat.ImagePart): string =>
-  "url" in part ? part.url : `data:${part.mediaType};base64,${part.data}`
+export const argumentsOf = ({ arguments: value, name }: Chat.ToolCall, leftOut: Set<string>): Json.Json => {
+  const fields = Json.object(value)
+  if (value === undefined || value === null || fields === value) return fields
+  leftOut.add(`arguments of ${name} (in an object)`)
+  return { value }
+}
 
 /**
  * The names of the headers of one limit.

@@ -156,7 +156,11 @@ describe("a status that comes again at each attempt", () => {
   it("is not retried and may fall back", () => {
     for (const status of [501, 505, 510, 511, 526, 300, 301, 302, 303, 304, 307, 308]) {
       const [tag, retry, fallback] = verdict(respond(status, ""))
-      assert.deepStrictEqual([tag, retry, fallback], [status < 400 ? "ConnectionError" : "ServerError", false, true], String(status))
+      assert.deepStrictEqual(
+        [tag, retry, fallback],
+        [status < 400 ? "ConnectionError" : "ServerError", false, true],
+        String(status)
+      )
     }
     assert.isTrue(LlmError.isRetryable(respond(525, "")))
   })

@@ -95,6 +95,17 @@ export const turnedAway = (options: AcquireOptions, why: string, wait: number): 
     delivery: "not-sent"
   })
 
+/** No limit counts more in one request. */
+const mostTokens = 1e9
+
+/**
+ * A number of tokens as an application gives it, from 0 to a billion.
+ *
+ * @internal
+ */
+export const count = (tokens: number | undefined): number | undefined =>
+  tokens === undefined || Number.isNaN(tokens) ? undefined : Math.min(mostTokens, Math.max(0, tokens))
+
 /**
  * The longest pause that a refusal asks for, in milliseconds. A longer hint may be the time until the limit is full
  * again; one request an hour finds out.

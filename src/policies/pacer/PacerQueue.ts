@@ -14,6 +14,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as Deadline from "../Deadline.js"
+import * as Sweep from "../Sweep.js"
 import * as TimeLimit from "../TimeLimit.js"
 import * as Buckets from "./Buckets.js"
 import * as Cost from "./Cost.js"
@@ -312,19 +313,10 @@ class Queue {
 export const make = (settings: Settings): Queues => {
   const known = new Map<string, Queue>()
   const tickets = makeTickets()
-  let sweep = known.entries()
+  const sweep = Sweep.make(known)
 
-  /** A new key looks at two others, and forgets those that are idle: so all are forgotten in time. */
   const open = (key: string, now: number): Queue => {
-    for (let looks = 0; looks < 2; looks++) {
-      const next = sweep.next()
-      if (next.done === true) {
-        sweep = known.entries()
-        break
-      }
-      const [other, queue] = next.value
-      if (queue.isIdle(now)) known.delete(other)
-    }
+    sweep((queue) => !queue.isIdle(now))
     const queue = new Queue(settings, tickets)
     known.set(key, queue)
     return queue

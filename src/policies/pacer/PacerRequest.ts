@@ -11,6 +11,7 @@ import * as Duration from "effect/Duration"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as LlmError from "../../errors/LlmError.js"
+import * as RetryBudget from "../retry/RetryBudget.js"
 import type { Usage } from "../Usage.js"
 import type * as Buckets from "./Buckets.js"
 import type * as PacerState from "./PacerState.js"
@@ -137,7 +138,7 @@ export const outcomeOf = (ending: Ending, random: number): PacerState.Outcome =>
  */
 export const hinted = <E>(error: E, paused: number): E =>
   error instanceof LlmError.RateLimited && error.hint === undefined && error.delivery !== "not-sent"
-    ? LlmError.override(error, { hint: Duration.millis(Math.ceil(paused)) })
+    ? RetryBudget.markPause(LlmError.override(error, { hint: Duration.millis(Math.ceil(paused)) }))
     : error
 
 /**

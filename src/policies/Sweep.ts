@@ -11,8 +11,8 @@
 const looks = 2
 
 /**
- * A sweep over a map: each call looks at the next two entries, and deletes those that are not needed. So all entries are
- * looked at before half as many others came.
+ * A sweep over a map: each call looks at the next two entries, and deletes those that are not needed. So all entries
+ * are looked at before half as many others came.
  *
  * @internal
  */

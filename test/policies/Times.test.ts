@@ -20,6 +20,17 @@ it("a stored time is believed as far ahead as it may lie", () => {
   )
 })
 
+describe("a clock that is set back and forward again and again", () => {
+  for (const millis of [5000, 90_000, 3_600_000]) {
+    it(`by ${millis} ms earns nothing for a retry budget`, () => {
+      const budget = RetryBudget.make()
+      let drawn = 0
+      for (let nth = 0; nth < 200; nth++) if (budget.draw(start + (nth % 2 === 0 ? millis : 0))) drawn += 1
+      assert.strictEqual(drawn, 10)
+    })
+  }
+})
+
 describe("a clock that jumps once, at any moment", () => {
   it("gains no more than one cap of a retry budget, and loses no more than the time that fills it", () => {
     fc.assert(

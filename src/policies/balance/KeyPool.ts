@@ -149,8 +149,8 @@ export interface KeyPool {
   /** The longest wait for a key, in milliseconds. */
   readonly maxWait: number
   /**
-   * The keys for a model. Two models with one name share the pauses of the keys, unless a thousand others were asked for
-   * in between.
+   * The keys for a model. Two models with one name share the pauses of the keys, unless a thousand others were asked
+   * for in between.
    */
   readonly for: (model: string) => KeyView.View
   /**

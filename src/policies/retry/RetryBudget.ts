@@ -3,8 +3,8 @@
  *
  * Every first attempt deposits a tenth of a retry. Every retry, hedge and fallback within the same provider draws one,
  * and gets it back if its attempt is answered. If every call fails, ten calls then make one retry, instead of three
- * retries each. A retry that waits for the hint of a `RateLimited`, a second or longer, draws nothing: it comes when the
- * server asked for it. A shorter hint asks for no wait, and another key does not wait.
+ * retries each. A retry that waits for the hint of a `RateLimited`, a second or longer, draws nothing: it comes when
+ * the server asked for it. A shorter hint asks for no wait, and another key does not wait.
  *
  * Each provider and key group has one budget, which all its attempts share. `Attempt` deposits, `ChatModel.retry`
  * draws. {@link layer} changes the numbers of all budgets, {@link layerUnlimited} turns them off.
@@ -99,10 +99,11 @@ export interface RetryBudget {
 
 type Settings = ReturnType<typeof settings>
 
-/** The saved retries, as of `at` in milliseconds. */
+/** The saved retries, as of `at` in milliseconds. `latest` is the latest time that was ever told. */
 interface State {
   readonly level: number
   readonly at: number
+  readonly latest: number
 }
 
 // -----------------------------------------------------------------------------
@@ -116,19 +117,23 @@ const epsilon = 1e-9
 
 /** The state after an event, and whether the event was possible. Only a draw can be impossible. */
 const step = (settings: Settings, state: State, event: Event, now: number): readonly [boolean, State] => {
-  const earned = Math.max(0, now - state.at) / settings.reserve
+  // A clock that was set back and comes forward again earns nothing by that.
+  const isBack = state.at < state.latest && now >= state.latest
+  const earned = isBack ? 0 : Math.max(0, now - state.at) / settings.reserve
   const level = Math.min(settings.cap, state.level + earned)
-  // What was earned once is not earned again when the clock is set back.
   const at = Math.max(now, Times.believed(state.at, now, settings.cap * settings.reserve))
+  const latest = Math.max(now, state.latest)
   switch (event) {
     case "deposit":
-      return [true, { level: Math.min(settings.cap, level + settings.ratio), at }]
+      return [true, { level: Math.min(settings.cap, level + settings.ratio), at, latest }]
     case "draw":
-      return level >= 1 - epsilon ? [true, { level: Math.max(0, level - 1), at }] : [false, { level, at }]
+      return level >= 1 - epsilon
+        ? [true, { level: Math.max(0, level - 1), at, latest }]
+        : [false, { level, at, latest }]
     case "refund":
-      return [true, { level: Math.min(settings.cap, level + 1), at }]
+      return [true, { level: Math.min(settings.cap, level + 1), at, latest }]
     case "time":
-      return [true, { level, at }]
+      return [true, { level, at, latest }]
   }
 }
 
@@ -146,7 +151,7 @@ const settings = (input: Options) => options.read(input, "RetryBudget")
  */
 export const make = (options: Options = {}): RetryBudget => {
   const chosen = settings(options)
-  let state: State = { level: chosen.cap, at: Number.NEGATIVE_INFINITY }
+  let state: State = { level: chosen.cap, at: Number.NEGATIVE_INFINITY, latest: Number.NEGATIVE_INFINITY }
   const run = (event: Event, now: number): boolean => {
     const [possible, next] = step(chosen, state, event, now)
     state = next
@@ -323,9 +328,9 @@ export const states: Effect.Effect<ReadonlyMap<string, number>> = Effect.withFib
  */
 export interface Draw {
   /**
-   * Asks for one more attempt, `wait` milliseconds after an error, and waits for it if the budget is empty. Returns that
-   * wait in milliseconds, or `undefined` if there is no attempt in time. In an uninterruptible region pass its
-   * `restore`. `patience` is the longest wait without a deadline, in milliseconds; default 60,000.
+   * Asks for one more attempt, `wait` milliseconds after an error, and waits for it if the budget is empty. Returns
+   * the wait for the budget in milliseconds, or `undefined` if there is no attempt in time. In an uninterruptible
+   * region pass its `restore`. `patience` is the longest wait without a deadline, in milliseconds; default 60,000.
    */
   readonly take: (
     error: LlmError.LlmError,

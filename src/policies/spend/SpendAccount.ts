@@ -257,8 +257,8 @@ export const replace = (account: Account, hold: Amount, charge: Charge | undefin
 })
 
 /**
- * The charge that replaces a hold: the usage, if known and possible; else only the attempt, if it certainly cost nothing (`free`);
- * else the whole hold. `usd` is the price of the usage.
+ * The charge that replaces a hold: the usage, if known and possible; else only the attempt, if it certainly cost
+ * nothing (`free`); else the whole hold. `usd` is the price of the usage.
  *
  * @since 0.2.0
  * @category decisions

@@ -60,7 +60,7 @@ export const make = (from: About, to: About, name: string, when: Fallback.When =
       }
       const sent = call?.attempts.length !== before
       const again = sent && groupIn(from, error) === Attempt.groupOf(to.targets[0])
-      return Effect.flatMap(again ? draw.take(error) : Effect.succeed(0), (drawn) => {
+      return Effect.flatMap(again ? draw.take(error, 0) : Effect.succeed(0), (drawn) => {
         if (drawn === undefined) return declined(`${error._tag}: no retry budget left`, error)
         return Effect.map(Resilience.fallingBack(error, decision.reason), (fallback) => {
           const fallen = Context.make(Attempt.Fallback, fallback)

@@ -33,6 +33,19 @@ export const Usage = Schema.Struct({
  */
 export type Usage = typeof Usage.Type
 
+/** No answer takes a billion tokens: the largest windows are of a few millions. */
+const most = 1e9
+
+/**
+ * Whether one answer can have that usage: each count from 0 to a billion. A larger one comes from a mistake, and counts
+ * as no usage.
+ *
+ * @since 0.2.0
+ * @category predicates
+ */
+export const isPossible = (usage: Usage): boolean =>
+  Object.values(usage).every((count) => count === undefined || (count >= 0 && count <= most))
+
 const parts = ["cachedInputTokens", "cacheWriteTokens", "cacheWriteHourTokens", "reasoningTokens"] as const
 
 /** A sum beyond the safe integers is no count, and no schema would take it. */

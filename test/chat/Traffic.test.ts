@@ -256,6 +256,26 @@ describe.each(ways)("a pacer, %s", (_, ask) => {
     })
   )
 
+  for (const limits of [{}, { requests: { limit: 100 } }]) {
+    it.effect(`no call waits for a long pause, nor for what is left of it: ${Object.keys(limits).length} limits`, () =>
+      Effect.gen(function* () {
+        const first = yield* setup({ script: [Fault.rateLimited({ retryAfter: "1 hour" })] })
+        const second = yield* setup({ script: [Reply.text("hi")] })
+        const pacer = yield* Pacer.make(limits)
+        const model = first.model.pipe(
+          ChatModel.pace(pacer),
+          ChatModel.retry(RetryPolicy.standard),
+          ChatModel.orElse(second.model)
+        )
+        for (const pause of ["0 millis", "1 minute", "50 minutes"] as const) {
+          yield* TestClock.adjust(pause)
+          assert.strictEqual(yield* elapse(tagOf(ask(model)), "0 millis"), "ok")
+        }
+        assert.deepStrictEqual([yield* first.sent, yield* second.sent], [1, 3])
+      })
+    )
+  }
+
   it.effect("a wait that would outlive the deadline is not begun", () =>
     Effect.gen(function* () {
       const { model, sent } = yield* setup({ script: [Reply.text("hi")] })

@@ -116,6 +116,22 @@ describe("add", () => {
   })
 })
 
+describe("isPossible", () => {
+  for (const [count, expected] of [
+    [0, true],
+    [1e9, true],
+    [1e9 + 1, false],
+    [-1, false],
+    [Number.NaN, false],
+    [Number.POSITIVE_INFINITY, false]
+  ] as const) {
+    it(`${expected ? "takes" : "refuses"} ${count}, in whichever field`, () => {
+      assert.strictEqual(Usage.isPossible({ inputTokens: count, outputTokens: 1 }), expected)
+      assert.strictEqual(Usage.isPossible({ inputTokens: 1, outputTokens: 1, cachedInputTokens: count }), expected)
+    })
+  }
+})
+
 describe("larger", () => {
   it("holds the larger count of each field, and a known one over an unknown one", () => {
     const first = { inputTokens: 100, outputTokens: 1, cacheWriteTokens: 80, cacheWriteHourTokens: 50 }

@@ -359,7 +359,7 @@ export const goOn = (selection: Selection, error: LlmError.LlmError): Effect.Eff
     selection.draw ??= RetryBudget.draw((error) => groupIn(insideOf(selection), error))
     // A dead key draws on no budget: it leaves at once, so only the requests in flight to it are sent again.
     const drawn =
-      LlmError.healthOf(error) === "dead" ? Effect.succeed(0) : selection.draw.take(error, selection.region.restore)
+      LlmError.healthOf(error) === "dead" ? Effect.succeed(0) : selection.draw.take(error, 0, selection.region.restore)
     return Effect.flatMap(drawn, (waited) => {
       const allowed = waited !== undefined
       selection.queued += waited ?? 0

@@ -148,7 +148,10 @@ export interface KeyPool {
   readonly circuits: CircuitBreaker.CircuitBreaker
   /** The longest wait for a key, in milliseconds. */
   readonly maxWait: number
-  /** The keys for a model. */
+  /**
+   * The keys for a model. Two models with one name share the pauses of the keys, unless a thousand others were asked
+   * for in between.
+   */
   readonly for: (model: string) => KeyView.View
   /**
    * The time at which a key with hanging requests became ready for a probe, in epoch milliseconds; `undefined` for all
@@ -164,6 +167,9 @@ export interface KeyPool {
 // -----------------------------------------------------------------------------
 
 const isSecret = (option: KeyOption): option is Secret => Redacted.isRedacted(option) || Config.isConfig(option)
+
+/** Names of models may come from requests, so only the newest are remembered. */
+const maxModels = 1000
 
 /** The first secret that repeats an earlier one. */
 const repeated = (secrets: ReadonlyArray<Redacted.Redacted>): Redacted.Redacted | undefined => {
@@ -224,7 +230,11 @@ export const make = (input: Options): Effect.Effect<KeyPool, ConfigError.ConfigE
       maxWait,
       for: (model) => {
         const view = views.get(model) ?? KeyView.make(records, circuits)
+        // The model asked for last stands last.
+        views.delete(model)
         views.set(model, view)
+        const [oldest] = views.keys()
+        if (views.size > maxModels && oldest !== undefined) views.delete(oldest)
         return view
       },
       dueAt: (index) => {

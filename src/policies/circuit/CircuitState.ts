@@ -14,6 +14,7 @@
 import * as Duration from "effect/Duration"
 import type { Tag } from "../../errors/LlmError.js"
 import * as Store from "../Store.js"
+import * as Times from "../Times.js"
 import type { Admission, Circuit, Closed, Common, HalfOpen, Open, Place, Refusal } from "./Circuit.js"
 import type { Backoff, Settings } from "./CircuitOptions.js"
 import type { Outcome } from "./CircuitOutcome.js"
@@ -172,8 +173,14 @@ const eagerBefore = 1000
  * The time of the next probe, in epoch milliseconds: the end of the open time, or sooner if a waiting call must leave
  * at `soonest`; but not before the time that the target named.
  */
-const probeAt = ({ generation, notBefore = 0, reason, until }: Open, soonest: number): number => {
-  const end = until ?? Number.POSITIVE_INFINITY
+const probeAt = (
+  settings: Settings,
+  { generation, notBefore = 0, reason, until }: Open,
+  soonest: number,
+  now: number
+): number => {
+  if (until === null || reason === "Manual") return Number.POSITIVE_INFINITY
+  const end = Times.believed(until, now, settings[reason].max)
   return reason === "Unhealthy"
     ? Math.min(end, Math.max(notBefore, generation + eagerAfter, soonest - eagerBefore))
     : end
@@ -199,11 +206,11 @@ export const admit = (
   if (known === undefined) return [{ generation: unused, since: now }, undefined]
   if (known._tag === "Closed") return [{ generation: known.generation }, known]
   if (known._tag === "Open") {
-    const at = probeAt(known, soonest)
+    const at = probeAt(settings, known, soonest, now)
     if (now < at) return [refuse(known, at - now), known]
   }
   const half = known._tag === "Open" ? halfOpened(settings, known, now) : known
-  const taken = half.places.filter((place) => now < place.until)
+  const taken = half.places.filter((place) => now < Times.believed(place.until, now, settings.lease))
   if (taken.length >= half.width) {
     // A probe may end at any moment, so ask again soon; its lease is the latest time.
     return [refuse(half, Math.min(settings.Unhealthy.initial, freeAt(half) - now)), half]

@@ -118,6 +118,9 @@ const slack = 20
 /** After so many milliseconds without a refusal everything learned is forgotten. */
 const forgetAfter = 600_000
 
+/** The lowest rate: the next request goes before the last refusal is forgotten. */
+const lowest = 1 / forgetAfter
+
 /** Known limits are believed until there were so many refusals, each within so many milliseconds of the last. */
 const wrong = { count: 10, within: 20_000 }
 
@@ -209,15 +212,20 @@ const slowed = (
   measured: readonly [low: number, high: number] | undefined,
   now: number
 ): Rate | undefined => {
-  const bucket = { level: 0, at: now }
+  const to = (low: number, plateau: number): Rate => ({
+    low: Math.max(lowest, low),
+    plateau: Math.max(lowest, plateau),
+    grown: 0,
+    bucket: { level: 0, at: now }
+  })
   if (measured === undefined) {
     if (rate === undefined) return undefined
     const refused = perMilliOf(rate)
-    return { low: refused * blindBeta, plateau: refused * beta, grown: 0, bucket }
+    return to(refused * blindBeta, refused * beta)
   }
   const most = rate === undefined ? measured[1] : perMilliOf(rate)
   const least = Math.min(measured[0], most)
-  return { low: least * beta, plateau: Math.sqrt(least * most), grown: 0, bucket }
+  return to(least * beta, Math.sqrt(least * most))
 }
 
 /**

@@ -6,11 +6,16 @@
  * when it goes; {@link reconcile} puts that right when its usage is known. `Reconcile` learns from headers and
  * refusals.
  *
+ * Only a configured limit refuses a request for its size. Headers and estimates may be wrong, so they only hold it
+ * back: a request that costs more than a bucket holds takes all of it, and goes when it is full. And where headers tell
+ * the limit, one request goes an hour after the last one that the bucket heard of, whatever they told.
+ *
  * Without it a known limit is found out again by refusals, and a token limit is broken by the first large prompts.
  *
  * @since 0.2.0
  */
 
+import * as Times from "../Times.js"
 import * as Cost from "./Cost.js"
 import * as Gcra from "./Gcra.js"
 import type * as HeaderLimit from "./HeaderLimit.js"
@@ -125,21 +130,43 @@ export const smaller = (
  */
 export const isKnown = ({ parts }: Buckets): boolean => Cost.dimensions.some((name) => parts[name] !== undefined)
 
+/** A request that costs more than a bucket holds takes all of it. */
+const atMostAll = ({ limit }: Part, cost: number): number => Math.min(cost, limit.burst)
+
+/**
+ * The cost as the buckets take it: no part of it is more than its bucket holds.
+ *
+ * @since 0.2.0
+ * @category getters
+ */
+export const fitted = ({ parts }: Buckets, cost: Cost.Cost): Cost.Cost => {
+  for (const dimension of Cost.dimensions) {
+    const part = parts[dimension]
+    if (part === undefined || cost[dimension] <= part.limit.burst) continue
+    return Cost.each((name) => {
+      const part = parts[name]
+      return part === undefined ? cost[name] : atMostAll(part, cost[name])
+    })
+  }
+  return cost
+}
+
 /**
  * Whether every bucket holds its part of the cost now.
  *
  * @since 0.2.0
  * @category predicates
  */
-export const admits = ({ parts }: Buckets, cost: Cost.Cost, now: number): boolean =>
-  Cost.dimensions.every((name) => {
-    const part = parts[name]
-    return part === undefined || Gcra.admits(part.limit, part, cost[name], now) || isProbe(part, cost[name], now)
-  })
+export const admits = (self: Buckets, cost: Cost.Cost, now: number): boolean => readyAt(self, cost, now) <= now
 
-/** Whether the request may go as a probe, ahead of what the guess allows. */
-const isProbe = ({ limit, seen }: Part, cost: number, now: number): boolean =>
-  seen !== undefined && Seen.mayProbe(seen, now) && Gcra.fits(limit, cost)
+/** Headers may tell anything. An hour after the last news of them one request finds out, as after a long pause. */
+const longestWait = 3_600_000
+
+/** The time from which one request may go ahead of what the bucket holds. */
+const aheadAt = ({ at, limit, seen, source }: Part, now: number): number => {
+  const probeAt = seen === undefined ? Number.POSITIVE_INFINITY : Seen.probeAt(seen)
+  return source === "config" ? probeAt : Math.min(probeAt, Times.believed(at, now, limit.windowMillis) + longestWait)
+}
 
 /**
  * Whether the window of a limit is a guess that nothing was seen to confirm: then it does not tell how long a queue is.
@@ -150,7 +177,7 @@ export const isGuess = ({ fromHeaders, seen }: Part): boolean =>
   seen !== undefined && seen.failed === 0 && fromHeaders?.proven === undefined
 
 /**
- * The first millisecond at which every bucket holds its part of the cost; `Infinity` if one never will.
+ * The first millisecond at which every bucket holds its part of the cost, or all that it can hold.
  *
  * @since 0.2.0
  * @category getters
@@ -158,9 +185,8 @@ export const isGuess = ({ fromHeaders, seen }: Part): boolean =>
 export const readyAt = (self: Buckets, cost: Cost.Cost, now: number): number => latest(self, cost, now, partReadyAt)
 
 const partReadyAt: When = (part, cost, now) => {
-  const at = Gcra.readyAt(part.limit, part, cost, now)
-  if (at <= now || part.seen === undefined || !Gcra.fits(part.limit, cost)) return at
-  return Math.min(at, Math.max(now, Seen.probeAt(part.seen)))
+  const at = Gcra.readyAt(part.limit, part, atMostAll(part, cost), now)
+  return at <= now ? now : Math.min(at, Math.max(now, aheadAt(part, now)))
 }
 
 /**
@@ -194,14 +220,14 @@ export interface Exceeded {
 }
 
 /**
- * The first limit that can never hold the cost, if there is one.
+ * The first configured limit that can never hold the cost, if there is one.
  *
  * @since 0.2.0
  * @category getters
  */
-export const exceeded = ({ parts }: Buckets, cost: Cost.Cost): Exceeded | undefined => {
+export const exceeded = ({ config }: Buckets, cost: Cost.Cost): Exceeded | undefined => {
   for (const dimension of Cost.dimensions) {
-    const limit = parts[dimension]?.limit
+    const limit = config[dimension]
     const found = cost[dimension]
     if (limit !== undefined && !Gcra.fits(limit, found)) return { dimension, found, limit }
   }

@@ -7,8 +7,8 @@
  *
  * Without it a request cannot know when to go: it would wait too long, or be refused.
  *
- * Gotchas: {@link take} does not look at the level; a level below zero is a debt that later refills pay. Time that runs
- * backwards stands still here.
+ * Gotchas: {@link take} does not look at the level; a level below zero is a debt that later refills pay, of one window
+ * at most. Time that runs backwards stands still here, for one window at most.
  *
  * @example
  * import * as Gcra from "./Gcra.js"
@@ -19,6 +19,8 @@
  *
  * @since 0.2.0
  */
+
+import * as Times from "../Times.js"
 
 /**
  * `limit` in `windowMillis`, at most `burst` at once.
@@ -71,6 +73,16 @@ export const full = (limit: Limit, now: number): Bucket => ({ level: limit.burst
 export const levelAt = (limit: Limit, bucket: Bucket, now: number): number =>
   Math.min(limit.burst, bucket.level + Math.max(0, now - bucket.at) * perMilli(limit))
 
+/** The time from which the bucket refills on. */
+const refilledTo = (limit: Limit, bucket: Bucket, now: number): number =>
+  Math.max(now, Times.believed(bucket.at, now, limit.windowMillis))
+
+/**
+ * The level, but a debt is never more than one window, or one burst, pays. So nothing that a provider tells makes one
+ * that lasts.
+ */
+const bounded = (limit: Limit, level: number): number => Math.max(-Math.max(limit.limit, limit.burst), level)
+
 /**
  * Whether the bucket can ever hold that much.
  *
@@ -97,34 +109,35 @@ export const admits = (limit: Limit, bucket: Bucket, cost: number, now: number):
 export const readyAt = (limit: Limit, bucket: Bucket, cost: number, now: number): number => {
   if (admits(limit, bucket, cost, now)) return now
   if (!fits(limit, cost)) return Number.POSITIVE_INFINITY
-  let at = drainedAt(limit, bucket, cost, now)
-  // The division may be a rounding error away from the answer of `admits`.
-  while (!admits(limit, bucket, cost, at)) at++
-  while (at - 1 > now && admits(limit, bucket, cost, at - 1)) at--
-  return at
+  const at = drainedAt(limit, bucket, cost, now)
+  // The division may be a rounding error away from the answer of `admits`. A search would never end for huge times.
+  if (!admits(limit, bucket, cost, at)) return at + 1
+  return at - 1 > now && admits(limit, bucket, cost, at - 1) ? at - 1 : at
 }
 
 /**
- * The time at which so much can have been taken, in small parts, each as soon as it can be. Unlike for {@link readyAt}
- * the sum may be more than the bucket holds at once.
+ * The time at which so much can have been taken, in small parts, each as soon as it can be; `Infinity` if there is no
+ * such time. Unlike for {@link readyAt} the sum may be more than the bucket holds at once.
  *
  * @since 0.2.0
  * @category getters
  */
 export const drainedAt = (limit: Limit, bucket: Bucket, cost: number, now: number): number => {
   const missing = cost - epsilon - levelAt(limit, bucket, now)
-  return cost <= 0 || missing <= 0 ? now : Math.max(now, bucket.at) + Math.ceil(missing / perMilli(limit))
+  if (cost <= 0 || missing <= 0) return now
+  const at = refilledTo(limit, bucket, now) + Math.ceil(missing / perMilli(limit))
+  return at <= Number.MAX_SAFE_INTEGER ? at : Number.POSITIVE_INFINITY
 }
 
 /**
- * Takes that much, whether the bucket holds it or not.
+ * Takes that much, whether the bucket holds it or not. The debt is never more than one window, or one burst, pays.
  *
  * @since 0.2.0
  * @category combinators
  */
 export const take = (limit: Limit, bucket: Bucket, cost: number, now: number): Bucket => ({
-  level: levelAt(limit, bucket, now) - cost,
-  at: Math.max(now, bucket.at)
+  level: bounded(limit, levelAt(limit, bucket, now) - cost),
+  at: refilledTo(limit, bucket, now)
 })
 
 /**
@@ -135,7 +148,7 @@ export const take = (limit: Limit, bucket: Bucket, cost: number, now: number): B
  */
 export const giveBack = (limit: Limit, bucket: Bucket, cost: number, now: number): Bucket => ({
   level: Math.min(limit.burst, levelAt(limit, bucket, now) + cost),
-  at: Math.max(now, bucket.at)
+  at: refilledTo(limit, bucket, now)
 })
 
 /**
@@ -145,8 +158,8 @@ export const giveBack = (limit: Limit, bucket: Bucket, cost: number, now: number
  * @category combinators
  */
 export const atMost = (limit: Limit, bucket: Bucket, level: number, now: number): Bucket => ({
-  level: Math.min(level, levelAt(limit, bucket, now)),
-  at: Math.max(now, bucket.at)
+  level: bounded(limit, Math.min(level, levelAt(limit, bucket, now))),
+  at: refilledTo(limit, bucket, now)
 })
 
 /**
@@ -156,4 +169,4 @@ export const atMost = (limit: Limit, bucket: Bucket, level: number, now: number)
  * @category combinators
  */
 export const change = (from: Limit, to: Limit, bucket: Bucket, now: number): Bucket =>
-  atMost(to, { level: levelAt(from, bucket, now), at: Math.max(now, bucket.at) }, to.burst, now)
+  atMost(to, { level: levelAt(from, bucket, now), at: refilledTo(from, bucket, now) }, to.burst, now)

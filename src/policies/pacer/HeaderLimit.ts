@@ -65,17 +65,32 @@ const enough = 3
 /** After so many responses that disagree, the reading is given up. */
 const tooManyAgainst = 8
 
-const isPositive = (value: number | undefined): value is number =>
-  value !== undefined && value > 0 && value <= Number.MAX_SAFE_INTEGER
+/** A limit above a billion thousands is none; some send the largest number that they have. */
+const largest = 1e12
+
+/** The longest reset and window, in milliseconds: a month of 31 days. */
+const longest = 31 * 86_400_000
+
+const isIn = (value: number | undefined, least: number, most: number): value is number =>
+  value !== undefined && value >= least && value <= most
 
 /**
- * The limit of a header. Zero, which some send for "none", negative and absurd numbers are no limit.
+ * The limit of a header. Less than one, as the zero that some send for "none", and absurd numbers are no limit.
  *
  * @since 0.2.0
  * @category getters
  */
 export const limitOf = (header: RateLimits.Limit): number | undefined =>
-  isPositive(header.limit) ? header.limit : undefined
+  isIn(header.limit, 1, largest) ? header.limit : undefined
+
+/**
+ * The milliseconds until the limit is full again, if that is possible: 1 to a month.
+ *
+ * @since 0.2.0
+ * @category getters
+ */
+export const resetOf = ({ resetMillis }: RateLimits.Limit): number | undefined =>
+  isIn(resetMillis, 1, longest) ? resetMillis : undefined
 
 /**
  * The rest that a header tells, if it is possible.
@@ -84,9 +99,7 @@ export const limitOf = (header: RateLimits.Limit): number | undefined =>
  * @category getters
  */
 export const remainingOf = (header: RateLimits.Limit): number | undefined =>
-  header.remaining !== undefined && header.remaining >= 0 && header.remaining <= (limitOf(header) ?? header.remaining)
-    ? header.remaining
-    : undefined
+  isIn(header.remaining, 0, limitOf(header) ?? largest) ? header.remaining : undefined
 
 /** Whole seconds may have been rounded to them, anything else to a millisecond. */
 const toleranceOf = (reset: number): number => (reset % 1000 === 0 ? 1000 : 1)
@@ -132,8 +145,8 @@ const foundSize = (self: HeaderLimit, reading: Reading, tolerance: number, now: 
 /** The window, for a bucket that holds the whole limit. */
 const foundWindow = (self: HeaderLimit, reading: Reading): Gcra.Limit | undefined => {
   const [fewest, most] = [self.limit - reading.most, self.limit - reading.least]
-  if (reading.count < enough || most - 1 < 2 * fewest || !(reading.low > 0) || reading.high > reading.low * 1.5)
-    return undefined
+  if (!isIn(reading.low, 1, longest)) return undefined
+  if (reading.count < enough || most - 1 < 2 * fewest || reading.high > reading.low * 1.5) return undefined
   const within = (millis: number) => millis >= reading.low * 0.99 && millis <= reading.high * 1.01
   const windowMillis =
     [self.documented, ...usual].find(within) ?? (reading.high <= reading.low * 1.1 ? reading.high : undefined)
@@ -183,19 +196,19 @@ export const observe = (
   now: number
 ): HeaderLimit | undefined => {
   const limit = limitOf(header)
-  if (limit === undefined || !isPositive(documented)) return before
+  if (limit === undefined || !isIn(documented, 1, longest)) return before
   const self =
     before === undefined || before.documented !== documented
       ? first(limit, documented)
       : before.limit === limit
         ? before
         : renumbered(before, limit)
-  const reset = header.resetMillis
+  const reset = resetOf(header)
   const remaining = remainingOf(header)
   // No bucket holds more than its size.
   if (remaining !== undefined && self.isFound && remaining > self.bound.burst + 1)
     return first(limit, documented, self.proven)
-  if (remaining === undefined || !isPositive(reset) || remaining >= limit) return self
+  if (remaining === undefined || reset === undefined || remaining >= limit) return self
   return learn(self, remaining, reset, now)
 }
 

@@ -14,6 +14,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as Deadline from "../Deadline.js"
+import * as Sweep from "../Sweep.js"
 import * as TimeLimit from "../TimeLimit.js"
 import * as Buckets from "./Buckets.js"
 import * as Cost from "./Cost.js"
@@ -124,6 +125,8 @@ class Queue {
   /** The cost of all waiters together. */
   private ahead = Cost.none
   private arrivals = 0
+  /** The time of the newest event. */
+  private heardAt = 0
   private alarm: { readonly at: number; readonly off: () => void } | undefined = undefined
   private lastAt = 0
   private current: PacerState.PacerState
@@ -146,8 +149,9 @@ class Queue {
 
   /** The time from which a small request would have a place, in epoch milliseconds. */
   readyAt(): number {
-    // Asked at the beginning of time: a place that is free now has been free since then.
-    return PacerState.expectedAt(this.current, this.ahead, smallest, 0)
+    const { ahead, current, heardAt } = this
+    const at = PacerState.expectedAt(current, ahead, Buckets.fitted(current.buckets, smallest), heardAt)
+    return at <= heardAt ? 0 : at
   }
 
   /** Whether no request came for a while, and forgetting the state changes nothing. */
@@ -164,9 +168,11 @@ class Queue {
   ): Answer {
     const { current, settings, tickets, waiters } = this
     this.lastAt = now
-    const cost = Cost.make(1, options.inputTokens ?? 0, options.outputTokens ?? Math.ceil(current.output))
-    const exceeded = Buckets.exceeded(current.buckets, cost)
+    this.heardAt = now
+    const [input, output] = [PacerRequest.count(options.inputTokens), PacerRequest.count(options.outputTokens)]
+    const exceeded = Buckets.exceeded(current.buckets, Cost.make(1, input ?? 0, output ?? 0))
     if (exceeded !== undefined) return Effect.fail(PacerRequest.tooLarge(options, exceeded))
+    const cost = Buckets.fitted(current.buckets, Cost.make(1, input ?? 0, output ?? Math.ceil(current.output)))
     const request = { options, cost, ticket: tickets.take(options.place), clock, granted, arrivedAt: now }
     if (waiters.size() === 0 && PacerState.admits(current, cost, now))
       return Effect.succeed(this.admit(request, false, now))
@@ -196,12 +202,14 @@ class Queue {
       queuedMillis: now - arrivedAt,
       observe: (headers, now) => {
         if (isSettled) return
+        this.heardAt = now
         this.current = PacerState.observe(this.current, admission, headers, now)
         this.drain()
       },
       settle: (ending, now, random) => {
         if (!isSettled) {
           isSettled = true
+          this.heardAt = now
           const outcome = PacerRequest.outcomeOf(ending, random)
           this.current = PacerState.settle(this.current, admission, outcome, now)
           if (ending.error !== undefined) this.tickets.keep(options.place, ticket)
@@ -263,11 +271,7 @@ class Queue {
     const { waiters } = this
     for (let head = waiters.head(); head !== undefined; head = waiters.head()) {
       const now = head.clock.unsafeCurrentTimeMillis()
-      const exceeded = Buckets.exceeded(this.current.buckets, head.cost)
-      if (exceeded !== undefined) {
-        this.answer(head, Effect.fail(PacerRequest.tooLarge(head.options, exceeded)))
-        continue
-      }
+      this.heardAt = now
       const at = PacerState.readyAt(this.current, head.cost, now)
       if (at <= now) {
         head.permit = this.admit(head, true, now)
@@ -309,19 +313,10 @@ class Queue {
 export const make = (settings: Settings): Queues => {
   const known = new Map<string, Queue>()
   const tickets = makeTickets()
-  let sweep = known.entries()
+  const sweep = Sweep.make(known)
 
-  /** A new key looks at two others, and forgets those that are idle: so all are forgotten in time. */
   const open = (key: string, now: number): Queue => {
-    for (let looks = 0; looks < 2; looks++) {
-      const next = sweep.next()
-      if (next.done === true) {
-        sweep = known.entries()
-        break
-      }
-      const [other, queue] = next.value
-      if (queue.isIdle(now)) known.delete(other)
-    }
+    sweep((queue) => !queue.isIdle(now))
     const queue = new Queue(settings, tickets)
     known.set(key, queue)
     return queue

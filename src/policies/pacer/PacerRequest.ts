@@ -11,6 +11,7 @@ import * as Duration from "effect/Duration"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as LlmError from "../../errors/LlmError.js"
+import * as RetryBudget from "../retry/RetryBudget.js"
 import type { Usage } from "../Usage.js"
 import type * as Buckets from "./Buckets.js"
 import type * as PacerState from "./PacerState.js"
@@ -95,6 +96,17 @@ export const turnedAway = (options: AcquireOptions, why: string, wait: number): 
     delivery: "not-sent"
   })
 
+/** No limit counts more in one request. */
+const mostTokens = 1e9
+
+/**
+ * A number of tokens as an application gives it, from 0 to a billion.
+ *
+ * @internal
+ */
+export const count = (tokens: number | undefined): number | undefined =>
+  tokens === undefined || Number.isNaN(tokens) ? undefined : Math.min(mostTokens, Math.max(0, tokens))
+
 /**
  * The longest pause that a refusal asks for, in milliseconds. A longer hint may be the time until the limit is full
  * again; one request an hour finds out.
@@ -126,7 +138,7 @@ export const outcomeOf = (ending: Ending, random: number): PacerState.Outcome =>
  */
 export const hinted = <E>(error: E, paused: number): E =>
   error instanceof LlmError.RateLimited && error.hint === undefined && error.delivery !== "not-sent"
-    ? LlmError.override(error, { hint: Duration.millis(Math.ceil(paused)) })
+    ? RetryBudget.markPause(LlmError.override(error, { hint: Duration.millis(Math.ceil(paused)) }))
     : error
 
 /**

@@ -10,7 +10,7 @@
  * @since 0.2.0
  */
 
-import type { Usage } from "../Usage.js"
+import { isPossible, type Usage } from "../Usage.js"
 import * as AdaptiveRate from "./AdaptiveRate.js"
 import * as Buckets from "./Buckets.js"
 import * as Cost from "./Cost.js"
@@ -102,7 +102,7 @@ export const admits = (self: PacerState, cost: Cost.Cost, now: number): boolean 
   Buckets.admits(self.buckets, cost, now) && AdaptiveRate.readyAt(self.rate, Buckets.isKnown(self.buckets), now) <= now
 
 /**
- * The first millisecond at which a request of that cost may go; `Infinity` if it never may.
+ * The first millisecond at which a request of that cost may go.
  *
  * @since 0.2.0
  * @category getters
@@ -142,10 +142,12 @@ export const isIdle = (self: PacerState, now: number): boolean =>
  */
 export const admit = (
   self: PacerState,
-  cost: Cost.Cost,
+  estimate: Cost.Cost,
   isWaited: boolean,
   now: number
 ): readonly [Admission, PacerState] => {
+  // Headers may have told smaller limits while it waited.
+  const cost = Buckets.fitted(self.buckets, estimate)
   const buckets = Buckets.take(self.buckets, cost, now)
   const before = AdaptiveRate.current(self.rate, now)
   const rate = AdaptiveRate.send(before, Buckets.isKnown(self.buckets), isWaited, now)
@@ -179,16 +181,24 @@ const costOf = (usage: Usage): Cost.Cost => ({
 
 const towards = (before: number, now: number): number => before + newest * (now - before)
 
+/** An answer counts for so many times the average at most: one odd number is forgotten as soon as others come. */
+const mostTimes = 10
+
+/** The average length of answers after one more. */
+const averaged = (output: number, tokens: number): number =>
+  towards(output, Math.min(tokens, mostTimes * Math.max(output, firstOutput)))
+
 /** The state after a request that ran, or may have run; with its usage if that is known. */
 const reconciled = (
   self: PacerState,
   rate: AdaptiveRate.AdaptiveRate,
   { cost }: Admission,
-  usage: Usage | undefined,
+  told: Usage | undefined,
   now: number
 ): PacerState => {
   const inFlight = self.inFlight - 1
   const { output, used } = self
+  const usage = told === undefined || !isPossible(told) ? undefined : told
   if (usage === undefined) return { buckets: self.buckets, rate, inFlight, output, used }
   const buckets = Buckets.reconcile(self.buckets, cost, costOf(usage), now)
   const charged = cost.tokens + buckets.spent.tokens - self.buckets.spent.tokens
@@ -196,7 +206,7 @@ const reconciled = (
     buckets,
     rate,
     inFlight,
-    output: towards(output, usage.outputTokens),
+    output: averaged(output, usage.outputTokens),
     used: cost.tokens > 0 ? towards(used, Math.min(1, charged / cost.tokens)) : used
   }
 }

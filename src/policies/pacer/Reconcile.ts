@@ -103,7 +103,7 @@ const learned = (
   if (before === undefined || before.isFound) return part.seen === undefined ? part : { ...part, seen: undefined }
   const response = {
     remaining,
-    reset: header.resetMillis,
+    reset: HeaderLimit.resetOf(header),
     sentAt: sent.at,
     spentThen: sent.before,
     spentNow: sent.spent,
@@ -116,7 +116,7 @@ const learned = (
   const isRaised = isMore && left >= noise && left > Gcra.levelAt(next.limit, next, now) + noise
   if (isRaised) return Buckets.withLevel(next, { level: left, at: Math.max(now, next.at) }, seen)
   // Nothing is left: whatever the reset means, nothing is promised before it. It is counted from when the request came.
-  const held = isExact && remaining < 1 && sent.at === seen.toldAt ? sent.at + (header.resetMillis ?? 0) - now : 0
+  const held = isExact && remaining < 1 && sent.at === seen.toldAt ? sent.at + (response.reset ?? 0) - now : 0
   if (held <= 0) return Buckets.withLevel(next, next, seen)
   const most = -Math.min(next.limit.burst, held * Gcra.perMilli(next.limit))
   return Buckets.withLevel(next, Gcra.atMost(next.limit, next, most, now), seen)

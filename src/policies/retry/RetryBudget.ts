@@ -3,7 +3,8 @@
  *
  * Every first attempt deposits a tenth of a retry. Every retry, hedge and fallback within the same provider draws one,
  * and gets it back if its attempt is answered. If every call fails, ten calls then make one retry, instead of three
- * retries each. A `RateLimited` with a hint draws nothing: the server named the time, and the pacer waits for it.
+ * retries each. A retry that waits for the hint of a `RateLimited`, a second or longer, draws nothing: it comes when
+ * the server asked for it. A shorter hint asks for no wait, and another key does not wait.
  *
  * Each provider and key group has one budget, which all its attempts share. `Attempt` deposits, `ChatModel.retry`
  * draws. {@link layer} changes the numbers of all budgets, {@link layerUnlimited} turns them off.
@@ -25,12 +26,14 @@
 
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import type * as Duration from "effect/Duration"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as LlmError from "../../errors/LlmError.js"
 import * as Immediate from "../Immediate.js"
 import * as PolicyOptions from "../Options.js"
+import * as Sweep from "../Sweep.js"
+import * as Times from "../Times.js"
 import * as WaitQueue from "../WaitQueue.js"
 
 const options = PolicyOptions.struct({
@@ -96,10 +99,11 @@ export interface RetryBudget {
 
 type Settings = ReturnType<typeof settings>
 
-/** The saved retries, as of `at` in milliseconds. */
+/** The saved retries, as of `at` in milliseconds. `latest` is the latest time that was ever told. */
 interface State {
   readonly level: number
   readonly at: number
+  readonly latest: number
 }
 
 // -----------------------------------------------------------------------------
@@ -113,17 +117,23 @@ const epsilon = 1e-9
 
 /** The state after an event, and whether the event was possible. Only a draw can be impossible. */
 const step = (settings: Settings, state: State, event: Event, now: number): readonly [boolean, State] => {
-  const earned = Math.max(0, now - state.at) / settings.reserve
+  // A clock that was set back and comes forward again earns nothing by that.
+  const isBack = state.at < state.latest && now >= state.latest
+  const earned = isBack ? 0 : Math.max(0, now - state.at) / settings.reserve
   const level = Math.min(settings.cap, state.level + earned)
+  const at = Math.max(now, Times.believed(state.at, now, settings.cap * settings.reserve))
+  const latest = Math.max(now, state.latest)
   switch (event) {
     case "deposit":
-      return [true, { level: Math.min(settings.cap, level + settings.ratio), at: now }]
+      return [true, { level: Math.min(settings.cap, level + settings.ratio), at, latest }]
     case "draw":
-      return level >= 1 - epsilon ? [true, { level: Math.max(0, level - 1), at: now }] : [false, { level, at: now }]
+      return level >= 1 - epsilon
+        ? [true, { level: Math.max(0, level - 1), at, latest }]
+        : [false, { level, at, latest }]
     case "refund":
-      return [true, { level: Math.min(settings.cap, level + 1), at: now }]
+      return [true, { level: Math.min(settings.cap, level + 1), at, latest }]
     case "time":
-      return [true, { level, at: now }]
+      return [true, { level, at, latest }]
   }
 }
 
@@ -141,7 +151,7 @@ const settings = (input: Options) => options.read(input, "RetryBudget")
  */
 export const make = (options: Options = {}): RetryBudget => {
   const chosen = settings(options)
-  let state: State = { level: chosen.cap, at: Number.NEGATIVE_INFINITY }
+  let state: State = { level: chosen.cap, at: Number.NEGATIVE_INFINITY, latest: Number.NEGATIVE_INFINITY }
   const run = (event: Event, now: number): boolean => {
     const [possible, next] = step(chosen, state, event, now)
     state = next
@@ -185,14 +195,34 @@ const unlimited: RetryBudget = {
   drawLater: () => Effect.succeed(true)
 }
 
+/** A shorter hint asks for no wait: servers that mean none send 0 or 1 ms. In milliseconds. */
+const leastHint = 1000
+
+/** The errors whose hint is the pause of a pacer. */
+const pauses = new WeakSet<LlmError.LlmError>()
+
 /**
- * Whether a retry after this error draws on the budget: a rate limit with a hint does not.
+ * Marks an error whose hint is the pause of a pacer. However short that is, the pacer lets no attempt through before.
+ *
+ * @internal
+ */
+export const markPause = <E extends LlmError.LlmError>(error: E): E => {
+  pauses.add(error)
+  return error
+}
+
+/**
+ * Whether an attempt that comes `wait` milliseconds after this error draws on the budget. It does not if it waits for
+ * the hint of a rate limit, and the hint is a second or longer.
  *
  * @since 0.2.0
  * @category predicates
  */
-export const isCharged = (error: LlmError.LlmError): boolean =>
-  LlmError.healthOf(error) !== "throttled" || error.hint === undefined
+export const isCharged = (error: LlmError.LlmError, wait: number): boolean => {
+  if (LlmError.healthOf(error) !== "throttled" || error.hint === undefined) return true
+  const hint = Duration.toMillis(error.hint)
+  return wait < hint || (hint < leastHint && !pauses.has(error))
+}
 
 // -----------------------------------------------------------------------------
 // budgets by group
@@ -212,32 +242,39 @@ export interface Budgets {
   readonly known: (clock: Clock.Clock) => ReadonlyMap<string, RetryBudget>
 }
 
-/** Above this number of groups, full budgets are dropped: a new one is the same. */
+/** Above this number of groups, each new one drops full budgets among two others: a new budget is the same. */
 const maxGroups = 1000
+
+/** The budgets under one clock. */
+interface Groups {
+  readonly known: Map<string, RetryBudget>
+  readonly sweep: ReturnType<typeof Sweep.make<RetryBudget>>
+}
 
 const budgets = (options: Options): Budgets => {
   const full = settings(options).cap
-  const byClock = new WeakMap<Clock.Clock, Map<string, RetryBudget>>()
-  const groupsOf = (clock: Clock.Clock): Map<string, RetryBudget> => {
-    const known = byClock.get(clock)
-    if (known !== undefined) return known
-    const groups = new Map<string, RetryBudget>()
-    byClock.set(clock, groups)
-    return groups
+  const byClock = new WeakMap<Clock.Clock, Groups>()
+  const groupsOf = (clock: Clock.Clock): Groups => {
+    const groups = byClock.get(clock)
+    if (groups !== undefined) return groups
+    const known = new Map<string, RetryBudget>()
+    const made = { known, sweep: Sweep.make(known) }
+    byClock.set(clock, made)
+    return made
   }
   const of = (group: string, clock: Clock.Clock): RetryBudget => {
-    const groups = groupsOf(clock)
-    const known = groups.get(group)
-    if (known !== undefined) return known
-    if (groups.size >= maxGroups) {
+    const { known, sweep } = groupsOf(clock)
+    const budget = known.get(group)
+    if (budget !== undefined) return budget
+    if (known.size >= maxGroups) {
       const now = clock.unsafeCurrentTimeMillis()
-      for (const [name, kept] of groups) if (kept.available(now) >= full) groups.delete(name)
+      sweep((other) => other.available(now) < full)
     }
-    const budget = make(options)
-    groups.set(group, budget)
-    return budget
+    const made = make(options)
+    known.set(group, made)
+    return made
   }
-  return { of, known: groupsOf }
+  return { of, known: (clock) => groupsOf(clock).known }
 }
 
 /**
@@ -291,12 +328,13 @@ export const states: Effect.Effect<ReadonlyMap<string, number>> = Effect.withFib
  */
 export interface Draw {
   /**
-   * Asks for one more attempt after an error, and waits for it if the budget is empty. Returns the wait in
-   * milliseconds, or `undefined` if there is no attempt in time. In an uninterruptible region pass its `restore`.
-   * `patience` is the longest wait without a deadline, in milliseconds; default 60,000.
+   * Asks for one more attempt, `wait` milliseconds after an error, and waits for it if the budget is empty. Returns
+   * the wait for the budget in milliseconds, or `undefined` if there is no attempt in time. In an uninterruptible
+   * region pass its `restore`. `patience` is the longest wait without a deadline, in milliseconds; default 60,000.
    */
   readonly take: (
     error: LlmError.LlmError,
+    wait: number,
     restore?: Immediate.Region["restore"],
     patience?: number
   ) => Effect.Effect<number | undefined>
@@ -313,12 +351,12 @@ export interface Draw {
 export const draw = (groupOf?: (error: LlmError.LlmError) => string | undefined): Draw => {
   let drawn: RetryBudget | undefined
   return {
-    take: (error, restore, patience) =>
+    take: (error, wait, restore, patience) =>
       Immediate.masked((region) => {
         const { fiber } = region
         drawn = undefined
         const group = groupOf?.(error)
-        if (group === undefined || !isCharged(error)) return Effect.succeed(0)
+        if (group === undefined || !isCharged(error, wait)) return Effect.succeed(0)
         const clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
         const budget = Context.get(fiber.currentContext, RetryBudgets).of(group, clock)
         const taken = budget.drawLater(restore === undefined ? region : { fiber, restore }, patience)

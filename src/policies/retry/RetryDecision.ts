@@ -156,7 +156,7 @@ const refusal = (
 ): Effect.Effect<"deadline" | "budget" | number> => {
   if (verdict._tag === "GiveUp") return Effect.succeed(0)
   if (!Deadline.allows(limit, now, verdict.delay)) return Effect.succeed("deadline")
-  return Effect.map(draw.take(error, undefined, patience), (waited) => waited ?? "budget")
+  return Effect.map(draw.take(error, verdict.delay, undefined, patience), (waited) => waited ?? "budget")
 }
 
 /** The facts of the failures so far. */

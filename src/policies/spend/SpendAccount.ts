@@ -13,7 +13,7 @@
  */
 
 import type { BudgetExceeded } from "../../errors/LlmError.js"
-import type { Usage } from "../Usage.js"
+import { isPossible, type Usage } from "../Usage.js"
 
 // -----------------------------------------------------------------------------
 // models
@@ -257,14 +257,14 @@ export const replace = (account: Account, hold: Amount, charge: Charge | undefin
 })
 
 /**
- * The charge that replaces a hold: the usage, if known; else only the attempt, if it certainly cost nothing (`free`);
- * else the whole hold. `usd` is the price of the usage.
+ * The charge that replaces a hold: the usage, if known and possible; else only the attempt, if it certainly cost
+ * nothing (`free`); else the whole hold. `usd` is the price of the usage.
  *
  * @since 0.2.0
  * @category decisions
  */
 export const charge = (hold: Held, usage: Usage | undefined, usd: number | undefined, free: boolean): Charge => {
-  if (usage === undefined) return free ? { amount: { ...zero, attempts: 1 }, priced: true } : hold
+  if (usage === undefined || !isPossible(usage)) return free ? { amount: { ...zero, attempts: 1 }, priced: true } : hold
   // A price that was known for the hold still counts if the list has lost it since.
   const billed = usd === undefined ? hold.amount.usd : billionths(usd)
   return {

@@ -149,13 +149,16 @@ for (const [name, ask] of Object.entries(ways)) {
         })
     )
 
-    it.effect("draws nothing for a rate limit with a hint", () =>
-      Effect.gen(function* () {
-        const { all, model } = yield* pooledOf(keys, () => ({ error: hinted("20 seconds") }))
-        yield* Effect.provide(under(ask(model, prompt), "0 millis"), RetryBudget.layer({ cap: 1, ratio: 0 }))
-        assert.strictEqual(all.names().length, 5)
-      })
-    )
+    for (const hint of ["0 millis", "1 millis", "20 seconds"] as const) {
+      it.effect(`draws for another key after a rate limit with a hint of ${hint} too, because it does not wait`, () =>
+        Effect.gen(function* () {
+          const { all, model } = yield* pooledOf(keys, () => ({ error: hinted(hint) }))
+          const asked = ask(ChatModel.deadline(model, "1 millis"), prompt)
+          yield* Effect.provide(under(asked, "0 millis"), RetryBudget.layer({ cap: 1, ratio: 0 }))
+          assert.strictEqual(all.names().length, 2)
+        })
+      )
+    }
 
     it.effect("stays with the error where no budget is left", () =>
       Effect.gen(function* () {

@@ -103,6 +103,20 @@ describe("keys", () => {
     })
   )
 
+  it.effect("have one view for each name of a model, of which the oldest are forgotten", () =>
+    Effect.gen(function* () {
+      const pool = yield* make()
+      const first = pool.for("gpt")
+      for (let nth = 0; nth < 999; nth++) pool.for(`model ${nth}`)
+      assert.strictEqual(pool.for("gpt"), first)
+      const second = pool.for("model 0")
+      for (let nth = 0; nth < 1000; nth++) pool.for(`other ${nth}`)
+      assert.notStrictEqual(pool.for("gpt"), first)
+      assert.notStrictEqual(pool.for("model 0"), second)
+      assert.strictEqual(pool.for("other 999"), pool.for("other 999"))
+    })
+  )
+
   it("that make no pool are refused", () => {
     assert.throws(() => make({ keys: [] }), "KeyPool: keys: found none, expected at least one")
     assert.throws(

@@ -159,14 +159,34 @@ describe("laws", () => {
     )
   })
 
-  it("a debt is paid: what was used beyond the estimate is missing afterwards", () => {
+  it("a debt is paid: what was used beyond the estimate is missing afterwards, up to a window or a burst", () => {
     fc.assert(
       fc.property(limits, fc.integer({ min: 1, max: 1000 }), fc.integer({ min: 1, max: 1000 }), (limit, cost, more) => {
         fc.pre(cost <= limit.burst)
         const taken = Gcra.take(limit, Gcra.take(limit, Gcra.full(limit, 0), cost, 0), more, 0)
-        assert.closeTo(Gcra.levelAt(limit, taken, 0), limit.burst - cost - more, 1e-6)
-        const full = Math.ceil(((cost + more) * limit.windowMillis) / limit.limit)
+        const level = Math.max(limit.burst - cost - more, -Math.max(limit.limit, limit.burst))
+        assert.closeTo(Gcra.levelAt(limit, taken, 0), level, 1e-6)
+        const full = Math.ceil(((limit.burst - level) * limit.windowMillis) / limit.limit)
         assert.closeTo(Gcra.levelAt(limit, taken, full + 1), limit.burst, 1e-6)
+      }),
+      runs
+    )
+  })
+
+  it("no numbers, however large or small, make a search of a wait, nor a wait of two windows and a burst", () => {
+    const any = fc.oneof(
+      fc.constantFrom(1, 2 ** 53 - 1, 2 ** 53, 1e300, 4_294_967_295),
+      fc.double({ min: 1, max: 1e12, noNaN: true })
+    )
+    fc.assert(
+      fc.property(any, any, any, any, fc.nat(3_600_000), (size, windowMillis, burst, cost, later) => {
+        const huge = limit(size, windowMillis, burst)
+        const owing = Gcra.take(huge, Gcra.full(huge, 1e12), cost, 1e12)
+        assert.isTrue(Number.isFinite(owing.level) && Number.isFinite(owing.at))
+        const now = 1e12 + later
+        const at = Gcra.readyAt(huge, owing, Math.min(cost, burst), now)
+        const most = (windowMillis * (Math.max(size, burst) + burst)) / size
+        assert.isTrue(at === Number.POSITIVE_INFINITY ? most > 1e12 : at - now <= most * 1.01 + 2)
       }),
       runs
     )

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Clock, Duration, Effect, FastCheck as fc, Logger, LogLevel, Random, TestClock } from "effect"
-import { Chat, ChatModel, LlmError, Resilience, RetryBudget, RetryPolicy } from "effect-steadfast"
+import { Clock, Duration, Effect, FastCheck as fc, Logger, LogLevel, Random, Schedule, TestClock } from "effect"
+import { Chat, ChatModel, LlmError, Pacer, Resilience, RetryBudget, RetryPolicy } from "effect-steadfast"
 import { breathe, cases } from "../../support/cases.js"
 import { errorOf, hinted } from "../../support/errors.js"
 import { collect, collectRecords } from "../../support/evidence.js"
@@ -59,11 +59,25 @@ describe("a budget", () => {
     assert.throws(() => RetryBudget.make({ reserve: 0 }), "RetryBudget: reserve: found 0, expected a duration above 0")
   })
 
-  it("charges everything but a rate limit that says when to come back", () => {
-    assert.isFalse(RetryBudget.isCharged(hinted("1 second")))
-    assert.isTrue(RetryBudget.isCharged(errorOf("RateLimited")))
-    assert.isTrue(RetryBudget.isCharged(errorOf("ServerError", { hint: Duration.seconds(1) })))
-  })
+  const charges: ReadonlyArray<readonly [string, boolean, LlmError.LlmError, number]> = [
+    // what, is charged, error, wait
+    ["a retry that waits for the second that a rate limit asks for", false, hinted("1 second"), 1000],
+    ["one that waits for longer", false, hinted("1 second"), 1250],
+    ["one that does not wait so long", true, hinted("1 second"), 999],
+    ["another key at once", true, hinted("20 seconds"), 0],
+    ["a hint of nothing", true, hinted(0), 0],
+    ["a hint of nothing, after a backoff", true, hinted(0), 30_000],
+    ["a hint of a millisecond", true, hinted("1 millis"), 500],
+    ["a hint of just less than a second", true, hinted("999 millis"), 5000],
+    ["a rate limit without a hint", true, errorOf("RateLimited"), 30_000],
+    ["another error with a hint", true, errorOf("ServerError", { hint: Duration.seconds(1) }), 2000],
+    ["the pause of a pacer, however short", false, Pacer.hinted(errorOf("RateLimited"), 500), 500]
+  ]
+  for (const [what, charged, error, wait] of charges) {
+    it(`charges ${charged ? "" : "nothing for "}${what}`, () => {
+      assert.strictEqual(RetryBudget.isCharged(error, wait), charged)
+    })
+  }
 })
 
 describe("the theorem", () => {
@@ -198,6 +212,25 @@ describe("ChatModel.retry", () => {
         Effect.replicateEffect(Effect.exit(model.pipe(ChatModel.retry(policy)).generate(Chat.prompt("Hello"))), 30)
       )
       assert.strictEqual(attempts(), 120)
+    })
+  )
+
+  for (const hint of [0, 1, 999]) {
+    it.effect(`draws for a rate limit with a hint of ${hint} ms`, () =>
+      Effect.gen(function* () {
+        const { attempts, model } = modelOf(() => hinted(Duration.millis(hint)))
+        yield* under(Effect.replicateEffect(ask(model.pipe(ChatModel.retry(policy))), 300), "0 millis")
+        // 300 first attempts, 10 that were saved up, and what was earned.
+        assert.isAtMost(attempts(), 300 * 1.1 + 10)
+      })
+    )
+  }
+
+  it.effect("draws for a retry by a schedule that does not wait for the hint", () =>
+    Effect.gen(function* () {
+      const { attempts, model } = modelOf(() => hinted("10 seconds"))
+      yield* under(Effect.replicateEffect(ask(model.pipe(ChatModel.retry(Schedule.recurs(50)))), 100), "0 millis")
+      assert.isAtMost(attempts(), 100 * 1.1 + 10)
     })
   )
 

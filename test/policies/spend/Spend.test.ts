@@ -113,6 +113,14 @@ describe("what an attempt is charged", () => {
     })
   )
 
+  for (const tokens of [Number.MAX_SAFE_INTEGER, 4_294_967_295, 1_000_000_001]) {
+    it.effect(`the whole hold, where the answer told ${tokens} tokens, which none takes`, () =>
+      Effect.gen(function* () {
+        assert.deepStrictEqual(yield* charged(attempt(held, usage(10, tokens))), whole)
+      })
+    )
+  }
+
   it.effect("the whole hold, where it died or failed with what is none of ours", () =>
     Effect.gen(function* () {
       const run = (effect: Effect.Effect<never, unknown>) =>

@@ -192,7 +192,9 @@ export const makeTally = (
 
 /** Whether an event without a line end is complete: providers end a stream so, but a cut event must not be read. */
 const isWhole = (event: Sse.Event): boolean => {
-  if (event.stray || event.data.trim() === "[DONE]") return true
+  // Text outside of events that begins as JSON or a page may be a whole answer; else it is a field that was cut.
+  if (event.stray && /^\s*[{[<]/.test(event.data)) return true
+  if (event.data.trim() === "[DONE]") return true
   try {
     JSON.parse(event.data)
     return true

@@ -13,6 +13,7 @@ import * as Classify from "../../errors/Classify.js"
 import type { LlmError } from "../../errors/LlmError.js"
 import type * as Assembly from "../wire/Assembly.js"
 import * as Json from "../wire/Json.js"
+import type * as Reader from "../wire/Reader.js"
 import type * as ToolCalls from "../wire/ToolCalls.js"
 import * as WireFields from "../wire/WireFields.js"
 
@@ -98,7 +99,7 @@ const closed = ({ citations, pieces, signature, start }: Block): Json.Json | und
  * @since 0.2.0
  * @category constructors
  */
-export const reader = (assembly: Assembly.Assembly): Assembly.Reader => {
+export const reader = (assembly: Assembly.Assembly): Reader.Reader => {
   const { context } = assembly
   const countUsage = makeUsage(assembly)
   const open = new Map<unknown, Block>()

@@ -10,6 +10,7 @@
 import type { LlmError } from "../../errors/LlmError.js"
 import type * as Assembly from "../wire/Assembly.js"
 import * as Json from "../wire/Json.js"
+import type * as Reader from "../wire/Reader.js"
 import type * as ToolCalls from "../wire/ToolCalls.js"
 import * as WireFields from "../wire/WireFields.js"
 
@@ -121,7 +122,7 @@ const define = (at: object, key: string | number, value: unknown): void => {
  * @since 0.2.0
  * @category constructors
  */
-export const reader = (assembly: Assembly.Assembly): Assembly.Reader => {
+export const reader = (assembly: Assembly.Assembly): Reader.Reader => {
   const { context } = assembly
   /** The function call whose arguments come in pieces. */
   let open: { readonly call: ToolCalls.OpenCall; readonly args: Record<string, unknown> } | undefined

@@ -10,6 +10,7 @@ import * as Classify from "../../errors/Classify.js"
 import type { LlmError } from "../../errors/LlmError.js"
 import type * as Assembly from "../wire/Assembly.js"
 import * as Json from "../wire/Json.js"
+import type * as Reader from "../wire/Reader.js"
 import * as ToolCalls from "../wire/ToolCalls.js"
 import * as WireFields from "../wire/WireFields.js"
 
@@ -59,7 +60,7 @@ const safeId = /^[\w-]+$/
  * @since 0.2.0
  * @category constructors
  */
-export const reader = (assembly: Assembly.Assembly, from?: StreamDecoder.Cursor): Assembly.Reader => {
+export const reader = (assembly: Assembly.Assembly, from?: StreamDecoder.Cursor): Reader.Reader => {
   const { context } = assembly
   const seen = from?.resume?.after ?? -1
   const resumed = seen >= 0

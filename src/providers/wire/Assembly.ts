@@ -1,7 +1,7 @@
 /**
  * Puts one answer together from the pieces of any wire format, whole or streamed.
  *
- * A {@link Reader} of a wire format reads a whole body or the events of a stream, and calls the same methods for both.
+ * A `Reader` of a wire format reads a whole body or the events of a stream, and calls the same methods for both.
  * What ends an answer, when a tool call is whole, which count holds and what an empty answer is stands here, once for
  * all formats:
  *
@@ -25,31 +25,6 @@ import * as Counts from "./Counts.js"
 import * as Json from "./Json.js"
 import * as ToolCalls from "./ToolCalls.js"
 import * as Fields from "./WireFields.js"
-
-/**
- * Reads the answers of a wire format into an {@link Assembly}.
- *
- * @since 0.2.0
- * @category models
- */
-export interface Reader {
-  /** Reads a whole body. Returns the error if it is no answer. */
-  readonly whole: (body: Json.Json) => LlmError | undefined
-  /** Reads one event of a stream; `name` is its `event:` field. Returns the error if it is none. */
-  readonly event: (data: Json.Json, name: string | undefined) => LlmError | undefined
-  /** Whether an event holds the whole answer, so that the answer in it tells whether it is an error. */
-  readonly isWhole?: ((data: Json.Json, name: string | undefined) => boolean) | undefined
-  /** Called for `[DONE]`, which some servers send in every format. */
-  readonly done: () => void
-  /** Called once before the answer ends. */
-  readonly ending?: (() => void) | undefined
-  /** What has to go back with the message, if anything. Called once, at the end. */
-  readonly reply?: (() => unknown) | undefined
-  /** The position from which the provider can continue the answer. Default: it cannot. */
-  readonly resume?: (() => StreamDecoder.Cursor["resume"]) | undefined
-  /** Called with an event that is an error: the answer ended with it. */
-  readonly failed?: ((data: Json.Json) => void) | undefined
-}
 
 /** Refusals are shown in an error, which shows 400 characters. */
 const maxRefusal = 400

@@ -18,6 +18,7 @@ import { type InvalidRequest, InvalidResponse, type LlmError } from "../../error
 import type { Limits } from "../../policies/pacer/RateLimits.js"
 import * as Assembly from "./Assembly.js"
 import * as Json from "./Json.js"
+import type * as Reader from "./Reader.js"
 import * as WireFields from "./WireFields.js"
 
 /**
@@ -32,7 +33,7 @@ export interface WireFormat {
   /** How answers are put together. */
   readonly answers: Omit<Assembly.Options, "resumed">
   /** A reader for one answer, or, with the cursor of a broken stream, for the rest of that answer. */
-  readonly reader: (assembly: Assembly.Assembly, from?: StreamDecoder.Cursor) => Assembly.Reader
+  readonly reader: (assembly: Assembly.Assembly, from?: StreamDecoder.Cursor) => Reader.Reader
   /** The URL of the rest of an answer, from the URL of the request. Absent if the provider keeps no answers. */
   readonly resume?: ((url: string, from: Replay.Resume["Type"]) => string) | undefined
   /** How to fetch an answer that is made later. Absent if the provider makes none. */

@@ -369,6 +369,8 @@ export const goOn = (selection: Selection, error: LlmError.LlmError): Effect.Eff
     })
   })
 
+const isRetry = (context: Context.Context<never>): boolean => (Call.roundOf(context)?.recurrence ?? 0) > 0
+
 /**
  * Records how an attempt ended: its time or failure, the health of its key, and its draw on the budget.
  *
@@ -381,7 +383,9 @@ export const record = (selection: Selection, exit: Exit.Exit<unknown, unknown>):
   if (exit._tag === "Success") balancer.measured(index, measure, (aliveAt ?? now) - startedAt, now)
   else if (CircuitBreaker.classify(exit, now, within)._tag !== "Ignored") balancer.failed(index, now)
   const ended = admission && keys?.end({ index, admission, exit, within, startedAt, now })
-  return exit._tag === "Success" && draw !== undefined ? Immediate.andThen(ended, () => draw.answered) : ended
+  // One answer gives one draw back: within a retry, that of the retry.
+  const gives = exit._tag === "Success" && !isRetry(selection.context) ? draw : undefined
+  return gives === undefined ? ended : Immediate.andThen(ended, () => gives.answered)
 }
 
 /**

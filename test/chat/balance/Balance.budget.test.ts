@@ -101,7 +101,7 @@ describe("attempts ≤ N · (1 + ratio) + cap + reserve · T where 429s tell to 
           }
         )
         .beforeEach(breathe),
-      { numRuns: cases(1000, 20) }
+      { numRuns: cases(300, 20) }
     )
   })
 })

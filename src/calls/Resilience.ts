@@ -78,6 +78,20 @@ export const retry: {
     })
 )
 
+/**
+ * A draw for an attempt that is no retry: another key, or a fallback within the group. One answer gives one draw back:
+ * within a retry, that of the retry.
+ *
+ * @internal
+ */
+export const extraDraw = (
+  context: Context.Context<never>,
+  groupOf: (error: LlmError.LlmError) => string | undefined
+): RetryBudget.Draw => {
+  const draw = RetryBudget.draw(groupOf)
+  return Call.roundOf(context) === undefined ? draw : { ...draw, answered: Effect.void }
+}
+
 const again = <A, E extends LlmError.LlmError, R, R2>(
   self: Effect.Effect<A, E, R>,
   error: E,

@@ -10,7 +10,7 @@ import * as Attempt from "../calls/Attempt.js"
 import * as Call from "../calls/Call.js"
 import * as Resilience from "../calls/Resilience.js"
 import { CircuitOpen, type LlmError } from "../errors/LlmError.js"
-import * as RetryBudget from "../policies/retry/RetryBudget.js"
+import type * as RetryBudget from "../policies/retry/RetryBudget.js"
 import * as Waited from "../policies/Waited.js"
 import type * as Chat from "./Chat.js"
 import * as Fallback from "./Fallback.js"
@@ -52,7 +52,7 @@ export const make = (from: About, to: About, name: string, when: Fallback.When =
   ): A => {
     const call = Call.peek(context, Call.CurrentCall)
     const before = call?.attempts.length
-    const draw = RetryBudget.draw((error) => groupIn(from, error))
+    const draw = Resilience.extraDraw(context, (error) => groupIn(from, error))
     const decide: Handover["decide"] = (error) => {
       const decision = Fallback.decide(when, error, request, targets())
       if (decision._tag === "Leave") {

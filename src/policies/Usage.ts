@@ -90,13 +90,3 @@ export const make = (counts: Usage): Usage => {
  */
 export const add = (a: Usage | undefined, b: Usage | undefined): Usage | undefined =>
   a === undefined || b === undefined ? (a ?? b) : merge(a, b, plus)
-
-/**
- * The larger of two reports about one answer, field by field: counts are cumulative. A known usage or field holds over
- * an unknown one.
- *
- * @since 0.2.0
- * @category combinators
- */
-export const larger = (a: Usage | undefined, b: Usage | undefined): Usage | undefined =>
-  a === undefined || b === undefined ? (a ?? b) : make(merge(a, b, Math.max))

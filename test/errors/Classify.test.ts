@@ -5,17 +5,7 @@ import * as Schema from "effect/Schema"
 import * as Classify from "../../src/errors/Classify.js"
 import * as LlmError from "../../src/errors/LlmError.js"
 import { cases, exhaustive } from "../support/cases.js"
-
-const meta: Classify.Meta = { provider: "openai", model: "m", status: 400, headers: {}, now: 0 }
-
-const respond = (status: number, body: unknown, headers: Record<string, string> = {}, provider = "openai") =>
-  Classify.response({
-    ...meta,
-    provider,
-    status,
-    headers,
-    body: typeof body === "string" ? body : JSON.stringify(body)
-  })
+import { meta, respond } from "./support.js"
 
 const oops = (message: string, code: string | null = null, type: string | null = null) => ({
   error: { message, type, code }

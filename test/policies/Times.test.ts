@@ -11,7 +11,7 @@ import { cases } from "../support/cases.js"
 
 const start = 1_800_000_000_000
 const jump = fc.constantFrom(-3_600_000, -5000, 5000, 3_600_000)
-const runs = { numRuns: cases(2000) }
+const runs = { numRuns: cases(10_000) }
 
 it("a stored time is believed as far ahead as it may lie", () => {
   assert.deepStrictEqual(
@@ -51,7 +51,7 @@ describe("a clock that jumps once, at any moment", () => {
         assert.isAtMost(drawn, 10 + 60 + 10)
         assert.isAtMost(longest, 110_000)
       }),
-      { numRuns: cases(300) }
+      { numRuns: cases(1000) }
     )
   })
 
@@ -77,7 +77,7 @@ describe("a clock that jumps once, at any moment", () => {
         }
         assert.isAtMost(taken, 60 + 600 + 60)
       }),
-      { numRuns: cases(300) }
+      { numRuns: cases(1000) }
     )
   })
 

@@ -371,7 +371,7 @@ describe("a whole answer and a streamed one agree", () => {
           const streamed = yield* outcome(collect(make, bytes(events(answer), answer.fragment)))
           assert.deepStrictEqual(streamed, expected)
         }),
-      { fastCheck: { numRuns: cases(1000, 100) } }
+      { fastCheck: { numRuns: cases(4000, 100) } }
     )
   }
 })

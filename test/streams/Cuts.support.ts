@@ -142,7 +142,7 @@ const judge = (one: Case, { error, events }: Seen, attempts: number, { high, low
   return found
 }
 
-/** The cuts of a kind, all, or a share of those around the events and a few between: an error event comes between events, a stall at every 29th byte, a reset at every third, an end at every byte. */
+/** The cuts of a kind, all, or a share of those around the events and a few between: an error event comes between events, a stall at every seventh byte, the others anywhere. */
 const cutsOf = (kind: Kind, mode: Mode, marks: ReadonlyArray<Mark>, bytes: Uint8Array): ReadonlyArray<number> => {
   if (kind === "error")
     return share(
@@ -150,9 +150,7 @@ const cutsOf = (kind: Kind, mode: Mode, marks: ReadonlyArray<Mark>, bytes: Uint8
       7
     ).map((mark) => mark.at)
   const all = Array.from({ length: bytes.length + 1 }, (_, cut) => cut)
-  // An end is tried at every byte; a reset, which is read in the same way up to there, at every third.
-  if (kind === "reset" && exhaustive) return all.filter((cut) => cut % 3 === 0 || cut === bytes.length)
-  if (kind === "stall") return all.filter((cut) => cut % (exhaustive ? 29 : 1009) === 0 || cut === bytes.length)
+  if (kind === "stall") return all.filter((cut) => cut % (exhaustive ? 7 : 1009) === 0 || cut === bytes.length)
   const near = (cut: number) => marks.some((mark) => cut >= mark.whole - 1 && cut <= mark.at + 1)
   return exhaustive
     ? all

@@ -358,7 +358,7 @@ describe("for any pieces at any times", () => {
         const { ended, error } = exit.value
         assert.deepStrictEqual({ phase: phaseOf(error), ended }, expected(pieces))
       }),
-      { numRuns: cases(1000, 100) }
+      { numRuns: cases(3000, 100) }
     )
   })
 })

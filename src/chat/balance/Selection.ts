@@ -17,6 +17,7 @@ import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as Attempt from "../../calls/Attempt.js"
 import * as Call from "../../calls/Call.js"
+import * as Resilience from "../../calls/Resilience.js"
 import { factsOf } from "../../errors/ErrorFacts.js"
 import * as LlmError from "../../errors/LlmError.js"
 import type * as Balancer from "../../policies/balance/Balancer.js"
@@ -25,7 +26,7 @@ import * as MemberQueue from "../../policies/balance/MemberQueue.js"
 import * as CircuitBreaker from "../../policies/circuit/CircuitBreaker.js"
 import * as Deadline from "../../policies/Deadline.js"
 import * as Immediate from "../../policies/Immediate.js"
-import * as RetryBudget from "../../policies/retry/RetryBudget.js"
+import type * as RetryBudget from "../../policies/retry/RetryBudget.js"
 import * as Waited from "../../policies/Waited.js"
 import * as WaitQueue from "../../policies/WaitQueue.js"
 import type * as Chat from "../Chat.js"
@@ -356,7 +357,7 @@ export const goOn = (selection: Selection, error: LlmError.LlmError): Effect.Eff
       return Effect.fail(failure)
     }
     selection.again = true
-    selection.draw ??= RetryBudget.draw((error) => groupIn(insideOf(selection), error))
+    selection.draw ??= Resilience.extraDraw(selection.context, (error) => groupIn(insideOf(selection), error))
     // A dead key draws on no budget: it leaves at once, so only the requests in flight to it are sent again.
     const drawn =
       LlmError.healthOf(error) === "dead" ? Effect.succeed(0) : selection.draw.take(error, 0, selection.region.restore)
@@ -368,8 +369,6 @@ export const goOn = (selection: Selection, error: LlmError.LlmError): Effect.Eff
       return Effect.zipRight(Call.warn(text, error), allowed ? next : Effect.fail(failure))
     })
   })
-
-const isRetry = (context: Context.Context<never>): boolean => (Call.roundOf(context)?.recurrence ?? 0) > 0
 
 /**
  * Records how an attempt ended: its time or failure, the health of its key, and its draw on the budget.
@@ -383,9 +382,7 @@ export const record = (selection: Selection, exit: Exit.Exit<unknown, unknown>):
   if (exit._tag === "Success") balancer.measured(index, measure, (aliveAt ?? now) - startedAt, now)
   else if (CircuitBreaker.classify(exit, now, within)._tag !== "Ignored") balancer.failed(index, now)
   const ended = admission && keys?.end({ index, admission, exit, within, startedAt, now })
-  // One answer gives one draw back: within a retry, that of the retry.
-  const gives = exit._tag === "Success" && !isRetry(selection.context) ? draw : undefined
-  return gives === undefined ? ended : Immediate.andThen(ended, () => gives.answered)
+  return exit._tag === "Success" && draw !== undefined ? Immediate.andThen(ended, () => draw.answered) : ended
 }
 
 /**

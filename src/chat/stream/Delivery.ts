@@ -98,7 +98,7 @@ export const make = (mode: Mode, request: Chat.Request) => {
         if (blank !== "") out.push({ _tag: "TextDelta", text: blank })
         out.push(...calls, ...tail)
         if (lost !== undefined) out.push({ _tag: "Usage", usage: lost })
-        // What has to go back belongs to the whole of the message that it came with.
+        // The provider signed its data for one message. This message was joined from two answers.
         out.push(continued ? { _tag: "Finish", reason: event.reason } : event)
         return
       }

@@ -338,7 +338,11 @@ const racing = (
           Effect.logDebug(`no first token within ${Math.round(delay)}ms: asking another target too`),
           Effect.tapDefect(reading, (cause) => Effect.logWarning("a hedge died", cause))
         )
-        return run(watch, logged, progress, () => budget.refund(clock.unsafeCurrentTimeMillis()))
+        // Within a retry the answer gives that draw back.
+        const givesBack = Call.roundOf(context) === undefined
+        return run(watch, logged, progress, () => {
+          if (givesBack) budget.refund(clock.unsafeCurrentTimeMillis())
+        })
       }
       const watch = Stopwatch.start(hedge, "first", clock)
       firstWatch = watch

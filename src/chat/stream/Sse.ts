@@ -20,6 +20,8 @@
  * @since 0.1.0
  */
 
+import * as JsonText from "../../errors/JsonText.js"
+
 /**
  * One event.
  *
@@ -53,15 +55,8 @@ export interface Parser {
 const isDone = (data: string): boolean => data.length < 16 && data.trim() === "[DONE]"
 
 /** Whether data are a whole JSON object. */
-const isObject = (data: string): boolean => {
-  if (!data.startsWith("{") || !data.trimEnd().endsWith("}")) return false
-  try {
-    JSON.parse(data)
-    return true
-  } catch {
-    return false
-  }
-}
+const isObject = (data: string): boolean =>
+  data.startsWith("{") && data.trimEnd().endsWith("}") && JsonText.parse(data) !== undefined
 
 /** Larger than any known event (a base64 image is a few MB), and small enough for the memory of a server. */
 const defaultMaxEventLength = 16 * 1024 * 1024

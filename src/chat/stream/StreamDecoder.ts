@@ -14,6 +14,7 @@ import type * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { identity } from "effect/Function"
 import * as Option from "effect/Option"
+import * as JsonText from "../../errors/JsonText.js"
 import { InvalidResponse, type LlmError, StreamInterrupted } from "../../errors/LlmError.js"
 import type * as Chat from "../Chat.js"
 import * as Layers from "./Layers.js"
@@ -194,13 +195,7 @@ export const makeTally = (
 const isWhole = (event: Sse.Event): boolean => {
   // Text outside of events that begins as JSON or a page may be a whole answer; else it is a field that was cut.
   if (event.stray && /^\s*[{[<]/.test(event.data)) return true
-  if (event.data.trim() === "[DONE]") return true
-  try {
-    JSON.parse(event.data)
-    return true
-  } catch {
-    return false
-  }
+  return event.data.trim() === "[DONE]" || JsonText.parse(event.data) !== undefined
 }
 
 /** The pure part: takes bytes, appends events, and returns the end once. */

@@ -16,16 +16,9 @@
  * @since 0.2.0
  */
 
+import * as CubicRate from "./CubicRate.js"
 import * as Gcra from "./Gcra.js"
 import * as SlowStart from "./SlowStart.js"
-
-/** Requests in a millisecond: from `low` to the `plateau` and beyond it; it has `grown` for so many milliseconds. */
-interface Rate {
-  readonly low: number
-  readonly plateau: number
-  readonly grown: number
-  readonly bucket: Gcra.Bucket
-}
 
 /** A moment: how many requests were `sent` until then, and how many of those after it were `lost` to refusals. */
 interface Moment {
@@ -54,7 +47,7 @@ export interface AdaptiveRate {
   readonly sentAt: number
   readonly round: SlowStart.Round | undefined
   readonly patience: number
-  readonly rate: Rate | undefined
+  readonly rate: CubicRate.Rate | undefined
 }
 
 /**
@@ -100,26 +93,11 @@ const pause = { first: 500, most: 60_000 }
 /** Jitter, as `RetryPolicy` spreads hints: clients with the same hint must not come back at the same time. */
 const spread = (wait: number): number => Math.max(200, wait * 0.25)
 
-/** CUBIC sends 0.7 of the rate that failed; this rate is measured, so less has to be given up. */
-const beta = 0.9
-
-/** The cut without a measurement is CUBIC's. */
-const blindBeta = 0.7
-
-/** The time from a cut back to the plateau: so many milliseconds, or so many requests where those take longer. */
-const recovery = { millis: 10_000, requests: 25 }
-
 /** The requests that a measurement needs; `slowly` many are enough once they took so many milliseconds. */
 const enough = { passed: 8, slowly: 2, millis: 5000 }
 
-/** The learned rate may catch up with a timer that came so many milliseconds late. */
-const slack = 20
-
 /** After so many milliseconds without a refusal everything learned is forgotten. */
-const forgetAfter = 600_000
-
-/** The lowest rate: the next request goes before the last refusal is forgotten. */
-const lowest = 1 / forgetAfter
+const forgetAfter = CubicRate.longestGap
 
 /** Known limits are believed until there were so many refusals, each within so many milliseconds of the last. */
 const wrong = { count: 10, within: 20_000 }
@@ -171,27 +149,6 @@ export const current = (self: AdaptiveRate, now: number): AdaptiveRate =>
 // the rate
 // -----------------------------------------------------------------------------
 
-const recoveryOf = (rate: Rate): number => Math.max(recovery.millis, recovery.requests / rate.plateau)
-
-/** The rate rises fast at first, rests at the plateau after the recovery, and then rises beyond it, slowly at first. */
-const perMilliOf = (rate: Rate): number => {
-  const x = rate.grown / recoveryOf(rate) - 1
-  return rate.plateau + (x < 0 ? rate.plateau - rate.low : rate.plateau * (1 - beta)) * x ** 3
-}
-
-const limitOf = (rate: Rate): Gcra.Limit => {
-  const perMilli = perMilliOf(rate)
-  return { limit: perMilli * 1000, windowMillis: 1000, burst: 1 + perMilli * slack }
-}
-
-/** Beyond the plateau the rate grows only while requests wait for it. */
-const grow = (rate: Rate, isWaited: boolean, elapsed: number, now: number): Rate => {
-  const grown = rate.grown + Math.max(0, elapsed)
-  const next = { ...rate, grown: isWaited ? grown : Math.min(grown, Math.max(rate.grown, recoveryOf(rate))) }
-  const limit = limitOf(next)
-  return { ...next, bucket: Gcra.take(limit, Gcra.change(limitOf(rate), limit, rate.bucket, now), 1, now) }
-}
-
 /**
  * Requests in a millisecond since the anchor: `low` if refused ones do not count against the limit, `high` if they do.
  */
@@ -204,31 +161,6 @@ const measure = (anchor: Moment, mark: Mark): readonly [low: number, high: numbe
 }
 
 /**
- * The rate after a refusal. The measurement is right for a bucket that saves up unused capacity; for one that does not,
- * the refused rate is right. The plateau is between the two.
- */
-const slowed = (
-  rate: Rate | undefined,
-  measured: readonly [low: number, high: number] | undefined,
-  now: number
-): Rate | undefined => {
-  const to = (low: number, plateau: number): Rate => ({
-    low: Math.max(lowest, low),
-    plateau: Math.max(lowest, plateau),
-    grown: 0,
-    bucket: { level: 0, at: now }
-  })
-  if (measured === undefined) {
-    if (rate === undefined) return undefined
-    const refused = perMilliOf(rate)
-    return to(refused * blindBeta, refused * beta)
-  }
-  const most = rate === undefined ? measured[1] : perMilliOf(rate)
-  const least = Math.min(measured[0], most)
-  return to(least * beta, Math.sqrt(least * most))
-}
-
-/**
  * The learned limit, if there is one.
  *
  * @since 0.2.0
@@ -237,7 +169,7 @@ const slowed = (
 export const learned = (
   self: AdaptiveRate
 ): { readonly limit: Gcra.Limit; readonly bucket: Gcra.Bucket } | undefined =>
-  self.rate === undefined ? undefined : { limit: limitOf(self.rate), bucket: self.rate.bucket }
+  self.rate === undefined ? undefined : { limit: CubicRate.limitOf(self.rate), bucket: self.rate.bucket }
 
 // -----------------------------------------------------------------------------
 // when one may be sent
@@ -254,7 +186,9 @@ const roundReadyAt = ({ patience, round }: AdaptiveRate, isKnown: boolean, now: 
  */
 export const readyAt = (self: AdaptiveRate, isKnown: boolean, now: number): number => {
   const at = roundReadyAt(self, isKnown, Math.max(now, self.pausedUntil))
-  return self.rate === undefined ? at : Math.max(at, Gcra.readyAt(limitOf(self.rate), self.rate.bucket, 1, now))
+  return self.rate === undefined
+    ? at
+    : Math.max(at, Gcra.readyAt(CubicRate.limitOf(self.rate), self.rate.bucket, 1, now))
 }
 
 /**
@@ -266,7 +200,7 @@ export const readyAt = (self: AdaptiveRate, isKnown: boolean, now: number): numb
 export const drainedAt = (self: AdaptiveRate, requests: number, now: number): number => {
   const from = Math.max(now, self.pausedUntil)
   if (self.rate === undefined) return from
-  return Math.max(from, Gcra.drainedAt(limitOf(self.rate), self.rate.bucket, requests, now))
+  return Math.max(from, Gcra.drainedAt(CubicRate.limitOf(self.rate), self.rate.bucket, requests, now))
 }
 
 // -----------------------------------------------------------------------------
@@ -297,7 +231,7 @@ const counting = (self: AdaptiveRate, isWaited: boolean, now: number): AdaptiveR
   sentAt: now,
   round: self.round === undefined ? undefined : SlowStart.send(self.round, self.patience, now),
   patience: self.patience,
-  rate: self.rate === undefined ? undefined : grow(self.rate, isWaited, now - self.sentAt, now)
+  rate: self.rate === undefined ? undefined : CubicRate.grow(self.rate, isWaited, now - self.sentAt, now)
 })
 
 /**
@@ -344,7 +278,10 @@ export const withdraw = (self: AdaptiveRate, isKnown: boolean, mark: Mark, now: 
   if (isQuiet(self, isKnown)) return self
   const next = answer(lost(self, mark), isKnown, mark, now)
   if (next.rate === undefined) return next
-  return { ...next, rate: { ...next.rate, bucket: Gcra.giveBack(limitOf(next.rate), next.rate.bucket, 1, now) } }
+  return {
+    ...next,
+    rate: { ...next.rate, bucket: Gcra.giveBack(CubicRate.limitOf(next.rate), next.rate.bucket, 1, now) }
+  }
 }
 
 /**
@@ -364,7 +301,7 @@ const paused = (self: AdaptiveRate, refusal: Refused, now: number): AdaptiveRate
   const { hint } = refusal
   // Without hints the refusals of one event are one pause.
   if (hint === undefined && self.pausedUntil > now) return self
-  const first = self.rate === undefined ? pause.first : Math.max(pause.first, 1 / perMilliOf(self.rate))
+  const first = self.rate === undefined ? pause.first : Math.max(pause.first, 1 / CubicRate.perMilliOf(self.rate))
   const backoff = Math.min(pause.most, first * 2 ** self.streak)
   // A hint that was kept and was too short is not believed alone.
   const wait = hint === undefined ? backoff : self.streak > 0 ? Math.max(hint, backoff) : hint
@@ -395,7 +332,7 @@ const happen = (self: AdaptiveRate, mark: Mark, refusal: Refused, now: number): 
 const learn = (self: AdaptiveRate, mark: Mark, isIgnored: boolean, now: number): AdaptiveRate => {
   const here = { at: mark.at, sent: mark.sent, lost: 0 }
   const measured = isIgnored || self.anchor === undefined ? undefined : measure(self.anchor, mark)
-  const rate = slowed(self.rate, measured, now)
+  const rate = CubicRate.slowed(self.rate, measured, now)
   // A rough measurement goes on from where it began.
   const isRough = !isIgnored && self.anchor !== undefined && measured === undefined
   return { ...self, anchor: isRough ? self.anchor : here, rate }

@@ -62,8 +62,8 @@ export interface Endpoint extends Attempt.Target {
   readonly capabilities?: Capabilities.Capabilities | undefined
 }
 
-/** A request, and what it could not say. */
-type Sent = Transport.Request & Omit<WireFields.Encoded, "body">
+/** A request, what it could not say, and whether its answer is made later. */
+type Sent = Transport.Request & Required<Omit<WireFields.Encoded, "body">>
 
 /**
  * The model at `endpoint`, in the wire format `format`.
@@ -95,31 +95,19 @@ export const make = (
     return span?._tag === "Span" ? { ...headers, ...HttpTraceContext.toHeaders(span) } : headers
   }
 
-  /** The body of a request as JSON. What cannot be written, as a circular schema, is an `InvalidRequest`. */
-  const write = (request: Chat.Request, streaming: boolean) => {
+  /** The request that carries `request`. One that cannot be written, as a circular schema, is an `InvalidRequest`. */
+  const post = (request: Chat.Request, streaming: boolean, context: Context.Context<never>): Sent | InvalidRequest => {
     try {
       const encoded = format.encode(request, streaming)
-      return encoded instanceof InvalidRequest ? encoded : { ...encoded, body: JSON.stringify(encoded.body) }
+      if (encoded instanceof InvalidRequest) return encoded
+      const { later = false, leftOut } = encoded
+      const body = JSON.stringify(encoded.body)
+      const headers = headersIn(posted, context)
+      return { method: "POST", url: endpoint.url(streaming), headers, body, maxBytes, leftOut, later }
     } catch (cause) {
       const why = ErrorMessage.clean(cause instanceof Error ? cause.message : String(cause), secrets)
       const message = `the request cannot be written as JSON: ${why}`
       return new InvalidRequest({ provider, model, message, delivery: "not-sent" })
-    }
-  }
-
-  const post = (request: Chat.Request, streaming: boolean, context: Context.Context<never>): Sent | InvalidRequest => {
-    const written = write(request, streaming)
-    if (written instanceof InvalidRequest) return written
-    const { body, later, leftOut } = written
-    const headers = headersIn(posted, context)
-    return {
-      method: "POST",
-      url: endpoint.url(streaming),
-      headers,
-      body,
-      maxBytes,
-      leftOut,
-      ...(later === true ? { later } : {})
     }
   }
 
@@ -155,7 +143,7 @@ export const make = (
       if (sent instanceof InvalidRequest) return Effect.fail(sent)
       return said(
         sent.leftOut,
-        sent.later === true && format.later !== undefined
+        sent.later && format.later !== undefined
           ? Background.answer(requestsAbout(sent, format.later, attempt))
           : send(fiber, fiber.currentContext, sent, { head: readHead(attempt), text: answer, failed })
       )
@@ -247,7 +235,8 @@ export const make = (
               headers: headersIn(listening, context),
               body: undefined,
               maxBytes,
-              leftOut: []
+              leftOut: [],
+              later: false
             }
       }
 

@@ -5,6 +5,8 @@
  * @since 0.1.0
  */
 
+export { parse } from "../../errors/JsonText.js"
+
 /**
  * A JSON object.
  *
@@ -57,20 +59,6 @@ export const text = (u: unknown): string | undefined => (typeof u === "string" &
  */
 export const count = (u: unknown): number | undefined =>
   typeof u === "number" && Number.isSafeInteger(u) && u >= 0 ? u : undefined
-
-/**
- * The parsed text, or `undefined` if it is not JSON.
- *
- * @since 0.1.0
- * @category getters
- */
-export const parse = (text: string): unknown => {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
-}
 
 /**
  * The object without the fields that are `undefined`.

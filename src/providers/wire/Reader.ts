@@ -25,7 +25,7 @@ export interface Reader {
   readonly done: () => void
   /** Called once before the answer ends. */
   readonly ending?: (() => void) | undefined
-  /** What has to go back with the message, if anything. Called once, at the end. */
+  /** The data that the next request must send back with the message, if there are any. Called once, at the end. */
   readonly reply?: (() => unknown) | undefined
   /** The position from which the provider can continue the answer. Default: it cannot. */
   readonly resume?: (() => StreamDecoder.Cursor["resume"]) | undefined

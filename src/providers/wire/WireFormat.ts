@@ -60,13 +60,8 @@ export interface Later {
 /** The finish reason of a whole answer that states none. */
 const unstated = "unstated"
 
-/**
- * The events of a whole answer, or the error that its body is.
- *
- * @since 0.2.0
- * @category decoding
- */
-export const events = (
+/** The events of a whole answer, or the error that its body is. */
+const events = (
   format: WireFormat,
   body: unknown,
   context: WireFields.Exchange
@@ -103,7 +98,7 @@ export const decode = (format: WireFormat, text: string, context: WireFields.Exc
 }
 
 /** The events of a whole answer that came as text, and its JSON. */
-export const eventsOf = (
+const eventsOf = (
   format: WireFormat,
   text: string,
   context: WireFields.Exchange

@@ -1,11 +1,14 @@
-/** The bound of the retry budget, for pools whose keys are refused and told to come back at once. */
+/**
+ * The bound of the retry budget, for pools and for fallbacks within a group, whose targets refuse and tell to come back
+ * at once.
+ */
 import { assert, describe, it } from "@effect/vitest"
 import { Clock, Duration, Effect, FastCheck as fc, Logger, LogLevel, Random } from "effect"
 import { Chat, ChatModel, RetryPolicy } from "effect-steadfast"
 import { breathe, cases } from "../../support/cases.js"
 import { errorOf, hinted } from "../../support/errors.js"
 import { simulate } from "../../support/simulate.js"
-import { type Answer, pooledOf, ways } from "./Balance.support.js"
+import { type Answer, ledger, memberOf, pooledOf, ways } from "./Balance.support.js"
 
 const quiet = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.withTracerEnabled(Logger.withMinimumLogLevel(effect, LogLevel.None), false)
@@ -25,22 +28,39 @@ const call = fc.record({
   deadline: fc.constantFrom(1, 800, 12_000)
 })
 
+type AnswerOf = (request: Chat.Request) => Answer
+
+/** A pool of so many keys. */
+const poolOf = (keys: number) => (answerOf: AnswerOf) =>
+  Effect.map(
+    pooledOf(
+      Array.from({ length: keys }, (_, index) => `key ${index}`),
+      (_, __, request) => answerOf(request)
+    ),
+    ({ model }) => model
+  )
+
+/** Two targets of a group: when the first fails, the second is asked. */
+const fallback = (answerOf: AnswerOf) => {
+  const member = (name: string) => memberOf(ledger(), name, (_, request) => answerOf(request), { group: "g" })
+  return Effect.succeed(ChatModel.orElse(member("one"), member("two")))
+}
+
 /** Runs the calls side by side: what was sent, and for how long. */
 const run = (
-  keys: number,
+  modelOf: (answerOf: AnswerOf) => Effect.Effect<ChatModel.ChatModel, unknown>,
   calls: ReadonlyArray<{ readonly after: number; readonly way: keyof typeof ways; readonly deadline: number }>,
   answerOf: (nth: number) => Answer
 ) =>
   Effect.gen(function* () {
     let nth = 0
     const sent = new Map<Chat.Request, Array<boolean>>()
-    const names = Array.from({ length: keys }, (_, index) => `key ${index}`)
-    const pooled = yield* pooledOf(names, (_, __, request) => {
+    const inner = yield* modelOf((request) => {
       const answer = answerOf(nth++)
       sent.set(request, [...(sent.get(request) ?? []), answer.error === undefined])
       return answer
     })
-    const model = pooled.model.pipe(ChatModel.retry(RetryPolicy.standard))
+    const model = inner.pipe(ChatModel.retry(RetryPolicy.standard))
     const start = yield* Clock.currentTimeMillis
     yield* Effect.forEach(
       calls,
@@ -73,35 +93,38 @@ describe("attempts ≤ N · (1 + ratio) + cap + reserve · T where 429s tell to 
           way: "generate" as const,
           deadline: 2000
         }))
-        const counted = run(keys, calls, (nth) => ({ error: nth % 2 === 0 ? refusals.zero : refusals.one })).pipe(
-          Effect.withRandom(Random.make(1)),
-          quiet,
-          simulate
-        )
+        const counted = run(poolOf(keys), calls, (nth) => ({
+          error: nth % 2 === 0 ? refusals.zero : refusals.one
+        })).pipe(Effect.withRandom(Random.make(1)), quiet, simulate)
         assert.isAtMost(counted.total, bound(counted))
       })
     )
   }
 
-  it("for any interleaving of calls and answers, with 1 to 50 keys", async () => {
-    await fc.assert(
-      fc
-        .asyncProperty(
-          fc.integer({ min: 1, max: 50 }),
-          fc.array(answer, { minLength: 1, maxLength: 8, size: "max" }),
-          fc.array(call, { minLength: 1, maxLength: 12, size: "max" }),
-          fc.string(),
-          async (keys, answers, calls, seed) => {
-            const counted = run(keys, calls, (nth) => answers[nth % answers.length] as Answer).pipe(
-              Effect.withRandom(Random.make(seed)),
-              quiet,
-              simulate
-            )
-            assert.isAtMost(counted.total, bound(counted) + 1e-6)
-          }
-        )
-        .beforeEach(breathe),
-      { numRuns: cases(300, 20) }
-    )
-  })
+  for (const [name, modelsOf] of [
+    ["1 to 50 keys", fc.integer({ min: 1, max: 50 }).map(poolOf)],
+    ["a fallback within the group", fc.constant(fallback)]
+  ] as const) {
+    it(`for any interleaving of calls and answers, with ${name}`, async () => {
+      await fc.assert(
+        fc
+          .asyncProperty(
+            modelsOf,
+            fc.array(answer, { minLength: 1, maxLength: 8, size: "max" }),
+            fc.array(call, { minLength: 1, maxLength: 12, size: "max" }),
+            fc.string(),
+            async (modelOf, answers, calls, seed) => {
+              const counted = run(modelOf, calls, (nth) => answers[nth % answers.length] as Answer).pipe(
+                Effect.withRandom(Random.make(seed)),
+                quiet,
+                simulate
+              )
+              assert.isAtMost(counted.total, bound(counted) + 1e-6)
+            }
+          )
+          .beforeEach(breathe),
+        { numRuns: cases(1000, 20) }
+      )
+    })
+  }
 })

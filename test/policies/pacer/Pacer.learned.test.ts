@@ -191,7 +191,7 @@ describe("whatever is told", () => {
           }
         }
       ),
-      { numRuns: cases(2000) }
+      { numRuns: cases(10_000) }
     )
   })
 })

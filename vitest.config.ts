@@ -19,13 +19,19 @@ class WaitingFirst extends BaseSequencer {
   }
 }
 
+/** What every random choice of the run begins with. `SEED=… npm test` makes the same choices again. */
+const seed = process.env.SEED ?? String(Date.now() % 2 ** 31)
+if (process.env.SEED === undefined) console.log(`seed ${seed}`)
+process.env.SEED = seed
+
 /** One more than there are cores, for the files that wait. */
 const workers = availableParallelism() + 1
 
 export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
-    setupFiles: ["test/support/breathe.ts"],
+    setupFiles: ["test/support/setup.ts"],
+    env: { SEED: seed },
     // Against what hangs, not against what is slow: a busy machine fails no law.
     testTimeout: 900_000,
     hookTimeout: 900_000,

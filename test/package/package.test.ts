@@ -18,7 +18,7 @@ import { promisify } from "node:util"
 import { build, transform } from "esbuild"
 import { rollup } from "rollup"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
-import { exhaustive } from "../support/cases.js"
+import { thorough } from "../support/cases.js"
 
 const root = fileURLToPath(new URL("../..", import.meta.url))
 const consumer = fileURLToPath(new URL("consumer", import.meta.url))
@@ -123,7 +123,7 @@ beforeAll(async () => {
   const tarball = readdirSync(project).find((file) => file.endsWith(".tgz"))
   cpSync(consumer, project, { recursive: true })
   writeFileSync(join(project, "package.json"), JSON.stringify({ name: "consumer", private: true, type: "module" }))
-  if (exhaustive) await install(`./${tarball}`, exact("effect"), exact("@effect/platform"))
+  if (thorough) await install(`./${tarball}`, exact("effect"), exact("@effect/platform"))
   else await link(tarball, "effect", "@effect/platform")
   installed = join(project, "node_modules", manifest(root).name)
 })
@@ -289,15 +289,15 @@ describe("its price data", () => {
   })
 
   it("are found, typed and used where they are", async () => {
-    await (exhaustive ? install(exact(data)) : link(undefined, data))
-    if (exhaustive) await typeCheck("tsconfig.prices.json")
+    await (thorough ? install(exact(data)) : link(undefined, data))
+    if (thorough) await typeCheck("tsconfig.prices.json")
     assert.strictEqual(await run(project, process.execPath, "prices.mjs"), "0.75 undefined\n")
   })
 })
 
 describe("its transport for Node", () => {
   it("asks a server over undici", async () => {
-    await (exhaustive ? install(exact(node)) : link(undefined, node))
+    await (thorough ? install(exact(node)) : link(undefined, node))
     assert.strictEqual(await run(project, process.execPath, "node.mjs"), "Paris.\n")
   })
 })

@@ -3,7 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { type ConfigError, Duration, Effect, FastCheck as fc, Runtime, Schema, Stream } from "effect"
 import { Call, type CallRecord, Chat, type ChatModel, ChatStream, LlmError } from "effect-steadfast"
 import { Fault, FaultyProvider, Reply, type Step } from "effect-steadfast/testing"
-import { cases, exhaustive } from "../support/cases.js"
+import { cases, exhaustive, step } from "../support/cases.js"
 
 /** Does not look like a key: what is scrubbed is the text itself, not its form. */
 export const secret = "Correct Horse Battery Staple 7".replaceAll(" ", ".")
@@ -348,7 +348,7 @@ export const laws = ({ answer, errors, events: stream, keyHeader, make, requestI
         const expected = yield* collect(make, reply)
         let interrupted = 0
         let gone = false
-        for (let bytes = 0; !gone; bytes += exhaustive ? 5 : 101) {
+        for (let bytes = 0; !gone; bytes += Math.max(5, step(101))) {
           for (const step of [Fault.earlyEnd({ reply, bytes }), Fault.resetInBody({ reply, bytes })]) {
             const { delivered, error } = yield* events(make, step)
             if (error === undefined) {

@@ -2,7 +2,7 @@ import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { Effect, Logger, LogLevel, Schedule } from "effect"
 import { ChatModel } from "effect-steadfast"
 import type * as Replay from "../../src/chat/stream/Replay.js"
-import { exhaustive, share } from "../support/cases.js"
+import { exhaustive, share, step } from "../support/cases.js"
 import {
   answers,
   bytesOf,
@@ -150,7 +150,7 @@ const cutsOf = (kind: Kind, mode: Mode, marks: ReadonlyArray<Mark>, bytes: Uint8
       7
     ).map((mark) => mark.at)
   const all = Array.from({ length: bytes.length + 1 }, (_, cut) => cut)
-  if (kind === "stall") return all.filter((cut) => cut % (exhaustive ? 7 : 1009) === 0 || cut === bytes.length)
+  if (kind === "stall") return all.filter((cut) => cut % Math.max(7, step(1009)) === 0 || cut === bytes.length)
   const near = (cut: number) => marks.some((mark) => cut >= mark.whole - 1 && cut <= mark.at + 1)
   return exhaustive
     ? all

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Logger, LogLevel, Random } from "effect"
 import { Chat, ChatModel, RetryPolicy } from "effect-steadfast"
-import { exhaustive } from "../../support/cases.js"
+import { step } from "../../support/cases.js"
 import { errorOf } from "../../support/errors.js"
 import { simulate } from "../../support/simulate.js"
 import { type Answer, pooledOf, ways } from "./Balance.support.js"
@@ -9,7 +9,7 @@ import { type Answer, pooledOf, ways } from "./Balance.support.js"
 const keys = ["a", "b", "c", "d", "e"]
 
 /** Milliseconds between requests: in an hour with a twentieth of the requests a key is asked no more often. */
-const every = exhaustive ? 200 : 4000
+const every = Math.max(200, step(4000))
 
 /**
  * Five keys at 5 requests a second, of which the first is broken for an hour: the share of requests that reached it, how

@@ -1,7 +1,7 @@
 import { assert, describe, it, vi } from "@effect/vitest"
 import { FastCheck as fc } from "effect"
 import * as Sse from "../../../src/chat/stream/Sse.js"
-import { cases, exhaustive } from "../../support/cases.js"
+import { cases, exhaustive, step } from "../../support/cases.js"
 
 const encoder = new TextEncoder()
 const bytes = (text: string): Uint8Array => encoder.encode(text)
@@ -115,7 +115,7 @@ describe("however the network cut it", () => {
     for (const [name, text, events] of fixtures) {
       const whole = bytes(text)
       for (let i = 0; i <= whole.length; i++) {
-        for (let k = i; k <= whole.length; k += exhaustive ? 1 : 7) {
+        for (let k = i; k <= whole.length; k += step(7)) {
           const found = parse(cutAt(whole, [i, k])).events
           // Comparing is dear; only what differs is compared for its message.
           if (JSON.stringify(found) !== JSON.stringify(events)) {

@@ -53,6 +53,8 @@ export interface Meta extends Context {
   readonly headers: RetryHint.Headers
   /** When the response arrived, in epoch milliseconds. */
   readonly now: number
+  /** Where the request went: host and path. A 404 that names no model says it. */
+  readonly address?: string | undefined
 }
 
 /**
@@ -293,10 +295,13 @@ export const classify = (context: Meta, found: ErrorBody.ErrorBody): LlmError.Ll
   const ordered = headers["x-should-retry"]
   const should = ordered === "true" ? true : ordered === "false" || isLasting ? false : undefined
   if (!isKept(kind, wait, verdict.kind === "RateLimited") && should !== true) wait = undefined
-  const message =
+  const said =
     redirect(status, headers) ??
     body.messages[0] ??
     (verdict.code?.trim() || (status >= 300 ? ErrorMessage.ofStatus(status) : "an error without a message"))
+  // Most often a wrong base URL: the server knows the model, and not the path.
+  const isLost = (status === 404 || status === 405) && verdict.byStatus !== undefined && context.address !== undefined
+  const message = isLost ? `${ErrorMessage.clean(said, context.secrets, 300)} (at ${context.address})` : said
   const fields: LlmError.Fields = {
     ...fieldsOf(context, status, message, verdict.code, requestIdOf(headers, body)),
     delivery: deliveryOf(kind, status, isLasting && status < 500),

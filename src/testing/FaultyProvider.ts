@@ -4,8 +4,9 @@
  * same on a socket with real connections.
  *
  * Give `client` to a model, or `layer` to a program. The path of a request decides the format (`…/chat/completions`,
- * `…/responses`, `…/messages`, `…:generateContent`, `…:streamGenerateContent`), not the host. So one provider can stand
- * for several, with `rules` to tell their models or keys apart.
+ * `…/responses`, `…/messages`, `…:generateContent`, `…:streamGenerateContent`). So one provider can stand for several,
+ * with `rules` to tell their models or keys apart. A known host such as `api.openai.com` serves its own paths only:
+ * without `/v1` it answers 404, as in production.
  *
  * A response that was streamed with `background: true` is kept, and `GET …/responses/{id}` returns the rest of it. Such
  * a request takes a step of the script too: a fault applies to that rest.
@@ -48,6 +49,8 @@ import * as Plan from "./Plan.js"
 
 export type { Control, Options, RecordedRequest } from "./Core.js"
 export { type Served, type ServeOptions, serve } from "./FaultyServer.js"
+export type { Answer } from "./Script.js"
+export type { WireRequest } from "./wire/Wire.js"
 
 /**
  * A faulty provider in process: its client and its controls.
@@ -144,7 +147,13 @@ const makeClient = (core: Core.Core): HttpClient.HttpClient =>
     const respond = (body: unknown) =>
       Effect.clockWith((clock) => {
         const exchange = core.accept(
-          { method: request.method, url: url.pathname + url.search, headers: { ...request.headers }, body },
+          {
+            method: request.method,
+            url: url.pathname + url.search,
+            host: url.host,
+            headers: { ...request.headers },
+            body
+          },
           clock.unsafeCurrentTimeMillis()
         )
         const answered = answer(exchange, request, signal, clock)

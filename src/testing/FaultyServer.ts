@@ -78,8 +78,22 @@ const headersOf = (request: IncomingMessage): Record<string, string> =>
     )
   )
 
+/** A page of any origin may ask, and read all headers, as with the providers themselves. */
+const anyOrigin = { "access-control-allow-origin": "*", "access-control-expose-headers": "*" }
+
+/** Answers the question of a browser before its request. It takes no step, and is not recorded. */
+const allow = (request: IncomingMessage, response: ServerResponse) => {
+  response.writeHead(204, {
+    ...anyOrigin,
+    "access-control-allow-methods": "GET, POST",
+    "access-control-allow-headers": request.headers["access-control-request-headers"] ?? "*",
+    "access-control-max-age": "600"
+  })
+  response.end()
+}
+
 const sendHead = (response: ServerResponse, plan: Plan.Plan, head: NonNullable<Plan.Plan["head"]>) => {
-  const framed: Record<string, string> = { ...head.headers }
+  const framed: Record<string, string> = { ...anyOrigin, ...head.headers }
   switch (plan.framing) {
     case "content-length":
       framed["content-length"] = String(plan.pieces.reduce((sum, piece) => sum + Plan.bytes(piece).length, 0))
@@ -175,12 +189,14 @@ export const serve = Effect.fnUntraced(function* (
   let closing = false
 
   const handle = (request: IncomingMessage, response: ServerResponse) => {
+    if (request.method === "OPTIONS") return allow(request, response)
     readBody(request).then(
       (text) => {
         const exchange = core.accept(
           {
             method: request.method ?? "GET",
             url: request.url ?? "/",
+            host: request.headers.host,
             headers: headersOf(request),
             body: Core.parseBody(text)
           },

@@ -230,8 +230,13 @@ const garbage = (step: Step.Garbage, context: Wire.Context): Plan => {
  * @category plans
  */
 export const unknownPath = (context: Wire.Context): Plan => {
-  const { method, path } = context.request
-  const error = { message: `Invalid URL (${method} ${path})`, type: "invalid_request_error", param: null, code: null }
+  const { host = "", method, path } = context.request
+  const error = {
+    message: `Invalid URL (${method} ${host}${path})`,
+    type: "invalid_request_error",
+    param: null,
+    code: null
+  }
   return single(404, headersOf(context), JSON.stringify({ error }), 0)
 }
 

@@ -29,6 +29,14 @@ export interface Rates {
 }
 
 /**
+ * A step, or a function that answers by the request: its model, its body, its headers.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export type Answer = Step.Step | ((request: Wire.WireRequest) => Step.Step)
+
+/**
  * The steps of a provider, one for each request. Without options every step is `Reply.text("ok")`.
  *
  * @since 0.1.0
@@ -36,13 +44,13 @@ export interface Rates {
  */
 export interface Behaviour {
   /** The first steps, in order. Default none. */
-  readonly script?: ReadonlyArray<Step.Step> | undefined
+  readonly script?: ReadonlyArray<Answer> | undefined
   /**
    * The steps after the script, if there are no rates. `"repeat"`: its last step for ever, so that
    * `[Fault.status(503)]` is an outage and `[…, Reply.text("hi")]` a recovery; `"cycle"`: the script again; or one step
    * for ever. Default `"repeat"`.
    */
-  readonly onExhausted?: "repeat" | "cycle" | Step.Step | undefined
+  readonly onExhausted?: "repeat" | "cycle" | Answer | undefined
   /** Random steps after the script, for ever. Default none. */
   readonly rates?: Rates | undefined
 }
@@ -122,13 +130,13 @@ const draw = (rates: Rates, position: number): Step.Step => {
   return rates.otherwise ?? ok
 }
 
-const stepAt = (behaviour: Behaviour, position: number): Step.Step => {
+const stepAt = (behaviour: Behaviour, position: number): Answer => {
   const script = behaviour.script ?? []
   const scripted = script[position]
   if (scripted !== undefined) return scripted
   if (behaviour.rates !== undefined) return draw(behaviour.rates, position - script.length)
   const then = behaviour.onExhausted ?? "repeat"
-  if (typeof then === "object") return then
+  if (typeof then !== "string") return then
   return script[then === "cycle" ? position % script.length : script.length - 1] ?? ok
 }
 
@@ -162,8 +170,9 @@ export const next = (options: Options, state: State, request: Wire.WireRequest):
   const found = rules.findIndex((rule) => matches(rule, request))
   const slot = found === -1 ? rules.length : found
   const position = state[slot] ?? 0
+  const answer = stepAt(rules[found] ?? options, position)
   return [
-    { step: stepAt(rules[found] ?? options, position), rule: found === -1 ? undefined : found },
+    { step: typeof answer === "function" ? answer(request) : answer, rule: found === -1 ? undefined : found },
     state.map((served, i) => (i === slot ? position + 1 : served))
   ]
 }

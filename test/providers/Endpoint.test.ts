@@ -22,6 +22,29 @@ const asked = (options: Omit<OpenAi.Options, "model">, ...script: ReadonlyArray<
 
 const refused = (options: Omit<OpenAi.Options, "model">) => Effect.flip(asked(options))
 
+describe("a base URL with a wrong path", () => {
+  it.effect("is an error that says where the request went, without its secrets", () =>
+    Effect.gen(function* () {
+      for (const baseUrl of ["https://api.openai.com", "https://user:secret-pass@api.openai.com/?sig=secret-sig"]) {
+        const { answer } = yield* asked({ baseUrl })
+        const error = answer._tag === "Left" ? answer.left : assert.fail("answered")
+        assert.strictEqual(error._tag, "ModelNotFound")
+        assert.include(error.message, "(at api.openai.com/chat/completions)")
+        assert.notInclude(inspect(error), "secret-")
+      }
+    })
+  )
+
+  it.effect("says nothing of it where the server names the model", () =>
+    Effect.gen(function* () {
+      const body = { error: { message: "no such model", code: "model_not_found" } }
+      const provider = yield* FaultyProvider.make({ script: [Fault.status(404, { body })] })
+      const model = yield* Effect.provideService(OpenAi.make({ model: "m" }), HttpClient.HttpClient, provider.client)
+      assert.strictEqual((yield* Effect.flip(model.generate(Chat.prompt("hi")))).message, "no such model")
+    })
+  )
+})
+
 describe("a key", () => {
   it.effect("has no blanks around it, as of a file that ends a line", () =>
     Effect.gen(function* () {

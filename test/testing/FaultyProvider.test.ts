@@ -274,6 +274,34 @@ describe("hanging up", () => {
   )
 })
 
+describe("a path", () => {
+  it.effect("is served at a known host as that host serves it", () =>
+    Effect.gen(function* () {
+      const provider = yield* FaultyProvider.make()
+      const status = (url: string) => Effect.map(provider.client.post(url, { body: undefined }), (_) => _.status)
+      const served = [
+        "https://api.openai.com/v1/chat/completions",
+        "https://api.groq.com/openai/v1/chat/completions",
+        "https://openrouter.ai/api/v1/messages",
+        "https://generativelanguage.googleapis.com/v1/models/g:generateContent",
+        "https://gateway.example/v1/account/anthropic/v1/messages",
+        "http://localhost:8080/chat/completions"
+      ]
+      const lost = [
+        "https://api.openai.com/chat/completions",
+        "https://api.openai.com/v1/v1/chat/completions",
+        "https://api.groq.com/v1/chat/completions",
+        "https://api.anthropic.com/messages",
+        "http://localhost:8080/v1/chat/completions/chat/completions",
+        "http://localhost:8080/v1/v1/responses"
+      ]
+      for (const url of served) assert.strictEqual(yield* status(url), 200, url)
+      for (const url of lost) assert.strictEqual(yield* status(url), 404, url)
+      assert.isTrue((yield* provider.requests).every(({ status, step }) => (status === 404) === (step === undefined)))
+    })
+  )
+})
+
 describe("the record", () => {
   it.effect("holds what came and what was served", () =>
     Effect.gen(function* () {

@@ -54,6 +54,25 @@ describe("on a socket", () => {
     })
   )
 
+  it.scopedLive("lets a page of any origin ask", () =>
+    Effect.gen(function* () {
+      const server = yield* FaultyProvider.serve({ script: [Fault.status(503), reply] })
+      const url = `${server.url}/v1/chat/completions`
+      const headers = { origin: "https://page.example", "access-control-request-headers": "authorization,content-type" }
+      const first = yield* Effect.promise(() => fetch(url, { method: "OPTIONS", headers }))
+      assert.strictEqual(first.status, 204)
+      assert.strictEqual(first.headers.get("access-control-allow-headers"), "authorization,content-type")
+      assert.include(first.headers.get("access-control-allow-methods") ?? "", "POST")
+      for (const status of [503, 200]) {
+        const response = yield* Effect.promise(() => ask(server.url, "openai-chat"))
+        assert.strictEqual(response.status, status)
+        assert.strictEqual(response.headers.get("access-control-allow-origin"), "*")
+        yield* Effect.promise(() => response.text())
+      }
+      assert.lengthOf(yield* server.requests, 2)
+    })
+  )
+
   it.scopedLive("sends the same headers and bodies of errors as in process", () =>
     Effect.gen(function* () {
       const script = [Fault.rateLimited({ retryAfter: "2 seconds" }), Fault.badGateway(), Fault.emptyBody]

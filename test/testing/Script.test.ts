@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { Fault, FaultyProvider, Reply } from "effect-steadfast/testing"
 import * as Script from "../../src/testing/Script.js"
-import { at, request } from "./support.js"
+import { at, request, wholeText } from "./support.js"
 
 const statuses = (provider: FaultyProvider.Provider, count: number) =>
   Effect.replicateEffect(
@@ -38,6 +38,21 @@ describe("scripts", () => {
       const rates = { rules: [{ probability: 1, fault: Fault.status(503) }] }
       const random = yield* FaultyProvider.make({ script, rates })
       assert.deepStrictEqual(yield* statuses(random, 4), [500, 200, 503, 503])
+    })
+  )
+
+  it.effect("answer by the request where a step is a function", () =>
+    Effect.gen(function* () {
+      const echo: FaultyProvider.Answer = ({ key, model }) => Reply.text(`${model} for ${key}`)
+      const provider = yield* FaultyProvider.make({ script: [Fault.status(500), echo] })
+      yield* statuses(provider, 1)
+      for (const format of ["openai-chat", "anthropic"] as const) {
+        const body = yield* Effect.flatMap(provider.client.execute(request(format)), (response) => response.json)
+        assert.strictEqual(wholeText(format, body), "m-1 for key-1")
+      }
+      const then = yield* FaultyProvider.make({ script: [Fault.status(500)], onExhausted: echo })
+      assert.deepStrictEqual(yield* statuses(then, 2), [500, 200])
+      assert.strictEqual((yield* then.requests)[1]?.step?._tag, "Reply")
     })
   )
 

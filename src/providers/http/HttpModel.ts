@@ -86,6 +86,10 @@ export const make = (
     text !== undefined && secrets.some((secret) => text.includes(secret))
       ? ErrorMessage.clean(text, secrets, max)
       : text
+  const refused = (body: string, context: WireFields.Exchange): LlmError => {
+    const { host, pathname } = new URL(endpoint.url(false))
+    return Classify.response({ ...context, body, address: host + pathname })
+  }
   const failed = (cause: unknown, stage: Classify.Stage): LlmError => Classify.transport(target, cause, stage)
 
   /** The headers of one request, with the span in force if the provider gets it. */
@@ -131,7 +135,7 @@ export const make = (
     context: WireFields.Exchange,
     isWhole: boolean
   ): Effect.Effect<Chat.Response, LlmError> => {
-    if (!isSuccess(context)) return Effect.fail(Classify.response({ ...context, body: text }))
+    if (!isSuccess(context)) return Effect.fail(refused(text, context))
     if (!isWhole) return Effect.fail(WireFields.tooLarge(context))
     const decoded = WireFormat.decode(format, text, context)
     return decoded instanceof Error ? Effect.fail(decoded) : Effect.succeed(decoded)
@@ -219,7 +223,7 @@ export const make = (
 
       /** The error of a response that is no stream. */
       const readWhole = (text: string, context: WireFields.Exchange): Effect.Effect<never, LlmError> => {
-        const error = isSuccess(context) ? undefined : Classify.response({ ...context, body: text })
+        const error = isSuccess(context) ? undefined : refused(text, context)
         if (from === undefined) return Effect.fail(error ?? Classify.unreadable(context, text))
         if (error === undefined) return Effect.fail(gone("the answer came from its beginning", context))
         return Effect.fail(isUnknown(error) ? gone(error.message, context) : error)

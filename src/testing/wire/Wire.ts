@@ -28,6 +28,8 @@ export interface Incoming {
   readonly method: string
   /** Path and query. */
   readonly url: string
+  /** The host; known hosts serve their own paths only, others any. */
+  readonly host?: string | undefined
   /** The headers, names in lower case. */
   readonly headers: Readonly<Record<string, string>>
   /** The body; parsed if it is JSON. */
@@ -133,6 +135,26 @@ export const field = (u: unknown, name: string): unknown => (isRecord(u) ? u[nam
 export const askedId = (request: { readonly method: string; readonly path: string }): string | undefined =>
   request.method === "GET" ? /\/responses\/([^/]+)$/.exec(request.path)?.[1] : undefined
 
+/** The paths before those of the formats, at hosts that are known: a wrong base URL fails here as it does there. */
+const bases: Readonly<Record<string, RegExp>> = {
+  "api.openai.com": /^\/v1\//,
+  "api.anthropic.com": /^\/v1\//,
+  "generativelanguage.googleapis.com": /^\/v1(?:alpha|beta)?\//,
+  "api.groq.com": /^\/openai\/v1\//,
+  "api.mistral.ai": /^\/v1\//,
+  "api.together.xyz": /^\/v1\//,
+  "api.fireworks.ai": /^\/inference\/v1\//,
+  "openrouter.ai": /^\/api\/v1\//,
+  "api.x.ai": /^\/v1\//,
+  "api.cerebras.ai": /^\/v1\//
+}
+
+/** Base URLs with a part too many: that of the version twice, or the path of the endpoint. */
+const doubled = /\/v1\/v1\/|\/(?:chat\/completions|responses|messages)\/.*(?:chat\/completions|responses|messages)$/
+
+const isServed = (host: string | undefined, path: string): boolean =>
+  !doubled.test(path) && (host === undefined || bases[host]?.test(path) !== false)
+
 const formatOf = (path: string): Format | undefined => {
   if (path.endsWith("/chat/completions")) return "openai-chat"
   if (path.endsWith("/responses")) return "openai-responses"
@@ -167,7 +189,7 @@ export const parse = (incoming: Incoming): WireRequest => {
   const path = mark === -1 ? incoming.url : incoming.url.slice(0, mark)
   const query = mark === -1 ? "" : incoming.url.slice(mark + 1)
   const asked = askedId({ method: incoming.method, path }) !== undefined
-  const format = asked ? "openai-responses" : formatOf(path)
+  const format = !isServed(incoming.host, path) ? undefined : asked ? "openai-responses" : formatOf(path)
   const stream = asked
     ? new URLSearchParams(query).get("stream") === "true"
     : format === "gemini"
@@ -176,6 +198,7 @@ export const parse = (incoming: Incoming): WireRequest => {
   return {
     method: incoming.method,
     url: incoming.url,
+    host: incoming.host,
     headers: incoming.headers,
     body: incoming.body,
     path,

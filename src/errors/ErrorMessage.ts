@@ -34,8 +34,6 @@ const SHAPES: ReadonlyArray<RegExp> = [
   /\b(AIz|gsk|xai|csk|ppl|nva|tgp|ya2|gho|ghp|ghs|ghu|eyJ|AKI|ASI|ABS|dap)(?:a[\w-]|_|-|x-|pi-|_v\d|9\.|[\w]{6})[\w*.-]{8,}/g
 ]
 
-const escaped = (text: string): string => text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")
-
 /** The URL-encoded form; `""` for a text with a lone surrogate, which cannot be encoded. */
 const encoded = (text: string): string => {
   try {
@@ -60,7 +58,19 @@ const CONTROLS = /[\u0000-\u0008\u000e-\u001f\u007f-\u009f\u061c\u200e\u200f\u20
 const folded = (text: string): string => text.replace(CONTROLS, "").replace(/\s+/g, " ").trim()
 
 /**
- * Replaces literal secrets, plain, URL-encoded or folded to one line.
+ * A secret as it may stand in a text: plain, URL-encoded in either case and with either space, or on one line.
+ *
+ * @internal
+ */
+export const formsOf = (secret: string): ReadonlyArray<string> => {
+  const percent = encoded(secret)
+  const lower = percent.replace(/%../g, (code) => code.toLowerCase())
+  const forms = [secret, percent, lower, percent.replaceAll("%20", "+"), lower.replaceAll("%20", "+"), folded(secret)]
+  return [...new Set(forms)].filter((form) => form.length >= MIN_SECRET)
+}
+
+/**
+ * Replaces literal secrets in every form of {@link formsOf}.
  *
  * @since 0.2.0
  * @category formatting
@@ -71,9 +81,7 @@ export const scrub = (text: string, secrets: ReadonlyArray<string>): string => {
     if (secret.length < MIN_SECRET) continue
     // three characters tell two keys apart and give no access; a short secret is hidden whole
     const mask = secret.length < 12 ? "…" : `${secret.slice(0, 3)}…`
-    for (const form of new Set([secret, encoded(secret), folded(secret)])) {
-      if (form.length >= MIN_SECRET) out = out.replace(new RegExp(escaped(form), "g"), () => mask)
-    }
+    for (const form of formsOf(secret)) out = out.replaceAll(form, () => mask)
   }
   return out
 }

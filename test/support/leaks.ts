@@ -5,8 +5,12 @@ import { apiKey, collectRecords } from "./evidence.js"
 import { collectSpans } from "./spans.js"
 import { under } from "./time.js"
 
-/** The key as it is, and as it may have been written on the way. */
-const forms = [apiKey, encodeURIComponent(apiKey), Buffer.from(apiKey).toString("base64"), apiKey.slice(4)]
+/** A key as it is, and as it may have been written on the way. */
+const formsOf = (key: string) => {
+  const percent = encodeURIComponent(key)
+  const lower = percent.replace(/%../g, (code) => code.toLowerCase())
+  return [key, percent, lower, lower.replaceAll("%20", "+"), Buffer.from(key).toString("base64"), key.slice(4)]
+}
 
 const deep = { depth: 9, maxStringLength: null }
 
@@ -63,11 +67,13 @@ export const evidenceOf = (program: Effect.Effect<unknown, LlmError.LlmError>) =
   }).pipe(Effect.scoped)
 
 /** What leaked, with the words before it; each leak once, however many places repeat it. */
-export const leaksOf = (found: ReadonlyArray<readonly [string, string]>): ReadonlyArray<string> =>
+export const leaksOf = (found: ReadonlyArray<readonly [string, string]>, key: string = apiKey): ReadonlyArray<string> =>
   Array.from(
     new Map(
       found.flatMap(([where, text]) => {
-        const at = forms.map((form) => text.indexOf(form)).find((at) => at !== -1)
+        const at = formsOf(key)
+          .map((form) => text.indexOf(form))
+          .find((at) => at !== -1)
         if (at === undefined) return []
         const before = text.slice(Math.max(0, at - 40), at).replace(/\W+/g, " ")
         return [[before, `${where}: ${before}`] as const]

@@ -82,10 +82,9 @@ export const make = (
   const asked = lowerCased(endpoint.headers)
   const posted = { ...asked, "content-type": "application/json" }
   const listening = { ...asked, accept: "text/event-stream" }
+  const forms = secrets.flatMap(ErrorMessage.formsOf)
   const scrubbed = <T extends string | undefined>(text: T, max = 200): T | string =>
-    text !== undefined && secrets.some((secret) => text.includes(secret))
-      ? ErrorMessage.clean(text, secrets, max)
-      : text
+    text !== undefined && forms.some((form) => text.includes(form)) ? ErrorMessage.clean(text, secrets, max) : text
   const refused = (body: string, context: WireFields.Exchange): LlmError => {
     const { host, pathname } = new URL(endpoint.url(false))
     return Classify.response({ ...context, body, address: host + pathname })

@@ -1,19 +1,10 @@
-import { FetchHttpClient, HttpClient } from "@effect/platform"
-import { NodeHttpClient } from "@effect/platform-node"
+import { HttpClient } from "@effect/platform"
 import { assert, it } from "@effect/vitest"
-import { Clock, Effect, Fiber, Layer, Logger, Redacted, Scope } from "effect"
-import { type ChatModel, OpenAi, Transport } from "effect-steadfast"
-import { NodeTransport } from "effect-steadfast/node"
+import { Clock, Effect, Fiber, Layer, Logger, Scope } from "effect"
 import { FaultyProvider, type Step } from "effect-steadfast/testing"
+import { clients, modelAt } from "./clients.js"
 
-/** Our transports, and every client that the platform has on Node. */
-export const clients: ReadonlyArray<readonly [name: string, layer: Layer.Layer<HttpClient.HttpClient>]> = [
-  ["transport over fetch", Transport.layerFetch],
-  ["transport over undici", NodeTransport.layer],
-  ["fetch", FetchHttpClient.layer],
-  ["undici", NodeHttpClient.layerUndici],
-  ["node:http", NodeHttpClient.layer]
-]
+export { clients, modelAt }
 
 const quiet = Logger.remove(Logger.defaultLogger)
 
@@ -28,12 +19,6 @@ export const onEveryClient = (
     it.scopedLive(`${name} (${client})`, () => Effect.provide(test(), Layer.merge(layer, quiet)))
   }
 }
-
-/**
- * A model at an address.
- */
-export const modelAt = (url: string): Effect.Effect<ChatModel.ChatModel, never, HttpClient.HttpClient> =>
-  Effect.orDie(OpenAi.make({ model: "m-1", apiKey: Redacted.make("key-1"), baseUrl: `${url}/v1` }))
 
 /**
  * A server with these steps, and a model that asks it.

@@ -58,6 +58,30 @@ const isDone = (data: string): boolean => data.length < 16 && data.trim() === "[
 const isObject = (data: string): boolean =>
   data.startsWith("{") && data.trimEnd().endsWith("}") && JsonText.parse(data) !== undefined
 
+/** Lines of one field. Each short line would cost ten times its text: they are joined by the thousand. */
+class Lines {
+  private readonly blocks: Array<string> = []
+  private lines: Array<string>
+  /** Of the text, with its line ends. */
+  length: number
+
+  constructor(first: string) {
+    this.lines = [first]
+    this.length = first.length
+  }
+
+  add(line: string): void {
+    this.length += line.length + 1
+    if (this.lines.push(line) < 1024) return
+    this.blocks.push(this.lines.join("\n"))
+    this.lines = []
+  }
+
+  text(): string {
+    return [...this.blocks, ...this.lines].join("\n")
+  }
+}
+
 /** Larger than any known event (a base64 image is a few MB), and small enough for the memory of a server. */
 const defaultMaxEventLength = 16 * 1024 * 1024
 
@@ -79,19 +103,21 @@ export const make = (options: { readonly maxEventLength?: number | undefined } =
   /** Whether the data are one line that may be a whole object. Each line is parsed once at most. */
   let single = false
   let name: string | undefined
-  let stray: string | undefined
+  /** The data, from their second line on. */
+  let more: Lines | undefined
+  let stray: Lines | undefined
   let overflow = false
 
   const forget = (): void => {
     pieces = []
     pending = 0
-    data = name = stray = undefined
+    data = name = more = stray = undefined
   }
 
   const dispatch = (out: Array<Event>): void => {
-    if (stray !== undefined) out.push({ event: undefined, data: stray, stray: true })
-    if (data !== undefined) out.push({ event: name, data, stray: false })
-    data = name = stray = undefined
+    if (stray !== undefined) out.push({ event: undefined, data: stray.text(), stray: true })
+    if (data !== undefined) out.push({ event: name, data: more === undefined ? data : more.text(), stray: false })
+    data = name = more = stray = undefined
   }
 
   const line = (text: string, out: Array<Event>): void => {
@@ -113,8 +139,13 @@ export const make = (options: { readonly maxEventLength?: number | undefined } =
         const value = colon === -1 ? "" : text.slice(from)
         if (data !== undefined && single && (value.startsWith("{") || isDone(value)) && isObject(data)) dispatch(out)
         single = data === undefined
-        data = data === undefined ? value : `${data}\n${value}`
-        if (isDone(data)) dispatch(out)
+        if (data === undefined) {
+          data = value
+          if (isDone(data)) dispatch(out)
+        } else {
+          more ??= new Lines(data)
+          more.add(value)
+        }
         break
       }
       case "error":
@@ -134,9 +165,10 @@ export const make = (options: { readonly maxEventLength?: number | undefined } =
       case "retry":
         break
       default:
-        stray = stray === undefined ? text : `${stray}\n${text}`
+        if (stray === undefined) stray = new Lines(text)
+        else stray.add(text)
     }
-    if ((data?.length ?? 0) + (stray?.length ?? 0) > bound) overflow = true
+    if ((more ?? data ?? "").length + (stray?.length ?? 0) > bound) overflow = true
   }
 
   const take = (text: string): string => {

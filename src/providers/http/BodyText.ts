@@ -15,7 +15,7 @@ export interface BodyText {
   readonly push: (piece: Uint8Array) => boolean
   /** Whether all of it was taken. */
   readonly isWhole: () => boolean
-  /** The text so far, decoded as UTF-8 without its byte order mark. */
+  /** The text, decoded as UTF-8 without its byte order mark; of a body above the bound its beginning. To be read once. */
   readonly text: () => string
 }
 
@@ -28,6 +28,9 @@ export interface BodyText {
  */
 export const defaultMaxBytes = 16 * 1024 * 1024
 
+/** The characters of a body above the bound that are read: an error stands at the beginning. */
+const beginning = 65_536
+
 /**
  * A body of which `maxBytes` are held at the most.
  *
@@ -35,20 +38,27 @@ export const defaultMaxBytes = 16 * 1024 * 1024
  * @category constructors
  */
 export const make = (maxBytes: number): BodyText => {
-  const pieces: Array<Uint8Array> = []
+  const decoder = new TextDecoder()
+  // Text, not bytes: a body is not held as both.
+  const texts: Array<string> = []
   let size = 0
   return {
     push: (piece) => {
       size += piece.length
       if (size > maxBytes) return false
-      pieces.push(piece)
+      texts.push(decoder.decode(piece, { stream: true }))
       return true
     },
     isWhole: () => size <= maxBytes,
     text: () => {
-      const decoder = new TextDecoder()
-      if (pieces.length === 1) return decoder.decode(pieces[0])
-      return pieces.map((piece) => decoder.decode(piece, { stream: true })).join("") + decoder.decode()
+      if (size <= maxBytes) return texts.join("") + decoder.decode()
+      const some: Array<string> = []
+      for (let i = 0, length = 0; i < texts.length && length < beginning; i++) {
+        const text = texts[i] ?? ""
+        some.push(text)
+        length += text.length
+      }
+      return some.join("").slice(0, beginning)
     }
   }
 }

@@ -17,10 +17,10 @@
  * @since 0.1.0
  */
 
-import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type { LlmError, TimeoutPhase } from "../errors/LlmError.js"
+import * as Times from "./Times.js"
 
 /**
  * A time limit.
@@ -102,7 +102,7 @@ export const allows = (limit: Limit, now: number, millis: number): boolean => no
  * @category getters
  */
 export const remaining: Effect.Effect<number> = Effect.flatMap(Deadline, (limit) =>
-  Effect.map(Clock.currentTimeMillis, (now) => Math.max(0, limit.at - now))
+  Effect.map(Times.current, (now) => Math.max(0, limit.at - now))
 )
 
 /**

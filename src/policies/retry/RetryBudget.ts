@@ -267,7 +267,7 @@ const budgets = (options: Options): Budgets => {
     const budget = known.get(group)
     if (budget !== undefined) return budget
     if (known.size >= maxGroups) {
-      const now = clock.unsafeCurrentTimeMillis()
+      const now = Times.now(clock)
       sweep((other) => other.available(now) < full)
     }
     const made = make(options)
@@ -315,7 +315,7 @@ export const layerUnlimited: Layer.Layer<never> = Layer.succeed(RetryBudgets, {
  */
 export const states: Effect.Effect<ReadonlyMap<string, number>> = Effect.withFiberRuntime((fiber) => {
   const clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
-  const now = clock.unsafeCurrentTimeMillis()
+  const now = Times.now(clock)
   const budgets = Context.get(fiber.currentContext, RetryBudgets).known(clock)
   return Effect.succeed(new Map(Array.from(budgets, ([group, budget]) => [group, budget.available(now)])))
 })
@@ -360,18 +360,18 @@ export const draw = (groupOf?: (error: LlmError.LlmError) => string | undefined)
         const clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
         const budget = Context.get(fiber.currentContext, RetryBudgets).of(group, clock)
         const taken = budget.drawLater(restore === undefined ? region : { fiber, restore }, patience)
-        const began = clock.unsafeCurrentTimeMillis()
+        const began = Times.now(clock)
         const atOnce = Immediate.exitOf(taken) !== undefined
         return Immediate.entered(taken, (taken) => {
           if (taken) drawn = budget
-          return Effect.succeed(!taken ? undefined : atOnce ? 0 : clock.unsafeCurrentTimeMillis() - began)
+          return Effect.succeed(!taken ? undefined : atOnce ? 0 : Times.now(clock) - began)
         })
       }),
     answered: Effect.suspend(() => {
       if (drawn === undefined) return Effect.void
       const budget = drawn
       drawn = undefined
-      return Effect.map(Clock.currentTimeMillis, budget.refund)
+      return Effect.map(Times.current, budget.refund)
     })
   }
 }

@@ -133,8 +133,7 @@ const answer = (
       Headers.fromInput(head.headers),
       exchange,
       signal,
-      clock,
-      now
+      clock
     )
   })
 }

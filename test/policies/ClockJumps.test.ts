@@ -18,9 +18,11 @@ import {
 } from "effect-steadfast"
 import { Fault, Reply, type Step } from "effect-steadfast/testing"
 import { KeyedStore } from "../../src/policies/Store.js"
-import { recorded, scripted } from "../chat/support.js"
+import { content, finish, recorded, scripted } from "../chat/support.js"
+import { modelOver, reaching, serving } from "../streams/Life.support.js"
 import { cases } from "../support/cases.js"
 import { errorOf, hinted } from "../support/errors.js"
+import { manualClock } from "../support/manualClock.js"
 import { simulate } from "../support/simulate.js"
 
 type Trace = ReadonlyArray<string | number | undefined>
@@ -132,23 +134,6 @@ const breaking = (breaker: CircuitBreaker.CircuitBreaker, options: { readonly do
   )
 
 const scenarios: Record<string, Effect.Effect<Trace, unknown>> = {
-  "a bucket gives its places": Effect.gen(function* () {
-    const pacer = yield* Pacer.make(bucket)
-    return yield* endings(12, 100, () => Effect.sleep(10).pipe(pacer.pace({ key: "k" })))
-  }),
-  "a bucket that is asked now and then": Effect.gen(function* () {
-    const pacer = yield* Pacer.make({ ...bucket, maxWait: 0 })
-    return yield* endings(200, 500, () => Effect.sleep(10).pipe(pacer.pace({ key: "k" })))
-  }),
-  "a key pauses after a rate limit, learns a rate and starts slowly": Effect.gen(function* () {
-    const pacer = yield* Pacer.make({})
-    let asked = 0
-    return yield* endings(20, 300, () =>
-      Effect.suspend(() => (++asked % 6 === 3 ? Effect.fail(hinted("7 seconds")) : Effect.sleep(200))).pipe(
-        pacer.pace({ key: "k" })
-      )
-    )
-  }),
   "a retry waits, for itself and for a hint": Effect.gen(function* () {
     const { see, seen } = times()
     const failing: Array<LlmError.LlmError> = [server, hinted("9 seconds"), server]
@@ -266,10 +251,48 @@ const scenarios: Record<string, Effect.Effect<Trace, unknown>> = {
   )
 }
 
-const ofJump = fc.record({
-  share: fc.double({ min: 0, max: 1, noNaN: true }),
-  by: fc.constantFrom(-3_600_000, -5000, 5000, 3_600_000)
-})
+/** Those with timers outside of the fibers of the test. */
+const timed: Record<string, Effect.Effect<Trace, unknown>> = {
+  "a bucket gives its places": Effect.gen(function* () {
+    const pacer = yield* Pacer.make(bucket)
+    return yield* endings(12, 100, () => Effect.sleep(10).pipe(pacer.pace({ key: "k" })))
+  }),
+  "a bucket that is asked now and then": Effect.gen(function* () {
+    const pacer = yield* Pacer.make({ ...bucket, maxWait: 0 })
+    return yield* endings(200, 500, () => Effect.sleep(10).pipe(pacer.pace({ key: "k" })))
+  }),
+  "a key pauses after a rate limit, learns a rate and starts slowly": Effect.gen(function* () {
+    const pacer = yield* Pacer.make({})
+    let asked = 0
+    return yield* endings(20, 300, () =>
+      Effect.suspend(() => (++asked % 6 === 3 ? Effect.fail(hinted("7 seconds")) : Effect.sleep(200))).pipe(
+        pacer.pace({ key: "k" })
+      )
+    )
+  }),
+  "an answer that is over while its connection stays open": Effect.gen(function* () {
+    const { see, seen } = times()
+    const { fetch } = serving(yield* Effect.clock, [
+      [1000, content("hi")],
+      [1000, finish("stop")]
+    ])
+    const model = yield* modelOver("openai-chat", "a plain client")
+    const reading = Stream.runForEach(model.stream(prompt), ({ _tag }) => see(_tag))
+    yield* see(ending(yield* Effect.exit(reaching(fetch)(reading))))
+    return seen
+  })
+}
+
+/** A wall time that is far from the monotonic one, and jumps. */
+const wallOf =
+  ({ at, by }: { readonly at: number; readonly by: number }) =>
+  (now: number): number =>
+    1_800_000_000_000 + now + (now < at ? 0 : by)
+
+const still = wallOf({ at: 0, by: 0 })
+
+const jump = fc.constantFrom(-3_600_000, -5000, 5000, 3_600_000)
+const share = fc.double({ min: 0, max: 1, noNaN: true })
 
 const quietly = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
   effect.pipe(
@@ -280,18 +303,108 @@ const quietly = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
 
 const last = (trace: Trace): number => Math.max(...trace.filter((one) => typeof one === "number"))
 
+const play = async (scenario: Effect.Effect<Trace, unknown>, wall: (now: number) => number): Promise<Trace> => {
+  const { adjust, clock } = manualClock(wall)
+  const running = Effect.runPromise(Effect.withClock(quietly(scenario), clock))
+  await adjust(200_000)
+  return await running
+}
+
 describe("a clock that jumps changes nothing", () => {
   for (const [name, scenario] of Object.entries(scenarios)) {
     it(name, () => {
-      const should = simulate(quietly(scenario))
+      const should = simulate(quietly(scenario), still)
       assert.isAbove(last(should), 4000)
       fc.assert(
-        fc.property(ofJump, ({ by, share }) => {
+        fc.property(jump, share, (by, share) => {
           const at = Math.round(share * last(should))
-          assert.deepStrictEqual(simulate(quietly(scenario), { at, by }), should)
+          assert.deepStrictEqual(simulate(quietly(scenario), wallOf({ at, by })), should)
         }),
-        { numRuns: cases(2000) }
+        { numRuns: cases(1000, 10) }
       )
     })
   }
+
+  for (const [name, scenario] of Object.entries(timed)) {
+    it(name, async () => {
+      const should = await play(scenario, still)
+      assert.isAbove(last(should), 4000)
+      await fc.assert(
+        fc.asyncProperty(jump, share, async (by, share) => {
+          const at = Math.round(share * last(should))
+          assert.deepStrictEqual(await play(scenario, wallOf({ at, by })), should)
+        }),
+        { numRuns: cases(1000, 10) }
+      )
+    })
+  }
+})
+
+describe("a record", () => {
+  it("has the lengths of its call and attempts, and is stamped with the wall time", () => {
+    fc.assert(
+      fc.property(jump, fc.integer({ min: 1, max: 6000 }), (by, at) => {
+        const wall = wallOf({ at, by })
+        const policy = RetryPolicy.make({ initialDelay: "2 seconds", maxAttempts: 2, jitter: "none" })
+        const model = modelOf(
+          () => Effect.void,
+          "a",
+          (nth) => [2000, nth === 0 ? server : undefined]
+        )
+        const { records } = simulate(quietly(recorded(ChatModel.retry(model, policy).generate(prompt))), wall)
+        const [record] = records
+        assert.deepStrictEqual([record?.startedAt, record?.durationMillis], [wall(0), 6000])
+        assert.deepStrictEqual(
+          record?.attempts.map(({ durationMillis, startedAt }) => [startedAt, durationMillis]),
+          [
+            [wall(0), 2000],
+            [wall(4000), 2000]
+          ]
+        )
+      }),
+      { numRuns: cases(1000) }
+    )
+  })
+})
+
+describe("a circuit in a store that processes share", () => {
+  it("does not stay open for as long as the clock was set back, and takes traffic when it said", () => {
+    fc.assert(
+      fc.property(fc.constantFrom(-3_600_000, -5000), fc.integer({ min: 1, max: 900 }), (by, at) => {
+        const program = Effect.gen(function* () {
+          const store = storeIn(new Map())
+          const breaker = yield* Effect.provideService(CircuitBreaker.make({ maxWait: 0 }), KeyedStore, store)
+          const attempt = Effect.flatMap(elapsed, (at) => (at === 0 ? Effect.fail(server) : Effect.void))
+          const asked = Effect.exit(breaker.execute(attempt, { key: "k" }))
+          yield* Effect.repeatN(asked, 2)
+          const ready = breaker.readyAt("k")
+          assert.isAtMost(ready, 1000)
+          yield* Effect.sleep(at)
+          // A look at it does not make the jump a part of it.
+          yield* breaker.state("k")
+          assert.strictEqual(breaker.readyAt("k"), ready)
+          // The longest open time could be true; an hour could not.
+          yield* Effect.sleep(1000 - at + (by === -5000 ? 5000 : 0))
+          return ending(yield* asked)
+        })
+        assert.strictEqual(simulate(quietly(program), wallOf({ at, by })), "success")
+      }),
+      { numRuns: cases(1000) }
+    )
+  })
+
+  it("has the same times for all of them", () => {
+    const rows = new Map<string, string>()
+    const ask = (run: Effect.Effect<unknown, unknown>) =>
+      Effect.flatMap(Effect.provideService(CircuitBreaker.make({ maxWait: 0 }), KeyedStore, storeIn(rows)), (breaker) =>
+        Effect.map(Effect.repeatN(Effect.exit(breaker.execute(run, { key: "k" })), 2), (exit) => [
+          ending(exit),
+          breaker.readyAt("k")
+        ])
+      )
+    // The monotonic clocks of both begin at 0, and their wall times half a second apart.
+    const [, one] = simulate(quietly(ask(Effect.fail(server))), still)
+    const [end, two] = simulate(quietly(ask(Effect.void)), (now) => still(now) + 500)
+    assert.deepStrictEqual([end, two], ["CircuitOpen", Number(one) - 500])
+  })
 })

@@ -3,8 +3,8 @@ import { clockOf } from "./time.js"
 
 /**
  * Runs an effect to its end on a clock of its own, in one go: whenever all fibers wait, the clock moves to the first that
- * is to wake. For hours with thousands of calls, and laws over thousands of timelines. `wall` is the
- * wall time at a time; sleeps and nanoseconds do not follow it.
+ * is to wake. For hours with thousands of calls, and laws over thousands of timelines. `wall` is the wall time at a
+ * time; sleeps and nanoseconds do not follow it.
  */
 export const simulate = <A, E>(effect: Effect.Effect<A, E>, wall = (now: number) => now): A => {
   let now = 0

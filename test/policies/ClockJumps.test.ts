@@ -292,7 +292,7 @@ const wallOf =
 const still = wallOf({ at: 0, by: 0 })
 
 const jump = fc.constantFrom(-3_600_000, -5000, 5000, 3_600_000)
-const share = fc.double({ min: 0, max: 1, noNaN: true })
+const share = fc.nat(1000).map((nth) => nth / 1000)
 
 const quietly = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
   effect.pipe(

@@ -29,7 +29,10 @@ import * as Times from "./Times.js"
  * @category models
  */
 export interface Limit {
-  /** The end of the time, in milliseconds of the `Clock`; `Infinity` for none. */
+  /**
+   * The end of the time, in milliseconds of the monotonic clock (`Clock.currentTimeNanos`), which no change of the wall
+   * time moves; `Infinity` for none.
+   */
   readonly at: number
   /** The phase that its `Timeout` names. */
   readonly phase: TimeoutPhase
@@ -73,7 +76,7 @@ export const of = (context: Context.Context<never>): Limit =>
 export const none: Limit = { at: Number.POSITIVE_INFINITY, phase: "total" }
 
 /**
- * The limit `millis` from `now`, or `outer` if that is nearer.
+ * The limit `millis` from `now`, or `outer` if that is nearer. `now` is in milliseconds of the monotonic clock.
  *
  * @since 0.1.0
  * @category combinators

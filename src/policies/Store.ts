@@ -23,7 +23,8 @@ export interface Entry {
 /**
  * A store of states that processes share.
  *
- * The clocks of the processes must agree to within a fraction of a second. A store has no error channel: if it dies,
+ * The wall times of the processes must agree to within a fraction of a second; a state whose wait is longer than its
+ * policy makes one is not believed. A store has no error channel: if it dies,
  * the policy lets the call run, records nothing, and logs a warning. A policy does not interrupt a store, so a store
  * must limit its own time.
  *

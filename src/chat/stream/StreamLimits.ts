@@ -46,7 +46,7 @@ export interface TimeLimits {
  * wait reads it.
  */
 class PullLimit implements Deadline.Limit {
-  /** The end of the time of this pull, in milliseconds of the `Clock`. */
+  /** The end of the time of this pull, in milliseconds. */
   private own = Number.POSITIVE_INFINITY
   private length = Number.POSITIVE_INFINITY
   phase: TimeoutPhase

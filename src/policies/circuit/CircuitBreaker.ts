@@ -93,14 +93,15 @@ export { consecutive, type RateOptions, rate, type StreakOptions, streak, type T
  */
 export interface ExecuteOptions<A, E> extends CircuitView.AdmitOptions {
   /**
-   * The outcome of an exit; `now` is in epoch milliseconds. Not called for mere interruption. If it throws, the outcome
+   * The outcome of an exit; `now` is in milliseconds. Not called for mere interruption. If it throws, the outcome
    * is `Ignored` and the call dies. Default: `classify` of this module.
    */
   readonly classify?: ((exit: Exit.Exit<A, E>, now: number) => CircuitOutcome.Outcome) | undefined
 }
 
 /**
- * Keyed circuits under one policy. Times are in epoch milliseconds.
+ * Keyed circuits under one policy. Times are in milliseconds of the monotonic clock (`Clock.currentTimeNanos`); those of
+ * `state` and `transitions` are in epoch milliseconds.
  *
  * @since 0.2.0
  * @category models
@@ -126,7 +127,7 @@ export interface CircuitBreaker {
   ) => Effect.Effect<CircuitState.Admission, CircuitOpen>
   /**
    * The second half of `execute`. `error`: the attempt's, so that a retry outside can tell the failure of a probe.
-   * `admitted`: the time of the admission, in epoch milliseconds, and its deadline, to learn how long answers take.
+   * `admitted`: the time of the admission, in milliseconds, and its deadline, to learn how long answers take.
    * Default: an unknown time, and the deadline of the fiber.
    */
   readonly record: (
@@ -141,7 +142,7 @@ export interface CircuitBreaker {
   /** The states of all circuits that this process knows, by key. A circuit is forgotten an hour after its last use. */
   readonly states: Effect.Effect<ReadonlyMap<string, CircuitView.State>>
   /**
-   * The time from which a circuit takes traffic, in epoch milliseconds: 0 for now, `Infinity` until a reset. During a
+   * The time from which a circuit takes traffic, in milliseconds: 0 for now, `Infinity` until a reset. During a
    * probe it is the latest possible time. Read from the state that this process last saw.
    */
   readonly readyAt: (key: string) => number

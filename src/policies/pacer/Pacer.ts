@@ -122,7 +122,10 @@ export interface Pacer {
     options: PacerRequest.AcquireOptions,
     granted?: (permit: PacerQueue.Permit) => void
   ) => Effect.Effect<PacerQueue.Permit, PacerRequest.Refusal>
-  /** The time from which a small request of the key would have a place, in epoch milliseconds; 0 for now. */
+  /**
+   * The time from which a small request of the key would have a place, in milliseconds of the monotonic clock
+   * (`Clock.currentTimeNanos`); 0 for now.
+   */
   readonly readyAt: (key: string) => number
   /** The state of one key. */
   readonly state: (key: string) => Effect.Effect<State>

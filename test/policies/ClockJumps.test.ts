@@ -149,7 +149,7 @@ const scenarios: Record<string, Effect.Effect<Trace, unknown>> = {
   "a retry budget is drawn on": Effect.gen(function* () {
     const { see, seen } = times()
     const draw = RetryBudget.draw(() => "group")
-    yield* each(500, 240, (nth) =>
+    yield* each(500, 90, (nth) =>
       Effect.gen(function* () {
         const fiber = yield* Effect.fork(draw.take(server, 0, undefined, 20_000))
         const waited = yield* Fiber.join(fiber)
@@ -212,20 +212,23 @@ const scenarios: Record<string, Effect.Effect<Trace, unknown>> = {
     const ended = yield* endings(1, 0, () => model.generate(prompt))
     return [...seen, ...ended]
   }),
-  "a first token that is late": streaming(Fault.slowFirstToken("1 minute"), (model) =>
-    ChatModel.timeout(model, { firstToken: "7 seconds" })
+  "a first token that is late": streaming(
+    Reply.text("a", { delay: "4 seconds", firstTokenDelay: "1 minute" }),
+    ChatModel.timeout({ firstToken: "7 seconds" })
   ),
-  "a stream that is idle": streaming(Fault.stall({ tokens: 3 }), (model) =>
-    ChatModel.timeout(model, { firstToken: "9 seconds", idle: "6 seconds" })
+  "a stream that is idle": streaming(
+    Fault.stall({ tokens: 3, pings: "1 second" }),
+    ChatModel.timeout({ firstToken: "9 seconds", idle: "6 seconds" })
   ),
-  "a slow stream in time, and then too long": streaming(Fault.slowTokens("2 seconds"), (model) =>
-    ChatModel.timeout(model, { attempt: "9 seconds", firstToken: "3 seconds", idle: "3 seconds" })
+  "a slow stream in time, and then too long": streaming(
+    Fault.slowTokens("2 seconds"),
+    ChatModel.timeout({ attempt: "9 seconds", firstToken: "3 seconds", idle: "3 seconds" })
   ),
   "a reader that is slow": Effect.gen(function* () {
     const { see, seen } = times()
-    const { model } = yield* scripted(Reply.text("a b c d e f g h"))
-    const slowly = Stream.runForEach(ChatModel.deadline(model, "5 seconds").stream(prompt), ({ _tag }) =>
-      Effect.zipRight(Effect.sleep("900 millis"), see(_tag))
+    const { model } = yield* scripted(Reply.text("word ".repeat(60)))
+    const slowly = Stream.runForEach(ChatModel.deadline(model, "8 seconds").stream(prompt), ({ _tag }) =>
+      Effect.zipRight(Effect.sleep("300 millis"), see(_tag))
     )
     const exit = yield* Effect.exit(slowly)
     yield* see(ending(exit))
@@ -233,10 +236,10 @@ const scenarios: Record<string, Effect.Effect<Trace, unknown>> = {
   }),
   "a hedge, once the times are known": Effect.gen(function* () {
     const { see, seen } = times()
-    const first = modelOf(see, "first", (nth) => [nth % 12 === 11 ? 20_000 : 100 + (nth % 5) * 10])
+    const first = modelOf(see, "first", (nth) => [nth % 12 === 11 ? 20_000 : 600 + (nth % 5) * 20])
     const model = ChatModel.hedge(
       first,
-      modelOf(see, "second", () => [150]),
+      modelOf(see, "second", () => [700]),
       { ratio: 0.2 }
     )
     const ended = yield* endings(48, 1000, () => Stream.runDrain(model.stream(prompt)))
@@ -322,7 +325,7 @@ describe("a clock that jumps changes nothing", () => {
           const at = Math.round(share * last(should))
           assert.deepStrictEqual(simulate(quietly(scenario), wallOf({ at, by })), should)
         }),
-        { numRuns: cases(1000) }
+        { numRuns: cases(100) }
       )
     })
   }
@@ -336,7 +339,7 @@ describe("a clock that jumps changes nothing", () => {
           const at = Math.round(share * last(should))
           assert.deepStrictEqual(await play(scenario, wallOf({ at, by })), should)
         }),
-        { numRuns: cases(1000) }
+        { numRuns: cases(100) }
       )
     })
   }
@@ -364,7 +367,7 @@ describe("a record", () => {
           ]
         )
       }),
-      { numRuns: cases(1000) }
+      { numRuns: cases(100) }
     )
   })
 })
@@ -391,7 +394,7 @@ describe("a circuit in a store that processes share", () => {
         })
         assert.strictEqual(simulate(quietly(program), wallOf({ at, by })), "success")
       }),
-      { numRuns: cases(1000) }
+      { numRuns: cases(100) }
     )
   })
 

@@ -32,7 +32,7 @@ const origin = Math.floor(performance.timeOrigin)
  * (Node 20).
  *
  * The live clock is read here, because its own nanoseconds cannot be replaced by fake timers of a test. On other clocks
- * it is the wall time as long as that agrees with the nanoseconds: those of `TestClock` are made of it, and are rounded.
+ * it is the wall time while that agrees with the nanoseconds: those of `TestClock` are made of it, and are rounded.
  *
  * @internal
  */

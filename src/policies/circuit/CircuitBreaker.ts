@@ -100,8 +100,8 @@ export interface ExecuteOptions<A, E> extends CircuitView.AdmitOptions {
 }
 
 /**
- * Keyed circuits under one policy. Times are in milliseconds of the monotonic clock (`Clock.currentTimeNanos`); those of
- * `state` and `transitions` are in epoch milliseconds.
+ * Keyed circuits under one policy. Times are in milliseconds of the monotonic clock (`Clock.currentTimeNanos`); those
+ * of `state` and `transitions` are in epoch milliseconds.
  *
  * @since 0.2.0
  * @category models

@@ -25,6 +25,7 @@ import { CurrentPlace } from "../policies/pacer/RateLimits.js"
 import { RetryBudgets } from "../policies/retry/RetryBudget.js"
 import * as RetryDecision from "../policies/retry/RetryDecision.js"
 import { Prices } from "../policies/spend/Prices.js"
+import * as Times from "../policies/Times.js"
 import * as Waited from "../policies/Waited.js"
 import * as Call from "./Call.js"
 import { type AttemptRecord, targetName } from "./CallRecord.js"
@@ -127,13 +128,14 @@ export const open = (
   const call = Call.peek(outer, Call.CurrentCall)
   const place = Call.peek(outer, CurrentPlace)
   const round = Call.roundOf(outer)
+  const began = Times.now(clock)
   const draft = begin(outer, call, target, round, clock.unsafeCurrentTimeMillis())
   const queued = (place?.queuedMillis ?? 0) + Waited.take(outer)
   if (queued > 0) draft.queuedMillis = (draft.queuedMillis ?? 0) + queued
   if (call !== undefined) call.attempts.push(draft)
   Deadline.asking(Deadline.of(outer), target)
   if (draft.retry === undefined && Call.peek(outer, Extra) === undefined) {
-    Context.get(outer, RetryBudgets).of(groupOf(target), clock).deposit(draft.startedAt)
+    Context.get(outer, RetryBudgets).of(groupOf(target), clock).deposit(began)
   }
   const attempt: Attempt = {
     index: draft.index,
@@ -147,7 +149,7 @@ export const open = (
       if (facts.usage !== undefined) draft.usage = facts.usage
       if (facts.limits === undefined) return
       draft.limits = facts.limits
-      place?.observe(facts.limits, clock.unsafeCurrentTimeMillis())
+      place?.observe(facts.limits, Times.now(clock))
     }
   }
   const span = CallSpan.open(fiber, outer, "attempt", () => spanAttributes(draft))
@@ -158,7 +160,7 @@ export const open = (
     context: span === undefined ? own : FiberInternals.added(own, Tracer.ParentSpan, span),
     first: plainRetry(round),
     close: (exit) => {
-      end(draft, outer, span, clock, exit)
+      end(draft, outer, span, clock, began, exit)
       return debug
         ? Effect.logDebug(`attempt ${draft.index} at ${targetName(draft)}: ${draft.error?._tag ?? draft.outcome}`)
         : undefined
@@ -268,13 +270,14 @@ const end = (
   context: Context.Context<never>,
   span: Tracer.Span | undefined,
   clock: Clock.Clock,
+  began: number,
   exit: Exit.Exit<unknown, unknown>
 ): void => {
   const [outcome, error] = Call.outcomeWithin(exit, context)
   draft.outcome = outcome
   const usd = costOf(draft, context)
   if (usd !== undefined) draft.usd = usd
-  draft.durationMillis = clock.unsafeCurrentTimeMillis() - draft.startedAt
+  draft.durationMillis = Times.now(clock) - began
   if (error !== undefined) {
     draft.error = error
     draft.status ??= error.status

@@ -37,6 +37,7 @@ import * as Deadline from "../policies/Deadline.js"
 import * as FiberInternals from "../policies/FiberInternals.js"
 import * as Immediate from "../policies/Immediate.js"
 import * as RetryDecision from "../policies/retry/RetryDecision.js"
+import * as Times from "../policies/Times.js"
 import * as CallLines from "./CallLines.js"
 import { type AttemptRecord, type CallRecord, type Outcome, targetName } from "./CallRecord.js"
 import * as CallSpan from "./CallSpan.js"
@@ -222,6 +223,7 @@ export const open = (
   implicit?: Implicit
 ): Opened => {
   const clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
+  const began = Times.now(clock)
   const call: Call = {
     id: Context.get(outer, Ids)(),
     name,
@@ -243,7 +245,7 @@ export const open = (
   )
   return {
     context: span === undefined ? own : FiberInternals.added(own, Tracer.ParentSpan, span),
-    close: (exit) => close(call, outer, span, clock, exit, implicit?.lone === true)
+    close: (exit) => close(call, outer, span, clock, began, exit, implicit?.lone === true)
   }
 }
 
@@ -313,6 +315,7 @@ const close = (
   context: Context.Context<never>,
   span: Tracer.Span | undefined,
   clock: Clock.Clock,
+  began: number,
   exit: Exit.Exit<unknown, unknown>,
   lone: boolean
 ): Effect.Effect<void> | undefined => {
@@ -327,7 +330,7 @@ const close = (
     id: call.id,
     name: call.name,
     startedAt: call.startedAt,
-    durationMillis: clock.unsafeCurrentTimeMillis() - call.startedAt,
+    durationMillis: Times.now(clock) - began,
     outcome,
     error,
     attempts: call.attempts.slice()

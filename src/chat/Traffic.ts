@@ -6,7 +6,6 @@
  */
 
 import * as Cause from "effect/Cause"
-import * as Clock from "effect/Clock"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -25,6 +24,7 @@ import * as Pacer from "../policies/pacer/Pacer.js"
 import * as PacerRequest from "../policies/pacer/PacerRequest.js"
 import { CurrentPlace, type Place } from "../policies/pacer/RateLimits.js"
 import * as Tokens from "../policies/spend/Tokens.js"
+import * as Times from "../policies/Times.js"
 import type * as Chat from "./Chat.js"
 import * as Fallback from "./Fallback.js"
 import { type ChatModel, compose, isChatModel, partsOf, TypeId, usageOf } from "./Model.js"
@@ -95,7 +95,7 @@ export const breaker: {
       const opened = FiberInternals.current()
       const admitted = { at: Immediate.nowOf(opened), limit: Deadline.of(opened.currentContext) }
       return ({ exit }) =>
-        Effect.flatMap(Clock.currentTimeMillis, (now) =>
+        Effect.flatMap(Times.current, (now) =>
           breaker.record(
             ask.key,
             admission,
@@ -176,7 +176,7 @@ export const pace: {
           const settle = (ending: Pacer.Ending): Effect.Effect<void> =>
             Effect.zipWith(
               ending.error === undefined ? Effect.succeed(0) : Random.next,
-              Clock.currentTimeMillis,
+              Times.current,
               (random, now) => {
                 paused = permit?.settle(ending, now, random) ?? 0
               }

@@ -17,10 +17,10 @@
  * @since 0.1.0
  */
 
-import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type { LlmError, TimeoutPhase } from "../errors/LlmError.js"
+import * as Times from "./Times.js"
 
 /**
  * A time limit.
@@ -29,7 +29,10 @@ import type { LlmError, TimeoutPhase } from "../errors/LlmError.js"
  * @category models
  */
 export interface Limit {
-  /** The end of the time, in milliseconds of the `Clock`; `Infinity` for none. */
+  /**
+   * The end of the time, in milliseconds of the monotonic clock (`Clock.currentTimeNanos`), which no change of the wall
+   * time moves; `Infinity` for none.
+   */
   readonly at: number
   /** The phase that its `Timeout` names. */
   readonly phase: TimeoutPhase
@@ -73,7 +76,7 @@ export const of = (context: Context.Context<never>): Limit =>
 export const none: Limit = { at: Number.POSITIVE_INFINITY, phase: "total" }
 
 /**
- * The limit `millis` from `now`, or `outer` if that is nearer.
+ * The limit `millis` from `now`, or `outer` if that is nearer. `now` is in milliseconds of the monotonic clock.
  *
  * @since 0.1.0
  * @category combinators
@@ -102,7 +105,7 @@ export const allows = (limit: Limit, now: number, millis: number): boolean => no
  * @category getters
  */
 export const remaining: Effect.Effect<number> = Effect.flatMap(Deadline, (limit) =>
-  Effect.map(Clock.currentTimeMillis, (now) => Math.max(0, limit.at - now))
+  Effect.map(Times.current, (now) => Math.max(0, limit.at - now))
 )
 
 /**

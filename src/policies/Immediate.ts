@@ -14,6 +14,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as FiberInternals from "./FiberInternals.js"
+import * as Times from "./Times.js"
 
 /**
  * An uninterruptible region.
@@ -42,7 +43,7 @@ export const masked = <A, E, R>(body: (region: Region) => Effect.Effect<A, E, R>
  * @internal
  */
 export const nowOf = (fiber: Region["fiber"]): number =>
-  Context.get(fiber.currentDefaultServices, Clock.Clock).unsafeCurrentTimeMillis()
+  Times.now(Context.get(fiber.currentDefaultServices, Clock.Clock))
 
 /**
  * An effect that is already an exit, as that exit; else `undefined`. Cheaper than `Exit.isExit`.

@@ -4,6 +4,7 @@
  * @since 0.2.0
  */
 
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -22,7 +23,8 @@ export interface Entry {
 /**
  * A store of states that processes share.
  *
- * The clocks of the processes must agree to within a fraction of a second. A store has no error channel: if it dies,
+ * The wall times of the processes must agree to within a fraction of a second; a state whose wait is longer than its
+ * policy makes one is not believed. A store has no error channel: if it dies,
  * the policy lets the call run, records nothing, and logs a warning. A policy does not interrupt a store, so a store
  * must limit its own time.
  *
@@ -55,26 +57,33 @@ export const KeyedStore: Context.Tag<KeyedStore, KeyedStore> = Context.GenericTa
  * @internal
  */
 export interface Changed<S, A> {
+  /** The time of the change, as in the states. */
+  readonly at: number
   readonly answer: A
   readonly before: S | undefined
   readonly next: S | undefined
 }
 
 /**
- * The states of one policy.
+ * The states of one policy. Their times are those of `Times.now` in memory, and wall times in a store.
  *
  * @internal
  */
 export interface States<S> {
   /** The state of a key as this process last saw it. */
   readonly peek: (key: string) => S | undefined
+  /** How far the times of that state are ahead of `Times.now`, in milliseconds. */
+  readonly ahead: (key: string) => number
   /** The keys that this process knows. */
   readonly keys: () => Iterable<string>
-  /** Changes a state. Already an exit in memory; succeeds with `undefined` if the store died. */
+  /**
+   * Changes a state: `now` is that of `Times.now`, `at` the same time as in the states. Already an exit in memory;
+   * succeeds with `undefined` if the store died.
+   */
   readonly modify: <A>(
     key: string,
     now: number,
-    f: (state: S | undefined) => readonly [A, S | undefined]
+    f: (state: S | undefined, at: number) => readonly [A, S | undefined]
   ) => Effect.Effect<Changed<S, A> | undefined>
 }
 
@@ -108,41 +117,57 @@ export const inMemory = <S extends Entry>(): States<S> => {
   }
   return {
     peek: (key) => states.get(key),
+    ahead: () => 0,
     keys: () => states.keys(),
     modify: (key, now, f) => {
       const before = states.get(key)
-      const [answer, next] = f(before)
+      const [answer, next] = f(before, now)
       if (next !== before) set(key, next, now)
-      return Effect.succeed({ answer, before, next })
+      return Effect.succeed({ at: now, answer, before, next })
     }
   }
 }
 
+/** A state of a store as this process last saw it, and how far the wall time was ahead of `Times.now` then. */
+interface Held<S> extends Entry {
+  readonly state: S
+  readonly ahead: number
+}
+
+/** A state that did not change keeps its `ahead`: the wall time may have jumped since. */
+const hold = <S extends Entry>(before: Held<S> | undefined, state: S, ahead: number): Held<S> =>
+  before !== undefined && JSON.stringify(before.state) === JSON.stringify(state)
+    ? before
+    : { state, ahead, keepUntil: state.keepUntil }
+
 const inStore = <S extends Entry>(store: KeyedStore, name: string): States<S> => {
-  const local = inMemory<S>()
+  const local = inMemory<Held<S>>()
   return {
-    ...local,
-    modify: <A>(key: string, now: number, f: (state: S | undefined) => readonly [A, S | undefined]) => {
-      const change = Effect.suspend(() =>
-        store.modify<S, Changed<S, A>>(key, (before) => {
-          const [answer, next] = f(before)
-          return [{ answer, before, next }, next]
+    peek: (key) => local.peek(key)?.state,
+    ahead: (key) => local.peek(key)?.ahead ?? 0,
+    keys: local.keys,
+    modify: <A>(key: string, now: number, f: (state: S | undefined, at: number) => readonly [A, S | undefined]) =>
+      Effect.flatMap(Clock.currentTimeMillis, (at) => {
+        const change = Effect.suspend(() =>
+          store.modify<S, Changed<S, A>>(key, (before) => {
+            const [answer, next] = f(before, at)
+            return [{ at, answer, before, next }, next]
+          })
+        )
+        const changed = Effect.matchCauseEffect(change, {
+          onFailure: (cause) =>
+            Effect.as(
+              Effect.annotateLogs(Effect.logWarning("the store died, going on without it", cause), { [name]: key }),
+              undefined
+            ),
+          onSuccess: (changed) =>
+            Effect.as(
+              local.modify(key, at, (held) => [undefined, changed.next && hold(held, changed.next, at - now)]),
+              changed
+            )
         })
-      )
-      const changed = Effect.matchCauseEffect(change, {
-        onFailure: (cause) =>
-          Effect.as(
-            Effect.annotateLogs(Effect.logWarning("the store died, going on without it", cause), { [name]: key }),
-            undefined
-          ),
-        onSuccess: (changed) =>
-          Effect.as(
-            local.modify(key, now, () => [undefined, changed.next]),
-            changed
-          )
+        return Effect.uninterruptible(changed)
       })
-      return Effect.uninterruptible(changed)
-    }
   }
 }
 

@@ -13,7 +13,6 @@
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import * as DefaultServices from "effect/DefaultServices"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -26,12 +25,11 @@ import type { LlmError } from "../errors/LlmError.js"
 import * as Deadline from "./Deadline.js"
 import * as FiberInternals from "./FiberInternals.js"
 import * as Immediate from "./Immediate.js"
+import * as Times from "./Times.js"
 
 // -----------------------------------------------------------------------------
 // timers
 // -----------------------------------------------------------------------------
-
-const liveClock = Context.get(DefaultServices.liveServices, Clock.Clock)
 
 /** The longest timer of the platform, in milliseconds. A longer wait takes several. */
 const longest = 2 ** 31 - 1
@@ -72,7 +70,7 @@ export const startTimer = (time: Time, millis: number, onFire: () => void): (() 
     if (left > wait) stop = startTimer(time, left - wait, onFire)
     else onFire()
   }
-  if (clock === liveClock) {
+  if (clock === Times.liveClock) {
     const timer = setTimeout(fire, wait)
     stop = () => clearTimeout(timer)
   } else {
@@ -92,7 +90,7 @@ const leftOf = (limit: Deadline.Limit, clock: Clock.Clock): number =>
     ? limit.outer === undefined
       ? Number.POSITIVE_INFINITY
       : leftOf(limit.outer, clock)
-    : limit.at - clock.unsafeCurrentTimeMillis()
+    : limit.at - Times.now(clock)
 
 /**
  * Calls `onFire` when the time of a limit is up, and returns the cancellation. The timer counts: a clock that is set

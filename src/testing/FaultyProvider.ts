@@ -136,8 +136,7 @@ const answer = (
       Headers.fromInput(head.headers),
       exchange,
       signal,
-      clock,
-      now
+      clock
     )
   })
 }

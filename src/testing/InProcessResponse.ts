@@ -20,6 +20,7 @@ import * as Effect from "effect/Effect"
 import * as Inspectable from "effect/Inspectable"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
+import * as Times from "../policies/Times.js"
 import type * as Core from "./Core.js"
 import * as Plan from "./Plan.js"
 
@@ -47,16 +48,18 @@ export class InProcessResponse extends Inspectable.Class implements HttpClientRe
   readonly [HttpIncomingMessage.TypeId]: HttpIncomingMessage.TypeId = HttpIncomingMessage.TypeId
   readonly [HttpClientResponse.TypeId]: HttpClientResponse.TypeId = HttpClientResponse.TypeId
 
+  private readonly sentAt: number
+
   constructor(
     readonly request: HttpClientRequest.HttpClientRequest,
     readonly status: number,
     readonly headers: Headers.Headers,
     private readonly exchange: Core.Exchange,
     private readonly signal: AbortSignal,
-    private readonly clock: Clock.Clock,
-    private readonly sentAt: number
+    private readonly clock: Clock.Clock
   ) {
     super()
+    this.sentAt = Times.now(clock)
   }
 
   get cookies(): Cookies.Cookies {
@@ -140,7 +143,7 @@ export class InProcessResponse extends Inspectable.Class implements HttpClientRe
       const { pieces } = this.exchange.plan
       const next = pieces[from] ?? this.pulse(from)
       if (next === undefined) return this.end()
-      const elapsed = this.clock.unsafeCurrentTimeMillis() - this.sentAt
+      const elapsed = Times.now(this.clock) - this.sentAt
       return next.at > elapsed
         ? Effect.zipRight(this.unlessAborted(Effect.sleep(next.at - elapsed)), this.pull(from))
         : Effect.sync(() => this.take(from, elapsed))

@@ -1,22 +1,21 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Clock, Effect, Exit, Fiber, Option } from "effect"
+import { Effect, Exit, Fiber, Option } from "effect"
 import { Deadline, LlmError, Resilience } from "effect-steadfast"
 import * as TimeLimit from "../../src/policies/TimeLimit.js"
 import { simulate } from "../support/simulate.js"
+import { clockOf } from "../support/time.js"
 
 /** A clock that is set by hand, whose sleepers are woken by hand: as timers, which do not follow it. */
 const handClock = () => {
   let now = 0
   const sleepers: Array<() => void> = []
-  const clock: Clock.Clock = {
-    ...Clock.make(),
-    unsafeCurrentTimeMillis: () => now,
-    currentTimeMillis: Effect.sync(() => now),
-    sleep: () =>
+  const clock = clockOf(
+    () => now,
+    () =>
       Effect.async<void>((resume) => {
         sleepers.push(() => resume(Effect.void))
       })
-  }
+  )
   return {
     clock,
     set: (millis: number) => {

@@ -32,29 +32,6 @@ describe("a clock that is set back and forward again and again", () => {
 })
 
 describe("a clock that jumps once, at any moment", () => {
-  it("gains no more than one cap of a retry budget, and loses no more than the time that fills it", () => {
-    fc.assert(
-      fc.property(jump, fc.nat(200_000), (jump, at) => {
-        const budget = RetryBudget.make()
-        let drawn = 0
-        let emptyFor = 0
-        let longest = 0
-        for (let elapsed = 0; elapsed < 600_000; elapsed += 500) {
-          if (budget.draw(start + elapsed + (elapsed >= at ? jump : 0))) {
-            drawn += 1
-            emptyFor = 0
-          } else {
-            emptyFor += 500
-            longest = Math.max(longest, emptyFor)
-          }
-        }
-        assert.isAtMost(drawn, 10 + 60 + 10)
-        assert.isAtMost(longest, 110_000)
-      }),
-      { numRuns: cases(1000) }
-    )
-  })
-
   it("gains no more than one bucket, and no wait takes more than a window more", () => {
     const minute: Gcra.Limit = { limit: 60, windowMillis: 60_000, burst: 60 }
     fc.assert(

@@ -1,19 +1,18 @@
-import { Cause, Clock, Duration, Effect, Exit, Scheduler } from "effect"
+import { Cause, Duration, Effect, Exit, Scheduler } from "effect"
+import { clockOf } from "./time.js"
 
 /**
  * Runs an effect to its end on a clock of its own, in one go: whenever all fibers wait, the clock moves to the first that
- * is to wake. For hours with thousands of calls, and laws over thousands of timelines.
+ * is to wake. For hours with thousands of calls, and laws over thousands of timelines. `wall` is the wall time at a
+ * time; sleeps and nanoseconds do not follow it.
  */
-export const simulate = <A, E>(effect: Effect.Effect<A, E>): A => {
+export const simulate = <A, E>(effect: Effect.Effect<A, E>, wall = (now: number) => now): A => {
   let now = 0
   const sleeps: Array<{ readonly at: number; readonly wake: () => void }> = []
   const tasks: Array<() => void> = []
-  const clock: Clock.Clock = {
-    ...Clock.make(),
-    unsafeCurrentTimeMillis: () => now,
-    unsafeCurrentTimeNanos: () => BigInt(Math.round(now)) * 1_000_000n,
-    currentTimeMillis: Effect.sync(() => now),
-    sleep: (duration) =>
+  const clock = clockOf(
+    () => wall(now),
+    (duration) =>
       Effect.async<void>((resume) => {
         const sleep = { at: now + Duration.toMillis(duration), wake: () => resume(Effect.void) }
         const later = sleeps.findIndex((other) => other.at > sleep.at)
@@ -22,8 +21,9 @@ export const simulate = <A, E>(effect: Effect.Effect<A, E>): A => {
           const index = sleeps.indexOf(sleep)
           if (index !== -1) sleeps.splice(index, 1)
         })
-      })
-  }
+      }),
+    () => now
+  )
   const scheduler = Scheduler.make(
     (task) => tasks.push(task),
     () => false

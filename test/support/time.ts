@@ -49,21 +49,29 @@ export const drawing =
   <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
     Effect.withRandom(effect, Random.fixed([value]))
 
+/** A clock that reads those times: its wall time is `millis`, its monotonic time `steady`, the same by default. */
+export const clockOf = (millis: () => number, sleep: Clock.Clock["sleep"], steady = millis): Clock.Clock => {
+  const nanos = () => BigInt(Math.round(steady() * 1_000_000))
+  return {
+    [Clock.ClockTypeId]: Clock.ClockTypeId,
+    unsafeCurrentTimeMillis: millis,
+    unsafeCurrentTimeNanos: nanos,
+    currentTimeMillis: Effect.sync(millis),
+    currentTimeNanos: Effect.sync(nanos),
+    sleep
+  }
+}
+
 /** A clock on which every sleep is over at once, and has taken its time. For laws over thousands of timelines. */
 export const instantClock = (): Clock.Clock => {
   let now = 0
-  const clock: Clock.Clock = {
-    [Clock.ClockTypeId]: Clock.ClockTypeId,
-    unsafeCurrentTimeMillis: () => now,
-    unsafeCurrentTimeNanos: () => BigInt(now) * 1_000_000n,
-    currentTimeMillis: Effect.sync(() => now),
-    currentTimeNanos: Effect.sync(() => BigInt(now) * 1_000_000n),
-    sleep: (duration) =>
+  return clockOf(
+    () => now,
+    (duration) =>
       Effect.sync(() => {
         now += Number(duration.value._tag === "Millis" ? duration.value.millis : 0)
       })
-  }
-  return clock
+  )
 }
 
 /**

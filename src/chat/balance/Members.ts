@@ -18,6 +18,7 @@ import * as Scope from "effect/Scope"
 import type * as LlmError from "../../errors/LlmError.js"
 import * as MemberQueue from "../../policies/balance/MemberQueue.js"
 import * as Immediate from "../../policies/Immediate.js"
+import * as Times from "../../policies/Times.js"
 import type * as Chat from "../Chat.js"
 import { type ChatModel, compose, TypeId } from "../Model.js"
 import type * as ChatStream from "../stream/ChatStream.js"
@@ -95,7 +96,7 @@ const sourceOf =
               })
           )
           const inner = Life.heard(Context.add(context, Scope.Scope, scope), () => {
-            selection.aliveAt ??= selection.clock.unsafeCurrentTimeMillis()
+            selection.aliveAt ??= Times.now(selection.clock)
           })
           const wake = () => MemberQueue.wake(members.balancer.waiting)
           const release = Effect.sync(() => {

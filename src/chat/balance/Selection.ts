@@ -27,6 +27,7 @@ import * as CircuitBreaker from "../../policies/circuit/CircuitBreaker.js"
 import * as Deadline from "../../policies/Deadline.js"
 import * as Immediate from "../../policies/Immediate.js"
 import type * as RetryBudget from "../../policies/retry/RetryBudget.js"
+import * as Times from "../../policies/Times.js"
 import * as Waited from "../../policies/Waited.js"
 import * as WaitQueue from "../../policies/WaitQueue.js"
 import type * as Chat from "../Chat.js"
@@ -210,7 +211,7 @@ const closed = ({ members }: Selection, { readyAt, why }: KeyPool.Outlook, now: 
 /** Tells what the attempt waits for. */
 const tell = (selection: Selection): Effect.Effect<void> => {
   selection.isTold = true
-  const now = selection.clock.unsafeCurrentTimeMillis()
+  const now = Times.now(selection.clock)
   const refusal = closed(selection, outlookOf(selection, now), now)
   return Effect.annotateLogs(
     Effect.logInfo(`waiting for ${LlmError.targetOf(refusal)}: ${refusal.message}`),
@@ -235,7 +236,7 @@ const seek = <A, E>(
 ): Effect.Effect<A, E> =>
   Effect.flatMap(selection.random.next, (seed) => {
     const { balancer, keys } = selection.members
-    const now = selection.clock.unsafeCurrentTimeMillis()
+    const now = Times.now(selection.clock)
     const index = pick(selection, now, seed)
     if (index === undefined) return none(now, seed)
     const held = turn?.(now)
@@ -274,7 +275,7 @@ const sharedAt = ({ members, notBefore }: Selection, now: number): number =>
 /** Waits for a place with a member. */
 const wait = (selection: Selection): Effect.Effect<void, LlmError.LlmError> => {
   const { clock, context, members, queues, region } = selection
-  const now = clock.unsafeCurrentTimeMillis()
+  const now = Times.now(clock)
   const refused = (now: number) => selection.error ?? closed(selection, outlookOf(selection, now), now)
   if (members.maxWait === 0) return Effect.fail(refused(now))
   selection.waitsSince ??= now
@@ -302,7 +303,7 @@ const wait = (selection: Selection): Effect.Effect<void, LlmError.LlmError> => {
     return line.queue.pass(region, gate, { context, since })
   })
   return Effect.flatMap(passed, (answer) => {
-    selection.queued += clock.unsafeCurrentTimeMillis() - now
+    selection.queued += Times.now(clock) - now
     return answer === "alone" ? wait(selection) : Effect.void
   })
 }
@@ -342,7 +343,7 @@ const better = (before: LlmError.LlmError | undefined, error: LlmError.LlmError)
 export const goOn = (selection: Selection, error: LlmError.LlmError): Effect.Effect<void, LlmError.LlmError> =>
   Effect.suspend(() => {
     const { index, members, request } = selection
-    const now = selection.clock.unsafeCurrentTimeMillis()
+    const now = Times.now(selection.clock)
     const until = untilAfter(selection, error, now)
     if (until === undefined || !mayRepeat(request, error)) return Effect.fail(error)
     leaveOut(selection, index, until)
@@ -378,7 +379,7 @@ export const goOn = (selection: Selection, error: LlmError.LlmError): Effect.Eff
 export const record = (selection: Selection, exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> | undefined => {
   const { admission, aliveAt, draw, index, measure, members, startedAt, within } = selection
   const { balancer, keys } = members
-  const now = selection.clock.unsafeCurrentTimeMillis()
+  const now = Times.now(selection.clock)
   if (exit._tag === "Success") balancer.measured(index, measure, (aliveAt ?? now) - startedAt, now)
   else if (CircuitBreaker.classify(exit, now, within)._tag !== "Ignored") balancer.failed(index, now)
   const ended = admission && keys?.end({ index, admission, exit, within, startedAt, now })

@@ -25,7 +25,7 @@ export const graceMillis = 5000
  * @internal
  */
 export class EndLimit implements Deadline.Limit {
-  /** The end of the grace, in milliseconds of the `Clock`. */
+  /** The end of the grace, in milliseconds. */
   private own = Number.POSITIVE_INFINITY
   readonly phase = "idle"
   expired?: NonNullable<Deadline.Limit["expired"]>

@@ -55,6 +55,7 @@ import type { LlmError } from "../../errors/LlmError.js"
 import type * as Hedge from "../../policies/Hedge.js"
 import { RetryBudgets } from "../../policies/retry/RetryBudget.js"
 import * as TimeLimit from "../../policies/TimeLimit.js"
+import * as Times from "../../policies/Times.js"
 import * as Usage from "../../policies/Usage.js"
 import type * as Chat from "../Chat.js"
 import * as ChatStream from "./ChatStream.js"
@@ -324,7 +325,7 @@ const racing = (
         won
       })
       const launch = (): Running | undefined => {
-        const now = clock.unsafeCurrentTimeMillis()
+        const now = Times.now(clock)
         const budget = Context.get(context, RetryBudgets).of(group, clock)
         if (!healthy(now) || !hedge.launch(() => budget.draw(now))) return undefined
         const progress = { cursor: StreamDecoder.start }
@@ -341,7 +342,7 @@ const racing = (
         // Within a retry the answer gives that draw back.
         const givesBack = Call.roundOf(context) === undefined
         return run(watch, logged, progress, () => {
-          if (givesBack) budget.refund(clock.unsafeCurrentTimeMillis())
+          if (givesBack) budget.refund(Times.now(clock))
         })
       }
       const watch = Stopwatch.start(hedge, "first", clock)

@@ -7,6 +7,7 @@
 
 import type * as Clock from "effect/Clock"
 import type * as Hedge from "../../policies/Hedge.js"
+import * as Times from "../../policies/Times.js"
 
 /**
  * A stopwatch that runs.
@@ -27,11 +28,11 @@ export interface Stopwatch {
  * @internal
  */
 export const start = (hedge: Hedge.Hedge, side: Hedge.Side, clock: Clock.Clock): Stopwatch => {
-  const began = clock.unsafeCurrentTimeMillis()
+  const began = Times.now(clock)
   let millis: number | undefined
   let stopped = false
   const time = (): number => {
-    millis ??= clock.unsafeCurrentTimeMillis() - began
+    millis ??= Times.now(clock) - began
     return millis
   }
   const stop = (answered: boolean): void => {

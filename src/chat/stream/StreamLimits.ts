@@ -19,6 +19,7 @@ import type { LlmError, TimeoutPhase } from "../../errors/LlmError.js"
 import * as Deadline from "../../policies/Deadline.js"
 import * as FiberInternals from "../../policies/FiberInternals.js"
 import * as TimeLimit from "../../policies/TimeLimit.js"
+import * as Times from "../../policies/Times.js"
 import * as Life from "./Life.js"
 import * as Pull from "./Pull.js"
 import * as Source from "./Source.js"
@@ -45,7 +46,7 @@ export interface TimeLimits {
  * wait reads it.
  */
 class PullLimit implements Deadline.Limit {
-  /** The end of the time of this pull, in milliseconds of the `Clock`. */
+  /** The end of the time of this pull, in milliseconds. */
   private own = Number.POSITIVE_INFINITY
   private length = Number.POSITIVE_INFINITY
   phase: TimeoutPhase
@@ -100,7 +101,7 @@ class Portions {
   isLate(): boolean {
     const latest = this.latest()
     if (latest === Infinity || this.finished) return false
-    this.back = this.clock.unsafeCurrentTimeMillis()
+    this.back = Times.now(this.clock)
     return this.back >= latest
   }
 
@@ -113,7 +114,7 @@ class Portions {
   take(events: Pull.Events): Exit.Exit<Pull.Events> {
     const latest = this.latest()
     if (latest === Infinity) return Exit.succeed(events)
-    const now = this.clock.unsafeCurrentTimeMillis()
+    const now = Times.now(this.clock)
     const each = this.size === 0 ? 0 : (this.back - this.at) / this.size
     const most = this.size === 0 ? firstPortion : each > 0 ? Math.max(1, Math.floor((latest - now) / each)) : Infinity
     const isAll = events.length <= most
@@ -136,7 +137,7 @@ export const limited = (source: Source.Source, limits: TimeLimits, named: Resili
   Source.make((opening) => {
     const { context, fiber } = opening
     const clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
-    const start = clock.unsafeCurrentTimeMillis()
+    const start = Times.now(clock)
     const phase: TimeoutPhase = limits.attempt === undefined ? "total" : "attempt"
     const { attempt = Infinity, firstToken = Infinity, idle = Infinity, total = Infinity } = limits
     const whole = Math.min(attempt, total)
@@ -148,7 +149,7 @@ export const limited = (source: Source.Source, limits: TimeLimits, named: Resili
     const portions = new Portions(clock, latest)
     const begin = (): void => {
       const length = first ? firstToken : idle
-      const at = length === Infinity ? length : length + (first ? start : clock.unsafeCurrentTimeMillis())
+      const at = length === Infinity ? length : length + (first ? start : Times.now(clock))
       if (at < end) limit.set(at, length, first ? "first-token" : "idle")
       else limit.set(end, whole, phase)
     }

@@ -52,6 +52,7 @@
  * @since 0.2.0
  */
 
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -65,6 +66,7 @@ import * as Deadline from "../Deadline.js"
 import * as Immediate from "../Immediate.js"
 import * as Probe from "../Probe.js"
 import * as Store from "../Store.js"
+import * as Times from "../Times.js"
 import * as Waited from "../Waited.js"
 import * as WaitQueue from "../WaitQueue.js"
 import * as CircuitOptions from "./CircuitOptions.js"
@@ -91,14 +93,15 @@ export { consecutive, type RateOptions, rate, type StreakOptions, streak, type T
  */
 export interface ExecuteOptions<A, E> extends CircuitView.AdmitOptions {
   /**
-   * The outcome of an exit; `now` is in epoch milliseconds. Not called for mere interruption. If it throws, the outcome
+   * The outcome of an exit; `now` is in milliseconds. Not called for mere interruption. If it throws, the outcome
    * is `Ignored` and the call dies. Default: `classify` of this module.
    */
   readonly classify?: ((exit: Exit.Exit<A, E>, now: number) => CircuitOutcome.Outcome) | undefined
 }
 
 /**
- * Keyed circuits under one policy. Times are in epoch milliseconds.
+ * Keyed circuits under one policy. Times are in milliseconds of the monotonic clock (`Clock.currentTimeNanos`); those
+ * of `state` and `transitions` are in epoch milliseconds.
  *
  * @since 0.2.0
  * @category models
@@ -124,7 +127,7 @@ export interface CircuitBreaker {
   ) => Effect.Effect<CircuitState.Admission, CircuitOpen>
   /**
    * The second half of `execute`. `error`: the attempt's, so that a retry outside can tell the failure of a probe.
-   * `admitted`: the time of the admission, in epoch milliseconds, and its deadline, to learn how long answers take.
+   * `admitted`: the time of the admission, in milliseconds, and its deadline, to learn how long answers take.
    * Default: an unknown time, and the deadline of the fiber.
    */
   readonly record: (
@@ -139,7 +142,7 @@ export interface CircuitBreaker {
   /** The states of all circuits that this process knows, by key. A circuit is forgotten an hour after its last use. */
   readonly states: Effect.Effect<ReadonlyMap<string, CircuitView.State>>
   /**
-   * The time from which a circuit takes traffic, in epoch milliseconds: 0 for now, `Infinity` until a reset. During a
+   * The time from which a circuit takes traffic, in milliseconds: 0 for now, `Infinity` until a reset. During a
    * probe it is the latest possible time. Read from the state that this process last saw.
    */
   readonly readyAt: (key: string) => number
@@ -176,7 +179,11 @@ const keptTransitions = 128
 /** The admission while the store is dead. Nothing is recorded for it. */
 const unrecorded: CircuitState.Admission = { generation: -1 }
 
-type Change<A> = (circuit: CircuitState.Circuit | undefined) => readonly [A, CircuitState.Circuit | undefined]
+/** `at` is the time as in the circuits. */
+type Change<A> = (
+  circuit: CircuitState.Circuit | undefined,
+  at: number
+) => readonly [A, CircuitState.Circuit | undefined]
 
 const fromCircuits = (
   settings: CircuitOptions.Settings,
@@ -186,13 +193,15 @@ const fromCircuits = (
   /** Changes a circuit and publishes its transition, if any. `undefined` if the store died. */
   const change = <A>(key: string, now: number, f: Change<A>): Effect.Effect<A | undefined> =>
     Immediate.entered(circuits.modify(key, now, f), (changed) => {
-      const transition = changed && CircuitView.transition(key, changed.before, changed.next, now)
-      return Immediate.andThen(transition && PubSub.publish(hub, transition), () => Effect.succeed(changed?.answer))
+      const transition = changed && CircuitView.transition(key, changed.before, changed.next, changed.at)
+      const published =
+        transition && Effect.flatMap(Clock.currentTimeMillis, (at) => PubSub.publish(hub, { ...transition, at }))
+      return Immediate.andThen(published, () => Effect.succeed(changed?.answer))
     })
 
   const queue = CircuitQueue.make(settings, (key, now, soonest) =>
     Immediate.entered(
-      change(key, now, (circuit) => CircuitState.admit(settings, circuit, now, soonest)),
+      change(key, now, (circuit, at) => CircuitState.admit(settings, circuit, at, soonest - now + at)),
       (decision = unrecorded) => Effect.succeed(decision)
     )
   )
@@ -222,9 +231,9 @@ const fromCircuits = (
     const counted = tooWide ? CircuitOutcome.ignored : outcome
     const write = (random: number) =>
       recorded(
-        change(key, now, (circuit) => [
+        change(key, now, (circuit, at) => [
           undefined,
-          CircuitState.record(settings, circuit, admission, counted, now, random)
+          CircuitState.record(settings, circuit, admission, CircuitOutcome.later(counted, at - now), at, random)
         ])
       )
     return CircuitState.mayOpen(counted) ? Effect.flatMap(Random.next, write) : write(0)
@@ -256,29 +265,29 @@ const fromCircuits = (
       })
     })
 
-  const atNow = <A, E>(f: (now: number) => Effect.Effect<A, E>): Effect.Effect<A, E> =>
-    Effect.withFiberRuntime((fiber) => f(Immediate.nowOf(fiber)))
-
   const byHand = (
     key: string,
-    f: (circuit: CircuitState.Circuit | undefined, now: number) => CircuitState.Circuit
+    f: (circuit: CircuitState.Circuit | undefined, at: number) => CircuitState.Circuit
   ): Effect.Effect<void> =>
     Effect.uninterruptible(
-      atNow((now) =>
+      Effect.flatMap(Times.current, (now) =>
         Effect.map(
-          change(key, now, (circuit) => [undefined, f(circuit, now)]),
+          change(key, now, (circuit, at) => [undefined, f(circuit, at)]),
           () => queue.changed(key)
         )
       )
     )
 
   const state = (key: string): Effect.Effect<CircuitView.State> =>
-    atNow((now) =>
-      Effect.map(
+    Effect.flatMap(Times.current, (now) =>
+      Effect.zipWith(
         circuits.modify(key, now, (circuit) => [undefined, circuit]),
-        () => CircuitView.view(key, circuits.peek(key), now)
+        Clock.currentTimeMillis,
+        (_, wall) => CircuitView.view(key, circuits.peek(key), now + circuits.ahead(key), wall)
       )
     )
+
+  const local = (key: string, at: number): number => (at === 0 ? 0 : at - circuits.ahead(key))
 
   return {
     execute: dual((args) => Effect.isEffect(args[0]), execute),
@@ -299,8 +308,8 @@ const fromCircuits = (
         (states) => new Map(states)
       )
     ),
-    readyAt: (key) => CircuitView.readyAt(circuits.peek(key)),
-    soonestAt: (key) => CircuitView.soonestAt(circuits.peek(key)),
+    readyAt: (key) => local(key, CircuitView.readyAt(circuits.peek(key))),
+    soonestAt: (key) => local(key, CircuitView.soonestAt(circuits.peek(key))),
     open: (key) => byHand(key, CircuitState.open),
     reset: (key) => byHand(key, CircuitState.reset),
     transitions: Stream.fromPubSub(hub)

@@ -49,6 +49,14 @@ export type Outcome =
 export const success: Outcome = { _tag: "Success" }
 
 /**
+ * The same outcome with its time so many milliseconds later.
+ *
+ * @internal
+ */
+export const later = (outcome: Outcome, millis: number): Outcome =>
+  outcome._tag === "Throttled" && millis !== 0 ? { ...outcome, until: outcome.until + millis } : outcome
+
+/**
  * Nothing is known. A probe frees its place.
  *
  * @since 0.2.0

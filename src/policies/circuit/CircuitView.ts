@@ -91,15 +91,15 @@ const remaining = (circuit: Open, now: number): Duration.Duration =>
   circuit.until === null ? Duration.infinity : Duration.millis(Math.max(0, circuit.until - now))
 
 /**
- * The state of a circuit.
+ * The state of a circuit. `now` is the time as in the circuit, `wall` the same as wall time.
  *
  * @since 0.2.0
  * @category getters
  */
-export const view = (key: string, circuit: Circuit | undefined, now: number): State => {
+export const view = (key: string, circuit: Circuit | undefined, now: number, wall = now): State => {
   const known = current(circuit, now)
   const until = known?.throttledUntil ?? 0
-  const seen = { key, throttledUntil: until > now ? until : undefined }
+  const seen = { key, throttledUntil: until > now ? wall + until - now : undefined }
   if (known === undefined || known._tag === "Closed") return { _tag: "Closed", ...seen }
   if (known._tag === "Open") {
     return { _tag: "Open", ...seen, ...openingOf(known), retryAfter: remaining(known, now) }

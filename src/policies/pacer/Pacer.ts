@@ -41,6 +41,7 @@ import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
 import * as FiberInternals from "../FiberInternals.js"
 import * as Immediate from "../Immediate.js"
+import * as Times from "../Times.js"
 import type { Usage } from "../Usage.js"
 import * as AdaptiveRate from "./AdaptiveRate.js"
 import * as Cost from "./Cost.js"
@@ -121,7 +122,10 @@ export interface Pacer {
     options: PacerRequest.AcquireOptions,
     granted?: (permit: PacerQueue.Permit) => void
   ) => Effect.Effect<PacerQueue.Permit, PacerRequest.Refusal>
-  /** The time from which a small request of the key would have a place, in epoch milliseconds; 0 for now. */
+  /**
+   * The time from which a small request of the key would have a place, in milliseconds of the monotonic clock
+   * (`Clock.currentTimeNanos`); 0 for now.
+   */
   readonly readyAt: (key: string) => number
   /** The state of one key. */
   readonly state: (key: string) => Effect.Effect<State>
@@ -155,7 +159,7 @@ const inForce = (
   source
 })
 
-const stateOf = (state: PacerState.PacerState, waiting: number, now: number): State => {
+const stateOf = (state: PacerState.PacerState, waiting: number, now: number, wall: number): State => {
   const limits: { [K in Cost.Dimension]?: LimitInForce } = {}
   for (const name of Cost.dimensions) {
     const part = state.buckets.parts[name]
@@ -167,7 +171,12 @@ const stateOf = (state: PacerState.PacerState, waiting: number, now: number): St
     limits.requests = inForce(learned.limit, learned.bucket, "learned", now)
   }
   const { pausedUntil } = state.rate
-  return { waiting, inFlight: state.inFlight, pausedUntil: pausedUntil > now ? pausedUntil : undefined, limits }
+  return {
+    waiting,
+    inFlight: state.inFlight,
+    pausedUntil: pausedUntil > now ? wall + pausedUntil - now : undefined,
+    limits
+  }
 }
 
 // -----------------------------------------------------------------------------
@@ -185,10 +194,10 @@ const settled = <A, E>(
   try {
     ending = PacerRequest.endingOf(exit, usage)
   } catch (defect) {
-    permit.settle({}, clock.unsafeCurrentTimeMillis(), 0)
+    permit.settle({}, Times.now(clock), 0)
     return Exit.die(defect)
   }
-  const settle = (random: number): number => permit.settle(ending, clock.unsafeCurrentTimeMillis(), random)
+  const settle = (random: number): number => permit.settle(ending, Times.now(clock), random)
   if (ending.error === undefined) {
     settle(0)
     return exit
@@ -218,7 +227,7 @@ const fromSettings = (chosen: Settings): Pacer => {
         (entered) => {
           if (entered._tag === "Failure") {
             // The place may have come in the moment of the interruption.
-            late?.settle({ sent: false }, clock.unsafeCurrentTimeMillis(), 0)
+            late?.settle({ sent: false }, Times.now(clock), 0)
             return Exit.failCause(entered.cause)
           }
           const permit = entered.value
@@ -233,13 +242,15 @@ const fromSettings = (chosen: Settings): Pacer => {
     acquire: (options, granted) => Effect.withFiberRuntime((fiber) => enter(options, fiber, granted)),
     readyAt: (key) => known.get(key)?.readyAt() ?? 0,
     state: (key) =>
-      Effect.map(Clock.currentTimeMillis, (now) => {
+      Effect.zipWith(Times.current, Clock.currentTimeMillis, (now, wall) => {
         const queue = known.get(key)
-        return stateOf(queue?.state() ?? PacerState.make(chosen.config, now), queue?.waiting() ?? 0, now)
+        return stateOf(queue?.state() ?? PacerState.make(chosen.config, now), queue?.waiting() ?? 0, now, wall)
       }),
-    states: Effect.map(
+    states: Effect.zipWith(
+      Times.current,
       Clock.currentTimeMillis,
-      (now) => new Map(Array.from(known, ([key, queue]) => [key, stateOf(queue.state(), queue.waiting(), now)]))
+      (now, wall) =>
+        new Map(Array.from(known, ([key, queue]) => [key, stateOf(queue.state(), queue.waiting(), now, wall)]))
     )
   }
 }

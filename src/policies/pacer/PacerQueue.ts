@@ -16,6 +16,7 @@ import type * as Fiber from "effect/Fiber"
 import * as Deadline from "../Deadline.js"
 import * as Sweep from "../Sweep.js"
 import * as TimeLimit from "../TimeLimit.js"
+import * as Times from "../Times.js"
 import * as Buckets from "./Buckets.js"
 import * as Cost from "./Cost.js"
 import type { Settings } from "./PacerOptions.js"
@@ -242,7 +243,7 @@ class Queue {
 
   private leave(waiter: Waiter): void {
     if (waiter.permit !== undefined) {
-      waiter.permit.settle({ sent: false }, waiter.clock.unsafeCurrentTimeMillis(), 0)
+      waiter.permit.settle({ sent: false }, Times.now(waiter.clock), 0)
       return
     }
     const wasHead = this.waiters.head() === waiter
@@ -270,7 +271,7 @@ class Queue {
   private drain(): void {
     const { waiters } = this
     for (let head = waiters.head(); head !== undefined; head = waiters.head()) {
-      const now = head.clock.unsafeCurrentTimeMillis()
+      const now = Times.now(head.clock)
       this.heardAt = now
       const at = PacerState.readyAt(this.current, head.cost, now)
       if (at <= now) {
@@ -326,7 +327,7 @@ export const make = (settings: Settings): Queues => {
     known,
     enter: (options, fiber, granted) => {
       const clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
-      const now = clock.unsafeCurrentTimeMillis()
+      const now = Times.now(clock)
       const queue = known.get(options.key) ?? open(options.key, now)
       return queue.enter(options, Deadline.of(fiber.currentContext), clock, now, granted)
     }

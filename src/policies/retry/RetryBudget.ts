@@ -74,7 +74,7 @@ export interface Options {
 }
 
 /**
- * A budget. The functions are synchronous; `now` is in milliseconds of the `Clock`.
+ * A budget. The functions are synchronous; `now` is in milliseconds of the monotonic clock (`Clock.currentTimeNanos`).
  *
  * @since 0.2.0
  * @category models
@@ -99,11 +99,10 @@ export interface RetryBudget {
 
 type Settings = ReturnType<typeof settings>
 
-/** The saved retries, as of `at` in milliseconds. `latest` is the latest time that was ever told. */
+/** The saved retries, as of `at` in milliseconds. */
 interface State {
   readonly level: number
   readonly at: number
-  readonly latest: number
 }
 
 // -----------------------------------------------------------------------------
@@ -117,23 +116,18 @@ const epsilon = 1e-9
 
 /** The state after an event, and whether the event was possible. Only a draw can be impossible. */
 const step = (settings: Settings, state: State, event: Event, now: number): readonly [boolean, State] => {
-  // A clock that was set back and comes forward again earns nothing by that.
-  const isBack = state.at < state.latest && now >= state.latest
-  const earned = isBack ? 0 : Math.max(0, now - state.at) / settings.reserve
+  const earned = Math.max(0, now - state.at) / settings.reserve
   const level = Math.min(settings.cap, state.level + earned)
-  const at = Math.max(now, Times.believed(state.at, now, settings.cap * settings.reserve))
-  const latest = Math.max(now, state.latest)
+  const at = Math.max(now, state.at)
   switch (event) {
     case "deposit":
-      return [true, { level: Math.min(settings.cap, level + settings.ratio), at, latest }]
+      return [true, { level: Math.min(settings.cap, level + settings.ratio), at }]
     case "draw":
-      return level >= 1 - epsilon
-        ? [true, { level: Math.max(0, level - 1), at, latest }]
-        : [false, { level, at, latest }]
+      return level >= 1 - epsilon ? [true, { level: Math.max(0, level - 1), at }] : [false, { level, at }]
     case "refund":
-      return [true, { level: Math.min(settings.cap, level + 1), at, latest }]
+      return [true, { level: Math.min(settings.cap, level + 1), at }]
     case "time":
-      return [true, { level, at, latest }]
+      return [true, { level, at }]
   }
 }
 
@@ -151,7 +145,7 @@ const settings = (input: Options) => options.read(input, "RetryBudget")
  */
 export const make = (options: Options = {}): RetryBudget => {
   const chosen = settings(options)
-  let state: State = { level: chosen.cap, at: Number.NEGATIVE_INFINITY, latest: Number.NEGATIVE_INFINITY }
+  let state: State = { level: chosen.cap, at: Number.NEGATIVE_INFINITY }
   const run = (event: Event, now: number): boolean => {
     const [possible, next] = step(chosen, state, event, now)
     state = next
@@ -267,7 +261,7 @@ const budgets = (options: Options): Budgets => {
     const budget = known.get(group)
     if (budget !== undefined) return budget
     if (known.size >= maxGroups) {
-      const now = clock.unsafeCurrentTimeMillis()
+      const now = Times.now(clock)
       sweep((other) => other.available(now) < full)
     }
     const made = make(options)
@@ -315,7 +309,7 @@ export const layerUnlimited: Layer.Layer<never> = Layer.succeed(RetryBudgets, {
  */
 export const states: Effect.Effect<ReadonlyMap<string, number>> = Effect.withFiberRuntime((fiber) => {
   const clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
-  const now = clock.unsafeCurrentTimeMillis()
+  const now = Times.now(clock)
   const budgets = Context.get(fiber.currentContext, RetryBudgets).known(clock)
   return Effect.succeed(new Map(Array.from(budgets, ([group, budget]) => [group, budget.available(now)])))
 })
@@ -360,18 +354,18 @@ export const draw = (groupOf?: (error: LlmError.LlmError) => string | undefined)
         const clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
         const budget = Context.get(fiber.currentContext, RetryBudgets).of(group, clock)
         const taken = budget.drawLater(restore === undefined ? region : { fiber, restore }, patience)
-        const began = clock.unsafeCurrentTimeMillis()
+        const began = Times.now(clock)
         const atOnce = Immediate.exitOf(taken) !== undefined
         return Immediate.entered(taken, (taken) => {
           if (taken) drawn = budget
-          return Effect.succeed(!taken ? undefined : atOnce ? 0 : clock.unsafeCurrentTimeMillis() - began)
+          return Effect.succeed(!taken ? undefined : atOnce ? 0 : Times.now(clock) - began)
         })
       }),
     answered: Effect.suspend(() => {
       if (drawn === undefined) return Effect.void
       const budget = drawn
       drawn = undefined
-      return Effect.map(Clock.currentTimeMillis, budget.refund)
+      return Effect.map(Times.current, budget.refund)
     })
   }
 }

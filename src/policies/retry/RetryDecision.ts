@@ -19,6 +19,7 @@ import { factsOf } from "../../errors/ErrorFacts.js"
 import * as LlmError from "../../errors/LlmError.js"
 import * as Deadline from "../Deadline.js"
 import * as Probe from "../Probe.js"
+import * as Times from "../Times.js"
 import * as RetryBudget from "./RetryBudget.js"
 
 /**
@@ -194,12 +195,14 @@ export const announced = <Out, R>(
     (now, error: LlmError.LlmError, [state, earlier]) =>
       Effect.gen(function* () {
         const nested = yield* Announcing
+        // The time of the schedule is the wall time.
+        const at = yield* Times.current
         const [next, out, step] = yield* Effect.provideService(self.step(now, error, state), Announcing, true)
         const failures = [...earlier.failures, error]
         const asked = carriedOut(failures.length, error, now, out, step)
         const marked = nested ? undefined : Probe.take(error)
         const waitsUntil = earlier.waitsUntil ?? marked
-        const isProbe = marked !== undefined && waitsUntil !== undefined && now < waitsUntil && goesOn(asked)
+        const isProbe = marked !== undefined && waitsUntil !== undefined && at < waitsUntil && goesOn(asked)
         const probes = earlier.probes + (isProbe ? 1 : 0)
         const wanted: Decision = {
           ...asked,
@@ -207,7 +210,7 @@ export const announced = <Out, R>(
           verdict: isProbe ? retryIn(0, "circuit") : asked.verdict
         }
         const limit = nested ? Deadline.none : yield* Deadline.Deadline
-        const allowed = yield* refusal(limit, now, wanted, draw)
+        const allowed = yield* refusal(limit, at, wanted, draw)
         const waited = typeof allowed === "number" ? allowed : 0
         const decision: Decision =
           typeof allowed === "string" ? { ...wanted, verdict: giveUp(allowed) } : shortened(wanted, waited)

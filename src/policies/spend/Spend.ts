@@ -35,7 +35,6 @@
  * @since 0.2.0
  */
 
-import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
@@ -43,6 +42,7 @@ import * as LlmError from "../../errors/LlmError.js"
 import * as Deadline from "../Deadline.js"
 import * as Immediate from "../Immediate.js"
 import * as TimeLimit from "../TimeLimit.js"
+import * as Times from "../Times.js"
 import * as Usage from "../Usage.js"
 import * as CacheWrite from "./CacheWrite.js"
 import * as Account from "./SpendAccount.js"
@@ -237,7 +237,7 @@ export interface Remaining {
  * @since 0.2.0
  * @category getters
  */
-export const remaining: Effect.Effect<Remaining> = Effect.zipWith(Spend, Clock.currentTimeMillis, (scope, now) => ({
+export const remaining: Effect.Effect<Remaining> = Effect.zipWith(Spend, Times.current, (scope, now) => ({
   ...Account.remaining(chain(scope)),
   millis: scope === undefined ? Number.POSITIVE_INFINITY : Math.max(0, scope.until - now)
 }))

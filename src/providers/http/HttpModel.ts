@@ -33,6 +33,7 @@ import * as Classify from "../../errors/Classify.js"
 import * as ErrorMessage from "../../errors/ErrorMessage.js"
 import { InvalidRequest, type LlmError, StreamInterrupted } from "../../errors/LlmError.js"
 import * as Deadline from "../../policies/Deadline.js"
+import * as Times from "../../policies/Times.js"
 import type * as Transport from "../Transport.js"
 import * as Json from "../wire/Json.js"
 import * as WireFields from "../wire/WireFields.js"
@@ -195,7 +196,7 @@ export const make = (
       const ending = new EndLimit.EndLimit(Deadline.of(context))
       const progress = Call.peek(context, Replay.Progress)
       const moved = (cursor: StreamDecoder.Cursor): void => {
-        if (decoder?.over() === true) ending.over(clock.unsafeCurrentTimeMillis())
+        if (decoder?.over() === true) ending.over(Times.now(clock))
         else ending.goOn()
         if (progress !== undefined) progress.cursor = cursor
         if (cursor.usage !== undefined) attempt.note({ usage: cursor.usage })

@@ -1,10 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Clock, Effect, Exit, FastCheck as fc, Redacted } from "effect"
+import { Effect, Exit, FastCheck as fc, Redacted } from "effect"
 import * as KeyPool from "../../../src/policies/balance/KeyPool.js"
 import type * as CircuitBreaker from "../../../src/policies/circuit/CircuitBreaker.js"
 import * as Deadline from "../../../src/policies/Deadline.js"
 import { cases, exhaustive } from "../../support/cases.js"
 import { errorOf, hinted } from "../../support/errors.js"
+import { clockOf } from "../../support/time.js"
 
 const runs = { numRuns: cases(10_000) }
 
@@ -60,11 +61,10 @@ const names = ["a", "b", "c"].map((key) => KeyPool.nameOf(Redacted.make(key)))
 /** Lets it happen to a pool of three keys. */
 const history = (steps: ReadonlyArray<Step>): ReadonlyArray<Seen> => {
   let now = 1_000_000
-  const clock: Clock.Clock = {
-    ...Clock.make(),
-    unsafeCurrentTimeMillis: () => now,
-    currentTimeMillis: Effect.sync(() => now)
-  }
+  const clock = clockOf(
+    () => now,
+    () => Effect.never
+  )
   const seen: Array<Seen> = []
   const program = Effect.gen(function* () {
     const pool = yield* Effect.orDie(KeyPool.make({ keys: ["a", "b", "c"].map((key) => Redacted.make(key)) }))

@@ -6,7 +6,7 @@ import { isRefusal } from "../../../src/policies/circuit/CircuitState.js"
 import * as Store from "../../../src/policies/Store.js"
 import { breathe, cases, exhaustive } from "../../support/cases.js"
 import { errorOf } from "../../support/errors.js"
-import { instantClock } from "../../support/time.js"
+import { clockOf } from "../../support/time.js"
 import { isRefused, machine, remoteStore } from "./CircuitBreaker.support.js"
 
 const runs = { numRuns: cases(10_000) }
@@ -148,7 +148,12 @@ let drawn = 0
 
 const runtime = Effect.runSync(
   Effect.runtime<never>().pipe(
-    Effect.withClock({ ...instantClock(), unsafeCurrentTimeMillis: () => time }),
+    Effect.withClock(
+      clockOf(
+        () => time,
+        () => Effect.void
+      )
+    ),
     Effect.withRandom({ ...Random.fixed([0]), next: Effect.sync(() => drawn) })
   )
 )

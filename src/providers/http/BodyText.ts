@@ -15,7 +15,7 @@ export interface BodyText {
   readonly push: (piece: Uint8Array) => boolean
   /** Whether all of it was taken. */
   readonly isWhole: () => boolean
-  /** The text, decoded as UTF-8 without its byte order mark; of a body above the bound its beginning. To be read once. */
+  /** The text, read once: UTF-8 without its byte order mark; of a body above the bound its beginning. */
   readonly text: () => string
 }
 

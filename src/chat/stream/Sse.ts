@@ -121,6 +121,7 @@ export const make = (options: { readonly maxEventLength?: number | undefined } =
         if (data === undefined) {
           name = field
           data = text.slice(from)
+          single = true
         }
         break
       case "event":

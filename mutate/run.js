@@ -21,7 +21,11 @@ const files = {
     "test/providers/OddAnswers.test.ts",
     "test/providers/Counts.test.ts"
   ],
-  "src/policies/circuit/TripPolicy.ts": ["test/policies/circuit/TripPolicy.test.ts"],
+  "src/policies/circuit/TripPolicy.ts": [
+    "test/policies/circuit/TripPolicy.test.ts",
+    "test/policies/circuit/CircuitBreaker.state.test.ts",
+    "test/policies/Options.test.ts"
+  ],
   "src/policies/pacer/Gcra.ts": ["test/policies/pacer/Gcra.test.ts", "test/policies/Times.test.ts"],
   "src/policies/circuit/CircuitState.ts": ["test/policies/circuit/CircuitBreaker.state.test.ts"]
 }

@@ -9,11 +9,8 @@ const least = 90
 const files = {
   "src/errors/RetryHint.ts": ["test/errors/RetryHint.test.ts", "test/errors/Hints.test.ts"],
   "src/policies/retry/RetryDecision.ts": [
-    "test/policies/retry/RetryPolicy.test.ts",
-    "test/policies/retry/RetryPolicy.blocks.test.ts",
-    "test/policies/retry/RetryPolicy.laws.test.ts",
-    "test/policies/retry/RetryBudget.test.ts",
-    "test/policies/circuit/CircuitBreaker.wait.test.ts"
+    "test/policies/retry/RetryDecision.test.ts",
+    "test/policies/retry/RetryPolicy.blocks.test.ts"
   ],
   "src/chat/stream/Sse.ts": ["test/chat/stream/Sse.test.ts"],
   "src/providers/wire/Assembly.ts": [

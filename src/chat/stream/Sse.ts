@@ -55,8 +55,7 @@ export interface Parser {
 const isDone = (data: string): boolean => data.length < 16 && data.trim() === "[DONE]"
 
 /** Whether data are a whole JSON object. */
-const isObject = (data: string): boolean =>
-  data.startsWith("{") && data.trimEnd().endsWith("}") && JsonText.parse(data) !== undefined
+const isObject = (data: string): boolean => data.startsWith("{") && JsonText.parse(data) !== undefined
 
 /** Larger than any known event (a base64 image is a few MB), and small enough for the memory of a server. */
 const defaultMaxEventLength = 16 * 1024 * 1024

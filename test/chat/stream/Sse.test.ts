@@ -74,6 +74,8 @@ const fixtures: ReadonlyArray<readonly [name: string, text: string, events: Read
   ["an object in several data lines", 'data: {"a":\ndata: {}}\n\n', data('{"a":\n{}}')],
   ["three lines, of which the last two would be objects", "data: {\ndata: {}\ndata: {}\n\n", data("{\n{}\n{}")],
   ["an object next to text", "data: {}\ndata: a\n\ndata: a\ndata: {}\n\n", data("{}\na", "a\n{}")],
+  ["JSON that is no object", "data: 1\ndata: {}\n\ndata: []\ndata: {}\n\n", data("1\n{}", "[]\n{}")],
+  ["two names before the data", "data: {}\n\nevent: a\nevent: b\ndata: x\n\n", [...data("{}"), named("b", "x")]],
   ["braces that are no JSON", "data: {a}\ndata: {}\n\n", data("{a}\n{}")],
   ["[DONE] with one line end", "data: {}\ndata:  [DONE] \ndata: a\n\n", data("{}", " [DONE] ", "a")],
   ["[DONE] within text", "data: a\ndata: [DONE]\n\ndata: [DONE]a\ndata: b\n\n", data("a\n[DONE]", "[DONE]a\nb")],

@@ -38,18 +38,18 @@ describe("a streak", () => {
   })
 
   it("of one failure trips with the first, unless it is likely after what failed before", () => {
-    const after = (chance: number, outcomes: ReadonlyArray<boolean>) => {
+    const trips = (chance: number, outcomes: ReadonlyArray<boolean>) => {
       const one = [TripPolicy.streak({ failures: 1, chance })]
       const seen = outcomes.reduce((seen, failed) => TripPolicy.count(one, seen, failed, 0), TripPolicy.nothing(0))
       return TripPolicy.trips(one, seen)
     }
-    assert.isTrue(after(0.00001, [true]))
-    assert.isTrue(after(0.00001, [false, false, true]))
-    assert.isFalse(after(0.00001, [true, false, true]))
+    assert.isTrue(trips(0.00001, [true]))
+    assert.isTrue(trips(0.00001, [false, false, true]))
+    assert.isFalse(trips(0.00001, [true, false, true]))
     // One failure in three outcomes, and the one that is added: a chance of a quarter for each failure of the streak.
-    assert.isFalse(after(1 / 16, [true, false, false, true]))
-    assert.isTrue(after(1 / 16, [true, false, false, true, true]))
-    assert.isFalse(after(1 / 17, [true, false, false, true, true]))
+    assert.isFalse(trips(1 / 16, [true, false, false, true]))
+    assert.isTrue(trips(1 / 16, [true, false, false, true, true]))
+    assert.isFalse(trips(1 / 17, [true, false, false, true, true]))
   })
 
   it("forgets by time what was common", () => {

@@ -13,11 +13,7 @@ const files = {
     "test/policies/retry/RetryPolicy.blocks.test.ts"
   ],
   "src/chat/stream/Sse.ts": ["test/chat/stream/Sse.test.ts"],
-  "src/providers/wire/Assembly.ts": [
-    "test/providers/Answers.test.ts",
-    "test/providers/OddAnswers.test.ts",
-    "test/providers/Counts.test.ts"
-  ],
+  "src/providers/wire/Assembly.ts": ["test/providers/Assembly.test.ts"],
   "src/policies/circuit/TripPolicy.ts": [
     "test/policies/circuit/TripPolicy.test.ts",
     "test/policies/circuit/CircuitBreaker.state.test.ts",

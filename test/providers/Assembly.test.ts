@@ -318,7 +318,7 @@ describe("a refusal", () => {
     const error = refused("I can ", `not ${secret}.`)
     assert.instanceOf(error, LlmError.ContentFiltered)
     assert.deepInclude(error, { code: "refusal", status: 200, requestId: "req_1" })
-    assert.match(error?.message ?? "", /^the model refused: I can not [^a-z]+$/)
+    assert.match(error?.message ?? "", /^the model refused: I can not [a-z]*….$/)
     // No piece is kept beyond 400 characters, and the message has no more of them.
     const long = refused("a".repeat(399), "b", "c")
     assert.match(long?.message ?? "", /^the model refused: a+…$/)

@@ -20,7 +20,10 @@ const files = {
     "test/policies/Options.test.ts"
   ],
   "src/policies/pacer/Gcra.ts": ["test/policies/pacer/Gcra.test.ts", "test/policies/Times.test.ts"],
-  "src/policies/circuit/CircuitState.ts": ["test/policies/circuit/CircuitBreaker.state.test.ts"]
+  "src/policies/circuit/CircuitState.ts": [
+    "test/policies/circuit/CircuitBreaker.state.test.ts",
+    "test/policies/Times.test.ts"
+  ]
 }
 
 const percent = (part, whole) => (whole === 0 ? 100 : (100 * part) / whole)

@@ -40,6 +40,57 @@ describe("a bucket", () => {
     assert.strictEqual(Gcra.readyAt(ten, bucket, 5, 0), 1100)
   })
 
+  it("stands still for whatever is done when time runs backwards, for one window at most", () => {
+    const at = (now: number) => {
+      const bucket = { level: 4, at: 2000 }
+      return [
+        Gcra.take(ten, bucket, 1, now),
+        Gcra.giveBack(ten, bucket, 1, now),
+        Gcra.atMost(ten, bucket, 2, now),
+        Gcra.atMost(ten, bucket, 9, now),
+        Gcra.change(ten, limit(3, 1000), bucket, now)
+      ]
+    }
+    const levels = [3, 5, 2, 4, 3]
+    for (const [now, since] of [
+      [999, 999],
+      [1000, 2000],
+      [1500, 2000],
+      [2000, 2000]
+    ] as const) {
+      assert.deepStrictEqual(
+        at(now),
+        levels.map((level) => ({ level, at: since })),
+        `${now}`
+      )
+    }
+    assert.strictEqual(Gcra.readyAt(ten, { level: 4, at: 2000 }, 5, 999), 1099)
+    assert.strictEqual(Gcra.readyAt(ten, { level: 4, at: 2000 }, 5, 1000), 2100)
+  })
+
+  it("owes no more than a window or a burst pays", () => {
+    for (const one of [limit(10, 1000, 2), limit(2, 1000, 10)]) {
+      const bucket = { level: 1, at: 0 }
+      assert.deepStrictEqual(Gcra.take(one, bucket, 100, 0), { level: -10, at: 0 })
+      assert.deepStrictEqual(Gcra.atMost(one, bucket, -100, 0), { level: -10, at: 0 })
+    }
+  })
+
+  it("forgives a rounding error and no more", () => {
+    const holds = (missing: number) => [
+      Gcra.fits(ten, 10 + missing),
+      Gcra.admits(ten, { level: 3, at: 0 }, 3 + missing, 0)
+    ]
+    assert.deepStrictEqual(
+      [holds(0), holds(9e-7), holds(1e-5)],
+      [
+        [true, true],
+        [true, true],
+        [false, false]
+      ]
+    )
+  })
+
   it("takes back no more than fits", () => {
     assert.strictEqual(Gcra.giveBack(ten, { level: 8, at: 0 }, 5, 0).level, 10)
     assert.strictEqual(Gcra.giveBack(ten, { level: -8, at: 0 }, 5, 0).level, -3)

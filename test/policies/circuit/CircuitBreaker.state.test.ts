@@ -248,10 +248,11 @@ describe("open", () => {
 describe("a call that must soon have its answer", () => {
   /** How long it is refused, `passed` milliseconds after the circuit opened, if it must leave `soonest` after that. */
   const refused = (circuit: ReturnType<typeof machine>, soonest: number, passed = 0) => {
-    const [decision] = admit(standard, circuit.circuit, circuit.now + passed, circuit.now + soonest)
+    const [decision] = admit(constant, circuit.circuit, circuit.now + passed, circuit.now + soonest)
     return isRefusal(decision) ? decision.retryAfter : undefined
   }
-  const eight = () => probed(3).run(failed)
+  const constant = settings({ openDuration: "8 seconds" })
+  const eight = (last: Outcome = failed) => machine(constant).pass(10).run(failed, failed, last)
 
   it.each([
     [Number.POSITIVE_INFINITY, 8000],
@@ -268,8 +269,7 @@ describe("a call that must soon have its answer", () => {
   })
 
   it("does not probe it before the time that it named", () => {
-    const circuit = probed(3)
-    circuit.end(circuit.begin(), failure({ retryAfter: "3500 millis" }))
+    const circuit = eight(failure({ retryAfter: "3500 millis" }))
     assert.strictEqual(refused(circuit, 1000), 3500)
     assert.strictEqual(refused(circuit, 5000), 4000)
   })

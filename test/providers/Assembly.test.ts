@@ -254,6 +254,7 @@ describe("the end", () => {
       of("auto", () => undefined),
       finish("stop")
     )
+    for (const usual of ["default", "standard", "auto"]) assert.deepStrictEqual(of(usual), finish("stop"))
   })
 
   it("takes a list for a list, whatever was said before under that name", () => {

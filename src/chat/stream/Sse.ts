@@ -168,7 +168,7 @@ export const make = (options: { readonly maxEventLength?: number | undefined } =
       if (cr !== -1 && cr < start) cr = text.indexOf("\r", start)
     }
     if (start < text.length) {
-      pieces.push(start === 0 ? text : text.slice(start))
+      pieces.push(text.slice(start))
       pending += text.length - start
       if (pending > bound) overflow = true
     }
@@ -185,7 +185,7 @@ export const make = (options: { readonly maxEventLength?: number | undefined } =
       const out: Array<Event> = []
       if (overflow) return out
       parse(decoder.decode(), out)
-      if (pending > 0) line(take(""), out)
+      line(take(""), out)
       if (overflow) forget()
       else dispatch(out)
       return out

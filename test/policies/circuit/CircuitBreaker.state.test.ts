@@ -9,7 +9,14 @@ import {
   success,
   throttled
 } from "../../../src/policies/circuit/CircuitOutcome.js"
-import { admit, type Circuit, isRefusal, type Refusal, record } from "../../../src/policies/circuit/CircuitState.js"
+import {
+  admit,
+  type Circuit,
+  isRefusal,
+  mayOpen,
+  type Refusal,
+  record
+} from "../../../src/policies/circuit/CircuitState.js"
 import { readyAt, transition } from "../../../src/policies/circuit/CircuitView.js"
 import * as TripPolicy from "../../../src/policies/circuit/TripPolicy.js"
 import { cases } from "../../support/cases.js"
@@ -669,6 +676,18 @@ describe("a circuit", () => {
       assert.deepStrictEqual(JSON.parse(text), circuit)
       assert.notInclude(text, "undefined")
     }
+  })
+})
+
+describe("an outcome", () => {
+  it("may open a circuit if it is a failure or tells a dead key", () => {
+    assert.deepStrictEqual([success, failed, dead, ignored, throttled(5)].map(mayOpen), [
+      false,
+      true,
+      true,
+      false,
+      false
+    ])
   })
 })
 

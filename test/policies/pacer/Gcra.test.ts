@@ -14,7 +14,7 @@ describe("a bucket", () => {
     ["is ready when it holds enough", ten, 3, 3, 0, 0],
     ["is ready when it holds more", ten, 9, 3, 0, 0],
     ["waits for what is missing", ten, 3, 5, 200, 200],
-    ["waits for ever where no clock tells the end", limit(1, 2 ** 53), 0, 1, forEver, forEver],
+    ["waits for ever where no clock tells the end", limit(1, 2 ** 53, 2), 0, 2, forEver, forEver],
     ["waits for a debt too", ten, -4, 1, 500, 500],
     ["rounds up to a whole millisecond", limit(3, 1000), 0, 1, 334, 334],
     ["never holds more than its burst", limit(10, 1000, 2), 2, 3, forEver, 100],

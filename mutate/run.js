@@ -42,6 +42,7 @@ const mutate = async (file, tests) => {
     tsconfigFile: "none",
     coverageAnalysis: "perTest",
     concurrency: 2,
+    // What hangs counts as noticed. On a busy machine that may be said of others too, so let it run alone.
     timeoutMS: 5000,
     reporters: ["clear-text", "json", "progress-append-only"],
     clearTextReporter: { allowColor: false, allowEmojis: false, logTests: false, reportTests: false },

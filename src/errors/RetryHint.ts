@@ -43,9 +43,12 @@ const MAX_MILLIS = Duration.toMillis(maxHint)
 /** Text beyond this many characters is not searched: a hint stands in the first sentences. */
 const MAX_TEXT = 4096
 
+/** No header or field names a longer duration. */
+const MAX_DURATION = 64
+
 /** A plausible wait, rounded up. The epsilon keeps 1.1 s at 1100 ms in spite of binary fractions. */
-const sane = (millis: number | undefined): number | undefined =>
-  millis !== undefined && millis >= 0 && millis <= MAX_MILLIS ? Math.max(0, Math.ceil(millis - 1e-6)) : undefined
+const sane = (millis = Number.NaN): number | undefined =>
+  millis >= 0 && millis <= MAX_MILLIS ? Math.max(0, Math.ceil(millis - 1e-6)) : undefined
 
 const toDuration = (millis: number | undefined): Duration.Duration | undefined =>
   millis === undefined ? undefined : Duration.millis(millis)
@@ -78,7 +81,7 @@ const leadingDuration = (text: string): readonly [millis: number, length: number
   let at = 0
   let total = 0
   let end = 0
-  for (let i = 0; i < 6; i++) {
+  while (true) {
     const part = PART.exec(text.slice(at, at + 64))
     if (part === null) break
     total += Number((part[1] ?? "").replace(/,/g, "")) * unitMillis(part[2] ?? "")
@@ -94,7 +97,7 @@ const leadingDuration = (text: string): readonly [millis: number, length: number
 }
 
 const wholeDuration = (text: string): number | undefined => {
-  const found = leadingDuration(text)
+  const found = leadingDuration(text.slice(0, MAX_DURATION))
   return found !== undefined && found[1] === text.length ? found[0] : undefined
 }
 
@@ -107,7 +110,7 @@ const wholeDuration = (text: string): number | undefined => {
  * @category parsing
  */
 export const parseReset = (value: string, provider: string, now: number): number | undefined => {
-  const text = value.trim().slice(0, 64)
+  const text = value.trim()
   const number = decimal(text)
   if (number !== undefined) {
     if (number === 0 && provider.includes("azure")) return undefined
@@ -118,7 +121,7 @@ export const parseReset = (value: string, provider: string, now: number): number
 
 /** `retry-after`: decimal seconds, an HTTP-date, a duration; doubled values (`30, 30`, `<date> GMT, 12`) count once. */
 const retryAfter = (value: string, now: number): number | undefined => {
-  const text = value.trim().slice(0, 128)
+  const text = value.trim()
   const seconds = decimal(text.split(",")[0])
   if (seconds !== undefined) return sane(seconds * 1000)
   const date = httpDate(text)
@@ -136,7 +139,7 @@ const httpDate = (text: string): number | undefined => {
 
 /** The time by the server's `date` header, or else `now`: a wrong clock on our side then does no harm. */
 const serverNow = (headers: Headers, now: number): number => {
-  const text = headers.date?.trim().slice(0, 64)
+  const text = headers.date?.trim()
   const date = text === undefined ? Number.NaN : (httpDate(text) ?? Date.parse(text))
   return Number.isNaN(date) ? now : date
 }
@@ -160,7 +163,7 @@ const resets = (headers: Headers, now: number, provider: string): number | undef
     if (!spent) continue
     const reset = headers[name.replace(/remaining|status/, "reset")]
     const millis = reset === undefined ? undefined : parseReset(reset, provider, clock)
-    if (millis !== undefined && millis > (longest ?? -1)) longest = millis
+    if (millis !== undefined) longest = Math.max(longest ?? 0, millis)
   }
   return longest
 }
@@ -181,7 +184,7 @@ const PROMISE =
   /(?:[Tt]ry(?:ing)? again|[Rr]etr(?:y|ying|ied)|[Ww]ait(?: time)?|[Rr]esets?|[Rr]eplenished|[Aa]vailable again|[Cc]ome back)[^\d.\n]{0,40}(?=\d)/g
 
 /** A time of day in place of a wait: `at 12:30:00`, `12:30:00 UTC`. */
-const TIME_OF_DAY = /\b(?:at|on|by|until)\b[^\d]*$/
+const TIME_OF_DAY = /\b(?:at|on|by|until)\b/
 
 const ZONED = /^\d{1,2}:\d\d:\d\d(?:\.\d+)?(?: ?(?:[AaPp]\.?[Mm]\b|UTC|GMT|Z\b|\(?[A-Z]{3,4}\b|[+-]\d))/
 
@@ -220,14 +223,13 @@ const SECONDS = /^(?:retrydelay|retryafter|retryafterseconds|retryin|waitseconds
  * @category parsing
  */
 export const fromField = (name: string, value: unknown): number | undefined => {
-  if (name.length > 20) return undefined
   const key = name.replace(/[_-]/g, "").toLowerCase()
   const unit = key === "retryafterms" ? 1 : SECONDS.test(key) ? 1000 : undefined
   if (unit === undefined) return undefined
   if (typeof value === "number") return sane(value * unit)
   if (typeof value === "string") {
     const number = decimal(value)
-    return sane(number === undefined ? wholeDuration(value.trim().slice(0, 64)) : number * unit)
+    return sane(number === undefined ? wholeDuration(value.trim()) : number * unit)
   }
   // a protobuf Duration as an object
   if (typeof value === "object" && value !== null && "seconds" in value) {
@@ -270,7 +272,7 @@ export const decide = (
 ): { readonly duration: Duration.Duration; readonly stated: boolean } | undefined => {
   const { echoed, headers, now, provider } = sources
   let millis = explicit(headers, now) ?? sources.fields[0] ?? explicit(echoed, serverNow(headers, now))
-  for (let i = 0; millis === undefined && i < sources.messages.length; i++) millis = prose(sources.messages[i] ?? "")
+  for (const message of sources.messages) millis ??= prose(message)
   if (millis !== undefined) return { duration: Duration.millis(millis), stated: true }
   const reset = resets(headers, now, provider) ?? resets(echoed, serverNow(headers, now), provider)
   return reset === undefined ? undefined : { duration: Duration.millis(reset), stated: false }

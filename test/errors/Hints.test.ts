@@ -78,6 +78,15 @@ describe("hours, minutes and seconds", () => {
     ["resets on Monday at 12:30:00", undefined],
     ["retry after 12:30:00 UTC", undefined],
     ["retry after 12:30:00 PM", undefined],
+    ["retry after 12:30:00pm", undefined],
+    ["retry after 12:30:00.250 UTC", undefined],
+    ["retry after 12:30:00Z", undefined],
+    ["retry after 12:30:00 EST", undefined],
+    ["retry after 12:30:00 (CEST)", undefined],
+    ["retry after 12:30:00 +0200", undefined],
+    ["try again in 01:23:45.25 - or later", clock + 250],
+    ["try again in 01:23:45 A", clock],
+    ["try again at step 2 or 01:23:45", undefined],
     ["try again in 01:99:00", undefined],
     ["try again in 01:23", undefined]
   ]

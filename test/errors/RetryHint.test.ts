@@ -37,6 +37,27 @@ describe("RetryHint", () => {
       ["infinite", { "retry-after": "Infinity" }, undefined],
       ["an epoch by mistake", { "retry-after": "1767225600" }, undefined],
       ["a day", { "retry-after": "86400" }, 86_400_000],
+      ["the longest wait", { "retry-after": "2678400" }, 2_678_400_000],
+      ["a second more", { "retry-after": "2678401" }, undefined],
+      ["space around it, and a sign", { "retry-after-ms": " +5 " }, 5],
+      ["space around a duration", { "retry-after": " 1m30s " }, 90_000],
+      ["rubbish after a duration", { "retry-after": "1m30s or so" }, undefined],
+      ["RFC 3339", { "retry-after": "2026-01-01T00:00:30Z" }, 30_000],
+      ["RFC 3339 in space", { "retry-after": " 2026-01-01T00:00:30Z" }, 30_000],
+      ["an HTTP-date without the space", { "retry-after": "Thu,01 Jan 2026 00:00:30 GMT" }, 30_000],
+      ["a date after a word", { "retry-after": "at Thu, 01 Jan 2026 00:00:30 GMT" }, undefined],
+      ["a date of asctime after a word", { "retry-after": "at Thu Jan  1 00:00:30 2026" }, undefined],
+      ["RFC 3339 after a sign", { "retry-after": "(b) 2026-01-01T00:00:30Z" }, undefined],
+      [
+        "the server's clock with an offset for its zone",
+        { "retry-after": "Wed, 21 Oct 2026 07:28:30 GMT", date: "Wed, 21 Oct 2026 09:28:00 +0200" },
+        30_000
+      ],
+      [
+        "a clock of the server that tells no time",
+        { "retry-after": "Thu, 01 Jan 2026 00:00:30 GMT", date: "now" },
+        30_000
+      ],
       [
         "a reset while something remains",
         { "x-ratelimit-remaining-tokens": "5", "x-ratelimit-reset-tokens": "9s" },
@@ -53,10 +74,18 @@ describe("RetryHint", () => {
           "x-ratelimit-remaining-requests": "0",
           "x-ratelimit-reset-requests": "120ms",
           "x-ratelimit-remaining-tokens": "0",
-          "x-ratelimit-reset-tokens": "2s"
+          "x-ratelimit-reset-tokens": "2s",
+          "x-ratelimit-remaining-images": "0",
+          "x-ratelimit-reset-images": "1s",
+          "x-ratelimit-remaining-audio": "0",
+          "x-ratelimit-reset-audio": "soon",
+          "x-ratelimit-remaining-video": "0"
         },
         2000
       ],
+      ["a reset at once", { "x-ratelimit-remaining": "0", "x-ratelimit-reset": "0" }, 0],
+      ["a limit of nothing", { "x-ratelimit-limit": "0", "x-ratelimit-reset": "9" }, undefined],
+      ["what is left of something else", { "x-disk-remaining": "0", "x-disk-reset": "9" }, undefined],
       [
         "a reset never beats retry-after",
         { "retry-after": "1", "x-ratelimit-remaining": "0", "x-ratelimit-reset": "60" },
@@ -71,6 +100,11 @@ describe("RetryHint", () => {
         "Anthropic's unified limit",
         { "anthropic-ratelimit-unified-status": "rejected", "anthropic-ratelimit-unified-reset": "1767225610" },
         10_000
+      ],
+      [
+        "Anthropic's unified limit while it allows",
+        { "anthropic-ratelimit-unified-status": "allowed_warning", "anthropic-ratelimit-unified-reset": "1767225610" },
+        undefined
       ],
       ["nothing", {}, undefined]
     ]
@@ -94,7 +128,11 @@ describe("RetryHint", () => {
       ["2025-01-01T00:00:00Z", "anthropic", undefined],
       ["", "openai", undefined],
       ["soon", "openai", undefined],
-      ["5 apples", "openai", undefined]
+      ["5 apples", "openai", undefined],
+      ["5s apples", "openai", undefined],
+      [" 12 ", "openai", 12_000],
+      ["2026-01-01 00:01:00Z", "openai", 60_000],
+      ["(a) 2026-01-01 00:01:00Z", "openai", undefined]
     ]
     for (const [value, provider, expected] of table) {
       it(`${JSON.stringify(value)} of ${provider}`, () => {
@@ -126,11 +164,38 @@ describe("RetryHint", () => {
       ["Limit 30000, Used 1. The wait is over 9000", undefined],
       ["try again with less than 10M tokens", undefined],
       ["Rate limit of 50 per 86400s exceeded", undefined],
+      ["Available again in 5 s", 5000],
+      ["Come back in 5 s", 5000],
+      ["The SDK did retry 3 times. Try again in 5 s", 5000],
+      ["Please try again after 10,809 seconds", 10_809_000],
+      ["Please try again in 1,000,000 ms", 1_000_000],
+      ["Retry 3 requests in 5 s", undefined],
+      ["Retry within 30 seconds", undefined],
+      ["You may retry every 5 seconds", undefined],
+      ["Please wait up to 3 minutes", undefined],
       ["", undefined]
     ]
     for (const [message, expected] of table) {
       it(JSON.stringify(message), () => assert.strictEqual(millis(RetryHint.fromMessage(message)), expected))
     }
+  })
+
+  it.each([
+    [1, "ms", "millisecond", "milliseconds", "msec", "msecs"],
+    [1000, "s", "sec", "secs", "second", "seconds", "Second", "Seconds"],
+    [60_000, "m", "min", "mins", "minute", "minutes", "Minutes"],
+    [3_600_000, "h", "hr", "hrs", "hour", "hours", "Hours"],
+    [86_400_000, "d", "day", "days", "Days"]
+  ])("knows every word for %i ms", (unit, ...words) => {
+    for (const word of words) {
+      assert.strictEqual(RetryHint.parseReset(`2 ${word}`, "openai", now), 2 * Number(unit), `${word}`)
+      assert.strictEqual(RetryHint.parseReset(`2${word}`, "openai", now), 2 * Number(unit), `${word}`)
+    }
+  })
+
+  it("looks for a wait in the first 4096 characters", () => {
+    const said = (before: number) => millis(RetryHint.fromMessage(`${" ".repeat(before)}Try again in 5s`))
+    assert.deepStrictEqual([said(4096 - 15), said(4096)], [5000, undefined])
   })
 
   describe("fromField", () => {
@@ -146,6 +211,13 @@ describe("RetryHint", () => {
       ["retry_after", -1, undefined],
       ["retry_after", Number.NaN, undefined],
       ["retry_after", null, undefined],
+      ["retry_after", true, undefined],
+      ["retry_after", " 5s ", 5000],
+      ["retry_after", "5s or so", undefined],
+      ["Retry-After-Seconds", 5, 5000],
+      ["may_retry_after", 5, undefined],
+      ["retry_after_at", 5, undefined],
+      ["temperature", "5s", undefined],
       ["temperature", 2, undefined],
       ["__proto__", 2, undefined]
     ]

@@ -55,8 +55,7 @@ export interface Parser {
 const isDone = (data: string): boolean => data.length < 16 && data.trim() === "[DONE]"
 
 /** Whether data are a whole JSON object. */
-const isObject = (data: string): boolean =>
-  data.startsWith("{") && data.trimEnd().endsWith("}") && JsonText.parse(data) !== undefined
+const isObject = (data: string): boolean => data.startsWith("{") && JsonText.parse(data) !== undefined
 
 /** Lines of one field. Each short line would cost ten times its text: they are joined by the thousand. */
 class Lines {
@@ -152,6 +151,7 @@ export const make = (options: { readonly maxEventLength?: number | undefined } =
         if (data === undefined) {
           name = field
           data = text.slice(from)
+          single = true
         }
         break
       case "event":
@@ -200,7 +200,7 @@ export const make = (options: { readonly maxEventLength?: number | undefined } =
       if (cr !== -1 && cr < start) cr = text.indexOf("\r", start)
     }
     if (start < text.length) {
-      pieces.push(start === 0 ? text : text.slice(start))
+      pieces.push(text.slice(start))
       pending += text.length - start
       if (pending > bound) overflow = true
     }
@@ -217,7 +217,7 @@ export const make = (options: { readonly maxEventLength?: number | undefined } =
       const out: Array<Event> = []
       if (overflow) return out
       parse(decoder.decode(), out)
-      if (pending > 0) line(take(""), out)
+      line(take(""), out)
       if (overflow) forget()
       else dispatch(out)
       return out

@@ -261,7 +261,7 @@ const wilsonLowerBound = ({ failures, total }: Tally): number => {
 
 /** The length of a streak with this chance. The added outcome keeps a few observations from counting as a ratio. */
 const byChance = (chance: number, { failures, total }: Tally): number =>
-  failures === 0 ? 0 : Math.log(chance) / Math.log(failures / (total + 1))
+  Math.log(chance) / Math.log(failures / (total + 1))
 
 /**
  * Whether any of the policies opens the circuit.

@@ -112,7 +112,7 @@ export const readyAt = (limit: Limit, bucket: Bucket, cost: number, now: number)
   const at = drainedAt(limit, bucket, cost, now)
   // The division may be a rounding error away from the answer of `admits`. A search would never end for huge times.
   if (!admits(limit, bucket, cost, at)) return at + 1
-  return at - 1 > now && admits(limit, bucket, cost, at - 1) ? at - 1 : at
+  return admits(limit, bucket, cost, at - 1) ? at - 1 : at
 }
 
 /**

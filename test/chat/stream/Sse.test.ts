@@ -29,11 +29,14 @@ const data = (...all: ReadonlyArray<string>): ReadonlyArray<Sse.Event> =>
 
 const stray = (text: string): Sse.Event => ({ event: undefined, data: text, stray: true })
 
+const named = (event: string, data: string): Sse.Event => ({ event, data, stray: false })
+
 const fixtures: ReadonlyArray<readonly [name: string, text: string, events: ReadonlyArray<Sse.Event>]> = [
   ["LF", "data: a\n\ndata: b\n\n", data("a", "b")],
   ["CRLF", "data: a\r\n\r\ndata: b\r\n\r\n", data("a", "b")],
   ["CR", "data: a\r\rdata: b\r\r", data("a", "b")],
   ["mixed line ends", "data: a\r\n\ndata: b\r\r\ndata: c\n\rdata: d\r\n\r", data("a", "b", "c", "d")],
+  ["CR, and LF later", "data: a\rdata: b\n\ndata: c\n\n", data("a\nb", "c")],
   ["a byte order mark", "\uFEFFdata: a\n\n", data("a")],
   ["a byte order mark that is not the first character", "data: \uFEFFa\n\n", data("\uFEFFa")],
   ["comments", ": ping\n\n:\n:data: no\ndata: a\n: in between\ndata: b\n\n: ping\n\n", data("a\nb")],
@@ -67,7 +70,29 @@ const fixtures: ReadonlyArray<readonly [name: string, text: string, events: Read
   ],
   ["stray JSON in lines", '{\n  "error": 1\n}\n\ndata: a\n\n', [stray('{\n  "error": 1\n}'), ...data("a")]],
   ["stray text next to data", "data: a\noops\n\n", [stray("oops"), ...data("a")]],
-  ["a field of another case", "Data: a\n\n", [stray("Data: a")]]
+  ["a field of another case", "Data: a\n\n", [stray("Data: a")]],
+  ["objects in data lines of one event", 'data: {"a":1} \ndata: {"b":2}\n\n', data('{"a":1} ', '{"b":2}')],
+  ["an object in several data lines", 'data: {"a":\ndata: {}}\n\n', data('{"a":\n{}}')],
+  ["three lines, of which the last two would be objects", "data: {\ndata: {}\ndata: {}\n\n", data("{\n{}\n{}")],
+  ["an object next to text", "data: {}\ndata: a\n\ndata: a\ndata: {}\n\n", data("{}\na", "a\n{}")],
+  ["JSON that is no object", "data: 1\ndata: {}\n\ndata: []\ndata: {}\n\n", data("1\n{}", "[]\n{}")],
+  ["two names before the data", "data: {}\n\nevent: a\nevent: b\ndata: x\n\n", [...data("{}"), named("b", "x")]],
+  ["braces that are no JSON", "data: {a}\ndata: {}\n\n", data("{a}\n{}")],
+  ["[DONE] with one line end", "data: {}\ndata:  [DONE] \ndata: a\n\n", data("{}", " [DONE] ", "a")],
+  ["[DONE] within text", "data: a\ndata: [DONE]\n\ndata: [DONE]a\ndata: b\n\n", data("a\n[DONE]", "[DONE]a\nb")],
+  [
+    "named objects, parted by one line end",
+    'event: a\ndata: {"x":1}\nevent: b\ndata: {"y":2}\n\n',
+    [named("a", '{"x":1}'), named("b", '{"y":2}')]
+  ],
+  ["a name after its object", "data: {}\nevent: a\n\n", [named("a", "{}")]],
+  ["a second name of one event", "event: a\ndata: x\nevent: b\ndata: {}\n\n", [named("b", "x\n{}")]],
+  [
+    "a field error, alone, with data of its own, and after data",
+    'error: {"x":1}\n\nerror: {"y":2}\ndata: {}\n\ndata: a\nerror: b\n\nerror\n\n',
+    [named("error", '{"x":1}'), named("error", '{"y":2}'), ...data("{}", "a"), named("error", "error")]
+  ],
+  ["a field error as the first object", "error: {}\ndata: {}\n\n", [named("error", "{}"), ...data("{}")]]
 ]
 
 describe("the rules", () => {
@@ -274,6 +299,28 @@ describe("the bound", () => {
     ]) {
       assert.deepStrictEqual(parse([bytes(text)], bound), { events: [], overflow: true })
       assert.deepStrictEqual(parse(singles(bytes(text)), bound), { events: [], overflow: true })
+    }
+  })
+
+  it("is exact, for a line and for the lines of an event together", () => {
+    for (const [text, overflow] of [
+      [`data: ${"x".repeat(14)}\n`, false],
+      [`data: ${"x".repeat(15)}\n`, true],
+      ["data: 1234567\n123456789012\ndata\n", false],
+      ["data: 1234567\n1234567890123\ndata\n", true]
+    ] as const) {
+      for (const pieces of [[bytes(text)], singles(bytes(text)), [bytes(text.slice(0, -1))]]) {
+        const found = parse(pieces, bound)
+        assert.deepStrictEqual([found.overflow, found.events.length > 0], [overflow, !overflow], text)
+      }
+    }
+  })
+
+  it("is 16 Mi unless it is given", () => {
+    const most = 16 * 1024 * 1024
+    for (const over of [0, 1]) {
+      const { events, overflow } = parse([bytes(`:${"x".repeat(most - 1 + over)}\ndata: a\n\n`)])
+      assert.deepStrictEqual([overflow, events], over === 1 ? [true, []] : [false, data("a")])
     }
   })
 

@@ -9,7 +9,14 @@ import {
   success,
   throttled
 } from "../../../src/policies/circuit/CircuitOutcome.js"
-import { admit, type Circuit, isRefusal, type Refusal, record } from "../../../src/policies/circuit/CircuitState.js"
+import {
+  admit,
+  type Circuit,
+  isRefusal,
+  mayOpen,
+  type Refusal,
+  record
+} from "../../../src/policies/circuit/CircuitState.js"
 import { readyAt, transition } from "../../../src/policies/circuit/CircuitView.js"
 import * as TripPolicy from "../../../src/policies/circuit/TripPolicy.js"
 import { cases } from "../../support/cases.js"
@@ -245,6 +252,41 @@ describe("open", () => {
   })
 })
 
+describe("a call that must soon have its answer", () => {
+  /** How long it is refused, `passed` milliseconds after the circuit opened, if it must leave `soonest` after that. */
+  const refused = (circuit: ReturnType<typeof machine>, soonest: number, passed = 0) => {
+    const [decision] = admit(constant, circuit.circuit, circuit.now + passed, circuit.now + soonest)
+    return isRefusal(decision) ? decision.retryAfter : undefined
+  }
+  const constant = settings({ openDuration: "8 seconds" })
+  const eight = (last: Outcome = failed) => machine(constant).pass(10).run(failed, failed, last)
+
+  it.each([
+    [Number.POSITIVE_INFINITY, 8000],
+    [20_000, 8000],
+    [9000, 8000],
+    [8999, 7999],
+    [5000, 4000],
+    [4000, 3000],
+    [1000, 3000]
+  ])("within %i ms probes a target that is unhealthy after %i ms", (soonest, at) => {
+    assert.strictEqual(refused(eight(), soonest), at)
+    assert.strictEqual(refused(eight(), soonest, at - 1), 1)
+    assert.isUndefined(refused(eight(), soonest, at))
+  })
+
+  it("does not probe it before the time that it named", () => {
+    const circuit = eight(failure({ retryAfter: "3500 millis" }))
+    assert.strictEqual(refused(circuit, 1000), 3500)
+    assert.strictEqual(refused(circuit, 5000), 4000)
+  })
+
+  it("does not probe a dead key sooner, nor what was opened by hand", () => {
+    assert.strictEqual(refused(machine().run(dead), 5000), 60_000)
+    assert.strictEqual(refused(machine().open(), 5000), Number.POSITIVE_INFINITY)
+  })
+})
+
 describe("half-open", () => {
   it("admits 1, then 2, then 4 at a time, and closes", () => {
     const circuit = probed()
@@ -327,6 +369,20 @@ describe("half-open", () => {
     const hung = failing.begin()
     failing.pass(120_000).begin()
     assert.strictEqual(failing.end(hung, failed).view()._tag, "Open")
+  })
+
+  it("is not reopened by its first probe, if that fails after another has succeeded", () => {
+    const circuit = probed()
+    const slow = circuit.begin()
+    circuit.pass(120_000).run(success)
+    assert.deepInclude(circuit.end(slow, failed).view(), { _tag: "HalfOpen", width: 1 })
+  })
+
+  it("is not reopened by a later probe that fails after it is back at one by one", () => {
+    const circuit = probed().run(success)
+    const probes = [circuit.begin(), circuit.begin()]
+    for (const probe of probes) circuit.end(probe, failed)
+    assert.deepInclude(circuit.view(), { _tag: "HalfOpen", width: 1, probes: 0 })
   })
 
   it("that is back at one by one is ready when so many leases are over that a place is free", () => {
@@ -620,6 +676,18 @@ describe("a circuit", () => {
       assert.deepStrictEqual(JSON.parse(text), circuit)
       assert.notInclude(text, "undefined")
     }
+  })
+})
+
+describe("an outcome", () => {
+  it("may open a circuit if it is a failure or tells a dead key", () => {
+    assert.deepStrictEqual([success, failed, dead, ignored, throttled(5)].map(mayOpen), [
+      false,
+      true,
+      true,
+      false,
+      false
+    ])
   })
 })
 

@@ -37,6 +37,21 @@ describe("a streak", () => {
     assert.strictEqual(needed(seenOf([...oneIn(many), false])), failures)
   })
 
+  it("of one failure trips with the first, unless it is likely after what failed before", () => {
+    const trips = (chance: number, outcomes: ReadonlyArray<boolean>) => {
+      const one = [TripPolicy.streak({ failures: 1, chance })]
+      const seen = outcomes.reduce((seen, failed) => TripPolicy.count(one, seen, failed, 0), TripPolicy.nothing(0))
+      return TripPolicy.trips(one, seen)
+    }
+    assert.isTrue(trips(0.00001, [true]))
+    assert.isTrue(trips(0.00001, [false, false, true]))
+    assert.isFalse(trips(0.00001, [true, false, true]))
+    // One failure in three outcomes, and the one that is added: a chance of a quarter for each failure of the streak.
+    assert.isFalse(trips(1 / 16, [true, false, false, true]))
+    assert.isTrue(trips(1 / 16, [true, false, false, true, true]))
+    assert.isFalse(trips(1 / 17, [true, false, false, true, true]))
+  })
+
   it("forgets by time what was common", () => {
     const seen = seenOf([...oneIn(5), false])
     const later = TripPolicy.count(policies, seen, false, seen.at + 3_600_000)
@@ -50,6 +65,18 @@ describe("a streak", () => {
     const anew = TripPolicy.anew(policies, tripped)
     assert.isFalse(TripPolicy.trips(policies, anew))
     assert.strictEqual(needed(anew), needed(common))
+  })
+
+  it("alone keeps its outcomes when the circuit closes again", () => {
+    const all = [TripPolicy.rate(), TripPolicy.consecutive(1), TripPolicy.streak()]
+    const seen = [true, false].reduce((seen, failed) => TripPolicy.count(all, seen, failed, 7), TripPolicy.nothing(0))
+    const none = { total: 0, failures: 0 }
+    assert.deepStrictEqual(TripPolicy.anew(all, seen), {
+      streak: 0,
+      tallies: [none, none, { total: 2, failures: 1 }],
+      at: 7
+    })
+    assert.deepStrictEqual(TripPolicy.anew(all, TripPolicy.nothing(7)).tallies, [none, none, none])
   })
 
   it("never trips with fewer than its failures, and after enough of them always", () => {
@@ -71,5 +98,24 @@ describe("a streak", () => {
       () => TripPolicy.streak({ halfLife: 0 }),
       "CircuitBreaker.streak: halfLife: found 0, expected a finite duration above 0"
     )
+  })
+})
+
+describe("a calm circuit", () => {
+  const one = [TripPolicy.consecutive(3), TripPolicy.consecutive(5)]
+  const failedOnce = TripPolicy.count(one, TripPolicy.nothing(0), true, 0)
+
+  it("is one that nothing failed in last, where only failures in a row count", () => {
+    assert.isTrue(TripPolicy.isCalm(one, undefined))
+    assert.isTrue(TripPolicy.isCalm(one, TripPolicy.nothing(0)))
+    assert.isFalse(TripPolicy.isCalm(one, failedOnce))
+    assert.isTrue(TripPolicy.isCalm(one, TripPolicy.count(one, failedOnce, false, 0)))
+  })
+
+  it("is none where successes count as well", () => {
+    for (const other of [TripPolicy.streak(), TripPolicy.rate()]) {
+      assert.isFalse(TripPolicy.isCalm([...one, other], undefined))
+      assert.isFalse(TripPolicy.isCalm([other], TripPolicy.nothing(0)))
+    }
   })
 })

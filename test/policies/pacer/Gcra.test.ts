@@ -4,6 +4,7 @@ import * as Gcra from "../../../src/policies/pacer/Gcra.js"
 import { cases } from "../../support/cases.js"
 
 const limit = (limit: number, windowMillis: number, burst = limit): Gcra.Limit => ({ limit, windowMillis, burst })
+const forEver = Number.POSITIVE_INFINITY
 const runs = { numRuns: cases(10_000) }
 
 describe("a bucket", () => {
@@ -11,11 +12,13 @@ describe("a bucket", () => {
   const cases: ReadonlyArray<readonly [string, Gcra.Limit, number, number, number, number]> = [
     // what, limit, level at 0, cost, ready at, drained at
     ["is ready when it holds enough", ten, 3, 3, 0, 0],
+    ["is ready when it holds more", ten, 9, 3, 0, 0],
     ["waits for what is missing", ten, 3, 5, 200, 200],
+    ["waits for ever where no clock tells the end", limit(1, 2 ** 53, 2), 0, 2, forEver, forEver],
     ["waits for a debt too", ten, -4, 1, 500, 500],
     ["rounds up to a whole millisecond", limit(3, 1000), 0, 1, 334, 334],
-    ["never holds more than its burst", limit(10, 1000, 2), 2, 3, Number.POSITIVE_INFINITY, 100],
-    ["can be emptied more than once", ten, 10, 25, Number.POSITIVE_INFINITY, 1500],
+    ["never holds more than its burst", limit(10, 1000, 2), 2, 3, forEver, 100],
+    ["can be emptied more than once", ten, 10, 25, forEver, 1500],
     ["asks nothing of what costs nothing", ten, -4, 0, 0, 0]
   ]
   for (const [what, limit, level, cost, ready, drained] of cases) {
@@ -38,6 +41,70 @@ describe("a bucket", () => {
     assert.strictEqual(Gcra.levelAt(ten, bucket, 0), 4)
     assert.deepStrictEqual(Gcra.take(ten, bucket, 1, 0), { level: 3, at: 1000 })
     assert.strictEqual(Gcra.readyAt(ten, bucket, 5, 0), 1100)
+  })
+
+  it("stands still for whatever is done when time runs backwards, for one window at most", () => {
+    const at = (now: number) => {
+      const bucket = { level: 4, at: 2000 }
+      return [
+        Gcra.take(ten, bucket, 1, now),
+        Gcra.giveBack(ten, bucket, 1, now),
+        Gcra.atMost(ten, bucket, 2, now),
+        Gcra.atMost(ten, bucket, 9, now),
+        Gcra.change(ten, limit(3, 1000), bucket, now)
+      ]
+    }
+    const levels = [3, 5, 2, 4, 3]
+    for (const [now, since] of [
+      [999, 999],
+      [1000, 2000],
+      [1500, 2000],
+      [2000, 2000]
+    ] as const) {
+      assert.deepStrictEqual(
+        at(now),
+        levels.map((level) => ({ level, at: since })),
+        `${now}`
+      )
+    }
+    assert.strictEqual(Gcra.readyAt(ten, { level: 4, at: 2000 }, 5, 1000), 2100)
+  })
+
+  it("owes no more than a window or a burst pays", () => {
+    for (const one of [limit(10, 1000, 2), limit(2, 1000, 10)]) {
+      const bucket = { level: 1, at: 0 }
+      assert.deepStrictEqual(Gcra.take(one, bucket, 100, 0), { level: -10, at: 0 })
+      assert.deepStrictEqual(Gcra.atMost(one, bucket, -100, 0), { level: -10, at: 0 })
+    }
+  })
+
+  it("is ready at the exact millisecond, also where the division is a rounding error away", () => {
+    for (let size = 1; size <= 20; size++) {
+      for (let missing = 1; missing <= 60; missing++) {
+        const bucket = { level: 1 - 1e-6 - missing * (size / 1000), at: 0 }
+        const one = limit(size, 1000)
+        const at = Gcra.readyAt(one, bucket, 1, 0)
+        const found = [Gcra.admits(one, bucket, 1, at - 1), Gcra.admits(one, bucket, 1, at)]
+        assert.deepStrictEqual(found, [false, true], `${size} a second, ${missing} ms`)
+      }
+    }
+  })
+
+  it("forgives a rounding error of a millionth and no more", () => {
+    assert.isTrue(Gcra.fits(limit(1, 1000), 1 + 1e-6))
+    assert.isTrue(Gcra.admits(ten, { level: 0, at: 0 }, 1e-6, 0))
+    const holds = (missing: number) => [
+      Gcra.fits(ten, 10 + missing),
+      Gcra.admits(ten, { level: 3, at: 0 }, 3 + missing, 0)
+    ]
+    assert.deepStrictEqual(
+      [holds(0), holds(9e-7), holds(1e-5)],
+      [
+        [true, true],
+        [true, true],
+        [false, false]
+      ]
+    )
   })
 
   it("takes back no more than fits", () => {
@@ -66,7 +133,7 @@ describe("laws", () => {
         const bucket = { level: Math.min(level, limit.burst), at: now }
         const at = Gcra.readyAt(limit, bucket, cost, now)
         if (cost > limit.burst) {
-          assert.strictEqual(at, Number.POSITIVE_INFINITY)
+          assert.strictEqual(at, forEver)
           return
         }
         assert.isTrue(Gcra.admits(limit, bucket, cost, at))
@@ -186,7 +253,7 @@ describe("laws", () => {
         const now = 1e12 + later
         const at = Gcra.readyAt(huge, owing, Math.min(cost, burst), now)
         const most = (windowMillis * (Math.max(size, burst) + burst)) / size
-        assert.isTrue(at === Number.POSITIVE_INFINITY ? most > 1e12 : at - now <= most * 1.01 + 2)
+        assert.isTrue(at === forEver ? most > 1e12 : at - now <= most * 1.01 + 2)
       }),
       runs
     )

@@ -6,7 +6,7 @@ export default {
   ...base,
   test: {
     include: (process.env.MUTATE_TESTS ?? "").split(" "),
-    setupFiles: ["test/support/breathe.ts", "mutate/setup.ts"],
+    setupFiles: ["test/support/setup.ts", "mutate/setup.ts"],
     isolate: false
   }
 }

@@ -6,6 +6,7 @@ import type * as RetryBudget from "../../../src/policies/retry/RetryBudget.js"
 import * as RetryDecision from "../../../src/policies/retry/RetryDecision.js"
 import { errorOf, hinted } from "../../support/errors.js"
 import { collectLogs } from "../../support/evidence.js"
+import { clockOf } from "../../support/time.js"
 
 const server = errorOf("ServerError")
 const { giveUp, retryIn } = RetryDecision
@@ -36,10 +37,16 @@ const decide = (
     answered: Effect.void
   })
   const told: Array<readonly [RetryDecision.Decision, ReadonlyArray<LlmError.LlmError>]> = []
+  let now = 0
+  const clock = clockOf(
+    () => now,
+    () => Effect.void
+  )
   const all = Effect.gen(function* () {
     const steps: Array<Step> = []
     let state: unknown = announced.initial
     for (const [at, error] of failures) {
+      now = at
       const [next, decision, step] = yield* announced.step(at, error, state)
       state = next
       steps.push([decision, ScheduleDecision.isDone(step) ? "done" : ScheduleIntervals.start(step.intervals)])
@@ -47,6 +54,7 @@ const decide = (
     return steps
   }).pipe(
     Effect.provideService(Deadline.Deadline, { at: deadline, phase: "total" }),
+    Effect.withClock(clock),
     Effect.provideService(RetryPolicy.Listener, (...one) => Effect.sync(() => told.push(one)))
   )
   const steps = Effect.runSync(all)

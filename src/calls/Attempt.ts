@@ -44,11 +44,18 @@ export interface Target {
   readonly model: string
   /** The API key's short hash (`KeyPool.nameOf`). Default: none. */
   readonly key?: string | undefined
+  /** What is asked of it, as in the GenAI conventions: `chat`, `embeddings`. Default `chat`. */
+  readonly operation?: string | undefined
   /** The targets of one group share a `RetryBudget`. Default: the provider. */
   readonly group?: string | undefined
 }
 
-type Note = Partial<Pick<AttemptRecord, "status" | "requestId" | "responseId" | "responseModel" | "usage" | "limits">>
+type Note = Partial<
+  Pick<
+    AttemptRecord,
+    "status" | "requestId" | "responseId" | "responseModel" | "usage" | "limits" | "stream" | "finishReason"
+  >
+>
 
 /**
  * A running attempt.
@@ -63,6 +70,8 @@ export interface Attempt {
   readonly target: Target
   /** Adds facts to the record. An `undefined` fact changes nothing. */
   readonly note: (facts: Note) => void
+  /** Says that content of the answer is there. Only the first time counts, for `firstTokenMillis`. */
+  readonly begun: () => void
 }
 
 /**
@@ -132,7 +141,10 @@ export const open = (
   const draft = begin(outer, call, target, round, clock.unsafeCurrentTimeMillis())
   const queued = (place?.queuedMillis ?? 0) + Waited.take(outer)
   if (queued > 0) draft.queuedMillis = (draft.queuedMillis ?? 0) + queued
-  if (call !== undefined) call.attempts.push(draft)
+  if (call !== undefined) {
+    call.attempts.push(draft)
+    call.operation ??= target.operation ?? "chat"
+  }
   Deadline.asking(Deadline.of(outer), target)
   if (draft.retry === undefined && Call.peek(outer, Extra) === undefined) {
     Context.get(outer, RetryBudgets).of(groupOf(target), clock).deposit(began)
@@ -147,12 +159,17 @@ export const open = (
       if (facts.responseId !== undefined) draft.responseId = facts.responseId
       if (facts.responseModel !== undefined) draft.responseModel = facts.responseModel
       if (facts.usage !== undefined) draft.usage = facts.usage
+      if (facts.stream !== undefined) draft.stream = facts.stream
+      if (facts.finishReason !== undefined) draft.finishReason = facts.finishReason
       if (facts.limits === undefined) return
       draft.limits = facts.limits
       place?.observe(facts.limits, Times.now(clock))
+    },
+    begun: () => {
+      if (draft.firstTokenMillis === undefined) draft.firstTokenMillis = Times.now(clock) - began
     }
   }
-  const span = CallSpan.open(fiber, outer, "attempt", () => spanAttributes(draft))
+  const span = CallSpan.open(fiber, outer, "attempt", () => CallSpan.attemptAttributes(draft))
   const own = FiberInternals.added(outer, CurrentAttempt, attempt)
   const debug = LogLevel.greaterThanEqual(LogLevel.Debug, fiber.getFiberRef(FiberRef.currentMinimumLogLevel))
   return {
@@ -236,25 +253,6 @@ const begin = (
   return draft
 }
 
-const spanAttributes = (draft: Draft): Record<string, unknown> => {
-  const attributes: Record<string, unknown> = {
-    "gen_ai.operation.name": "chat",
-    "gen_ai.provider.name": draft.provider,
-    "gen_ai.system": draft.provider,
-    "gen_ai.request.model": draft.model,
-    "steadfast.attempt": draft.index,
-    "steadfast.target": targetName(draft)
-  }
-  if (draft.key !== undefined) attributes["steadfast.key"] = draft.key
-  if (draft.hedge === true) attributes["steadfast.hedge"] = true
-  if (draft.retry !== undefined) {
-    attributes["steadfast.retry.delay_ms"] = draft.retry.delayMillis
-    attributes["steadfast.retry.reason"] = draft.retry.reason
-  }
-  if (draft.fallback !== undefined) attributes["steadfast.fallback.from"] = draft.fallback.from
-  return attributes
-}
-
 /** The cost by the price list in force. A list that throws leaves it unknown: evidence fails no call. */
 const costOf = ({ model, provider, startedAt, usage }: Draft, context: Context.Context<never>): number | undefined => {
   if (usage === undefined) return undefined
@@ -283,12 +281,7 @@ const end = (
     draft.status ??= error.status
     draft.requestId ??= error.requestId
   }
-  if (span !== undefined) {
-    if (draft.status !== undefined) span.attribute("http.response.status_code", draft.status)
-    if (draft.requestId !== undefined) span.attribute("steadfast.request_id", draft.requestId)
-    if (draft.responseId !== undefined) span.attribute("gen_ai.response.id", draft.responseId)
-    if (error !== undefined) span.attribute("error.type", error._tag)
-    CallSpan.usage(span, draft)
-    span.end(clock.unsafeCurrentTimeNanos(), error === undefined ? exit : Exit.fail(error))
-  }
+  if (span === undefined) return
+  CallSpan.endAttempt(span, draft)
+  span.end(clock.unsafeCurrentTimeNanos(), error === undefined ? exit : Exit.fail(error))
 }

@@ -39,7 +39,7 @@ import * as Immediate from "../policies/Immediate.js"
 import * as RetryDecision from "../policies/retry/RetryDecision.js"
 import * as Times from "../policies/Times.js"
 import * as CallLines from "./CallLines.js"
-import { type AttemptRecord, type CallRecord, type Outcome, targetName } from "./CallRecord.js"
+import type { AttemptRecord, CallRecord, Labels, Outcome } from "./CallRecord.js"
 import * as CallSpan from "./CallSpan.js"
 
 /**
@@ -53,6 +53,10 @@ export interface Call {
   readonly id: string
   /** The name that the application gave, or the model's operation. */
   readonly name: string
+  /** What the application says of it. */
+  readonly labels: Labels | undefined
+  /** What was asked for: that of the model, or of the first attempt. */
+  operation: string | undefined
   /** Epoch milliseconds. */
   readonly startedAt: number
   /** The number of the first attempt: above 1 if the call itself is one round of a schedule. */
@@ -82,6 +86,52 @@ export class CurrentCall extends Context.Tag("steadfast/CurrentCall")<CurrentCal
 export class Observers extends Context.Reference<Observers>()("steadfast/Call/Observers", {
   defaultValue: (): ReadonlyArray<(record: CallRecord) => Effect.Effect<void>> => []
 }) {}
+
+/**
+ * The labels of calls.
+ *
+ * @since 0.2.0
+ * @category context
+ */
+export class CurrentLabels extends Context.Reference<CurrentLabels>()("steadfast/Call/Labels", {
+  defaultValue: (): Labels | undefined => undefined
+}) {}
+
+/**
+ * The most labels of a call, and the most characters of a name and a value: each becomes a column of a report and an
+ * attribute of a span.
+ *
+ * @since 0.2.0
+ * @category constants
+ */
+export const labelBounds = { count: 16, name: 64, value: 256 } as const
+
+/** Labels within the bounds: a name or value that is too long is cut, further labels are left out. */
+const bounded = (labels: Labels): Labels =>
+  Object.fromEntries(
+    Object.entries(labels)
+      .slice(0, labelBounds.count)
+      .map(([name, value]) => [name.slice(0, labelBounds.name), String(value).slice(0, labelBounds.value)])
+  )
+
+/**
+ * Labels all calls inside: with a tenant, a user, a feature. Labels further out stay, unless they have the same name. They
+ * stand in records and on spans, so they should hold nothing secret. A call has 16 labels at the most; a name is cut to
+ * 64 characters, a value to 256.
+ *
+ * @since 0.2.0
+ * @category combinators
+ */
+export const withLabels =
+  (labels: Labels) =>
+  <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    Effect.flatMap(CurrentLabels, (outer) =>
+      Effect.provideService(self, CurrentLabels, bounded({ ...labels, ...without(outer, labels) }))
+    )
+
+/** What is given inside comes first, so that it is not what the bound leaves out. */
+const without = (outer: Labels | undefined, labels: Labels): Labels =>
+  Object.fromEntries(Object.entries(outer ?? {}).filter(([name]) => !(name in labels)))
 
 /**
  * Makes the ids of calls. Default: random UUIDs.
@@ -200,8 +250,8 @@ export interface Implicit {
   readonly lone: boolean
   /** The name of the call's span. */
   readonly spanName: string
-  /** More attributes of the span. */
-  readonly attributes: Record<string, unknown>
+  /** What is asked for: `chat`. */
+  readonly operation: string
 }
 
 /**
@@ -227,6 +277,8 @@ export const open = (
   const call: Call = {
     id: Context.get(outer, Ids)(),
     name,
+    labels: Context.get(outer, CurrentLabels),
+    operation: implicit?.operation,
     startedAt: clock.unsafeCurrentTimeMillis(),
     firstIndex: implicit === undefined ? 1 : (roundOf(outer)?.recurrence ?? 0) + 1,
     attempts: [],
@@ -235,8 +287,7 @@ export const open = (
   }
   const span = CallSpan.open(fiber, outer, implicit?.spanName ?? name, () => ({
     "steadfast.call.id": call.id,
-    "steadfast.call.name": name,
-    ...implicit?.attributes
+    "steadfast.call.name": name
   }))
   const own = FiberInternals.added(
     FiberInternals.added(outer, CurrentCall, call),
@@ -320,7 +371,10 @@ const close = (
   lone: boolean
 ): Effect.Effect<void> | undefined => {
   const [outcome, error] = outcomeWithin(exit, context)
-  if (span !== undefined) endSpan(call, span, clock, exit, error)
+  if (span !== undefined) {
+    CallSpan.endCall(span, { ...call, outcome, error }, Context.get(context, CallSpan.LegacyNames))
+    span.end(clock.unsafeCurrentTimeNanos(), error === undefined ? exit : Exit.fail(error))
+  }
   const logs = Exit.isSuccess(exit)
     ? call.attempts.some(failed)
     : !lone || call.attempts.length > 1 || call.gaveUp !== undefined
@@ -329,6 +383,8 @@ const close = (
   const record: CallRecord = {
     id: call.id,
     name: call.name,
+    operation: call.operation,
+    labels: call.labels,
     startedAt: call.startedAt,
     durationMillis: Times.now(clock) - began,
     outcome,
@@ -347,20 +403,3 @@ const close = (
 
 /** Several attempts without a failure need no log line: an agent makes many in one call. */
 const failed = (attempt: AttemptRecord): boolean => attempt.outcome === "failure" || attempt.outcome === "defect"
-
-const endSpan = (
-  call: Call,
-  span: Tracer.Span,
-  clock: Clock.Clock,
-  exit: Exit.Exit<unknown, unknown>,
-  error: LlmError | undefined
-): void => {
-  const served = call.attempts.findLast((attempt) => attempt.outcome === "success")
-  span.attribute("steadfast.attempts", call.attempts.length)
-  if (served !== undefined) {
-    span.attribute("steadfast.target", targetName(served))
-    CallSpan.usage(span, served)
-  }
-  if (error !== undefined) span.attribute("error.type", error._tag)
-  span.end(clock.unsafeCurrentTimeNanos(), error === undefined ? exit : Exit.fail(error))
-}

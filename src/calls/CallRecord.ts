@@ -41,6 +41,8 @@ export type Outcome = typeof Outcome.Type
  * - `usd` is the cost in US dollars, if usage and price are known.
  * - `queuedMillis` is the wait for our own gates before the attempt, if there was one: for an open circuit, an empty
  *   retry budget, a member of a pool or balance, and a place with a pacer.
+ * - `stream` is true if the answer was asked for in pieces; `firstTokenMillis` is the time to its first content.
+ * - `finishReason` is the reason of the answer's end, as in `Chat.FinishReason`.
  *
  * @since 0.1.0
  * @category models
@@ -64,7 +66,10 @@ export const AttemptRecord = Schema.Struct({
   limits: Schema.optional(Limits),
   retry: Schema.optional(Schema.Struct({ delayMillis: Schema.Number, reason: Schema.String })),
   fallback: Schema.optional(Schema.Struct({ from: Schema.String, reason: Schema.String })),
-  hedge: Schema.optional(Schema.Boolean)
+  hedge: Schema.optional(Schema.Boolean),
+  stream: Schema.optional(Schema.Boolean),
+  firstTokenMillis: Schema.optional(Schema.Number),
+  finishReason: Schema.optional(Schema.String)
 })
 
 /**
@@ -74,7 +79,25 @@ export const AttemptRecord = Schema.Struct({
 export type AttemptRecord = typeof AttemptRecord.Type
 
 /**
- * One request of the application, with all its attempts. `error` is present if the call failed with an `LlmError`.
+ * What an application says of a call: its tenant, user, feature. Names and values are text.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export const Labels = Schema.Record({ key: Schema.String, value: Schema.String })
+
+/**
+ * @since 0.2.0
+ * @category models
+ */
+export type Labels = typeof Labels.Type
+
+/**
+ * One request of the application, with all its attempts.
+ *
+ * - `operation` is what was asked for: `chat` or `embeddings`. It is absent if nothing was asked of a model.
+ * - `error` is present if the call failed with an `LlmError`.
+ * - `labels` are those of the application (`Call.withLabels`).
  *
  * @since 0.1.0
  * @category models
@@ -82,6 +105,8 @@ export type AttemptRecord = typeof AttemptRecord.Type
 export const CallRecord = Schema.Struct({
   id: Schema.String,
   name: Schema.String,
+  operation: Schema.optional(Schema.String),
+  labels: Schema.optional(Labels),
   startedAt: Schema.Number,
   durationMillis: Schema.Number,
   outcome: Outcome,
@@ -110,7 +135,7 @@ export const targetName = (target: { readonly provider: string; readonly model: 
  * @since 0.1.0
  * @category getters
  */
-export const servedBy = (record: CallRecord): AttemptRecord | undefined =>
+export const servedBy = (record: Pick<CallRecord, "attempts" | "outcome">): AttemptRecord | undefined =>
   record.outcome === "success" ? record.attempts.findLast((attempt) => attempt.outcome === "success") : undefined
 
 /**
@@ -121,3 +146,67 @@ export const servedBy = (record: CallRecord): AttemptRecord | undefined =>
  */
 export const waitedMillis = (record: Pick<CallRecord, "attempts">): number =>
   record.attempts.reduce((sum, attempt) => sum + (attempt.retry?.delayMillis ?? 0), 0)
+
+/**
+ * The cost of an attempt: dollars, or why there is no number. A refused attempt is `Free`. `Unpriced` has a usage and no
+ * price; of `Unknown` the provider told no usage, though it may have run the request.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export type Cost = { readonly _tag: "Usd"; readonly usd: number } | { readonly _tag: "Free" | "Unpriced" | "Unknown" }
+
+/**
+ * The cost of an attempt.
+ *
+ * @since 0.2.0
+ * @category getters
+ */
+export const costOf = ({ error, usage, usd }: AttemptRecord): Cost => {
+  if (usd !== undefined) return { _tag: "Usd", usd }
+  if (usage !== undefined) return { _tag: "Unpriced" }
+  return { _tag: error !== undefined && error.delivery !== "unknown" ? "Free" : "Unknown" }
+}
+
+/**
+ * What a call cost. `wastedUsd` is that part of `usd` that went to attempts without use: failed ones, cancelled ones,
+ * losers of a hedge. `unpriced` and `unknown` count the attempts whose cost is in neither.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Bill {
+  readonly usd: number
+  readonly wastedUsd: number
+  readonly unpriced: number
+  readonly unknown: number
+}
+
+/**
+ * The bill of a call. In a successful call every attempt that succeeded was of use, as in an agent's many; in a failed
+ * one none was.
+ *
+ * @since 0.2.0
+ * @category getters
+ */
+export const billOf = ({ attempts, outcome }: Pick<CallRecord, "attempts" | "outcome">): Bill => {
+  const bill = { usd: 0, wastedUsd: 0, unpriced: 0, unknown: 0 }
+  for (const attempt of attempts) {
+    const cost = costOf(attempt)
+    if (cost._tag === "Usd") {
+      bill.usd += cost.usd
+      if (outcome !== "success" || attempt.outcome !== "success") bill.wastedUsd += cost.usd
+    } else if (cost._tag === "Unpriced") bill.unpriced++
+    else if (cost._tag === "Unknown") bill.unknown++
+  }
+  return bill
+}
+
+/**
+ * The milliseconds that the call waited for our own gates: circuits, budgets, members and pacers.
+ *
+ * @since 0.2.0
+ * @category getters
+ */
+export const queuedMillis = (record: Pick<CallRecord, "attempts">): number =>
+  record.attempts.reduce((sum, attempt) => sum + (attempt.queuedMillis ?? 0), 0)

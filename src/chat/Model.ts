@@ -180,18 +180,20 @@ export const partsOf = ({ name, [TypeId]: inside }: ChatModel): Parts => ({
   about: inside
 })
 
+/** The model in the name of a span: that of the only target, else the name of the composition. */
+const asked = ({ about: { targets }, name }: Parts): string => {
+  const [first] = targets
+  return first !== undefined && name === targetName(first) ? first.model : name
+}
+
 /**
  * Makes a model of parts. A request outside of a call opens its own call. `lone` is for a leaf: see `Call.Implicit`.
  *
  * @since 0.2.0
  * @category constructors
  */
-export const compose = (parts: Parts, attributes: Record<string, unknown> = {}, lone = false): ChatModel => {
-  const implicit: Call.Implicit = {
-    lone,
-    spanName: `chat ${parts.name}`,
-    attributes: { "gen_ai.operation.name": "chat", ...attributes }
-  }
+export const compose = (parts: Parts, lone = false): ChatModel => {
+  const implicit: Call.Implicit = { lone, spanName: `chat ${asked(parts)}`, operation: "chat" }
   const source = (request: Chat.Request): ChatStream.Source =>
     Source.make((opening) =>
       Source.open(
@@ -251,17 +253,6 @@ export interface Leaf extends Attempt.Target {
  */
 export const usageOf = (response: Chat.Response): Chat.Usage | undefined => response.usage
 
-/**
- * The span attributes of a model whose calls all go to one provider and model.
- *
- * @internal
- */
-export const attributesOf = ({ model, provider }: Attempt.Target): Record<string, unknown> => ({
-  "gen_ai.provider.name": provider,
-  "gen_ai.system": provider,
-  "gen_ai.request.model": model
-})
-
 /** Sets the `maxTokens` that a spend limit allows. */
 const bounded = (request: Chat.Request, maxTokens: number | undefined): Chat.Request =>
   maxTokens === request.maxTokens ? request : { ...request, maxTokens }
@@ -290,8 +281,10 @@ export const fromLeaf = (leaf: Leaf): ChatModel => {
     responseModel: shown(answer.model)
   })
   const noteEvent = (event: Chat.Event, { attempt }: Attempt.Opened): void => {
-    if (event._tag === "Start") attempt.note(answered(event))
+    if (ChatStream.isContent(event)) attempt.begun()
+    else if (event._tag === "Start") attempt.note(answered(event))
     else if (event._tag === "Usage") attempt.note({ usage: event.usage })
+    else if (event._tag === "Finish") attempt.note({ finishReason: event.reason })
   }
   return compose(
     {
@@ -302,7 +295,7 @@ export const fromLeaf = (leaf: Leaf): ChatModel => {
             Effect.map(generate(bounded(request, maxTokens), attempt), (response) => {
               // Not `{ ...answered(response), usage }`: each such object gets its own hidden class (Node 20).
               const { responseId, responseModel } = answered(response)
-              attempt.note({ responseId, responseModel, usage: response.usage })
+              attempt.note({ responseId, responseModel, usage: response.usage, finishReason: response.finishReason })
               return response
             })
           )
@@ -317,7 +310,10 @@ export const fromLeaf = (leaf: Leaf): ChatModel => {
           ChatStream.held(
             ChatStream.evidenced(
               (fiber, context) => Attempt.open(fiber, context, target),
-              ({ attempt }) => open(bounded(request, maxTokens), attempt),
+              ({ attempt }) => {
+                attempt.note({ stream: true })
+                return open(bounded(request, maxTokens), attempt)
+              },
               noteEvent
             )
           )
@@ -330,7 +326,6 @@ export const fromLeaf = (leaf: Leaf): ChatModel => {
         soonestAt: always
       }
     },
-    attributesOf(target),
     true
   )
 }

@@ -91,7 +91,7 @@ describe("run", () => {
     Effect.gen(function* () {
       const [outer, inner] = yield* Attempt.run(target, (attempt) =>
         Effect.map(Attempt.CurrentAttempt, (current) => [attempt, current] as const)
-      ).pipe(Effect.provideService(Attempt.CurrentAttempt, { index: 0, target, note: () => {} }))
+      ).pipe(Effect.provideService(Attempt.CurrentAttempt, { index: 0, target, note: () => {}, begun: () => {} }))
       assert.strictEqual(outer, inner)
       assert.deepStrictEqual([outer.index, outer.target], [1, target])
     })

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Layer, Schedule, Schema } from "effect"
 import { Call, CallRecord, Chat, ChatModel, LlmError, Resilience, RetryPolicy } from "effect-steadfast"
 import { Fault, Reply } from "effect-steadfast/testing"
-import { collect, only, scripted } from "../support/evidence.js"
+import { collect, collectRecords, only, scripted } from "../support/evidence.js"
 import { drawing, errorIn, under } from "../support/time.js"
 
 const hello = Chat.prompt("Hello")
@@ -304,6 +304,27 @@ describe("ids", () => {
         records.map((record) => record.id),
         ["call-1", "call-2"]
       )
+    })
+  )
+})
+
+describe("labels", () => {
+  it.effect("of inside go before those of outside, and a call has 16 short ones at the most", () =>
+    Effect.gen(function* () {
+      const { layer, records } = collectRecords()
+      const call = Call.make("ask")(Effect.void)
+      const many = Object.fromEntries(Array.from({ length: 20 }, (_, at) => [`l${at}`, "v"]))
+      yield* call.pipe(
+        Call.withLabels({ tenant: "inner", feature: "x".repeat(300) }),
+        Call.withLabels({ tenant: "outer", user: "u-1" }),
+        Effect.zipRight(Call.withLabels(many)(call)),
+        Effect.zipRight(call),
+        Effect.provide(layer)
+      )
+      const [first, second, third] = records
+      assert.deepStrictEqual(first?.labels, { tenant: "inner", feature: "x".repeat(256), user: "u-1" })
+      assert.lengthOf(Object.keys(second?.labels ?? {}), Call.labelBounds.count)
+      assert.isUndefined(third?.labels)
     })
   )
 })

@@ -40,7 +40,7 @@ import * as KeyHealth from "../../policies/balance/KeyHealth.js"
 import * as KeyPool from "../../policies/balance/KeyPool.js"
 import type * as Chat from "../Chat.js"
 import * as Fallback from "../Fallback.js"
-import { attributesOf, type ChatModel, isChatModel, TypeId } from "../Model.js"
+import { type ChatModel, isChatModel, TypeId } from "../Model.js"
 import * as Members from "./Members.js"
 
 // -----------------------------------------------------------------------------
@@ -206,8 +206,7 @@ export const pooled = <E, R>(
             nameAt: (index) => (pool.keys[index] as KeyPool.Key).name
           }
         },
-        name,
-        attributesOf(target)
+        name
       )
     }
   )

@@ -144,22 +144,19 @@ export const earliest = ({ length }: ReadonlyArray<ChatModel>, readyAt: (index: 
  * @since 0.2.0
  * @category constructors
  */
-export const make = (members: Selection.Members, name: string, attributes?: Record<string, unknown>): ChatModel => {
+export const make = (members: Selection.Members, name: string): ChatModel => {
   const { continuation, targets } = (members.models[0] as ChatModel)[TypeId]
   const queues = MemberQueue.make(members.maxWait, members.balancer.waiting)
   const others = members.models.slice(1).map((model) => model[TypeId])
-  return compose(
-    {
-      name,
-      generate: generateOf(members, queues),
-      source: sourceOf(members, queues),
-      about: {
-        continuation: others.every((other) => other.continuation === continuation) ? continuation : undefined,
-        targets: [...targets, ...others.flatMap((other) => other.targets)],
-        readyAt: () => earliest(members.models, members.readyAt),
-        soonestAt: () => members.outlook(0, () => 0).worthAt
-      }
-    },
-    attributes
-  )
+  return compose({
+    name,
+    generate: generateOf(members, queues),
+    source: sourceOf(members, queues),
+    about: {
+      continuation: others.every((other) => other.continuation === continuation) ? continuation : undefined,
+      targets: [...targets, ...others.flatMap((other) => other.targets)],
+      readyAt: () => earliest(members.models, members.readyAt),
+      soonestAt: () => members.outlook(0, () => 0).worthAt
+    }
+  })
 }

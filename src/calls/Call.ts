@@ -115,9 +115,9 @@ const bounded = (labels: Labels): Labels =>
   )
 
 /**
- * Labels all calls inside: with a tenant, a user, a feature. Labels further out stay, unless they have the same name. They
- * stand in records and on spans, so they should hold nothing secret. A call has 16 labels at the most; a name is cut to
- * 64 characters, a value to 256.
+ * Labels all calls inside: with a tenant, a user, a feature. Labels further out stay, unless they have the same name.
+ * They stand in records and on spans, so they should hold nothing secret. A call has 16 labels at the most; a name is
+ * cut to 64 characters, a value to 256.
  *
  * @since 0.2.0
  * @category combinators

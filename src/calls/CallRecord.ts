@@ -148,8 +148,8 @@ export const waitedMillis = (record: Pick<CallRecord, "attempts">): number =>
   record.attempts.reduce((sum, attempt) => sum + (attempt.retry?.delayMillis ?? 0), 0)
 
 /**
- * The cost of an attempt: dollars, or why there is no number. A refused attempt is `Free`. `Unpriced` has a usage and no
- * price; of `Unknown` the provider told no usage, though it may have run the request.
+ * The cost of an attempt: dollars, or why there is no number. A refused attempt is `Free`. `Unpriced` has a usage and
+ * no price; of `Unknown` the provider told no usage, though it may have run the request.
  *
  * @since 0.2.0
  * @category models

@@ -317,7 +317,7 @@ describe("the evidence of a stream that forEach reads", () => {
         name,
         outcome,
         error: error?._tag,
-        attempts: attempts.map(({ durationMillis: _, startedAt: __, ...attempt }) => attempt)
+        attempts: attempts.map(({ durationMillis: _, firstTokenMillis: __, startedAt: ___, ...attempt }) => attempt)
       }))
       return {
         records: bare,

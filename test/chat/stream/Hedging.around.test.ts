@@ -201,7 +201,7 @@ describe("what a race leaves", () => {
       const [call] = named("chat pair")
       const spans = named("attempt")
       assert.deepStrictEqual(
-        spans.map((span) => [span.attributes["steadfast.target"], span.attributes["steadfast.attempt"]]),
+        spans.map((span) => [span.attributes["steadfast.attempt.target"], span.attributes["steadfast.attempt.index"]]),
         [
           ["first/m", 1],
           ["second/m", 2]

@@ -1,6 +1,7 @@
 /**
  * The servers that the cases of `Cases.ts` ask: one for every fault, on ports of this machine.
  */
+import { execFile } from "node:child_process"
 import { readFileSync } from "node:fs"
 import * as Http from "node:http"
 import * as Https from "node:https"
@@ -26,9 +27,10 @@ export interface Places {
   readonly oldTls: string
   /** TLS that wants a certificate of the client. */
   readonly mutual: string
-  /** The other way round: a port that speaks only TLS, asked with `http:`. */
-  readonly plainToTls: string
 }
+
+/** By client, by case: what the caller saw. */
+export type Measured = Readonly<Record<string, Readonly<Record<string, string>>>>
 
 /** The certificate of the authority that the subjects are told to trust. */
 export const authority = fileURLToPath(new URL("authority.pem", import.meta.url))
@@ -90,6 +92,8 @@ export const start = async (): Promise<{ readonly places: Places; readonly stop:
       switch (kind) {
         case "ok":
           return json(answer)
+        case "basic":
+          return request.headers.authorization === "Basic bWU6c2VjcmV0" ? json(answer) : json("{}")
         case "counted":
           count(id)
           return json(answer)
@@ -188,8 +192,7 @@ export const start = async (): Promise<{ readonly places: Places; readonly stop:
       resetInHandshake: at("https", 2),
       untrusted: at("https", 3),
       oldTls: at("https", 4),
-      mutual: at("https", 5),
-      plainToTls: at("http", 3)
+      mutual: at("https", 5)
     },
     stop: async () => {
       for (const socket of sockets) socket.destroy()
@@ -201,3 +204,18 @@ export const start = async (): Promise<{ readonly places: Places; readonly stop:
     }
   }
 }
+
+/** What a subject says that runs in `command`, with the servers of this process. */
+export const measuredBy = (
+  command: string,
+  args: ReadonlyArray<string>,
+  places: Places,
+  cwd: string
+): Promise<Measured> =>
+  new Promise((resolve, reject) => {
+    const env = { ...process.env, NODE_EXTRA_CA_CERTS: authority, DENO_CERT: authority, NODE_NO_WARNINGS: "1" }
+    execFile(command, [...args, JSON.stringify(places)], { cwd, env, timeout: 120_000 }, (error, stdout, stderr) => {
+      if (error === null) resolve(JSON.parse(stdout))
+      else reject(new Error(`${command} ${args.join(" ")} failed\n${stderr}`, { cause: error }))
+    })
+  })

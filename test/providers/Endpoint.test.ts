@@ -99,12 +99,24 @@ describe("a base URL", () => {
 
   it.effect("is one of HTTP", () =>
     Effect.gen(function* () {
-      for (const baseUrl of ["localhost:4200/v1", "htp://api.example", "nowhere", "//x", "", "http://x:0", "http://x:65536"]) {
+      for (const baseUrl of [
+        "localhost:4200/v1",
+        "htp://api.example",
+        "nowhere",
+        "//x",
+        "",
+        "http://x:0",
+        "http://x:65536"
+      ]) {
         const error = yield* refused({ baseUrl })
         assert.strictEqual(error._tag, "ConfigError", baseUrl)
         assert.include(String(error), "baseUrl")
       }
-      for (const baseUrl of ["https://me:pass-word-1@x:65536/v1", "me:pass-word-1@x/v1", "https://me:pass/word-1@x:0"]) {
+      for (const baseUrl of [
+        "https://me:pass-word-1@x:65536/v1",
+        "me:pass-word-1@x/v1",
+        "https://me:pass/word-1@x:0"
+      ]) {
         assert.notInclude(String(yield* refused({ baseUrl })), "word-1")
       }
     })

@@ -2,7 +2,7 @@
  * What can happen to a request on its way, and what the caller should then see: the same on every runtime and client.
  */
 import type { HttpClient } from "@effect/platform"
-import { Cause, Clock, Effect, Exit, Fiber, Redacted } from "effect"
+import { Cause, Clock, Effect, Exit, Fiber, Redacted, Stream } from "effect"
 import { Chat, ChatModel, ChatStream, LlmError, OpenAi, RetryPolicy } from "effect-steadfast"
 import type { Places } from "./Servers.js"
 
@@ -152,8 +152,11 @@ export const cases: ReadonlyArray<Case> = [
     expected: "hel, then StreamInterrupted, unknown",
     run: ({ http }) =>
       Effect.gen(function* () {
-        const model = yield* modelAt(`${http}/cut/1/v1`)
-        const error = yield* Effect.flip(ChatStream.collect(model.stream(prompt)))
+        const id = unique()
+        const model = yield* modelAt(`${http}/cut/${id}/v1`)
+        const go = Effect.promise(() => fetch(`${http}/go/${id}`))
+        const events = Stream.tap(model.stream(prompt), ({ _tag }) => (_tag === "TextDelta" ? go : Effect.void))
+        const error = yield* Effect.flip(ChatStream.collect(events))
         const partial = error._tag === "StreamInterrupted" ? error.partial : ""
         return `${partial}, then ${error._tag}, ${error.delivery}`
       })

@@ -75,67 +75,61 @@ const raw: Readonly<Record<string, string>> = {
 export const start = async (): Promise<{ readonly places: Places; readonly stop: () => Promise<void> }> => {
   const seen = new Map<string, number>()
   const closed = new Set<string>()
+  /** What goes on when the client says so: a reset throws away what it has not read. */
+  const waiting = new Map<string, () => void>()
   const count = (id: string): number => {
     const before = seen.get(id) ?? 0
     seen.set(id, before + 1)
     return before
   }
 
+  const json = (response: Http.ServerResponse, body: string): void => {
+    response.writeHead(200, { "content-type": "application/json" }).end(body)
+  }
+  const replies: Readonly<Record<string, (response: Http.ServerResponse, id: string) => void>> = {
+    ok: (response) => json(response, answer),
+    basic: (response) => json(response, response.req.headers.authorization === "Basic bWU6c2VjcmV0" ? answer : "{}"),
+    counted: (response, id) => {
+      count(id)
+      json(response, answer)
+    },
+    count: (response, id) => json(response, JSON.stringify({ count: seen.get(id) ?? 0, closed: closed.has(id) })),
+    stream: (response) => {
+      response.writeHead(200, { "content-type": "text/event-stream" }).write(event("hel"))
+      setTimeout(() => response.end(`${event("lo", "stop")}data: [DONE]\n\n`), 20)
+    },
+    cut: (response, id) => {
+      response.writeHead(200, { "content-type": "text/event-stream" }).write(event("hel"))
+      waiting.set(id, () => response.socket?.resetAndDestroy())
+    },
+    go: (response, id) => {
+      waiting.get(id)?.()
+      json(response, "{}")
+    },
+    limited: (response, id) => {
+      if (count(id) > 0) json(response, answer)
+      else response.writeHead(429, { "retry-after-ms": "300" }).end('{"error":{"message":"slow down"}}')
+    },
+    reset: (response) => response.socket?.resetAndDestroy(),
+    close: (response) => response.socket?.end(),
+    "reset-in-body": (response) => {
+      response.writeHead(200, { "content-type": "application/json", "content-length": "1000" }).write('{"choices":')
+      setTimeout(() => response.socket?.resetAndDestroy(), 20)
+    },
+    redirect: (response, id) => {
+      response.writeHead(307, { location: `/counted/${id}/v1/chat/completions` }).end()
+    },
+    huge: (response) => json(response, answer.replace("hello", "x".repeat(200_000))),
+    hang: (response, id) => {
+      count(id)
+      response.on("close", () => closed.add(id))
+    },
+    raw: (response, id) => response.socket?.end(Buffer.from(raw[id] ?? "", "latin1"))
+  }
   const http = Http.createServer((request, response) => {
     const [, kind = "", id = ""] = (request.url ?? "").split("/")
     response.on("error", () => {})
-    request.resume()
-    const json = (body: string): void => {
-      response.writeHead(200, { "content-type": "application/json" }).end(body)
-    }
-    const reply = (): void => {
-      switch (kind) {
-        case "ok":
-          return json(answer)
-        case "basic":
-          return request.headers.authorization === "Basic bWU6c2VjcmV0" ? json(answer) : json("{}")
-        case "counted":
-          count(id)
-          return json(answer)
-        case "count":
-          return json(JSON.stringify({ count: seen.get(id) ?? 0, closed: closed.has(id) }))
-        case "stream":
-        case "cut":
-          response.writeHead(200, { "content-type": "text/event-stream" })
-          response.write(event("hel"))
-          return void setTimeout(() => {
-            if (kind === "cut") response.socket?.resetAndDestroy()
-            else response.end(`${event("lo", "stop")}data: [DONE]\n\n`)
-          }, 20)
-        case "limited":
-          if (count(id) > 0) return json(answer)
-          return void response
-            .writeHead(429, { "content-type": "application/json", "retry-after-ms": "300" })
-            .end('{"error":{"message":"slow down"}}')
-        case "reset":
-          return void request.socket.resetAndDestroy()
-        case "close":
-          return void request.socket.end()
-        case "reset-in-body":
-          response.writeHead(200, { "content-type": "application/json", "content-length": "1000" })
-          response.write('{"choices":')
-          return void setTimeout(() => response.socket?.resetAndDestroy(), 20)
-        case "redirect":
-          return void response.writeHead(307, { location: `/counted/${id}/v1/chat/completions` }).end()
-        case "huge":
-          return void response
-            .writeHead(200, { "content-type": "application/json" })
-            .end(answer.replace("hello", "x".repeat(200_000)))
-        case "hang":
-          count(id)
-          return void response.on("close", () => closed.add(id))
-        case "raw":
-          return void request.socket.end(Buffer.from(raw[id] ?? "", "latin1"))
-        default:
-          return void response.writeHead(404).end()
-      }
-    }
-    request.on("end", reply)
+    request.resume().on("end", () => replies[kind]?.(response, id))
   })
 
   const sockets = new Set<Net.Socket>()

@@ -7,10 +7,16 @@ import { NodeHttpClient } from "@effect/platform-node"
 import { Effect, Logger } from "effect"
 import { Transport } from "effect-steadfast"
 import { NodeTransport } from "effect-steadfast/node"
+import * as Agent from "./Agent.js"
 import { measure } from "./Cases.js"
 import type { Measured } from "./Servers.js"
 
-const clients = { fetch: Transport.layerFetch, undici: NodeTransport.layer, "node:http": NodeHttpClient.layer }
+const clients = {
+  fetch: Transport.layerFetch,
+  undici: NodeTransport.layer,
+  "node:http": NodeHttpClient.layer,
+  "node:http with an agent": Agent.layer
+}
 
 const places = JSON.parse(argv[2] ?? "")
 const all = Effect.forEach(

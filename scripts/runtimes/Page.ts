@@ -73,7 +73,7 @@ What a caller sees, on every runtime and HTTP client, when something happens to 
 measures it with the built package against servers on this machine, and writes this page: no cell is written by hand.
 
 Measured: ${rows.map(({ name, version }) => `${name} ${version}`).join(", ")}.
-✓ as it should be; ≈ true, but it says less; **✗** wrong. What the signs stand for is below the tables.
+✓ as it should be; ≈ nothing false, but less than could be said; **✗** wrong. What the signs stand for is below the tables.
 
 | what happens | what the caller should see |
 |---|---|

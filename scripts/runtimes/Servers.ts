@@ -27,6 +27,8 @@ export interface Places {
   readonly oldTls: string
   /** TLS that wants a certificate of the client. */
   readonly mutual: string
+  /** TLS in which a proxy answers in plain text, after the request came. */
+  readonly plainInTls: string
 }
 
 /** By client, by case: what the caller saw. */
@@ -173,9 +175,21 @@ export const start = async (): Promise<{ readonly places: Places; readonly stop:
     if (!isIn) break
   }
 
-  const servers = [http, reset, resetInHandshake, untrusted, oldTls, mutual]
+  /** By the port of their other end: the connections that a proxy holds. */
+  const held = new Map<number | undefined, Net.Socket>()
+  const backend = Https.createServer(pem("trusted"), (request) => {
+    request.resume().on("end", () => held.get(request.socket.remotePort)?.write("HTTP/1.1 408 Too late\r\n\r\n"))
+  })
+  const behind = await listening(backend)
+  const plainInTls = tcp((socket) => {
+    const other = Net.connect(behind, "127.0.0.1", () => held.set(other.localPort, socket))
+    sockets.add(other.on("error", () => {}))
+    socket.pipe(other).pipe(socket)
+  })
+
+  const servers = [http, reset, resetInHandshake, untrusted, oldTls, mutual, plainInTls, backend]
   const ports: Array<number> = []
-  for (const server of servers) ports.push(await listening(server.on("tlsClientError", () => {})))
+  for (const server of servers.slice(0, -1)) ports.push(await listening(server.on("tlsClientError", () => {})))
   const at = (scheme: string, index: number): string => `${scheme}://127.0.0.1:${ports[index]}`
   return {
     places: {
@@ -186,7 +200,8 @@ export const start = async (): Promise<{ readonly places: Places; readonly stop:
       resetInHandshake: at("https", 2),
       untrusted: at("https", 3),
       oldTls: at("https", 4),
-      mutual: at("https", 5)
+      mutual: at("https", 5),
+      plainInTls: at("https", 6)
     },
     stop: async () => {
       for (const socket of sockets) socket.destroy()

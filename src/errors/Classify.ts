@@ -358,6 +358,9 @@ const thrown = (context: Context, error: unknown, stage: Stage): LlmError.LlmErr
     case "tls":
       if (!reading) return new LlmError.ConnectionError({ ...unsent, retryable: false })
       break
+    case "no-tls":
+      if (!reading) return new LlmError.ConnectionError({ ...base, retryable: false })
+      break
     case "unwelcome":
       if (!reading) return new LlmError.ConnectionError({ ...base, delivery: refusal, retryable: false })
       break

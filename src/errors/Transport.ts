@@ -22,8 +22,9 @@ import type * as LlmError from "./LlmError.js"
 
 /**
  * The kinds of transport failure. `refused` covers every failure before the request was sent; `tls` is a certificate or
- * a protocol that the two sides will not agree on; `unwelcome` is a client's certificate that the server did not get, or
- * did not take: it may say so after the request came, which it then does not run.
+ * a protocol that the two sides will not agree on; `no-tls` is something else where TLS was expected: from a port that
+ * does not speak it, or in the middle of an answer; `unwelcome` is a client's certificate that the server did not get,
+ * or did not take: it may say so after the request came, which it then does not run.
  *
  * @since 0.1.0
  * @category models
@@ -31,6 +32,7 @@ import type * as LlmError from "./LlmError.js"
 export type Fault =
   | "abort"
   | "tls"
+  | "no-tls"
   | "unwelcome"
   | "connect-timeout"
   | "timeout"
@@ -81,10 +83,9 @@ const FAMILIES: ReadonlyArray<readonly [Fault, RegExp]> = [
   // In TLS 1.3 a client sends its request before it hears what the server thinks of its certificate.
   ["unwelcome", /_ALERT_.*(?:CERTIFICATE|UNKNOWN_CA|ACCESS_DENIED)/],
   ["tls", /CERT|UNABLE_TO_/],
-  [
-    "tls",
-    /^ERR_(?:SSL|TLS)_.*(?:VERSION|PROTOCOL|HTTP_REQUEST|PROXY_REQUEST|HANDSHAKE_FAIL|CIPHER|PACKET_LENGTH_TOO_LONG|INAPPROPRIATE_FALLBACK|UNRECOGNIZED_NAME)/
-  ],
+  // The last is of Bun, which says it of everything that went wrong in TLS, also later.
+  ["no-tls", /^ERR_SSL_.*(?:WRONG_VERSION|PACKET_LENGTH_TOO_LONG|HTTP_REQUEST|PROXY_REQUEST|HANDSHAKE_FAILED)/],
+  ["tls", /^ERR_(?:SSL|TLS)_.*(?:VERSION|PROTOCOL|HANDSHAKE_FAILURE|CIPHER|INAPPROPRIATE_FALLBACK|UNRECOGNIZED_NAME)/],
   // Other alerts come at any time.
   ["broken", /^ERR_(?:SSL|TLS)_/],
   ["refused", /^(?:EAI_|ERR_DNS|ERR_PROXY)/],
@@ -100,8 +101,12 @@ const WORDS: ReadonlyArray<readonly [Fault, RegExp]> = [
   ["endless", /redirect count exceeded|maximum redirect|too many redirects/i],
   ["unwelcome", /fatal alert: (?:\w{0,40}Certificate|UnknownCA|AccessDenied)/],
   [
+    "no-tls",
+    /wrong version number|packet length too long|plain http request was sent|http request to an https|corrupt message of type InvalidContentType/i
+  ],
+  [
     "tls",
-    /fatal alert: (?:ProtocolVersion|HandshakeFailure|UnrecognizedName|NoApplicationProtocol)|corrupt message of type InvalidContentType|certificate|self[- ]signed|wrong version number|packet length too long|plain http request was sent|http request to an https|(?:\bssl|\btls).{0,200}(?:unsupported protocol|unknown protocol|protocol version|no protocols available|handshake failure|no shared cipher)/i
+    /fatal alert: (?:ProtocolVersion|HandshakeFailure|UnrecognizedName|NoApplicationProtocol)|certificate|self[- ]signed|(?:\bssl|\btls).{0,200}(?:unsupported protocol|unknown protocol|protocol version|no protocols available|handshake failure|no shared cipher)/i
   ],
   [
     "refused",
@@ -174,8 +179,13 @@ const chain = (error: unknown): ReadonlyArray<Link> => {
   return links
 }
 
-/** Node's code for an error of TLS that came while it wrote: the message has the words of a code that says more. */
-const spelled = (message: string): string => `ERR_SSL_${message.toUpperCase().replace(/[^A-Z\d]+/g, "_")}`
+/** What the words of an `EPROTO` say, read as the code that they would be. */
+const ofProtocol = (message: string): Fault | undefined => {
+  const spelled = `ERR_SSL_${message.toUpperCase().replace(/[^A-Z\d]+/g, "_")}`
+  const fault = FAMILIES.find(([, family]) => family.test(spelled))?.[0]
+  // Of Node, while the request waits to be written: the server did not get the whole of it.
+  return fault === "no-tls" && message.startsWith("write EPROTO") ? "tls" : fault
+}
 
 const ofLink = ({ code, isLate, message, name, reason }: Link): Fault | undefined => {
   const exact = (code === undefined ? undefined : CODES.get(code)) ?? (reason ? CODES.get(reason) : undefined)
@@ -187,8 +197,8 @@ const ofLink = ({ code, isLate, message, name, reason }: Link): Fault | undefine
   }
   if (name === "HTTPParserError") return "broken"
   if (code === undefined) return undefined
-  const known = code === "EPROTO" ? spelled(message) : code
-  for (const [fault, family] of FAMILIES) if (family.test(known)) return fault
+  if (code === "EPROTO") return ofProtocol(message)
+  for (const [fault, family] of FAMILIES) if (family.test(code)) return fault
   return exact
 }
 
@@ -250,6 +260,7 @@ export const find = (error: unknown): Finding => {
   if (links.some(({ isUnsent }) => isUnsent)) {
     if (fault === undefined) fault = "refused"
     else if (fault === "timeout") fault = "connect-timeout"
+    else if (fault === "no-tls" || fault === "unwelcome") fault = "tls"
   }
   const at = known ?? spoken
   const named = at?.code ?? links.find((link) => link.code !== undefined)?.code

@@ -10,14 +10,10 @@ const seen = (error: LlmError.LlmError) => [error._tag, LlmError.isRetryable(err
 describe("a TLS version that the sides do not share", () => {
   const faults = [
     { code: "EPROTO", message: "write EPROTO 00:error:0A00010B:SSL routines:ssl3_get_record:wrong version number" },
-    { code: "ERR_SSL_WRONG_VERSION_NUMBER" },
     { code: "ERR_SSL_UNSUPPORTED_PROTOCOL" },
     { code: "ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION" },
-    { code: "ERR_SSL_PACKET_LENGTH_TOO_LONG" },
-    { code: "ERR_SSL_HTTP_REQUEST" },
     { code: "ERR_TLS_INVALID_PROTOCOL_VERSION" },
-    { message: "error:0A000102:SSL routines::unsupported protocol" },
-    { message: "error:0A00010B:SSL routines::wrong version number" }
+    { message: "error:0A000102:SSL routines::unsupported protocol" }
   ]
   for (const fault of faults) {
     it(`${fault.code ?? fault.message} was not sent and is not retried`, () => {
@@ -37,6 +33,31 @@ describe("a TLS version that the sides do not share", () => {
       { code: "EPROTO", message: "write EPROTO ssl3_read_bytes:sslv3 alert bad record mac" }
     ]) {
       assert.deepStrictEqual(seen(of(fault)), ["ConnectionError", true, "unknown"], fault.code)
+    }
+  })
+})
+
+describe("something else than TLS", () => {
+  const faults = [
+    { code: "ERR_SSL_WRONG_VERSION_NUMBER" },
+    { code: "ERR_SSL_PACKET_LENGTH_TOO_LONG" },
+    { code: "ERR_SSL_HTTP_REQUEST" },
+    { message: "error:0A00010B:SSL routines::wrong version number" },
+    { message: "received corrupt message of type InvalidContentType" },
+    { code: "EPROTO", message: "EPROTO: The TLS handshake failed. Does the server speak TLS on this port?" }
+  ]
+  it("is not retried; a proxy may have said it after the request", () => {
+    for (const fault of faults) {
+      assert.deepStrictEqual(seen(of(fault)), ["ConnectionError", false, "unknown"], fault.message ?? fault.code)
+      assert.strictEqual(LlmError.fallbackOf(of(fault)), true)
+      assert.strictEqual(of(fault, "stream")._tag, "StreamInterrupted")
+    }
+  })
+
+  it("while connecting was not sent", () => {
+    for (const fault of faults) {
+      assert.deepStrictEqual(seen(of(fault, "connect")), ["ConnectionError", false, "not-sent"])
+      assert.deepStrictEqual(seen(of({ ...fault, syscall: "connect" })), ["ConnectionError", false, "not-sent"])
     }
   })
 })
@@ -152,8 +173,7 @@ describe("an alert of TLS", () => {
       alert("sslv3 alert handshake failure"),
       { code: "ERR_SSL_TLSV1_UNRECOGNIZED_NAME" },
       { message: "client error (Connect): received fatal alert: ProtocolVersion" },
-      { message: "client error (Connect): received corrupt message of type InvalidContentType" },
-      { code: "EPROTO", message: "EPROTO: The TLS handshake failed. Does the server speak TLS on this port?" }
+      { message: "client error (Connect): received corrupt message of type InvalidContentType" }
     ]) {
       assert.deepStrictEqual(seen(of(cause)), ["ConnectionError", false, "not-sent"], cause.message)
     }

@@ -15,7 +15,7 @@ const clients: Readonly<Record<string, string>> = {
   fetch: "`Transport.layerFetch`",
   undici: "`NodeTransport.layer`",
   "node:http": "platform's `NodeHttpClient.layer`",
-  "node:http with an agent": "the same with the agent of [transport](transport.md#node-http)"
+  "node:http with an agent": "the same with the agent of [transport](transport.md#nodehttp)"
 }
 
 const short = ({ name, version }: Row): string => `${name} ${version.split(".")[0]}`

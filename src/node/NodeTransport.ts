@@ -5,7 +5,8 @@
  * body. Only its connect timeout (10 s by default) is in force.
  *
  * Gotchas: undici asks for no compression. A body that comes compressed anyway is unpacked. The context of
- * `AsyncLocalStorage` is the caller's, as with undici's own `request`.
+ * `AsyncLocalStorage` is the caller's, as with undici's own `request`. In Bun, where undici is a stub, {@link layer} is
+ * `Transport.layerFetch`.
  *
  * @example
  * import { Config, Effect } from "effect"
@@ -247,8 +248,8 @@ const send =
   }
 
 /**
- * Platform's undici client with the fast transport, over the application's dispatcher, such as a `ProxyAgent`. Dies where
- * undici has no dispatchers, as in Bun: a proxy must not be passed by.
+ * Platform's undici client with the fast transport, over the application's dispatcher, such as a `ProxyAgent`. It dies
+ * where undici has no dispatchers, as in Bun: a proxy must not be passed by.
  *
  * @since 0.2.0
  * @category layers

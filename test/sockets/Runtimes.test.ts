@@ -26,8 +26,8 @@ describe("what the caller sees, on this runtime", () => {
   // A process of its own: it is told to trust the authority of the servers, which is of the whole process.
   beforeAll(async () => {
     const { places, stop } = await start()
-    measured = await measuredBy(process.execPath, ["--import", "tsx", "scripts/runtimes/Subject.ts"], places, root)
-    await stop()
+    const subject = ["--import", "tsx", "scripts/runtimes/Subject.ts"]
+    measured = await measuredBy(process.execPath, subject, places, root).finally(stop)
   })
 
   for (const [client, names] of Object.entries(less)) {

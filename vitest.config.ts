@@ -14,7 +14,8 @@ const { exports, name }: { name: string; exports: Record<string, string | { defa
 class WaitingFirst extends BaseSequencer {
   override async sort(files: Array<TestSpecification>): Promise<Array<TestSpecification>> {
     const sorted = await super.sort(files)
-    const waits = ({ moduleId }: TestSpecification) => /\/(?:examples|package|Sockets)\.test\.ts$/.test(moduleId)
+    const waits = ({ moduleId }: TestSpecification) =>
+      /\/(?:examples|package|Sockets|Runtimes)\.test\.ts$/.test(moduleId)
     return [...sorted.filter(waits), ...sorted.filter((file) => !waits(file))]
   }
 }

@@ -61,12 +61,13 @@ export interface ResponseInput extends Meta {
 }
 
 /**
- * The stage at which a transport failed: `body` reads a whole answer, `stream` reads events.
+ * The stage at which a transport failed: `connect` comes before the first byte of the request, `body` reads a whole
+ * answer, `stream` reads events. A transport that does not know when it has connected says `before-headers`.
  *
  * @since 0.1.0
  * @category models
  */
-export type Stage = "before-send" | "before-headers" | "body" | "stream" | "decode"
+export type Stage = "before-send" | "connect" | "before-headers" | "body" | "stream" | "decode"
 
 const NO_HEADERS: RetryHint.Headers = {}
 
@@ -338,27 +339,36 @@ const thrown = (context: Context, error: unknown, stage: Stage): LlmError.LlmErr
   const reading = stage === "body" || stage === "stream" || stage === "decode"
   const base: LlmError.Fields = {
     ...fieldsOf(context, undefined, message, cause.code),
+    ...(stage === "connect" ? { delivery: "not-sent" } : {}),
     cause: {
       name: ErrorMessage.clean(cause.name, secrets, 100),
       message: ErrorMessage.clean(cause.message, secrets),
       ...(cause.code === undefined ? {} : { code: ErrorMessage.clean(cause.code, secrets, 100) })
     }
   }
+  const refusal = stage === "connect" ? "not-sent" : "rejected"
   const unsent: LlmError.Fields = reading ? base : { ...base, delivery: "not-sent" }
   switch (fault) {
     case "connect-timeout":
       return new LlmError.Timeout({ ...unsent, phase: reading ? "idle" : "connect" })
     case "timeout":
-      return new LlmError.Timeout({ ...base, phase: "attempt" })
+      return new LlmError.Timeout({ ...base, phase: stage === "connect" ? "connect" : "attempt" })
     case "idle-timeout":
       return new LlmError.Timeout({ ...base, phase: "idle" })
     case "tls":
       if (!reading) return new LlmError.ConnectionError({ ...unsent, retryable: false })
       break
+    case "no-tls":
+      if (!reading) return new LlmError.ConnectionError({ ...base, retryable: false })
+      break
+    case "unwelcome":
+      if (!reading) return new LlmError.ConnectionError({ ...base, delivery: refusal, retryable: false })
+      break
     case "refused":
       return new LlmError.ConnectionError(unsent)
     case "bad-request":
-      return new LlmError.InvalidRequest({ ...base, delivery: "not-sent" })
+      // The address, the headers or the client of this target: those of another may be right.
+      return new LlmError.InvalidRequest({ ...base, delivery: "not-sent", fallbackable: true })
     case "endless":
       return new LlmError.ConnectionError({ ...base, retryable: false })
     case "html":

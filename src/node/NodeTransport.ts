@@ -5,7 +5,8 @@
  * body. Only its connect timeout (10 s by default) is in force.
  *
  * Gotchas: undici asks for no compression. A body that comes compressed anyway is unpacked. The context of
- * `AsyncLocalStorage` is the caller's, as with undici's own `request`.
+ * `AsyncLocalStorage` is the caller's, as with undici's own `request`. In Bun, where undici is a stub, {@link layer} is
+ * `Transport.layerFetch`.
  *
  * @example
  * import { Config, Effect } from "effect"
@@ -25,7 +26,7 @@ import type { Transform } from "node:stream"
 import * as Zlib from "node:zlib"
 import type * as HttpClient from "@effect/platform/HttpClient"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
-import type * as Undici from "@effect/platform-node/Undici"
+import * as Undici from "@effect/platform-node/Undici"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -72,7 +73,7 @@ class Dispatched extends AsyncResource implements Transport.Exchange, Undici.Dis
   private readonly listener: Transport.Listener
   private controller: Controller | undefined
   private over = false
-  private stage: "before-headers" | "body" | "stream" = "before-headers"
+  private stage: "connect" | "before-headers" | "body" | "stream" = "connect"
   private unpacking: Transform | undefined
   private readonly body: BodyText.BodyText
 
@@ -141,6 +142,8 @@ class Dispatched extends AsyncResource implements Transport.Exchange, Undici.Dis
 
   onRequestStart(controller: Controller): void {
     this.controller = controller
+    // undici says so when it has a connection, before it writes: whatever fails earlier was not sent.
+    this.stage = "before-headers"
     if (this.over) this.hangUp()
   }
 
@@ -245,23 +248,30 @@ const send =
   }
 
 /**
- * Platform's undici client with the fast transport, over the application's dispatcher, such as a `ProxyAgent`.
+ * Platform's undici client with the fast transport, over the application's dispatcher, such as a `ProxyAgent`. It dies
+ * where undici has no dispatchers, as in Bun: a proxy must not be passed by.
  *
  * @since 0.2.0
  * @category layers
  */
 export const layerWithoutDispatcher: Layer.Layer<HttpClient.HttpClient, never, NodeHttpClient.Dispatcher> =
   Transport.layer(NodeHttpClient.layerUndiciWithoutDispatcher, (context) =>
-    Effect.map(NodeHttpClient.Dispatcher, (dispatcher) => ({ send: send(dispatcher, context) }))
+    Effect.flatMap(NodeHttpClient.Dispatcher, (dispatcher) =>
+      typeof dispatcher.dispatch === "function"
+        ? Effect.succeed({ send: send(dispatcher, context) })
+        : Effect.dieMessage("the undici of this runtime has no dispatchers: use Transport.layerFetch")
+    )
   )
 
 /**
- * Platform's undici client with the fast transport, over an `Agent` of its own that lives as long as the layer.
+ * Platform's undici client with the fast transport, over an `Agent` of its own that lives as long as the layer. In Bun,
+ * which replaces undici by a stub without dispatchers, it is `Transport.layerFetch`.
  *
  * @since 0.2.0
  * @category layers
  */
-export const layer: Layer.Layer<HttpClient.HttpClient> = Layer.provide(
-  layerWithoutDispatcher,
-  NodeHttpClient.dispatcherLayer
+export const layer: Layer.Layer<HttpClient.HttpClient> = Layer.suspend(() =>
+  typeof Undici.Agent.prototype.dispatch === "function"
+    ? Layer.provide(layerWithoutDispatcher, NodeHttpClient.dispatcherLayer)
+    : Transport.layerFetch
 )

@@ -29,7 +29,7 @@ describe("links", () => {
 
 describe("the pages of docs/", () => {
   // An overview has no options and no neighbours.
-  const overviews = ["docs/simulation.md", "docs/conversations.md"]
+  const overviews = ["docs/simulation.md", "docs/conversations.md", "docs/runtimes.md"]
   const policies = docsPages.filter((page) => !overviews.includes(page))
 
   it.each(policies)("%s has an example, options, three gotchas, the order, and the code", (page) => {

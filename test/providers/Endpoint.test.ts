@@ -97,6 +97,10 @@ describe("the headers of an application", () => {
       const error = yield* refused({ headers: { "x-team": "red\r\nx-evil: 1" } })
       assert.include(String(error), "x-team")
       assert.notInclude(String(error), "evil")
+      for (const name of ["x team", "x-tëam", "x\nteam", ""]) {
+        const unnamed = yield* refused({ headers: { [name]: "red" } })
+        assert.deepStrictEqual([unnamed._tag, String(unnamed).includes("headers")], ["ConfigError", true], name)
+      }
     })
   )
 })
@@ -118,10 +122,25 @@ describe("a base URL", () => {
 
   it.effect("is one of HTTP", () =>
     Effect.gen(function* () {
-      for (const baseUrl of ["localhost:4200/v1", "htp://api.example", "nowhere", "//x", ""]) {
+      for (const baseUrl of [
+        "localhost:4200/v1",
+        "htp://api.example",
+        "nowhere",
+        "//x",
+        "",
+        "http://x:0",
+        "http://x:65536"
+      ]) {
         const error = yield* refused({ baseUrl })
         assert.strictEqual(error._tag, "ConfigError", baseUrl)
         assert.include(String(error), "baseUrl")
+      }
+      for (const baseUrl of [
+        "https://me:pass-word-1@x:65536/v1",
+        "me:pass-word-1@x/v1",
+        "https://me:pass/word-1@x:0"
+      ]) {
+        assert.notInclude(String(yield* refused({ baseUrl })), "word-1")
       }
     })
   )

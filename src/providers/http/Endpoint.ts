@@ -138,6 +138,9 @@ const carried = (path: Array<string>, value: string): Effect.Effect<string, Conf
         )
       )
 
+/** A token of RFC 9110. */
+const headerName = /^[!#$%&'*+.^_`|~\w-]+$/
+
 /** Names of headers whose values are secrets. */
 const secretNames = /auth|cookie|key|token|secret|password|signature/i
 
@@ -146,6 +149,10 @@ const readHeaders = (headers: NonNullable<Options["headers"]> = {}) =>
     const plain: Record<string, string> = {}
     const secrets: Array<string> = []
     for (const [name, value] of Object.entries(headers)) {
+      if (!headerName.test(name)) {
+        const found = `found "${ErrorMessage.clean(name)}", which is no name of a header`
+        return yield* Effect.fail(ConfigError.InvalidData(["headers"], found))
+      }
       const text = yield* carried(["headers", name], Redacted.isRedacted(value) ? Redacted.value(value) : value)
       plain[name] = text
       if (Redacted.isRedacted(value) || secretNames.test(name)) secrets.push(text.replace(/^(?:bearer|basic) /i, ""))
@@ -176,9 +183,11 @@ const readUrl = ({ baseUrl, provider }: Place): Effect.Effect<Address, ConfigErr
     return Effect.fail(ConfigError.MissingData(["baseUrl"], `${provider} has no known address: expected a baseUrl`))
   }
   const url = URL.canParse(baseUrl) ? new URL(baseUrl) : undefined
-  if (url === undefined || !/^https?:$/.test(url.protocol)) {
-    const found = ErrorMessage.clean(baseUrl.split(/[?#]/)[0] ?? "")
-    return Effect.fail(ConfigError.InvalidData(["baseUrl"], `found "${found}", expected a URL with http: or https:`))
+  if (url === undefined || !/^https?:$/.test(url.protocol) || url.port === "0") {
+    // A password before the host is nobody's business.
+    const found = ErrorMessage.clean((baseUrl.split(/[?#]/)[0] ?? "").replace(/[^/]*@/, ""))
+    const expected = "expected a URL with http: or https:, and a port from 1 to 65535 if it has one"
+    return Effect.fail(ConfigError.InvalidData(["baseUrl"], `found "${found}", ${expected}`))
   }
   const user = decoded(url.username)
   const password = decoded(url.password)

@@ -38,27 +38,29 @@ const beginning = 65_536
  * @category constructors
  */
 export const make = (maxBytes: number): BodyText => {
-  const decoder = new TextDecoder()
-  // Text, not bytes: a body is not held as both.
-  const texts: Array<string> = []
+  const pieces: Array<Uint8Array> = []
   let size = 0
   return {
     push: (piece) => {
       size += piece.length
       if (size > maxBytes) return false
-      texts.push(decoder.decode(piece, { stream: true }))
+      pieces.push(piece)
       return true
     },
     isWhole: () => size <= maxBytes,
     text: () => {
-      if (size <= maxBytes) return texts.join("") + decoder.decode()
-      const some: Array<string> = []
-      for (let i = 0, length = 0; i < texts.length && length < beginning; i++) {
-        const text = texts[i] ?? ""
-        some.push(text)
+      const decoder = new TextDecoder()
+      if (pieces.length === 1 && size <= maxBytes) return decoder.decode(pieces[0])
+      const most = size <= maxBytes ? Number.POSITIVE_INFINITY : beginning
+      const texts: Array<string> = []
+      // From its end, so that a piece is let go as soon as it is text: a large body is not held as both.
+      pieces.reverse()
+      for (let length = 0; pieces.length > 0 && length < most; ) {
+        const text = decoder.decode(pieces.pop(), { stream: true })
+        texts.push(text)
         length += text.length
       }
-      return some.join("").slice(0, beginning)
+      return texts.join("") + decoder.decode()
     }
   }
 }

@@ -208,8 +208,8 @@ const hasEnd = (body: string): boolean => {
       .flatMap((line) => (/^\ufeff?data:/.test(line) ? [line.replace(/^\ufeff?data: ?/, "")] : []))
       .join("\n")
   )
-  // An answer that came whole stands on a line of its own.
-  const lines = body.split(/\r\n|\n|\r/).map((line) => line.replace(/^\ufeff*/, ""))
+  // An answer that came whole stands on a line of its own, and so does an event without the empty line after it.
+  const lines = body.split(/\r\n|\n|\r/).map((line) => line.replace(/^\ufeff*(?:data: ?)?/, ""))
   return [...data, ...lines].some((text) => saysEnd(parsed(text)))
 }
 

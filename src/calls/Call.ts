@@ -144,7 +144,8 @@ export class Ids extends Context.Reference<Ids>()("steadfast/Call/Ids", {
 }) {}
 
 /**
- * Adds an observer. If it dies, a warning is logged and the call is unaffected.
+ * Adds an observer. If it dies, a warning is logged and the call is unaffected. The call waits for it, and nothing
+ * interrupts it: work that takes time belongs into a queue and a fiber of its own.
  *
  * @since 0.1.0
  * @category layers

@@ -311,17 +311,12 @@ export const webhook = (
         )
       let failing = false
       const sent = (change: DegradationState.Change) =>
-        Effect.matchCauseEffect(
-          Effect.suspend(() => post(change)),
-          {
-            onSuccess: () => Effect.sync(() => void (failing = false)),
-            onFailure: () => {
-              if (failing) return Effect.void
-              failing = true
-              return Effect.logWarning(`the webhook did not get that ${change.target} was ${change._tag.toLowerCase()}`)
-            }
-          }
-        )
+        Effect.flatMap(Effect.exit(Effect.suspend(() => post(change))), (exit) => {
+          const isKnown = failing
+          failing = exit._tag === "Failure"
+          if (!failing || isKnown) return Effect.void
+          return Effect.logWarning(`the webhook did not get that ${change.target} was ${change._tag.toLowerCase()}`)
+        })
       yield* changes.pipe(Stream.runForEach(sent), Effect.forkScoped)
     })
   )

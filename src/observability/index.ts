@@ -5,3 +5,4 @@
  */
 
 export * as Degradation from "./Degradation.js"
+export * as Evaluation from "./Evaluation.js"

@@ -73,7 +73,7 @@ const options = PolicyOptions.struct({
   ),
   raiseShare: PolicyOptions.optional(share, "The share of second attempts that raises an alarm", 0.2),
   clearShare: PolicyOptions.optional(
-    PolicyOptions.number({ max: 1 }),
+    PolicyOptions.number({ min: 0, max: 1 }),
     "The share at which it clears; half of raiseShare by default"
   ),
   raiseAddedP95: PolicyOptions.optional(time, "The added time, as p95, that raises an alarm", "5 seconds"),

@@ -72,7 +72,7 @@ export { type Evaluated, type Event, type Group, type Judgement, Opinion, type S
 // options
 // -----------------------------------------------------------------------------
 
-const share = PolicyOptions.number({ max: 1 })
+const share = PolicyOptions.number({ min: 0, max: 1 })
 const count = PolicyOptions.number({ whole: true, min: 1 })
 
 const options = PolicyOptions.struct({
@@ -203,12 +203,20 @@ interface Job extends Pair {
 export const make = <R = never>(given: Options<R>): Effect.Effect<Evaluation, never, R | Scope.Scope> => {
   const settings = options.read(given, "Evaluation")
   return Effect.gen(function* () {
-    const jobs = yield* Effect.acquireRelease(Queue.dropping<Job>(settings.capacity), Queue.shutdown)
+    const jobs = yield* Queue.dropping<Job>(settings.capacity)
     const hub = yield* PubSub.sliding<Judged.Event>(keptEvents)
     const held = new Map<string, ReadonlyArray<Pair>>()
     const sums = { retried: ScoreStats.none, normal: ScoreStats.none }
     let [dropped, judgeFailures] = [0, 0]
     let failing = false
+    /** A queue that is shut down would interrupt the calls. */
+    let closed = false
+    const forget = Effect.suspend(() => {
+      closed = true
+      held.clear()
+      return Queue.takeAll(jobs)
+    })
+    yield* Effect.addFinalizer(() => forget)
 
     const judge = ({ input, output, record, retried }: Job): Effect.Effect<Judged.Event, unknown, R> =>
       Effect.suspend(() => given.judge({ record, retried, input, output: output() })).pipe(
@@ -250,7 +258,7 @@ export const make = <R = never>(given: Options<R>): Effect.Effect<Evaluation, ne
 
     /** Chance decides once the record is there: only then it is known which attempt served the call. */
     const decide = (record: CallRecord, pairs: ReadonlyArray<Pair>): Effect.Effect<void> => {
-      if (record.outcome !== "success") return Effect.void
+      if (closed || record.outcome !== "success") return Effect.void
       const retried = isServedLater(record)
       const share = retried ? settings.retried : settings.normal
       const each = (pair: Pair) => {
@@ -261,6 +269,7 @@ export const make = <R = never>(given: Options<R>): Effect.Effect<Evaluation, ne
     }
 
     const hold = (id: string, pair: Pair): void => {
+      if (closed) return
       const before = held.get(id)
       if (before === undefined && held.size >= mostHeld) dropped++
       // A call with many questions, as an agent's, is held as its newest ones.
@@ -271,7 +280,7 @@ export const make = <R = never>(given: Options<R>): Effect.Effect<Evaluation, ne
       const { input, output } = given
       const pairOf = (answer: A): Pair => ({ input, output: () => (output === undefined ? answer : output(answer)) })
       return Effect.withFiberRuntime<A, E, R>(({ currentContext }) => {
-        if (Context.get(currentContext, Judging)) return self
+        if (closed || Context.get(currentContext, Judging)) return self
         const call = Call.peek(currentContext, Call.CurrentCall)
         if (call !== undefined) return Effect.tap(self, (answer) => Effect.sync(() => hold(call.id, pairOf(answer))))
         // The call is opened inside: the last one that succeeded there has the answer.

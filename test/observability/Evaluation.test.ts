@@ -84,8 +84,8 @@ describe("a sampled call", () => {
         [
           ["a", "inside", true],
           ["b", "outside", true],
-          ["c", "chat openai/gpt-4o-mini", true],
-          ["d", "chat openai/gpt-4o-mini", false]
+          ["c", "openai/gpt-4o-mini", true],
+          ["d", "openai/gpt-4o-mini", false]
         ]
       )
     }).pipe(Effect.provide(layer))
@@ -252,18 +252,20 @@ describe("the judge", () => {
       )
     const own = Effect.runSync(Deferred.make<Evaluation.Evaluation>())
     return Effect.gen(function* () {
-      yield* Deferred.succeed(own, yield* Evaluation.Evaluation)
-      yield* Effect.succeed("answer").pipe(Evaluation.sampled({ input: "question" }), Call.make("asking"))
+      const made = Evaluation.make({ judge, normal: 1 })
+      const evaluation = yield* Call.make("around the layer")(made)
+      yield* Deferred.succeed(own, evaluation)
+      yield* Effect.provideService(call("answer"), Evaluation.Evaluation, evaluation)
       yield* TestClock.adjust("1 hour")
       assert.strictEqual(judged, 1)
       assert.deepStrictEqual(
         records.map(({ labels, name }) => [name, labels]),
         [
-          ["asking", undefined],
+          ["around the layer", undefined],
           ["judging", { "steadfast.evaluation": "judge" }]
         ]
       )
-    }).pipe(Effect.provide(Layer.provideMerge(Evaluation.layer({ judge, normal: 1 }), layer)), Call.make("whole"))
+    }).pipe(Effect.scoped, Effect.provide(layer))
   })
 
   it.effect("stops with its scope", () => {
@@ -299,7 +301,7 @@ describe("events", () => {
       assert.deepStrictEqual(judged, {
         _tag: "Judged",
         callId: "call",
-        at: 1000,
+        at: 0,
         retried: true,
         score: 1,
         reason: "r".repeat(1000)

@@ -21,6 +21,7 @@ const shows: Record<string, ReadonlyArray<string>> = {
   ],
   "custom-schedule.ts": ["patience pays", "so does persistence"],
   "deterministic-test.ts": ["ok: 3 attempts"],
+  "evaluation.ts": ["40 judged, mean 0.90", "40 judged, mean 0.40", "failed 0 times", "later answers: lower"],
   "fallback-by-error.ts": ["served by large-window", "served by local", "nobody is asked again"],
   "outage.ts": ["Five retries", "Steadfast", "requests for 600 calls"],
   "quickstart.ts": ["RateLimited > Overloaded > ok", "claude-haiku-4-5", "AuthError", "nobody"],

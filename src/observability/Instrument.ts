@@ -61,6 +61,12 @@ export const bounds = (): Bounds => {
 
 type Tags = ReadonlyArray<MetricLabel.MetricLabel>
 
+/**
+ * Made once for each definition: to Effect's registry two histograms of one name are two, as their boundaries are equal
+ * only if they are the same object.
+ */
+const made = new WeakMap<Definition, ReturnType<typeof metricOf>>()
+
 const metricOf = ({
   boundaries,
   description,
@@ -89,7 +95,8 @@ export type Instrument = (amount: number, values: ReadonlyArray<string | undefin
  * @internal
  */
 export const make = (definition: Definition, bounds: Bounds, labels: ReadonlyArray<string> = []): Instrument => {
-  const metric = metricOf(definition)
+  const metric = made.get(definition) ?? metricOf(definition)
+  made.set(definition, metric)
   const names =
     definition.labels === true
       ? [...definition.attributes, ...labels.map((name) => label + name)]

@@ -36,8 +36,10 @@ const series = (name: string, labels: Labels, more: Readonly<Record<string, stri
 interface Family {
   readonly type: string
   readonly help: string
-  /** By series: two names that differ only in what Prometheus does not take would be one series twice. */
-  readonly lines: Map<string, string>
+  /** The boundaries of a histogram. */
+  readonly shape: string
+  /** By series. Two metrics may have the same: their names differ in what Prometheus does not take, or in nothing. */
+  readonly values: Map<string, number | bigint>
 }
 
 type Kind = "counter" | "gauge" | "histogram" | "summary"
@@ -83,7 +85,8 @@ const add = (name: string, labels: Labels, state: unknown, put: (series: string,
 }
 
 /**
- * The text of a snapshot. Of two metrics of different types with one name, the later one is left out.
+ * The text of a snapshot. Two metrics of one name are added up; if their types or boundaries differ, or if they are
+ * gauges, the later one is left out.
  *
  * @since 0.2.0
  * @category encoding
@@ -94,23 +97,27 @@ export const render = (snapshot: ReadonlyArray<MetricPair.MetricPair.Untyped>): 
     const { metricKey, metricState } = pair
     const kind = kindOf(pair)
     const name = nameOf(metricKey.name, kind)
+    const shape = MetricState.isHistogramState(metricState) ? metricState.buckets.map(([end]) => end).join() : ""
     const family = families.get(name) ?? {
       type: kind,
       help: Option.getOrElse(metricKey.description, () => ""),
-      lines: new Map<string, string>()
+      shape,
+      values: new Map<string, number | bigint>()
     }
     families.set(name, family)
-    if (family.type !== kind) continue
+    if (family.type !== kind || family.shape !== shape) continue
     const labels = new Map(metricKey.tags.map(({ key, value }) => [prometheusWord(key), value]))
     add(name, labels, metricState, (series, value) => {
-      if (!family.lines.has(series)) family.lines.set(series, `${series} ${numberText(value)}`)
+      const before = family.values.get(series)
+      if (before === undefined) family.values.set(series, value)
+      else if (kind === "counter" || kind === "histogram") family.values.set(series, Number(before) + Number(value))
     })
   }
   let text = ""
-  for (const [name, { help, lines, type }] of families) {
+  for (const [name, { help, type, values }] of families) {
     if (help !== "") text += `# HELP ${name} ${escapeHelp(help)}\n`
     text += `# TYPE ${name} ${type}\n`
-    for (const line of lines.values()) text += `${line}\n`
+    for (const [series, value] of values) text += `${series} ${numberText(value)}\n`
   }
   return text
 }

@@ -1,7 +1,7 @@
 /**
  * Instruments: Effect metrics made from the table, with a bounded number of series.
  *
- * The tags of a series are one array that is kept: Effect finds a series by the identity of that array, without hashing.
+ * The tags of a series are one array that is kept: Effect finds a series by the identity of that array, without a hash.
  *
  * @since 0.2.0
  */

@@ -1,5 +1,6 @@
 /**
- * The metrics of Steadfast as data: names, units, meanings, attributes. Instruments, docs, dashboard and alerts follow it.
+ * The metrics of Steadfast as data: names, units, meanings, attributes. Instruments, docs, dashboard and alerts follow
+ * it.
  *
  * Names under `gen_ai.` are those of https://github.com/open-telemetry/semantic-conventions-genai, v0.1.0
  * (`docs/gen-ai/client-inference.md`, `docs/gen-ai/gen-ai-token-metrics.md`), with their units, attributes and bucket

@@ -1,8 +1,8 @@
 /**
  * Export over OTLP/HTTP by `@effect/opentelemetry`, which is loaded only when it is used.
  *
- * Effect's metrics have no units, and its exporter takes a unit from a tag. Here the table gives it: the body is changed
- * before it is written.
+ * Effect's metrics have no units, and its exporter takes a unit from a tag. Here the table gives it, and the body is
+ * changed before it is written.
  *
  * @since 0.2.0
  */

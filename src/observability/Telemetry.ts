@@ -65,8 +65,8 @@ export type { Kind } from "./RecordMetrics.js"
  */
 export interface MetricsOptions {
   /**
-   * The labels of calls (`Call.withLabels`) that become attributes `steadfast.label.{name}`. Each multiplies the series;
-   * 64 values of each are kept. Default: none.
+   * The labels of calls (`Call.withLabels`) that become attributes `steadfast.label.{name}`. Each multiplies the
+   * series; 64 values of each are kept. Default: none.
    */
   readonly labels?: ReadonlyArray<string> | undefined
 }

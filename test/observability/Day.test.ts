@@ -143,7 +143,7 @@ describe("the metrics of a day", () => {
         handed.length
       )
 
-      // Tokens, once: those of the answers that were read to their end.
+      // Tokens, once: those that the providers told.
       for (const [target, { cached, input, output }] of Object.entries(truths)) {
         const labels = { gen_ai_request_model: target.split("/")[1] ?? "", gen_ai_token_modality: "unknown" }
         const usage = (part: string) => seen.sum(`gen_ai_client_inference_usage_${part}_total`, labels)
@@ -182,14 +182,23 @@ describe("the metrics of a day", () => {
       // Money: per million tokens.
       const alpha = truths["openai/alpha"] ?? { input: 0, output: 0 }
       const beta = truths["openai/beta"] ?? { input: 0, output: 0 }
-      const usd = (2 * alpha.input + 8 * alpha.output + 10 * beta.input + 30 * beta.output) / 1e6
+      const delta = truths["anthropic/delta"] ?? { input: 0, output: 0 }
+      const usd =
+        (2 * alpha.input +
+          8 * alpha.output +
+          10 * beta.input +
+          30 * beta.output +
+          5 * delta.input +
+          20 * delta.output) /
+        1e6
       assert.closeTo(seen.sum("steadfast_cost_usd_total"), usd, 1e-9)
       assert.closeTo(ofSpans("steadfast.usd"), usd, 1e-9)
-      assert.closeTo(
-        seen.sum("steadfast_cost_wasted_usd_total"),
-        sumOf(records, (record) => CallRecord.billOf(record).wastedUsd),
-        1e-9
-      )
+      // A stream that was cut was paid for.
+      const cut = truths["anthropic/delta"]?.cut ?? 0
+      const wasted = (cut * (5 * 47 + 20)) / 1e6
+      assert.isAbove(wasted, 0)
+      assert.closeTo(seen.sum("steadfast_cost_wasted_usd_total"), wasted, 1e-9)
+      assert.closeTo(ofSpans("steadfast.wasted_usd"), wasted, 1e-9)
       assert.deepStrictEqual(seen.by("steadfast_attempts_unpriced_total", "steadfast_attempt_target"), {
         "openai/slow": truths["openai/slow"]?.answered ?? 0,
         "anthropic/gamma": truths["anthropic/gamma"]?.answered ?? 0

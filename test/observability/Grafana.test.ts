@@ -59,9 +59,9 @@ const exported = Effect.gen(function* () {
   const states = Effect.gen(function* () {
     yield* Effect.exit(breaker.execute(down, { key: "k" })).pipe(Effect.repeatN(3))
     yield* pacer.pace(Effect.void, { key: "k" })
-    yield* Effect.sleep("10 seconds")
+    yield* Effect.sleep("20 minutes")
   })
-  const layer = Layer.merge(Telemetry.metrics, Telemetry.layerStates({ breaker, pacer }))
+  const layer = Layer.merge(Telemetry.metrics, Telemetry.layerStates({ breaker, pacer, interval: "10 minutes" }))
   yield* under(Effect.zipRight(day.run, states).pipe(Effect.provide(layer)), "2 days")
   return Prometheus.parse(yield* Telemetry.prometheus)
 })

@@ -11,7 +11,11 @@ const text = (usage: Reply.Options["usage"], more: Reply.Options = {}) =>
   Reply.text(`${secretAnswer} in several words of text`, { usage, ...more })
 
 const prices = Prices.layer(
-  Prices.table({ "openai/alpha": { input: 2, output: 8 }, "openai/beta": { input: 10, output: 30 } })
+  Prices.table({
+    "openai/alpha": { input: 2, output: 8 },
+    "openai/beta": { input: 10, output: 30 },
+    "anthropic/delta": { input: 5, output: 20 }
+  })
 )
 
 const ask = Chat.prompt(prompt)
@@ -57,6 +61,13 @@ export const make = (seed: string) =>
         text({ inputTokens: 3, outputTokens: 2 }, { firstTokenDelay: "60 seconds" })
       ]
     })
+    const delta = yield* provider({
+      onExhausted: "cycle",
+      script: [
+        text({ inputTokens: 43, outputTokens: 8 }),
+        Fault.resetInBody({ tokens: 2, reply: text({ inputTokens: 47, outputTokens: 8 }) })
+      ]
+    })
     const late = yield* provider({
       script: [text({ inputTokens: 41, outputTokens: 10 }, { firstTokenDelay: "1 second", tokenDelay: "5 seconds" })]
     })
@@ -70,11 +81,14 @@ export const make = (seed: string) =>
     const b = yield* openAi("beta", beta)
     const s = yield* openAi("slow", slow)
     const l = yield* openAi("late", late)
-    const g = yield* Effect.provideService(
-      Anthropic.make({ model: "gamma", apiKey: Redacted.make(apiKey), keyGroup: seed }),
-      HttpClient.HttpClient,
-      gamma.client
-    )
+    const anthropic = (model: string, { client }: FaultyProvider.Provider) =>
+      Effect.provideService(
+        Anthropic.make({ model, apiKey: Redacted.make(apiKey), keyGroup: seed }),
+        HttpClient.HttpClient,
+        client
+      )
+    const g = yield* anthropic("gamma", gamma)
+    const d = yield* anthropic("delta", delta)
     const composed = a.pipe(ChatModel.retry(retry(3)), ChatModel.orElse(ChatModel.retry(b, retry(2))))
     const hedged = ChatModel.hedge(s, b, { ratio: 0.2 })
 
@@ -87,6 +101,7 @@ export const make = (seed: string) =>
     times(100, (n) => tenant(n)(Stream.runDrain(composed.stream(ask))))
     times(100, () => Stream.runDrain(hedged.stream(ask)))
     times(60, () => g.generate(ask))
+    times(20, () => Stream.runDrain(d.stream(ask)))
     times(40, () =>
       Effect.gen(function* () {
         const fiber = yield* Effect.fork(Stream.runDrain(l.stream(ask)))
@@ -103,7 +118,8 @@ export const make = (seed: string) =>
         "openai/beta": beta,
         "openai/slow": slow,
         "openai/late": late,
-        "anthropic/gamma": gamma
+        "anthropic/gamma": gamma,
+        "anthropic/delta": delta
       },
       /** All calls, one after the other. */
       run: Effect.forEach(calls, (call) => call, { discard: true }).pipe(
@@ -112,14 +128,20 @@ export const make = (seed: string) =>
     }
   })
 
-/** What the providers themselves noted: requests, refusals, and the tokens of the answers that were read to their end. */
+/** What the providers themselves noted: requests, refusals, and the tokens that they told. */
 export const truth = (provider: FaultyProvider.Provider) =>
   Effect.map(provider.requests, (requests) => {
-    const sums = { requests: requests.length, hungUp: 0, input: 0, output: 0, cached: 0, answered: 0 }
+    const sums = { requests: requests.length, hungUp: 0, input: 0, output: 0, cached: 0, answered: 0, cut: 0 }
     const statuses: Record<string, number> = {}
     for (const { finishedAt, hungUp, status, step } of requests) {
       if (hungUp) sums.hungUp++
       if (status !== undefined) statuses[status] = (statuses[status] ?? 0) + 1
+      // A stream that was cut had told its input, and one token of output.
+      if (step?._tag === "Cut" && step.reply._tag === "Reply") {
+        sums.cut++
+        sums.input += step.reply.usage?.inputTokens ?? 0
+        sums.output += 1
+      }
       if (step?._tag !== "Reply" || hungUp || finishedAt === undefined) continue
       sums.answered++
       sums.input += step.usage?.inputTokens ?? 0

@@ -1,0 +1,130 @@
+/**
+ * Effect's metrics in the text format of Prometheus, version 0.0.4.
+ *
+ * @since 0.2.0
+ */
+
+import * as Metric from "effect/Metric"
+import type * as MetricPair from "effect/MetricPair"
+import * as MetricState from "effect/MetricState"
+import * as Option from "effect/Option"
+import { find, prometheusName, prometheusWord } from "./MetricTable.js"
+
+/**
+ * The content type of the text.
+ *
+ * @since 0.2.0
+ * @category constants
+ */
+export const contentType = "text/plain; version=0.0.4; charset=utf-8"
+
+const numberText = (value: number | bigint): string =>
+  value === Number.POSITIVE_INFINITY ? "+Inf" : value === Number.NEGATIVE_INFINITY ? "-Inf" : String(value)
+
+const escapeHelp = (text: string): string => text.replaceAll("\\", "\\\\").replaceAll("\n", "\\n")
+
+const escapeValue = (text: string): string => escapeHelp(text).replaceAll('"', '\\"')
+
+type Labels = ReadonlyMap<string, string>
+
+const series = (name: string, labels: Labels, more: Readonly<Record<string, string>> = {}): string => {
+  const all = [...labels, ...Object.entries(more)].map(([key, value]) => `${key}="${escapeValue(value)}"`)
+  return all.length === 0 ? name : `${name}{${all.join(",")}}`
+}
+
+/** All series of one name. */
+interface Family {
+  readonly type: string
+  readonly help: string
+  /** The boundaries of a histogram. */
+  readonly shape: string
+  /** By series. Two metrics may have the same: their names differ in what Prometheus does not take, or in nothing. */
+  readonly values: Map<string, number | bigint>
+}
+
+type Kind = "counter" | "gauge" | "histogram" | "summary"
+
+const kindOf = ({ metricKey, metricState }: MetricPair.MetricPair.Untyped): Kind => {
+  if (MetricState.isHistogramState(metricState)) return "histogram"
+  if (MetricState.isSummaryState(metricState)) return "summary"
+  if (MetricState.isFrequencyState(metricState)) return "counter"
+  return MetricState.isCounterState(metricState) &&
+    (metricKey.keyType as { incremental?: boolean }).incremental === true
+    ? "counter"
+    : "gauge"
+}
+
+const nameOf = (name: string, kind: Kind): string => {
+  const own = find(name)
+  if (own !== undefined) return prometheusName(own)
+  const word = prometheusWord(name)
+  return kind === "counter" && !word.endsWith("_total") ? `${word}_total` : word
+}
+
+const add = (name: string, labels: Labels, state: unknown, put: (series: string, value: number | bigint) => void) => {
+  if (MetricState.isHistogramState(state)) {
+    for (const [boundary, count] of state.buckets) {
+      if (boundary !== Number.POSITIVE_INFINITY) put(series(`${name}_bucket`, labels, { le: String(boundary) }), count)
+    }
+    put(series(`${name}_bucket`, labels, { le: "+Inf" }), state.count)
+    put(series(`${name}_sum`, labels), state.sum)
+    put(series(`${name}_count`, labels), state.count)
+  } else if (MetricState.isSummaryState(state)) {
+    for (const [quantile, value] of state.quantiles) {
+      put(
+        series(name, labels, { quantile: String(quantile) }),
+        Option.getOrElse(value, () => Number.NaN)
+      )
+    }
+    put(series(`${name}_sum`, labels), state.sum)
+    put(series(`${name}_count`, labels), state.count)
+  } else if (MetricState.isFrequencyState(state)) {
+    for (const [key, count] of state.occurrences) put(series(name, labels, { key }), count)
+  } else if (MetricState.isCounterState(state)) put(series(name, labels), state.count)
+  else if (MetricState.isGaugeState(state)) put(series(name, labels), state.value)
+}
+
+/**
+ * The text of a snapshot. Two metrics of one name are added up; if their types or boundaries differ, or if they are
+ * gauges, the later one is left out.
+ *
+ * @since 0.2.0
+ * @category encoding
+ */
+export const render = (snapshot: ReadonlyArray<MetricPair.MetricPair.Untyped>): string => {
+  const families = new Map<string, Family>()
+  for (const pair of snapshot) {
+    const { metricKey, metricState } = pair
+    const kind = kindOf(pair)
+    const name = nameOf(metricKey.name, kind)
+    const shape = MetricState.isHistogramState(metricState) ? metricState.buckets.map(([end]) => end).join() : ""
+    const family = families.get(name) ?? {
+      type: kind,
+      help: Option.getOrElse(metricKey.description, () => ""),
+      shape,
+      values: new Map<string, number | bigint>()
+    }
+    families.set(name, family)
+    if (family.type !== kind || family.shape !== shape) continue
+    const labels = new Map(metricKey.tags.map(({ key, value }) => [prometheusWord(key), value]))
+    add(name, labels, metricState, (series, value) => {
+      const before = family.values.get(series)
+      if (before === undefined) family.values.set(series, value)
+      else if (kind === "counter" || kind === "histogram") family.values.set(series, Number(before) + Number(value))
+    })
+  }
+  let text = ""
+  for (const [name, { help, type, values }] of families) {
+    if (help !== "") text += `# HELP ${name} ${escapeHelp(help)}\n`
+    text += `# TYPE ${name} ${type}\n`
+    for (const [series, value] of values) text += `${series} ${numberText(value)}\n`
+  }
+  return text
+}
+
+/**
+ * The text of all metrics of this process.
+ *
+ * @internal
+ */
+export const current = (): string => render(Metric.unsafeSnapshot())

@@ -1,0 +1,362 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Duration, Effect, Exit, Layer, Metric, MetricBoundaries, MetricLabel, Scope, TestClock } from "effect"
+import { Call, type CallRecord, CircuitBreaker, LlmError, Pacer, RetryBudget } from "effect-steadfast"
+import { Telemetry } from "effect-steadfast/observability"
+import * as Instrument from "../../src/observability/Instrument.js"
+import * as Prometheus from "./prometheus.js"
+
+const scraped = Effect.map(Telemetry.prometheus, Prometheus.parse)
+
+let names = 0
+/** A model that no other test has: the registry of metrics is one for the process. */
+const fresh = () => `model-${process.pid}-${names++}`
+
+const attempt = (
+  model: string,
+  index: number,
+  more: Partial<CallRecord.AttemptRecord> = {}
+): CallRecord.AttemptRecord => ({
+  index,
+  provider: "gemini",
+  model,
+  startedAt: 0,
+  durationMillis: 10,
+  outcome: "success",
+  ...more
+})
+
+const record = (attempts: ReadonlyArray<CallRecord.AttemptRecord>, more: Partial<CallRecord.CallRecord> = {}) => ({
+  id: "c-1",
+  name: "ask",
+  operation: "chat",
+  startedAt: 0,
+  durationMillis: 1500,
+  outcome: "success" as const,
+  attempts,
+  ...more
+})
+
+/** What a layer's observers make of records. */
+const observing = (layer: Layer.Layer<never>, records: ReadonlyArray<CallRecord.CallRecord>) =>
+  Effect.gen(function* () {
+    const before = yield* scraped
+    const observers = yield* Effect.provide(Call.Observers, layer)
+    assert.strictEqual(observers.length, 1)
+    for (const one of records) for (const observer of observers) yield* observer(one)
+    return Prometheus.since(before, yield* scraped)
+  })
+
+const failure = (tag: "ServerError" | "RateLimited") =>
+  new LlmError[tag]({ provider: "gemini", model: "m", message: "no", delivery: "rejected" })
+
+describe("the metrics of a record", () => {
+  it.effect("name the provider as the conventions do, and count in seconds", () =>
+    Effect.gen(function* () {
+      const model = fresh()
+      const stream = { stream: true, firstTokenMillis: 250, startedAt: 1000, responseModel: `${model}-2` }
+      const seen = yield* observing(Telemetry.metrics, [record([attempt(model, 1, stream)])])
+      const labels = {
+        gen_ai_operation_name: "chat",
+        gen_ai_provider_name: "gcp.gemini",
+        gen_ai_request_model: model,
+        gen_ai_response_model: `${model}-2`
+      }
+      const duration = "gen_ai_client_inference_duration_seconds"
+      assert.strictEqual(seen.sum(`${duration}_sum`, { ...labels, error_type: "" }), 1.5)
+      assert.strictEqual(seen.sum(`${duration}_bucket`, { ...labels, le: "1.28" }), 0)
+      assert.strictEqual(seen.sum(`${duration}_bucket`, { ...labels, le: "2.56" }), 1)
+      assert.strictEqual(seen.sum("gen_ai_client_inference_time_to_first_chunk_seconds_sum", labels), 1.25)
+      const target = { steadfast_attempt_target: `gemini/${model}` }
+      assert.strictEqual(seen.sum("steadfast_attempt_time_to_first_token_seconds_sum", target), 0.25)
+    })
+  )
+
+  it.effect("tell which attempt of an answer helped, also where a call has many answers", () =>
+    Effect.gen(function* () {
+      const model = fresh()
+      const failed = { outcome: "failure" as const, error: failure("ServerError") }
+      const retry = { retry: { delayMillis: 1000, reason: "backoff" } }
+      const agent = record([
+        attempt(model, 1),
+        attempt(model, 2, failed),
+        attempt(model, 3, { ...failed, ...retry }),
+        attempt(model, 4, retry),
+        attempt(model, 5)
+      ])
+      const seen = yield* observing(Telemetry.metrics, [agent])
+      const by = (outcome: string) =>
+        seen.by("steadfast_attempts_by_number_total", "steadfast_attempt_number", {
+          steadfast_attempt_outcome: outcome
+        })
+      assert.deepStrictEqual(
+        [by("success"), by("failure")],
+        [
+          { 1: 2, 3: 1 },
+          { 1: 1, 2: 1 }
+        ]
+      )
+      const target = { steadfast_attempt_target: `gemini/${model}` }
+      assert.deepStrictEqual(seen.by("steadfast_attempts_total", "steadfast_attempt_kind", target), {
+        first: 3,
+        retry: 2
+      })
+      const added = { gen_ai_request_model: model }
+      assert.strictEqual(seen.sum("steadfast_call_backoff_seconds_sum", added), 2)
+      assert.strictEqual(seen.sum("steadfast_call_queue_seconds_count", added), 1)
+    })
+  )
+
+  it.effect("of a round of a schedule that is a call of its own", () =>
+    Effect.gen(function* () {
+      const model = fresh()
+      const seen = yield* observing(Telemetry.metrics, [record([attempt(model, 3)])])
+      assert.deepStrictEqual(seen.by("steadfast_attempts_by_number_total", "steadfast_attempt_number"), { 3: 1 })
+      assert.deepStrictEqual(seen.by("steadfast_calls_total", "steadfast_served"), { retry: 1 })
+    })
+  )
+
+  it.effect("count a handoff once, however often the other target is tried, and keep its reason short", () =>
+    Effect.gen(function* () {
+      const [from, to] = [fresh(), fresh()]
+      const failed = { outcome: "failure" as const, error: failure("RateLimited") }
+      const fallback = { from: `gemini/${from}`, reason: "ContextLengthExceeded: the window of x takes 5 tokens" }
+      const queuedMillis = 300
+      const seen = yield* observing(Telemetry.metrics, [
+        record([
+          attempt(from, 1, failed),
+          attempt(to, 2, { ...failed, fallback }),
+          attempt(to, 3, { fallback, retry: { delayMillis: 5, reason: "hint" }, queuedMillis })
+        ])
+      ])
+      assert.deepStrictEqual(
+        seen.by("steadfast_fallbacks_total", "steadfast_fallback_reason", {
+          steadfast_fallback_from: `gemini/${from}`,
+          steadfast_fallback_to: `gemini/${to}`
+        }),
+        { ContextLengthExceeded: 1 }
+      )
+      assert.deepStrictEqual(seen.by("steadfast_calls_total", "steadfast_served"), { fallback: 1 })
+      assert.closeTo(seen.sum("steadfast_call_queue_seconds_sum", { gen_ai_request_model: to }), 0.3, 1e-12)
+    })
+  )
+
+  it.effect("of calls that ended before an attempt, and of those that asked nobody", () =>
+    Effect.gen(function* () {
+      const model = fresh()
+      const error = new LlmError.CircuitOpen({ provider: "xai", model, message: "open", delivery: "not-sent" })
+      const seen = yield* observing(Telemetry.metrics, [
+        record([], { outcome: "failure", error }),
+        record([], { outcome: "interrupted" }),
+        record([], { outcome: "defect" }),
+        record([], { operation: undefined })
+      ])
+      assert.deepStrictEqual(seen.by("gen_ai_client_inference_duration_seconds_count", "error_type"), {
+        CircuitOpen: 1,
+        interrupted: 1,
+        _OTHER: 1
+      })
+      assert.strictEqual(
+        seen.sum("gen_ai_client_inference_duration_seconds_count", {
+          gen_ai_provider_name: "x_ai",
+          gen_ai_request_model: model
+        }),
+        1
+      )
+      assert.strictEqual(seen.sum("steadfast_calls_total"), 4)
+      assert.deepStrictEqual(seen.by("steadfast_call_attempts_count", "steadfast_outcome"), {
+        failure: 1,
+        interrupted: 1,
+        defect: 1,
+        success: 1
+      })
+    })
+  )
+
+  it.effect("keep 64 values of a label that was asked for, and none of the others", () =>
+    Effect.gen(function* () {
+      const model = fresh()
+      const records = Array.from({ length: 100 }, (_, n) =>
+        record([attempt(model, 1)], { labels: { tenant: `t-${n % 70}`, user: `u-${n}` } })
+      )
+      const seen = yield* observing(Telemetry.layerMetrics({ labels: ["tenant"] }), records)
+      const tenants = seen.by("gen_ai_client_inference_duration_seconds_count", "steadfast_label_tenant")
+      assert.strictEqual(Object.keys(tenants).length, 65)
+      assert.deepInclude(tenants, { "t-0": 2, "t-63": 1, other: 6 })
+      assert.strictEqual(seen.grown.filter(({ labels }) => "steadfast_label_user" in labels).length, 0)
+    })
+  )
+
+  it.effect("keep 256 values of a name that a server tells, and cut them", () =>
+    Effect.gen(function* () {
+      const model = fresh()
+      const records = Array.from({ length: 300 }, (_, n) =>
+        record([attempt(model, 1, { responseModel: `${model}-${n}-${"x".repeat(500)}` })])
+      )
+      const seen = yield* observing(Telemetry.metrics, records)
+      const models = seen.by("gen_ai_client_inference_duration_seconds_count", "gen_ai_response_model", {
+        gen_ai_request_model: model
+      })
+      assert.strictEqual(Object.keys(models).length, 257)
+      assert.strictEqual(models.other, 44)
+      assert.isAtMost(Math.max(...Object.keys(models).map((name) => name.length)), 256)
+    })
+  )
+
+  it.effect("have 2000 series at the most, and count on in one more", () =>
+    Effect.gen(function* () {
+      const name = fresh()
+      const attributes = ["a", "b", "c"]
+      const definition = { name, kind: "counter" as const, unit: "1", description: "", attributes }
+      const instrument = Instrument.make(definition, Instrument.bounds())
+      for (let a = 0; a < 60; a++) for (let b = 0; b < 60; b++) instrument(1, [`a-${a}`, `b-${b}`, undefined])
+      const family = (yield* scraped).get(`${name.replaceAll("-", "_")}_total`)
+      assert.isDefined(family)
+      assert.strictEqual(family.samples.length, 2001)
+      const overflow = family.samples.find(({ labels }) => labels.a === "other")
+      assert.deepInclude(overflow, { labels: { a: "other", b: "other", c: "other" }, value: 1600 })
+    })
+  )
+
+  it.effect("cost a record some microseconds, and no series more", () =>
+    Effect.gen(function* () {
+      const [observer] = yield* Effect.provide(Call.Observers, Telemetry.layerMetrics({ labels: ["tenant"] }))
+      assert.isDefined(observer)
+      const usage = { inputTokens: 100, outputTokens: 20, cachedInputTokens: 50 }
+      const one = record([attempt(fresh(), 1, { usage, usd: 0.01, responseModel: "m-2" })], { labels: { tenant: "a" } })
+      const n = 5_000
+      for (let i = 0; i < n; i++) Effect.runSync(observer(one))
+      const series = Metric.unsafeSnapshot().length
+      const began = performance.now()
+      for (let i = 0; i < n; i++) Effect.runSync(observer(one))
+      const micros = ((performance.now() - began) * 1000) / n
+      console.log(`a record with one attempt: ${micros.toFixed(1)} µs`)
+      assert.strictEqual(Metric.unsafeSnapshot().length, series)
+    })
+  )
+})
+
+describe("the states of policies", () => {
+  const down = Effect.fail(
+    new LlmError.ServerError({ provider: "openai", message: "internal error", delivery: "unknown" })
+  )
+
+  it.effect("are sampled, and transitions are counted as they happen", () =>
+    Effect.gen(function* () {
+      const key = fresh()
+      const breaker = yield* CircuitBreaker.make({ maxWait: 0 })
+      const pacer = yield* Pacer.make({ requests: { limit: 1, window: "1 minute" } })
+      const scope = yield* Scope.make()
+      const before = yield* scraped
+      const read = Effect.map(scraped, (after) => Prometheus.since(before, after))
+      yield* Layer.buildWithScope(Telemetry.layerStates({ breaker, pacer, interval: "1 second" }), scope)
+
+      yield* Effect.exit(breaker.execute(down, { key })).pipe(Effect.repeatN(3))
+      yield* Effect.fork(pacer.pace(Effect.sleep("10 seconds"), { key }))
+      yield* Effect.fork(pacer.pace(Effect.void, { key }))
+      yield* TestClock.adjust("1 second")
+      const circuit = { steadfast_circuit_key: key }
+      const queue = { steadfast_pacer_key: key }
+      const open = yield* read
+      assert.strictEqual(open.sum("steadfast_circuit_state", circuit), 2)
+      assert.strictEqual(
+        open.sum("steadfast_circuit_transitions_total", {
+          ...circuit,
+          steadfast_circuit_to: "Open",
+          steadfast_circuit_reason: "Unhealthy"
+        }),
+        1
+      )
+      assert.strictEqual(open.sum("steadfast_pacer_waiting", queue), 1)
+      assert.strictEqual(open.sum("steadfast_pacer_in_flight", queue), 1)
+      assert.strictEqual(open.sum("steadfast_pacer_pause_seconds", queue), 0)
+
+      yield* breaker.reset(key)
+      yield* TestClock.adjust("1 minute")
+      const closed = yield* read
+      assert.strictEqual(closed.sum("steadfast_circuit_state", circuit), 0)
+      assert.strictEqual(closed.sum("steadfast_pacer_waiting", queue), 0)
+
+      yield* Scope.close(scope, Exit.void)
+      yield* breaker.open(key)
+      yield* TestClock.adjust("1 minute")
+      assert.strictEqual((yield* read).sum("steadfast_circuit_state", circuit), 0)
+    })
+  )
+
+  it.effect("show the pause of a queue and the level of a budget", () =>
+    Effect.gen(function* () {
+      const [key, group] = [fresh(), fresh()]
+      const pacer = yield* Pacer.make()
+      const limited = Effect.fail(
+        new LlmError.RateLimited({
+          provider: "openai",
+          message: "slow down",
+          delivery: "rejected",
+          hint: Duration.seconds(30)
+        })
+      )
+      yield* Effect.exit(pacer.pace(limited, { key }))
+      const budgets = yield* RetryBudget.RetryBudgets
+      const clock = yield* Effect.clock
+      const now = Number(clock.unsafeCurrentTimeNanos()) / 1e6
+      budgets.of(group, clock).draw(now)
+      yield* Effect.scoped(Layer.build(Telemetry.layerStates({ pacer })))
+      const seen = Prometheus.since(new Map(), yield* scraped)
+      assert.isAtLeast(seen.sum("steadfast_pacer_pause_seconds", { steadfast_pacer_key: key }), 30)
+      assert.strictEqual(seen.sum("steadfast_retry_budget_level", { steadfast_retry_budget_group: group }), 9)
+    })
+  )
+
+  it("refuse an interval that is none", () => {
+    assert.throws(() => Telemetry.layerStates({ interval: 0 }), RangeError, "Telemetry: interval")
+  })
+})
+
+describe("the text for Prometheus", () => {
+  it.effect("holds all kinds of metrics, and whatever stands in their names", () =>
+    Effect.gen(function* () {
+      const name = fresh()
+      const tag = MetricLabel.make("a.b", 'quote " backslash \\ line \n end')
+      yield* Metric.update(
+        Metric.taggedWithLabels(Metric.counter(`${name}.requests`, { incremental: true, description: "a\nb\\" }), [
+          tag
+        ]),
+        1
+      )
+      yield* Metric.incrementBy(Metric.counter(`${name}.both ways`), -3)
+      yield* Metric.set(Metric.gauge(`9${name}`), Number.POSITIVE_INFINITY)
+      yield* Metric.update(Metric.histogram(`${name}.h`, MetricBoundaries.fromIterable([0.5, 1e-7, 2])), 1)
+      for (const ends of [[0.5, 1], [0.5, 1], [0.7]]) {
+        yield* Metric.update(Metric.histogram(`${name}.same`, MetricBoundaries.fromIterable(ends)), 0.6)
+      }
+      yield* Metric.update(Metric.frequency(`${name}.f`), "word")
+      const summary = Metric.summary({ name: `${name}.s`, maxAge: "1 hour", maxSize: 9, error: 0, quantiles: [0.5] })
+      yield* Metric.update(summary, 4)
+      yield* Metric.increment(Metric.counter(`${name}-twice`, { incremental: true }))
+      yield* Metric.increment(Metric.counter(`${name}_twice`, { incremental: true }))
+      yield* Metric.increment(Metric.counter(`${name}_big`, { bigint: true, incremental: true }))
+      const families = yield* scraped
+      const own = name.replaceAll("-", "_")
+      const of = (suffix: string) => families.get(own + suffix)
+      assert.deepStrictEqual(of("_requests_total")?.samples, [
+        { name: `${own}_requests_total`, labels: { a_b: 'quote " backslash \\ line \n end' }, value: 1 }
+      ])
+      assert.strictEqual(of("_requests_total")?.help, "a\\nb\\\\")
+      assert.deepInclude(of("_both_ways"), { type: "gauge" })
+      assert.strictEqual(of("_both_ways")?.samples[0]?.value, -3)
+      assert.strictEqual(families.get(`_9${own}`)?.samples[0]?.value, Number.POSITIVE_INFINITY)
+      assert.strictEqual(of("_h")?.type, "histogram")
+      assert.deepInclude(of("_f_total")?.samples[0], { labels: { key: "word" }, value: 1 })
+      assert.deepInclude(of("_s")?.samples[0], { labels: { quantile: "0.5" }, value: 4 })
+      assert.deepStrictEqual(
+        of("_same")?.samples.map(({ value }) => value),
+        [0, 2, 2, 1.2, 2]
+      )
+      assert.deepStrictEqual(
+        of("_twice_total")?.samples.map(({ value }) => value),
+        [2]
+      )
+      assert.strictEqual(of("_big_total")?.samples[0]?.value, 1)
+    })
+  )
+})

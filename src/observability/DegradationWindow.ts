@@ -57,7 +57,7 @@ export interface Slot {
 /** By the number of the slot since the epoch of the clock. */
 export type Slots = Map<number, Slot>
 
-/** Eight buckets for each doubling, up to 2^32 milliseconds: memory is bounded, and a percentile is 9 % too long at most. */
+/** Eight buckets for each doubling, up to 2^32 milliseconds: bounded memory, and a percentile 9 % too long at most. */
 const perDoubling = 8
 
 const longest = 32 * perDoubling

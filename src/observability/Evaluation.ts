@@ -337,8 +337,8 @@ export const layer = <R = never>(options: Options<R>): Layer.Layer<Evaluation, n
 
 export const sampled: {
   /**
-   * Lets a call be judged: around the model and its policies, inside or outside of `Call.make`. `input` is the question.
-   * Adds no wait, and changes neither the answer nor the error.
+   * Lets a call be judged: around the model and its policies, inside or outside of `Call.make`. `input` is the
+   * question. Adds no wait, and changes neither the answer nor the error.
    *
    * @since 0.2.0
    * @category combinators

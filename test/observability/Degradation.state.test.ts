@@ -355,6 +355,12 @@ describe("the targets", () => {
     assert.strictEqual(changes.length, 2)
   })
 
+  it("are old by their last call, not by their first", () => {
+    const { run, watch, now } = watching({ maxTargets: 2 })
+    for (const target of ["a/a", "b/b", "a/a", "c/c"]) run(1, (add) => add({ target }, 1))
+    assert.sameMembers([...watch.states(now(), now()).keys()], ["a/a", "c/c"])
+  })
+
   it("hold a bounded number of slots, also when nobody decides any more", () => {
     const { add, watch } = watching()
     const before = process.memoryUsage().heapUsed

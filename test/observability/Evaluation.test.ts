@@ -3,7 +3,7 @@ import { runInNewContext } from "node:vm"
 import { assert, describe, it } from "@effect/vitest"
 import { Chunk, Deferred, Effect, Exit, Fiber, Layer, Random, Stream, TestClock } from "effect"
 import { Call, Chat, ChatModel, RetryPolicy } from "effect-steadfast"
-import { Evaluation } from "effect-steadfast/observability"
+import { Degradation, Evaluation } from "effect-steadfast/observability"
 import { Fault, Reply } from "effect-steadfast/testing"
 import { errorOf } from "../support/errors.js"
 import { collect, scripted } from "../support/evidence.js"
@@ -285,6 +285,18 @@ describe("the judge", () => {
       yield* Effect.provideService(call("answer"), Evaluation.Evaluation, evaluation)
     })
   })
+})
+
+it.effect("a layer inside of another that observes leaves both their calls", () => {
+  const { asked, layer } = keeping()
+  return Effect.gen(function* () {
+    const { states } = yield* Degradation.Degradation
+    const { model } = yield* scripted({ script: [Reply.text("hi")] })
+    yield* model.generate(Chat.prompt("Hello")).pipe(Evaluation.sampled({ input: "question" }), Call.make("both"))
+    yield* settle
+    assert.strictEqual(asked.length, 1)
+    assert.strictEqual((yield* states).get("openai/gpt-4o-mini")?.figures.calls, 1)
+  }).pipe(Effect.provide(Layer.provideMerge(layer, Degradation.layer())))
 })
 
 describe("events", () => {

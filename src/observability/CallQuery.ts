@@ -1,0 +1,80 @@
+/**
+ * What the queries over the call log have in common.
+ *
+ * @since 0.2.0
+ */
+
+import type * as SqlClient from "@effect/sql/SqlClient"
+import type * as Statement from "@effect/sql/Statement"
+
+/**
+ * A time, in epoch milliseconds.
+ *
+ * @since 0.2.0
+ * @category options
+ */
+export interface Range {
+  /** The begin of the first call. Default: any. */
+  readonly since?: number | undefined
+  /** Calls that began from here on are left out. Default: none. */
+  readonly until?: number | undefined
+}
+
+/**
+ * Which calls are meant; all that is given must hold.
+ *
+ * @since 0.2.0
+ * @category options
+ */
+export interface Filters {
+  /** The provider that was asked first. */
+  readonly provider?: string | undefined
+  /** The model that was asked first. */
+  readonly model?: string | undefined
+  /** The name of the call. */
+  readonly name?: string | undefined
+  /** What was asked for: `chat`, `embeddings`. */
+  readonly operation?: string | undefined
+  /** Labels with their values. */
+  readonly labels?: Readonly<Record<string, string>> | undefined
+}
+
+/**
+ * A number as drivers return it: PostgreSQL's counts are text.
+ *
+ * @internal
+ */
+export const number = (value: unknown): number => Number(value ?? 0)
+
+/**
+ * The conditions on a call `c`.
+ *
+ * @internal
+ */
+export const conditionsOf = (
+  sql: SqlClient.SqlClient,
+  { since = 0, until = Number.MAX_SAFE_INTEGER }: Range,
+  { labels = {}, model, name, operation, provider }: Filters = {}
+): ReadonlyArray<Statement.Fragment> => {
+  const is = (column: string, value: string | undefined) =>
+    value === undefined ? [] : [sql`${sql.literal(column)} = ${value}`]
+  return [
+    sql`c.started_at >= ${since} and c.started_at < ${until}`,
+    ...is("c.provider", provider),
+    ...is("c.model", model),
+    ...is("c.name", name),
+    ...is("c.operation", operation),
+    ...Object.entries(labels).map(
+      ([label, value]) => sql`exists (select 1 from steadfast_labels x
+        where x.call_id = c.id and x.name = ${label} and x.value = ${value})`
+    )
+  ]
+}
+
+/**
+ * All conditions.
+ *
+ * @internal
+ */
+export const joined = (sql: SqlClient.SqlClient, conditions: ReadonlyArray<Statement.Fragment>): Statement.Fragment =>
+  sql.join(" and ", false)(conditions)

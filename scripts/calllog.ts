@@ -42,8 +42,12 @@ const hotPath = Effect.gen(function* () {
 /** Rows a second of the log's writer, and of bare INSERTs of the same rows, which are ready before the time begins. */
 const speed = Effect.gen(function* () {
   const batch = 200
-  const batches = Array.from({ length: 50 }, (_, n) => Array.from({ length: batch }, (_, i) => record(n * batch + i, 3)))
-  const rows = batches.flat().reduce((sum, one) => sum + 1 + one.attempts.length + Object.keys(one.labels ?? {}).length, 0)
+  const batches = Array.from({ length: 50 }, (_, n) =>
+    Array.from({ length: batch }, (_, i) => record(n * batch + i, 3))
+  )
+  const rows = batches
+    .flat()
+    .reduce((sum, one) => sum + 1 + one.attempts.length + Object.keys(one.labels ?? {}).length, 0)
   const ours = Effect.gen(function* () {
     yield* CallLog.migrate
     const began = performance.now()

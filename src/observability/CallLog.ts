@@ -234,11 +234,13 @@ const close = (
 ): Effect.Effect<void> =>
   Effect.gen(function* () {
     buffer.close()
-    yield* Effect.timeoutOption(Effect.disconnect(Fiber.await(fiber)), within)
+    // A finalizer cannot be interrupted: what has a limit in it must say that it can be.
+    yield* Effect.timeoutOption(Effect.interruptible(Fiber.await(fiber)), within)
     yield* Fiber.interruptFork(fiber)
     const { waiting } = buffer.stats()
     if (waiting > 0) yield* Effect.logWarning(`call log closed: ${waiting} records were not written, and are lost`)
-    yield* Effect.timeoutOption(Effect.disconnect(Scope.close(resources, Exit.void)), disconnectWithin)
+    const closing = yield* Effect.forkDaemon(Scope.close(resources, Exit.void))
+    yield* Effect.timeoutOption(Effect.interruptible(Fiber.join(closing)), disconnectWithin)
   })
 
 const noteFeedback = ({ call, name, score }: Feedback): Effect.Effect<void, SqlError, SqlClient.SqlClient> =>
@@ -272,7 +274,7 @@ const open = <R>(
       yield* Effect.provideService(all, SqlClient.SqlClient, client)
     })
     // Daemon: the finalizer lets it end by itself. Its statements belong to no trace of the application.
-    const fiber = yield* Effect.forkDaemon(Effect.withTracerEnabled(work, false))
+    const fiber = yield* Effect.forkDaemon(Effect.interruptible(Effect.withTracerEnabled(work, false)))
     yield* Effect.addFinalizer(() => close(buffer, fiber, resources, options.closeWithin))
     const observer = (record: CallRecord): Effect.Effect<void> => {
       if (buffer.add(record)) return Effect.void

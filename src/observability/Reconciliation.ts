@@ -266,7 +266,8 @@ export const reconcile = (csv: string): Effect.Effect<Reconciliation, BillError 
     const bill = yield* parseBill(csv)
     const days = bill.map(({ day }) => Date.parse(day))
     if (days.length === 0) return compare(bill, [])
-    const [first, last] = [Math.min(...days), Math.max(...days)]
+    const first = days.reduce((a, b) => Math.min(a, b))
+    const last = days.reduce((a, b) => Math.max(a, b))
     const found = yield* sql<Row>`select day, provider, model, response_model, sum(input_tokens) as input_tokens,
         sum(output_tokens) as output_tokens, sum(usd) as usd,
         sum(case when cost in ('unpriced', 'unknown') then 1 else 0 end) as uncounted

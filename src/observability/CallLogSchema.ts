@@ -144,16 +144,32 @@ const create = ({ columns, key, name }: Table): string =>
     .map(([column, type]) => `${column} ${type}`)
     .join(", ")}, primary key (${key}))`
 
-/** What a report reads of a call, so that it reads an index of these, and not the wide rows. */
+/**
+ * What a report counts by, in the order of its index. SQLite sorts nothing where it groups in the order of an index, and
+ * sorting a million rows takes seconds.
+ *
+ * @internal
+ */
+export const groupColumns = ["day", "provider", "model", "first_error"] as const
+
+const grouped = groupColumns.join(", ")
+
+/** All that a report reads of a call, so that it reads this index, and not the wide rows. */
 const reported =
-  "started_at, day, provider, model, first_error, outcome, attempts, retries, served_attempt, backoff_ms, queue_ms, " +
-  "usd, wasted_usd, unpriced, usage_unknown, input_tokens, output_tokens"
+  `${grouped}, outcome, served_attempt, started_at, attempts, retries, backoff_ms, queue_ms, usd, wasted_usd, ` +
+  "unpriced, usage_unknown, input_tokens, output_tokens"
 
 /** The statements of each version, the first one first. */
 const versions: ReadonlyArray<ReadonlyArray<string>> = [
   [
     ...Object.values(tables).map(create),
     `create index if not exists steadfast_calls_report on steadfast_calls (${reported})`,
+    ...["backoff_ms", "queue_ms"].map(
+      (wait) =>
+        `create index if not exists steadfast_calls_${wait} on steadfast_calls (${grouped}, started_at, ${wait}) ` +
+        `where ${wait} > 0`
+    ),
+    "create index if not exists steadfast_calls_started on steadfast_calls (started_at)",
     "create index if not exists steadfast_calls_handoffs on steadfast_calls (started_at) where fallbacks > 0",
     "create index if not exists steadfast_calls_failed on steadfast_calls (started_at) where outcome <> 'success'",
     "create index if not exists steadfast_attempts_started on steadfast_attempts (started_at)"

@@ -27,6 +27,7 @@ import * as SqlClient from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import type * as Statement from "@effect/sql/Statement"
 import * as Effect from "effect/Effect"
+import { groupColumns } from "./CallLogSchema.js"
 import { conditionsOf, type Filters, joined, number, type Range } from "./CallQuery.js"
 
 export { type Attempted, type CallSummary, type CallsOptions, calls, timeline } from "./CallList.js"
@@ -170,6 +171,7 @@ export interface Report {
 
 type Found = Readonly<Record<string, unknown>>
 
+/** The group of a call, by the columns of a row `c`. */
 const groups: Readonly<Record<string, string>> = {
   provider: "coalesce(c.provider, 'none')",
   model: "coalesce(c.model, 'none')",
@@ -177,8 +179,6 @@ const groups: Readonly<Record<string, string>> = {
   day: "c.day",
   error: "coalesce(c.first_error, 'none')"
 }
-
-const label = "coalesce(l.value, 'none')"
 
 const millis: Percentiles = { p50: 0, p95: 0, p99: 0 }
 const ranks = { p50: 50, p95: 95, p99: 99 } as const
@@ -191,24 +191,40 @@ const priced = (calls: unknown, usd: unknown): Priced => {
   return { calls: count, usd: sum, usdPerCall: count === 0 ? undefined : sum / count }
 }
 
-const totals = `count(*) as calls,
-  sum(case when c.outcome = 'success' then 1 else 0 end) as succeeded,
-  sum(case when c.outcome = 'failure' then 1 else 0 end) as failed,
-  sum(case when c.outcome = 'interrupted' then 1 else 0 end) as interrupted,
-  sum(case when c.outcome = 'defect' then 1 else 0 end) as defects,
+/** Of calls that agree in all that is counted by, in their outcome and in the attempt that answered. */
+const parts = `count(*) as calls,
   sum(case when c.attempts = 0 then 1 else 0 end) as unsent,
   sum(c.attempts) as attempts, sum(c.retries) as retries, max(c.retries) as most,
   sum(case when c.retries > 0 then 1 else 0 end) as again,
-  sum(case when c.served_attempt = 1 then 1 else 0 end) as first,
-  sum(case when c.served_attempt = 2 then 1 else 0 end) as second,
-  sum(case when c.served_attempt = 3 then 1 else 0 end) as third,
-  sum(case when c.served_attempt > 3 then 1 else 0 end) as later,
+  sum(case when c.backoff_ms > 0 then 1 else 0 end) as backoffs,
+  sum(case when c.queue_ms > 0 then 1 else 0 end) as queues,
   sum(c.input_tokens) as input_tokens, sum(c.output_tokens) as output_tokens,
-  sum(c.usd) as usd, sum(c.wasted_usd) as wasted, sum(c.unpriced) as unpriced, sum(c.usage_unknown) as unknown,
-  sum(case when c.served_attempt = 1 and c.usd is not null then 1 else 0 end) as normal_calls,
-  sum(case when c.served_attempt = 1 then c.usd end) as normal_usd,
-  sum(case when c.served_attempt > 1 and c.usd is not null then 1 else 0 end) as retried_calls,
-  sum(case when c.served_attempt > 1 then c.usd end) as retried_usd`
+  count(c.usd) as priced, sum(c.usd) as usd, sum(c.wasted_usd) as wasted,
+  sum(c.unpriced) as unpriced, sum(c.usage_unknown) as unknown`
+
+/** A sum over those calls that fulfil a condition. */
+const sumWhere = (condition: string, column: string, name: string): string =>
+  `sum(case when ${condition} then ${column} else 0 end) as ${name}`
+
+const totals = [
+  ...["calls", "unsent", "attempts", "retries", "again", "backoffs", "queues", "input_tokens", "output_tokens"].map(
+    (column) => `sum(c.${column}) as ${column}`
+  ),
+  ...["usd", "wasted", "unpriced", "unknown"].map((column) => `sum(c.${column}) as ${column}`),
+  "max(c.most) as most",
+  sumWhere("c.outcome = 'success'", "c.calls", "succeeded"),
+  sumWhere("c.outcome = 'failure'", "c.calls", "failed"),
+  sumWhere("c.outcome = 'interrupted'", "c.calls", "interrupted"),
+  sumWhere("c.outcome = 'defect'", "c.calls", "defects"),
+  sumWhere("c.served_attempt = 1", "c.calls", "first"),
+  sumWhere("c.served_attempt = 2", "c.calls", "second"),
+  sumWhere("c.served_attempt = 3", "c.calls", "third"),
+  sumWhere("c.served_attempt > 3", "c.calls", "later"),
+  sumWhere("c.served_attempt = 1", "c.priced", "normal_calls"),
+  sumWhere("c.served_attempt = 1", "c.usd", "normal_usd"),
+  sumWhere("c.served_attempt > 1", "c.priced", "retried_calls"),
+  sumWhere("c.served_attempt > 1", "c.usd", "retried_usd")
+].join(", ")
 
 const rowOf = (found: Found, backoff: Percentiles, queue: Percentiles): ReportRow => {
   const [calls, unsent] = [number(found.calls), number(found.unsent)]
@@ -255,15 +271,38 @@ interface Source {
   /** The calls, and their label if it is asked for. */
   readonly from: Statement.Fragment
   readonly where: Statement.Fragment
+  /** What is counted by, as columns. */
+  readonly columns: string
 }
 
-const sourceOf = (sql: SqlClient.SqlClient, { by, filters, ...range }: ReportOptions): Source => ({
-  group: sql.literal(groups[by] ?? label),
-  from: by.startsWith("label:")
-    ? sql`steadfast_calls c left join steadfast_labels l on l.call_id = c.id and l.name = ${by.slice("label:".length)}`
-    : sql.literal("steadfast_calls c"),
-  where: joined(sql, conditionsOf(sql, range, filters))
-})
+const sourceOf = (sql: SqlClient.SqlClient, { by, filters, ...range }: ReportOptions): Source => {
+  const where = joined(sql, conditionsOf(sql, range, filters))
+  const known = groups[by]
+  if (known !== undefined) {
+    const columns = groupColumns.map((column) => `c.${column}`).join(", ")
+    return { group: sql.literal(known), from: sql.literal("steadfast_calls c"), where, columns }
+  }
+  const name = by.slice("label:".length)
+  return {
+    group: sql.literal("coalesce(l.value, 'none')"),
+    from: sql`steadfast_calls c left join steadfast_labels l on l.call_id = c.id and l.name = ${name}`,
+    where,
+    columns: "l.value"
+  }
+}
+
+/** Counts in two steps: the first one reads the calls in the order of their index, the second one few rows. */
+const totalsOf = (sql: SqlClient.SqlClient, by: By, { columns, from, where }: Source) => {
+  const labelled = groups[by] === undefined
+  const group = labelled ? "coalesce(c.value, 'none')" : groups[by]
+  const steps = sql.literal(`${columns}, c.outcome, c.served_attempt`)
+  return sql<Found>`select ${sql.literal(group ?? "")} as grp, ${sql.literal(totals)} from (
+      select ${steps}, ${sql.literal(parts)} from ${from} where ${where} group by ${steps}
+    ) c group by 1 order by ${sql.literal(by === "day" ? "1" : "calls desc, 1")}`
+}
+
+/** The groups of one query for percentiles: it binds four values for each. */
+const portion = 1000
 
 /**
  * The percentiles of a wait in each group. Most calls do not wait: only those that did are sorted, and the zeros before
@@ -272,32 +311,39 @@ const sourceOf = (sql: SqlClient.SqlClient, { by, filters, ...range }: ReportOpt
 const percentilesOf = (
   sql: SqlClient.SqlClient,
   { from, group, where }: Source,
-  column: "backoff_ms" | "queue_ms"
-): Effect.Effect<ReadonlyMap<string, Percentiles>, SqlError> => {
-  const wait = sql.literal(`c.${column}`)
-  const rank = (percent: number) => sql.literal(`(n.total * ${percent} + 99) / 100 - n.zeros`)
-  return Effect.map(
-    sql<Found>`with n as (
-        select ${group} as grp, count(*) as total, sum(case when ${wait} > 0 then 0 else 1 end) as zeros
-        from ${from} where ${where} group by 1
-      ), p as (
-        select ${group} as grp, ${wait} as wait, row_number() over (partition by ${group} order by ${wait}) as place
-        from ${from} where ${where} and ${wait} > 0
-      )
-      select p.grp as grp, p.wait as wait, p.place + n.zeros as place, n.total as total from p join n on n.grp = p.grp
-      where p.place in (${rank(50)}, ${rank(95)}, ${rank(99)})`,
-    (found) => {
-      const all = new Map<string, Percentiles>()
-      for (const { grp, place, total, wait } of found) {
-        const known = all.get(String(grp)) ?? millis
-        const at = (name: keyof Percentiles) =>
-          rankOf(number(total), ranks[name]) === number(place) ? number(wait) : known[name]
-        all.set(String(grp), { p50: at("p50"), p95: at("p95"), p99: at("p99") })
+  rows: ReadonlyArray<Found>,
+  column: "backoff_ms" | "queue_ms",
+  counted: "backoffs" | "queues"
+): Effect.Effect<ReadonlyMap<string, Percentiles>, SqlError> =>
+  Effect.gen(function* () {
+    const wait = sql.literal(`c.${column}`)
+    const wanted = rows.flatMap((row) => {
+      const [total, waits] = [number(row.calls), number(row[counted])]
+      const place = (percent: number) => rankOf(total, percent) - (total - waits)
+      const places = { p50: place(ranks.p50), p95: place(ranks.p95), p99: place(ranks.p99) }
+      return places.p99 > 0 ? [{ key: String(row.grp), places }] : []
+    })
+    const all = new Map<string, Percentiles>()
+    for (let start = 0; start < wanted.length; start += portion) {
+      const some = wanted.slice(start, start + portion)
+      const values = some.map(({ key, places: { p50, p95, p99 } }) => {
+        const whole = [p50, p95, p99].map((place) => sql`cast(${place} as integer)`)
+        return sql`(cast(${key} as text), ${sql.csv(whole)})`
+      })
+      const found = yield* sql<Found>`with n (grp, a, b, d) as (values ${sql.csv(values)}), p as (
+          select ${group} as grp, ${wait} as wait, row_number() over (partition by ${group} order by ${wait}) as place
+          from ${from} where ${where} and ${wait} > 0
+        )
+        select p.grp as grp, p.wait as wait, p.place as place from p join n on n.grp = p.grp
+        where p.place in (n.a, n.b, n.d)`
+      const waits = new Map(found.map(({ grp, place, wait }) => [JSON.stringify([grp, number(place)]), number(wait)]))
+      for (const { key, places } of some) {
+        const at = (place: number): number => waits.get(JSON.stringify([key, place])) ?? 0
+        all.set(key, { p50: at(places.p50), p95: at(places.p95), p99: at(places.p99) })
       }
-      return all
     }
-  )
-}
+    return all
+  })
 
 const handoffsOf = (sql: SqlClient.SqlClient, { from, group, where }: Source) =>
   sql<Found>`select ${group} as grp, a.fallback_from as source, a.provider || '/' || a.model as target,
@@ -333,11 +379,9 @@ export const report = (options: ReportOptions): Effect.Effect<Report, SqlError, 
   Effect.gen(function* () {
     const sql = yield* SqlClient.SqlClient
     const source = sourceOf(sql, options)
-    const { from, group, where } = source
-    const found = yield* sql<Found>`select ${group} as grp, ${sql.literal(totals)} from ${from} where ${where}
-      group by 1 order by ${sql.literal(options.by === "day" ? "1" : "calls desc, 1")}`
-    const backoff = yield* percentilesOf(sql, source, "backoff_ms")
-    const queue = yield* percentilesOf(sql, source, "queue_ms")
+    const found = yield* totalsOf(sql, options.by, source)
+    const backoff = yield* percentilesOf(sql, source, found, "backoff_ms", "backoffs")
+    const queue = yield* percentilesOf(sql, source, found, "queue_ms", "queues")
     const handoffs = yield* handoffsOf(sql, source)
     const feedback = yield* feedbackOf(sql, source)
     const lost = yield* lostOf(sql, options)

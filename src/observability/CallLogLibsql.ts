@@ -24,7 +24,7 @@ import { dirname, resolve } from "node:path"
 import { pathToFileURL } from "node:url"
 import type * as SqlClient from "@effect/sql/SqlClient"
 import * as LibsqlClient from "@effect/sql-libsql/LibsqlClient"
-import { createClient } from "@libsql/client"
+import { type Client, createClient, type InStatement, type ResultSet } from "@libsql/client"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as CallLog from "./CallLog.js"
@@ -37,6 +37,43 @@ import * as CallLog from "./CallLog.js"
  */
 export const busyMillis = 20
 
+/** Settings of a connection. `busy_timeout` is an option of the client. */
+const settings = "pragma synchronous = normal"
+
+/**
+ * One connection, which is made anew after a failed statement. The driver (0.18.0) leaves a statement that met
+ * SQLITE_BUSY open, and what the same connection writes from then on is never committed: each statement succeeds, and
+ * all are gone when it closes.
+ */
+const open = async (url: string): Promise<Client> => {
+  const client = createClient({ url, timeout: busyMillis, concurrency: 1 })
+  const execute = async (statement: InStatement): Promise<ResultSet> => {
+    try {
+      return await client.execute(statement)
+    } catch (error) {
+      if (/^SQLITE_/.test(String((error as { readonly code?: unknown }).code))) {
+        await client.reconnect()
+        await client.execute(settings)
+      }
+      throw error
+    }
+  }
+  try {
+    await client.execute("pragma journal_mode = wal")
+    await client.execute(settings)
+  } catch (error) {
+    client.close()
+    throw error
+  }
+  return new Proxy(client, {
+    get: (target, name) => {
+      if (name === "execute") return execute
+      const value: unknown = Reflect.get(target, name, target)
+      return typeof value === "function" ? value.bind(target) : value
+    }
+  })
+}
+
 /**
  * A client for a libSQL file. The folder is made if it is missing.
  *
@@ -45,18 +82,9 @@ export const busyMillis = 20
  */
 export const client = (file: string): Layer.Layer<SqlClient.SqlClient, unknown> => {
   const live = Effect.acquireRelease(
-    Effect.tryPromise(async () => {
+    Effect.tryPromise(() => {
       mkdirSync(dirname(resolve(file)), { recursive: true })
-      // One connection: its settings stay, and there is never a second that would need them.
-      const liveClient = createClient({ url: pathToFileURL(resolve(file)).href, timeout: busyMillis, concurrency: 1 })
-      try {
-        await liveClient.execute("pragma journal_mode = wal")
-        await liveClient.execute("pragma synchronous = normal")
-      } catch (error) {
-        liveClient.close()
-        throw error
-      }
-      return liveClient
+      return open(pathToFileURL(resolve(file)).href)
     }),
     (liveClient) => Effect.sync(() => liveClient.close())
   )

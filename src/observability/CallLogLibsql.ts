@@ -30,8 +30,8 @@ import * as Layer from "effect/Layer"
 import * as CallLog from "./CallLog.js"
 
 /**
- * The milliseconds that a statement waits for another process's lock. The process stands still meanwhile, so it is little
- * more than a batch of another writer takes.
+ * The milliseconds that a statement waits for another process's lock. The process stands still meanwhile, so it is
+ * little more than a batch of another writer takes.
  *
  * @internal
  */

@@ -107,8 +107,8 @@ interface Place {
 }
 
 /**
- * The places of a call's attempts. A call may hold several requests, as an agent's does: a request that follows a success
- * begins a chain of its own.
+ * The places of a call's attempts. A call may hold several requests, as an agent's does: a request that follows a
+ * success begins a chain of its own.
  *
  * @internal
  */
@@ -116,7 +116,11 @@ export const placesOf = (attempts: ReadonlyArray<AttemptRecord>): ReadonlyArray<
   let before: AttemptRecord | undefined
   let last = 0
   return attempts.map((attempt) => {
-    if (attempt.hedge === true) return { number: Math.max(last, 1), again: false, handoff: false }
+    if (attempt.hedge === true) {
+      // If it answered, nothing is left to try again for.
+      if (attempt.outcome === "success") before = attempt
+      return { number: Math.max(last, 1), again: false, handoff: false }
+    }
     const failed = before !== undefined && before.outcome !== "success" ? before : undefined
     const stays =
       failed !== undefined && sameTarget(failed, attempt) && failed.fallback?.from === attempt.fallback?.from

@@ -145,8 +145,8 @@ const create = ({ columns, key, name }: Table): string =>
     .join(", ")}, primary key (${key}))`
 
 /**
- * What a report counts by, in the order of its index. SQLite sorts nothing where it groups in the order of an index, and
- * sorting a million rows takes seconds.
+ * What a report counts by, in the order of its index. SQLite sorts nothing where it groups in the order of an index,
+ * and sorting a million rows takes seconds.
  *
  * @internal
  */
@@ -189,8 +189,8 @@ const run: Effect.Effect<void, SqlError, SqlClient.SqlClient> = Effect.gen(funct
 })
 
 /**
- * Makes the tables that are missing. Of two processes that make the same table at once, PostgreSQL refuses one: it tries
- * again, and finds the table.
+ * Makes the tables that are missing. Of two processes that make the same table at once, PostgreSQL refuses one: it
+ * tries again, and finds the table.
  *
  * @since 0.2.0
  * @category schema

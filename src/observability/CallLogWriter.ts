@@ -56,8 +56,8 @@ export const insert = (table: Table, rows: ReadonlyArray<Row>): Effect.Effect<vo
   })
 
 /**
- * Writes records with all that belongs to them. The row of a call comes last: where it is, its attempts are too, without
- * a transaction.
+ * Writes records with all that belongs to them. The row of a call comes last: where it is, its attempts are too,
+ * without a transaction.
  *
  * @internal
  */

@@ -85,3 +85,48 @@ export const conditionsOf = (
  */
 export const joined = (sql: SqlClient.SqlClient, conditions: ReadonlyArray<Statement.Fragment>): Statement.Fragment =>
   sql.join(" and ", false)(conditions)
+
+/**
+ * The columns of a report's first step: calls that agree in all that is counted by, in their outcome and in the attempt
+ * that answered.
+ *
+ * @internal
+ */
+export const parts = `count(*) as calls,
+  sum(case when c.attempts = 0 then 1 else 0 end) as unsent,
+  sum(c.attempts) as attempts, sum(c.retries) as retries, max(c.retries) as most,
+  sum(case when c.retries > 0 then 1 else 0 end) as again,
+  sum(case when c.backoff_ms > 0 then 1 else 0 end) as backoffs,
+  sum(case when c.queue_ms > 0 then 1 else 0 end) as queues,
+  sum(c.input_tokens) as input_tokens, sum(c.output_tokens) as output_tokens,
+  count(c.usd) as priced, sum(c.usd) as usd, sum(c.wasted_usd) as wasted,
+  sum(c.unpriced) as unpriced, sum(c.usage_unknown) as unknown`
+
+/** A sum over those calls that fulfil a condition. */
+const sumWhere = (condition: string, column: string, name: string): string =>
+  `sum(case when ${condition} then ${column} else 0 end) as ${name}`
+
+/**
+ * The columns of its second step, over the rows of the first.
+ *
+ * @internal
+ */
+export const totals = [
+  ...["calls", "unsent", "attempts", "retries", "again", "backoffs", "queues", "input_tokens", "output_tokens"].map(
+    (column) => `sum(c.${column}) as ${column}`
+  ),
+  ...["usd", "wasted", "unpriced", "unknown"].map((column) => `sum(c.${column}) as ${column}`),
+  "max(c.most) as most",
+  sumWhere("c.outcome = 'success'", "c.calls", "succeeded"),
+  sumWhere("c.outcome = 'failure'", "c.calls", "failed"),
+  sumWhere("c.outcome = 'interrupted'", "c.calls", "interrupted"),
+  sumWhere("c.outcome = 'defect'", "c.calls", "defects"),
+  sumWhere("c.served_attempt = 1", "c.calls", "first"),
+  sumWhere("c.served_attempt = 2", "c.calls", "second"),
+  sumWhere("c.served_attempt = 3", "c.calls", "third"),
+  sumWhere("c.served_attempt > 3", "c.calls", "later"),
+  sumWhere("c.served_attempt = 1", "c.priced", "normal_calls"),
+  sumWhere("c.served_attempt = 1", "c.usd", "normal_usd"),
+  sumWhere("c.served_attempt > 1", "c.priced", "retried_calls"),
+  sumWhere("c.served_attempt > 1", "c.usd", "retried_usd")
+].join(", ")

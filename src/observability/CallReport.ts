@@ -1,16 +1,16 @@
 /**
  * Reports over the call log.
  *
- * {@link report} counts calls by target, day, error or label: how many needed a second attempt, which attempt answered,
- * what waiting added, what it cost. {@link calls} lists calls with their chain of attempts, {@link timeline} returns one in
- * full. {@link reconcile} compares the log with a provider's bill.
+ * {@link report} counts calls by target, day, error or label: how many needed a second attempt, which attempt
+ * answered, what waiting added, what it cost. {@link calls} lists calls with their chain of attempts, {@link timeline}
+ * returns one in full. {@link reconcile} compares the log with a provider's bill.
  *
- * A call belongs to the target that it asked first, whoever answered: so the report of a target tells what became of the
- * calls meant for it. Its error is the first that it met.
+ * A call belongs to the target that it asked first, whoever answered: so the report of a target tells what became of
+ * the calls meant for it. Its error is the first that it met.
  *
- * Gotchas: numbers that are unknown are in no sum. `unpriced` and `unknown` count the attempts whose cost is missing, and
- * `lost` the records that are. A percentile is the value at its rank (nearest rank), over all calls: a call that did not
- * wait is a zero.
+ * Gotchas: numbers that are unknown are in no sum. `unpriced` and `unknown` count the attempts whose cost is missing,
+ * and `lost` the records that are. A percentile is the value at its rank (nearest rank), over all calls: a call that
+ * did not wait is a zero.
  *
  * @example
  * import { Effect } from "effect"
@@ -28,7 +28,7 @@ import type { SqlError } from "@effect/sql/SqlError"
 import type * as Statement from "@effect/sql/Statement"
 import * as Effect from "effect/Effect"
 import { groupColumns } from "./CallLogSchema.js"
-import { conditionsOf, type Filters, joined, number, type Range } from "./CallQuery.js"
+import { conditionsOf, type Filters, joined, number, parts, type Range, totals } from "./CallQuery.js"
 
 export { type Attempted, type CallSummary, type CallsOptions, calls, timeline } from "./CallList.js"
 export type { Filters, Range } from "./CallQuery.js"
@@ -190,41 +190,6 @@ const priced = (calls: unknown, usd: unknown): Priced => {
   const [count, sum] = [number(calls), number(usd)]
   return { calls: count, usd: sum, usdPerCall: count === 0 ? undefined : sum / count }
 }
-
-/** Of calls that agree in all that is counted by, in their outcome and in the attempt that answered. */
-const parts = `count(*) as calls,
-  sum(case when c.attempts = 0 then 1 else 0 end) as unsent,
-  sum(c.attempts) as attempts, sum(c.retries) as retries, max(c.retries) as most,
-  sum(case when c.retries > 0 then 1 else 0 end) as again,
-  sum(case when c.backoff_ms > 0 then 1 else 0 end) as backoffs,
-  sum(case when c.queue_ms > 0 then 1 else 0 end) as queues,
-  sum(c.input_tokens) as input_tokens, sum(c.output_tokens) as output_tokens,
-  count(c.usd) as priced, sum(c.usd) as usd, sum(c.wasted_usd) as wasted,
-  sum(c.unpriced) as unpriced, sum(c.usage_unknown) as unknown`
-
-/** A sum over those calls that fulfil a condition. */
-const sumWhere = (condition: string, column: string, name: string): string =>
-  `sum(case when ${condition} then ${column} else 0 end) as ${name}`
-
-const totals = [
-  ...["calls", "unsent", "attempts", "retries", "again", "backoffs", "queues", "input_tokens", "output_tokens"].map(
-    (column) => `sum(c.${column}) as ${column}`
-  ),
-  ...["usd", "wasted", "unpriced", "unknown"].map((column) => `sum(c.${column}) as ${column}`),
-  "max(c.most) as most",
-  sumWhere("c.outcome = 'success'", "c.calls", "succeeded"),
-  sumWhere("c.outcome = 'failure'", "c.calls", "failed"),
-  sumWhere("c.outcome = 'interrupted'", "c.calls", "interrupted"),
-  sumWhere("c.outcome = 'defect'", "c.calls", "defects"),
-  sumWhere("c.served_attempt = 1", "c.calls", "first"),
-  sumWhere("c.served_attempt = 2", "c.calls", "second"),
-  sumWhere("c.served_attempt = 3", "c.calls", "third"),
-  sumWhere("c.served_attempt > 3", "c.calls", "later"),
-  sumWhere("c.served_attempt = 1", "c.priced", "normal_calls"),
-  sumWhere("c.served_attempt = 1", "c.usd", "normal_usd"),
-  sumWhere("c.served_attempt > 1", "c.priced", "retried_calls"),
-  sumWhere("c.served_attempt > 1", "c.usd", "retried_usd")
-].join(", ")
 
 const rowOf = (found: Found, backoff: Percentiles, queue: Percentiles): ReportRow => {
   const [calls, unsent] = [number(found.calls), number(found.unsent)]

@@ -53,8 +53,8 @@ export interface BillLine extends Counted {
 }
 
 /**
- * A day and model, by the log and by the bill. `captured` is the share of the bill's dollars that the log counted, absent
- * if the bill has none. `uncounted` attempts have no price or no usage in the log.
+ * A day and model, by the log and by the bill. `captured` is the share of the bill's dollars that the log counted,
+ * absent if the bill has none. `uncounted` attempts have no price or no usage in the log.
  *
  * @since 0.2.0
  * @category models
@@ -254,8 +254,8 @@ const compare = (bill: ReadonlyArray<BillLine>, found: ReadonlyArray<Row>): Reco
 const dayMillis = 86_400_000
 
 /**
- * Compares a bill with the attempts that the log holds of the bill's days, by day and model, in UTC. All attempts count:
- * providers bill failed and cancelled ones too.
+ * Compares a bill with the attempts that the log holds of the bill's days, by day and model, in UTC. All attempts
+ * count: providers bill failed and cancelled ones too.
  *
  * @since 0.2.0
  * @category queries

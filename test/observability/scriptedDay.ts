@@ -173,6 +173,8 @@ export const scriptedCall = (index: number, seed: number, start: number, length 
         attempt(asked, { outcome: "interrupted" })
       }
       attempt(other, { hedge: true, stream: true, firstTokenMillis: 80, ...paid() })
+      // Sometimes another request follows in the same call: it is no retry.
+      if (random() < 0.3) attempt(asked, paid())
       return { outcome: "success", served: 1, retries: 0 }
     }
     if (kind < 0.94) {

@@ -148,7 +148,8 @@ export const scriptedCall = (index: number, seed: number, start: number, length 
       // Sometimes the other target needs a second attempt too: no second handoff.
       const stumbles = random() < 0.3
       if (stumbles) failures(other, 1, { fallback })
-      const wait = stumbles ? waited() : {}
+      // A plain schedule does not say that it retries.
+      const wait = stumbles && random() < 0.5 ? waited() : {}
       attempt(other, { fallback, ...wait, ...paid() })
       const retries = count + (stumbles ? 1 : 0)
       return { outcome: "success", served: retries + 1, retries, first }

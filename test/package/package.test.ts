@@ -86,6 +86,9 @@ const manifest = (folder: string): Manifest => JSON.parse(readFileSync(join(fold
 /** What only one of the entry points needs. */
 const data = "@pydantic/genai-prices"
 const node = "@effect/platform-node"
+const log = ["@effect/sql", "@effect/experimental", "@effect/sql-libsql", "@libsql/client", "@effect/sql-pg"]
+const telemetry = "@effect/opentelemetry"
+const command = ["@effect/cli", "@effect/printer", "@effect/printer-ansi"]
 
 /** As it is installed here. */
 const exact = (name: string): string => `${name}@${manifest(join(root, "node_modules", name)).version}`
@@ -151,9 +154,10 @@ describe("the package", () => {
     assert.strictEqual(type, "module")
     assert.isFalse(sideEffects)
     assert.deepStrictEqual(Object.keys(dependencies), [])
-    assert.sameMembers(Object.keys(peerDependencies), ["effect", "@effect/platform", data, node])
-    assert.deepStrictEqual(peerDependenciesMeta, { [data]: { optional: true }, [node]: { optional: true } })
-    for (const name of [data, node]) {
+    const optional = [data, node, telemetry, ...log, ...command]
+    assert.sameMembers(Object.keys(peerDependencies), ["effect", "@effect/platform", ...optional])
+    assert.deepStrictEqual(peerDependenciesMeta, Object.fromEntries(optional.map((name) => [name, { optional: true }])))
+    for (const name of optional) {
       assert.isFalse(existsSync(join(project, "node_modules", name)), `nobody has to install ${name}`)
     }
   })
@@ -161,7 +165,15 @@ describe("the package", () => {
   it("holds what a user needs and no more", () => {
     const files = readdirSync(installed, { recursive: true, encoding: "utf8" })
     assert.includeMembers(files, ["README.md", "LICENSE", "CHANGELOG.md", join("src", "index.ts")])
-    assert.sameMembers(readdirSync(installed), ["CHANGELOG.md", "LICENSE", "README.md", "dist", "package.json", "src"])
+    assert.sameMembers(readdirSync(installed), [
+      "CHANGELOG.md",
+      "LICENSE",
+      "README.md",
+      "dist",
+      "grafana",
+      "package.json",
+      "src"
+    ])
     assert.deepStrictEqual(
       files.filter((file) => /\.test\.|\btests?\b|bench|\.tsbuildinfo|\.env/.test(file)),
       []
@@ -178,7 +190,8 @@ describe("the package", () => {
   })
 
   it("has the description of each module at the head of its types", () => {
-    const headOf = (file: string) => /^\/\*\*[\s\S]*?\*\//.exec(readFileSync(join(installed, file), "utf8"))?.[0]
+    const headOf = (file: string) =>
+      /^(?:#!.*\n)?(\/\*\*[\s\S]*?\*\/)/.exec(readFileSync(join(installed, file), "utf8"))?.[1]
     const sources = readdirSync(join(installed, "src"), { recursive: true, encoding: "utf8" })
     const files = sources.filter((file) => file.endsWith(".ts"))
     assert.isAbove(files.length, 100)
@@ -299,5 +312,17 @@ describe("its transport for Node", () => {
   it("asks a server over undici", async () => {
     await (thorough ? install(exact(node)) : link(undefined, node))
     assert.strictEqual(await run(project, process.execPath, "node.mjs"), "Paris.\n")
+  })
+})
+
+describe("its command", () => {
+  it("reads a call log that the installed package wrote", async () => {
+    const names = [node, ...log, ...command]
+    if (thorough) await install(...names.map(exact))
+    else await link(undefined, ...names.filter((name) => !existsSync(join(project, "node_modules", name))))
+    await run(project, process.execPath, "log.mjs")
+    const bin = join(installed, "dist", "bin.js")
+    const report = JSON.parse(await run(project, process.execPath, bin, "report", "--db", "calls.db", "--json"))
+    assert.strictEqual(report.rows[0]?.calls, 1)
   })
 })

@@ -1,0 +1,310 @@
+/**
+ * A record as rows of the call log, and back. Pure.
+ *
+ * @since 0.2.0
+ */
+
+import * as Either from "effect/Either"
+import * as Schema from "effect/Schema"
+import {
+  type AttemptRecord,
+  billOf,
+  CallRecord,
+  costOf,
+  queuedMillis,
+  servedBy,
+  waitedMillis
+} from "../calls/CallRecord.js"
+import { LlmError } from "../errors/LlmError.js"
+
+/**
+ * The value of a column.
+ *
+ * @internal
+ */
+export type Value = string | number | null
+
+/**
+ * A row: a value for each column of its table.
+ *
+ * @internal
+ */
+export type Row = Readonly<Record<string, Value>>
+
+/**
+ * The rows of one record.
+ *
+ * @internal
+ */
+export interface Rows {
+  readonly call: Row
+  readonly attempts: ReadonlyArray<Row>
+  readonly labels: ReadonlyArray<Row>
+}
+
+/** PostgreSQL refuses NUL and half a surrogate pair, SQLite cuts the text there. */
+const unreadable = /[\0\p{Surrogate}]/gu
+
+/** Names are indexed, and PostgreSQL bounds what an index holds. */
+const longest = 256
+
+/**
+ * Text as both databases take it.
+ *
+ * @internal
+ */
+export const textOf = (value: string): string => value.slice(0, longest).replace(unreadable, "\ufffd")
+
+const textOr = (value: string | undefined): string | null => (value === undefined ? null : textOf(value))
+
+const numberOr = (value: number | undefined): number | null =>
+  value !== undefined && Number.isFinite(value) ? value : null
+
+const number = (value: number): number => (Number.isFinite(value) ? value : 0)
+
+const flagOr = (value: boolean | undefined): number | null => (value === undefined ? null : Number(value))
+
+const days = new Map<number, string>()
+
+/**
+ * The day of a time in UTC, as `2026-11-30`.
+ *
+ * @internal
+ */
+export const dayOf = (millis: number): string => {
+  const number = Math.floor(millis / 86_400_000)
+  const known = days.get(number)
+  if (known !== undefined) return known
+  const date = new Date(number * 86_400_000)
+  const day = Number.isNaN(date.getTime()) ? "unknown" : date.toISOString().slice(0, 10)
+  if (days.size > 1000) days.clear()
+  days.set(number, day)
+  return day
+}
+
+const encodeError = Schema.encodeEither(LlmError)
+
+/** The error in full, for the view of one call. It holds no part of an answer. */
+const errorJson = (error: LlmError | undefined): string | null => {
+  if (error === undefined) return null
+  const encoded = encodeError(error)
+  if (Either.isLeft(encoded)) return null
+  const { hint = 0, ...right } = encoded.right
+  const more = Number.isFinite(hint) && encoded.right.hint !== undefined ? { hint } : {}
+  return JSON.stringify({ ...right, ...more, ...(right._tag === "StreamInterrupted" ? { partial: "" } : {}) })
+}
+
+const sameTarget = (a: AttemptRecord, b: AttemptRecord): boolean => a.provider === b.provider && a.model === b.model
+
+/** Where an attempt stands in the chain of attempts for one answer. */
+interface Place {
+  /** 1 for the first attempt. A hedge has the number of the attempt beside which it runs. */
+  readonly number: number
+  /** Whether it came because the attempt before it had not succeeded. */
+  readonly again: boolean
+  /** Whether the call went on to another target with it. */
+  readonly handoff: boolean
+}
+
+/**
+ * The places of a call's attempts. A call may hold several requests, as an agent's does: a request that follows a
+ * success begins a chain of its own.
+ *
+ * @internal
+ */
+export const placesOf = (attempts: ReadonlyArray<AttemptRecord>): ReadonlyArray<Place> => {
+  let before: AttemptRecord | undefined
+  let last = 0
+  return attempts.map((attempt) => {
+    if (attempt.hedge === true) {
+      // If it answered, nothing is left to try again for.
+      if (attempt.outcome === "success") before = attempt
+      return { number: Math.max(last, 1), again: false, handoff: false }
+    }
+    const failed = before !== undefined && before.outcome !== "success" ? before : undefined
+    const stays =
+      failed !== undefined && sameTarget(failed, attempt) && failed.fallback?.from === attempt.fallback?.from
+    const again = before === undefined ? attempt.index > 1 : failed !== undefined
+    last = before === undefined ? attempt.index : failed === undefined ? 1 : last + 1
+    before = attempt
+    return { number: last, again, handoff: attempt.fallback !== undefined && attempt.retry === undefined && !stays }
+  })
+}
+
+const sum = (attempts: ReadonlyArray<AttemptRecord>, part: "inputTokens" | "outputTokens"): number =>
+  attempts.reduce((all, { usage }) => all + (usage?.[part] ?? 0), 0)
+
+const attemptRow = (call: string, attempt: AttemptRecord, position: number, { handoff }: Place): Row => ({
+  call_id: call,
+  position,
+  attempt: attempt.index,
+  provider: textOf(attempt.provider),
+  model: textOf(attempt.model),
+  key_name: textOr(attempt.key),
+  started_at: number(attempt.startedAt),
+  day: dayOf(attempt.startedAt),
+  duration_ms: number(attempt.durationMillis),
+  outcome: attempt.outcome,
+  error: attempt.error?._tag ?? null,
+  status: numberOr(attempt.status),
+  request_id: textOr(attempt.requestId),
+  response_id: textOr(attempt.responseId),
+  response_model: textOr(attempt.responseModel),
+  input_tokens: numberOr(attempt.usage?.inputTokens),
+  output_tokens: numberOr(attempt.usage?.outputTokens),
+  cached_input_tokens: numberOr(attempt.usage?.cachedInputTokens),
+  cache_write_tokens: numberOr(attempt.usage?.cacheWriteTokens),
+  cache_write_hour_tokens: numberOr(attempt.usage?.cacheWriteHourTokens),
+  reasoning_tokens: numberOr(attempt.usage?.reasoningTokens),
+  cost: costOf(attempt)._tag.toLowerCase(),
+  usd: numberOr(attempt.usd),
+  queued_ms: numberOr(attempt.queuedMillis),
+  retry_ms: numberOr(attempt.retry?.delayMillis),
+  retry_reason: textOr(attempt.retry?.reason),
+  fallback_from: textOr(attempt.fallback?.from),
+  fallback_reason: textOr(attempt.fallback?.reason),
+  handoff: Number(handoff),
+  hedge: flagOr(attempt.hedge),
+  stream: flagOr(attempt.stream),
+  first_token_ms: numberOr(attempt.firstTokenMillis),
+  finish_reason: textOr(attempt.finishReason),
+  limits_json: attempt.limits === undefined ? null : JSON.stringify(attempt.limits),
+  error_json: errorJson(attempt.error)
+})
+
+/** Dollars, or null if no attempt's cost is known and one's should be. */
+const dollars = (usd: number, priced: boolean, uncertain: number): number | null =>
+  priced || uncertain === 0 ? number(usd) : null
+
+/**
+ * The rows of a record. `provider` and `model` of a call are those that it asked first, so that a report on a target
+ * tells what became of the calls meant for it; `served_provider` and `served_model` answered.
+ *
+ * @internal
+ */
+export const rowsOf = (record: CallRecord): Rows => {
+  const { attempts } = record
+  const id = textOf(record.id)
+  const places = placesOf(attempts)
+  const asked = attempts[0] ?? record.error
+  const served = servedBy(record)
+  const bill = billOf(record)
+  const priced = attempts.some(({ usd }) => usd !== undefined)
+  const uncertain = bill.unpriced + bill.unknown
+  const numbers = places.filter((_, index) => attempts[index]?.outcome === "success").map((place) => place.number)
+  const firstError = attempts.find(({ error }) => error !== undefined)?.error ?? record.error
+  const call = {
+    id,
+    name: textOf(record.name),
+    operation: textOr(record.operation),
+    started_at: number(record.startedAt),
+    day: dayOf(record.startedAt),
+    duration_ms: number(record.durationMillis),
+    outcome: record.outcome,
+    provider: textOr(asked?.provider),
+    model: textOr(asked?.model),
+    served_provider: textOr(served?.provider),
+    served_model: textOr(served?.model),
+    error: record.error?._tag ?? null,
+    first_error: firstError?._tag ?? null,
+    attempts: attempts.length,
+    retries: places.filter(({ again }) => again).length,
+    fallbacks: places.filter(({ handoff }) => handoff).length,
+    hedges: attempts.filter(({ hedge }) => hedge === true).length,
+    served_attempt: served === undefined ? null : Math.max(...numbers),
+    backoff_ms: number(waitedMillis(record)),
+    queue_ms: number(queuedMillis(record)),
+    first_token_ms: numberOr(served?.firstTokenMillis),
+    input_tokens: number(sum(attempts, "inputTokens")),
+    output_tokens: number(sum(attempts, "outputTokens")),
+    usd: dollars(bill.usd, priced, uncertain),
+    wasted_usd: dollars(bill.wastedUsd, priced, uncertain),
+    unpriced: bill.unpriced,
+    usage_unknown: bill.unknown,
+    error_json: errorJson(record.error)
+  }
+  return {
+    call,
+    attempts: attempts.map((attempt, index) =>
+      attemptRow(id, attempt, index + 1, places[index] ?? { number: 1, again: false, handoff: false })
+    ),
+    labels: [
+      ...new Map(
+        Object.entries(record.labels ?? {}).map(([name, value]) => [textOf(name), textOf(String(value))])
+      ).entries()
+    ].map(([name, value]) => ({ call_id: id, name, value }))
+  }
+}
+
+// -----------------------------------------------------------------------------
+// back
+// -----------------------------------------------------------------------------
+
+const parsed = (json: unknown): unknown => (typeof json === "string" ? JSON.parse(json) : undefined)
+
+const flag = (value: unknown): boolean | undefined =>
+  value === null || value === undefined ? undefined : Number(value) === 1
+
+/** Without what is absent, as records are. */
+const present = (fields: Readonly<Record<string, unknown>>): Record<string, unknown> =>
+  Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== null && value !== undefined))
+
+const attemptOf = (row: Row): unknown => {
+  const usage =
+    row.input_tokens === null
+      ? undefined
+      : present({
+          inputTokens: row.input_tokens,
+          outputTokens: row.output_tokens,
+          cachedInputTokens: row.cached_input_tokens,
+          cacheWriteTokens: row.cache_write_tokens,
+          cacheWriteHourTokens: row.cache_write_hour_tokens,
+          reasoningTokens: row.reasoning_tokens
+        })
+  return present({
+    index: row.attempt,
+    provider: row.provider,
+    model: row.model,
+    key: row.key_name,
+    startedAt: row.started_at,
+    durationMillis: row.duration_ms,
+    outcome: row.outcome,
+    error: parsed(row.error_json),
+    status: row.status,
+    requestId: row.request_id,
+    responseId: row.response_id,
+    responseModel: row.response_model,
+    usage,
+    usd: row.usd,
+    queuedMillis: row.queued_ms,
+    limits: parsed(row.limits_json),
+    retry: row.retry_ms === null ? undefined : { delayMillis: row.retry_ms, reason: row.retry_reason ?? "" },
+    fallback: row.fallback_from === null ? undefined : { from: row.fallback_from, reason: row.fallback_reason ?? "" },
+    hedge: flag(row.hedge),
+    stream: flag(row.stream),
+    firstTokenMillis: row.first_token_ms,
+    finishReason: row.finish_reason
+  })
+}
+
+const decodeRecord = Schema.decodeUnknownSync(CallRecord)
+
+/**
+ * The record that rows were made of.
+ *
+ * @internal
+ */
+export const recordOf = ({ attempts, call, labels }: Rows): CallRecord =>
+  decodeRecord(
+    present({
+      id: call.id,
+      name: call.name,
+      operation: call.operation,
+      labels: labels.length === 0 ? undefined : Object.fromEntries(labels.map(({ name, value }) => [name, value])),
+      startedAt: call.started_at,
+      durationMillis: call.duration_ms,
+      outcome: call.outcome,
+      error: parsed(call.error_json),
+      attempts: attempts.map(attemptOf)
+    })
+  )

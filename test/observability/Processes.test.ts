@@ -1,0 +1,204 @@
+import { type ChildProcess, spawn } from "node:child_process"
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+import * as SqlClient from "@effect/sql/SqlClient"
+import { Effect, Option } from "effect"
+import { Call, Chat } from "effect-steadfast"
+import { CallLog, CallReport } from "effect-steadfast/observability"
+import * as CallLogLibsql from "effect-steadfast/observability/CallLogLibsql"
+import { Fault, Reply } from "effect-steadfast/testing"
+import { afterAll, assert, describe, it } from "vitest"
+import { thorough } from "../support/cases.js"
+import { apiKey, scripted } from "../support/evidence.js"
+import { scriptedDay } from "./scriptedDay.js"
+
+const root = fileURLToPath(new URL("../..", import.meta.url))
+const folder = mkdtempSync(join(tmpdir(), "steadfast-processes-"))
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+interface Ended {
+  readonly stdout: string
+  readonly stderr: string
+  readonly code: number | null
+}
+
+const start = (script: string, ...args: ReadonlyArray<string>): ChildProcess =>
+  spawn(process.execPath, ["--import", "tsx", join(root, script), ...args], {
+    cwd: root,
+    env: { ...process.env, NODE_OPTIONS: "", NO_COLOR: "1" }
+  })
+
+const ended = (child: ChildProcess): Promise<Ended> =>
+  new Promise((resolve) => {
+    let [stdout, stderr] = ["", ""]
+    child.stdout?.on("data", (chunk) => {
+      stdout += chunk
+    })
+    child.stderr?.on("data", (chunk) => {
+      stderr += chunk
+    })
+    child.on("close", (code) => resolve({ stdout, stderr, code }))
+  })
+
+/** Resolves when the process has said so many lines. */
+const lines = (child: ChildProcess, count: number): Promise<void> =>
+  new Promise((resolve, reject) => {
+    let seen = 0
+    child.stdout?.on("data", (chunk) => {
+      seen += String(chunk).split("\n").length - 1
+      if (seen >= count) resolve()
+    })
+    child.on("close", () => reject(new Error(`it ended after ${seen} lines`)))
+  })
+
+const worker = (...args: ReadonlyArray<string>) => start("test/observability/process.ts", ...args)
+const command = (...args: ReadonlyArray<string>) => ended(start("src/bin.ts", ...args))
+
+const count = (file: string, table: string) =>
+  Effect.provide(
+    Effect.flatMap(SqlClient.SqlClient, (sql) =>
+      Effect.map(sql.unsafe<{ readonly n: number }>(`select count(*) as n from ${table}`), ([row]) => row?.n ?? 0)
+    ),
+    CallLogLibsql.client(file)
+  )
+
+describe("a call log that processes share", () => {
+  it("is made by several at once", async () => {
+    const file = join(folder, "made.db")
+    const all = await Promise.all([1, 2, 3].map(() => ended(worker("migrate", file))))
+    assert.deepStrictEqual(
+      all.map(({ code }) => code),
+      [0, 0, 0],
+      all.map(({ stderr, stdout }) => stderr + stdout).join("\n")
+    )
+    assert.strictEqual(await Effect.runPromise(count(file, "steadfast_schema")), 1)
+  })
+
+  it("waits for a lock that another holds for five seconds, and no call waits with it", async () => {
+    const file = join(folder, "held.db")
+    const records = scriptedDay(500, 1).map(({ record }) => record)
+    await Effect.runPromise(
+      Effect.gen(function* () {
+        const [observer] = yield* Call.Observers
+        const log = yield* CallLog.CallLog
+        if (observer === undefined) return assert.fail("there is an observer")
+        yield* Effect.forEach(records.slice(0, 10), observer)
+        yield* log.flush
+        const holder = worker("hold", file, "5000")
+        const gone = ended(holder)
+        yield* Effect.promise(() => lines(holder, 1))
+        for (const record of records.slice(10)) {
+          // Fails if it waits for anything.
+          Effect.runSync(observer(record))
+          yield* Effect.sleep(1)
+        }
+        assert.strictEqual((yield* log.stats).waiting, 490, "the lock is held")
+        yield* Effect.promise(() => gone)
+        yield* log.flush
+        assert.deepStrictEqual(yield* log.stats, { written: 500, waiting: 0, lost: 0 })
+      }).pipe(Effect.provide(CallLogLibsql.layer({ file })))
+    )
+    assert.strictEqual(await Effect.runPromise(count(file, "steadfast_calls")), 500)
+  })
+
+  it("holds every acknowledged record after a kill, whole", async () => {
+    const file = join(folder, "killed.db")
+    const acknowledged: Array<string> = []
+    for (let round = 1; round <= (thorough ? 5 : 2); round++) {
+      const child = worker("write", file, String(round))
+      const gone = ended(child)
+      await lines(child, 3 + round * 4)
+      child.kill("SIGKILL")
+      // The last line may be cut.
+      acknowledged.push(...(await gone).stdout.split("\n").slice(0, -1).join(" ").split(" "))
+    }
+    const day = new Map([1, 2, 3, 4, 5].flatMap((seed) => scriptedDay(3000, seed)).map((one) => [one.record.id, one]))
+    const found = await Effect.runPromise(
+      Effect.provide(
+        Effect.forEach(acknowledged, (id) => Effect.map(CallReport.timeline(id), Option.getOrUndefined)),
+        CallLogLibsql.client(file)
+      )
+    )
+    assert.isAbove(acknowledged.length, 500)
+    assert.deepStrictEqual(
+      found,
+      acknowledged.map((id) => day.get(id)?.record)
+    )
+  })
+})
+
+describe("what the call log keeps of a call", () => {
+  it("is no key, no prompt and no answer", async () => {
+    const file = join(folder, "secret.db")
+    const [prompt, answer] = ["the prompt about marzipan", "the answer about nougat"]
+    await Effect.runPromise(
+      Effect.gen(function* () {
+        const { model } = yield* scripted({ script: [Fault.status(400), Reply.text(answer)] })
+        yield* Effect.either(model.generate(Chat.prompt(prompt)))
+        assert.include(JSON.stringify(yield* model.generate(Chat.prompt(prompt))), answer)
+        yield* Effect.flatMap(CallLog.CallLog, (log) => log.flush)
+      }).pipe(Effect.provide(CallLogLibsql.layer({ file })))
+    )
+    assert.strictEqual(await Effect.runPromise(count(file, "steadfast_calls")), 2)
+    const bytes = readdirSync(folder)
+      .filter((name) => name.startsWith("secret.db"))
+      .map((name) => readFileSync(join(folder, name), "latin1"))
+      .join("")
+    assert.include(bytes, "gpt-4o-mini")
+    for (const secret of [apiKey, apiKey.slice(8), "marzipan", "nougat", "authorization"]) {
+      assert.notInclude(bytes.toLowerCase(), secret.toLowerCase())
+    }
+  })
+})
+
+describe("steadfast", () => {
+  const file = join(folder, "command.db")
+  const bill = join(folder, "bill.csv")
+
+  it("prints reports, calls and reconciliations; mistakes go to stderr with exit code 1", async () => {
+    const records = scriptedDay(60, 3).map(({ record }) => record)
+    await Effect.runPromise(
+      Effect.gen(function* () {
+        const [observer] = yield* Call.Observers
+        if (observer !== undefined) yield* Effect.forEach(records, observer, { discard: true })
+      }).pipe(Effect.provide(CallLogLibsql.layer({ file, keep: Number.POSITIVE_INFINITY })))
+    )
+    const range = ["--db", file, "--since", "2026-11-01"]
+    const report = await command("report", ...range, "--by", "target")
+    assert.strictEqual(report.code, 0, report.stderr)
+    assert.match(report.stdout, /^target +calls +failed/)
+    assert.match(report.stdout, /anthropic\/claude-haiku-4-5 +\d+/)
+    const json = await command("report", ...range, "--by", "label:tenant", "--json")
+    const { rows } = JSON.parse(json.stdout) as CallReport.Report
+    assert.strictEqual(
+      rows.reduce((sum, { calls }) => sum + calls, 0),
+      60
+    )
+    const csv = await command("report", ...range, "--by", "day", "--csv")
+    assert.match(csv.stdout, /^group,calls,.*\n2026-11-28,60,/)
+    assert.strictEqual(csv.stdout.split("\n")[0]?.split(",").length, csv.stdout.split("\n")[1]?.split(",").length)
+    const one = await command("calls", "--db", file, "--call", records[0]?.id ?? "")
+    assert.include(one.stdout, records[0]?.attempts[0]?.model ?? "no attempt")
+    assert.match((await command("calls", ...range, "--failed")).stdout, /✕|⊘/)
+    writeFileSync(bill, "day,model,input_tokens,output_tokens,usd\n2026-11-28,gpt-4o,1,1,1\n")
+    assert.match((await command("reconcile", "--db", file, "--bill", bill)).stdout, /2026-11-28 .*gpt-4o /)
+    writeFileSync(bill, "day,model,input_tokens,output_tokens,usd\n2026-11-28,gpt-4o,1,$1,1\n")
+    const mistakes: ReadonlyArray<readonly [ReadonlyArray<string>, RegExp]> = [
+      [["report", "--db", join(folder, "none.db")], /no call log at/],
+      [["report", "--db", file, "--since", "yesterday"], /"yesterday" is no time/],
+      [["report", "--db", file, "--by", "colour"], /--by colour/],
+      [["calls", "--db", file, "--call", "nobody"], /no call nobody/],
+      [["reconcile", "--db", file, "--bill", bill], /line 2, column 21: found "\$1"/],
+      [["report", "--wizard"], /no wizard/],
+      [["report"], /--db/]
+    ]
+    for (const [args, message] of mistakes) {
+      const { code, stderr, stdout } = await command(...args)
+      assert.deepStrictEqual([code, stdout], [1, ""], args.join(" "))
+      assert.match(stderr, message)
+    }
+    assert.notInclude(readdirSync(folder), "none.db", "reading makes no file")
+  })
+})

@@ -1,0 +1,103 @@
+/**
+ * The databases of the call log's tests: a libSQL file always; PostgreSQL at `STEADFAST_PG_URL`, or a throwaway cluster
+ * where its programs are installed. Where neither is, that is said aloud.
+ */
+import { execFileSync } from "node:child_process"
+import { chownSync, existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import type * as SqlClient from "@effect/sql/SqlClient"
+import { PgClient } from "@effect/sql-pg"
+import { type Layer, Redacted } from "effect"
+import * as CallLogLibsql from "effect-steadfast/observability/CallLogLibsql"
+
+/** A database that a test has for itself. */
+export interface Database {
+  readonly client: Layer.Layer<SqlClient.SqlClient, unknown>
+  readonly url: string
+}
+
+export interface Backend {
+  readonly name: string
+  /** An empty database. */
+  readonly make: () => Database
+  readonly stop: () => void
+}
+
+const libsql = (): Backend => {
+  const folder = mkdtempSync(join(tmpdir(), "steadfast-log-"))
+  let count = 0
+  return {
+    name: "libSQL",
+    make: () => {
+      const file = join(folder, `${++count}.db`)
+      return { client: CallLogLibsql.client(file), url: file }
+    },
+    stop: () => rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+const programs = (): string | undefined => {
+  const root = "/usr/lib/postgresql"
+  if (!existsSync(root)) return undefined
+  return readdirSync(root)
+    .map((version) => join(root, version, "bin"))
+    .find((bin) => existsSync(join(bin, "initdb")))
+}
+
+const idOf = (user: string): number | undefined => {
+  try {
+    return Number(execFileSync("id", ["-u", user], { stdio: ["ignore", "pipe", "ignore"] }).toString())
+  } catch {
+    return undefined
+  }
+}
+
+const postgresAt = (url: string, stop: () => void): Backend => {
+  const own = `${process.pid}_${Date.now()}`
+  let count = 0
+  return {
+    name: "PostgreSQL",
+    make: () => {
+      const name = `steadfast_${own}_${++count}`
+      execFileSync("psql", ["-q", url, "-c", `create database ${name}`], { stdio: ["ignore", "ignore", "inherit"] })
+      const database = new URL(url)
+      database.pathname = `/${name}`
+      return { client: PgClient.layer({ url: Redacted.make(database.href), maxConnections: 3 }), url: database.href }
+    },
+    stop
+  }
+}
+
+/** A cluster in a temporary folder. PostgreSQL does not run as root: then another user has it. */
+const cluster = (bin: string): Backend => {
+  const folder = mkdtempSync(join(tmpdir(), "steadfast-pg-"))
+  const uid = process.getuid?.() === 0 ? (idOf("postgres") ?? idOf("nobody")) : undefined
+  if (uid !== undefined) chownSync(folder, uid, -1)
+  const data = join(folder, "data")
+  const run = (program: string, args: ReadonlyArray<string>) =>
+    execFileSync(join(bin, program), args, { cwd: folder, stdio: "ignore", ...(uid === undefined ? {} : { uid }) })
+  run("initdb", ["-D", data, "-U", "steadfast", "-A", "trust", "-E", "UTF8", "--no-sync"])
+  const port = 20_000 + Math.floor(Math.random() * 20_000)
+  const settings = `-p ${port} -c listen_addresses=127.0.0.1 -c unix_socket_directories=${folder} -c fsync=off`
+  run("pg_ctl", ["-D", data, "-l", join(folder, "log"), "-w", "-o", settings, "start"])
+  return postgresAt(`postgres://steadfast@127.0.0.1:${port}/postgres`, () => {
+    run("pg_ctl", ["-D", data, "-m", "immediate", "stop"])
+    rmSync(folder, { recursive: true, force: true })
+  })
+}
+
+const postgres = (): Backend | undefined => {
+  const url = process.env.STEADFAST_PG_URL
+  if (url !== undefined && url !== "") return postgresAt(url, () => undefined)
+  const bin = programs()
+  if (bin !== undefined) return cluster(bin)
+  console.warn("no PostgreSQL: neither STEADFAST_PG_URL nor its programs. Its half of the call log's tests is skipped.")
+  return undefined
+}
+
+/** What starts when its tests do. */
+export const backends: ReadonlyArray<{ readonly name: string; readonly start: () => Backend | undefined }> = [
+  { name: "libSQL", start: libsql },
+  { name: "PostgreSQL", start: postgres }
+]

@@ -170,9 +170,7 @@ const choicesOf = (range: Range, sql: SqlClient.SqlClient): Effect.Effect<Overvi
  *
  * @internal
  */
-export const overview = (
-  search: typeof OverviewSearch.Type
-): Effect.Effect<Overview, SqlError, SqlClient.SqlClient> =>
+export const overview = (search: typeof OverviewSearch.Type): Effect.Effect<Overview, SqlError, SqlClient.SqlClient> =>
   Effect.gen(function* () {
     const sql = yield* SqlClient.SqlClient
     const chosen = selected(search, yield* Clock.currentTimeMillis)

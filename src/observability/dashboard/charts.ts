@@ -4,14 +4,13 @@
  * @since 0.2.0
  */
 
-import { scaleLinear, scaleTime } from "d3-scale"
-import { stack } from "d3-shape"
+import { scaleLinear } from "d3-scale"
 import { html } from "htm/preact"
 import type { VNode } from "preact"
 import { useLayoutEffect, useRef, useState } from "preact/hooks"
 import type { ReportRow } from "../CallReport.js"
 import type { Bucket, Overview } from "../DashboardQuery.js"
-import { count, percent, plural, pointOf } from "./format.js"
+import { count, dayOf, minuteOf, percent, plural, pointOf } from "./format.js"
 
 /** The tags with a colour of their own, the most frequent in practice. */
 const coloured = [
@@ -73,20 +72,39 @@ const axis = (scale: (value: number) => number, ticks: ReadonlyArray<number>, wi
 
 const whole = (ticks: ReadonlyArray<number>) => ticks.filter(Number.isInteger)
 
+const hour = 3_600_000
+const day = 24 * hour
+
+/** The widths between the times below the chart, the least first, and the room that one takes. */
+const steps = [hour / 6, hour / 3, hour / 2, 3 * hour, 6 * hour, 12 * hour, day, 2 * day, 5 * day, 10 * day]
+const room = 64
+
+/** Round times in the reader's time zone. */
+const timesOf = ({ since, until }: Overview, width: number): ReadonlyArray<number> => {
+  const step = steps.find((one) => ((width - left) * one) / (until - since) >= room) ?? 10 * day
+  const times: Array<number> = []
+  const at = new Date(since)
+  at.setHours(0, 0, 0, 0)
+  while (at.getTime() < until) {
+    if (at.getTime() >= since) times.push(at.getTime())
+    // By the clock on the wall, which jumps twice a year.
+    if (step >= day) at.setDate(at.getDate() + step / day)
+    else at.setMinutes(at.getMinutes() + step / 60_000)
+  }
+  return times
+}
+
 export const Errors = ({ overview }: { readonly overview: Overview }): VNode => {
   const [box, width] = useWidth()
   const { bucketMillis, buckets, since, until } = overview
   const tags = tagsOf(buckets)
   const most = (of: (bucket: Bucket) => number) => Math.max(1, ...buckets.map(of))
   const met = ({ errors }: Bucket) => Object.values(errors).reduce((sum, n) => sum + n, 0)
-  const x = scaleTime([since, until], [left, Math.max(width, left + 1)])
+  const x = scaleLinear([since, until], [left, Math.max(width, left + 1)])
   const calls = scaleLinear([0, most((bucket) => bucket.calls)], [heights.top + heights.calls, heights.top]).nice(2)
   const errors = scaleLinear([0, most(met)], [bottom, errorsTop]).nice(3)
   const step = x(since + bucketMillis) - x(since)
   const bar = Math.max(1, step - (step > 4 ? 1 : 0))
-  const series = stack<Bucket>()
-    .keys(tags.map(([tag]) => tag))
-    .value((bucket, tag) => bucket.errors[tag] ?? 0)([...buckets])
   const rect = (at: number, from: number, to: number, kind: string) =>
     html`<rect class=${kind} x=${x(at)} width=${bar} y=${to} height=${Math.max(0, from - to)} />`
   const failed = buckets.reduce((sum, bucket) => sum + bucket.failed, 0)
@@ -119,20 +137,22 @@ export const Errors = ({ overview }: { readonly overview: Overview }): VNode => 
               ${bucket.failed > 0 && rect(bucket.at, calls(0), calls(bucket.failed), "failed")}
             </g>`
           )}
-          ${series.map(
-            (one) => html`<g key=${one.key}>
-              ${one.map(
-                ([from, to], index) =>
-                  to > from && rect(buckets[index]?.at ?? since, errors(from), errors(to), colourOf(one.key))
-              )}
+          ${buckets.map((bucket) => {
+            let sum = 0
+            return html`<g key=${bucket.at}>
+              ${tags.map(([tag]) => {
+                const from = sum
+                sum += bucket.errors[tag] ?? 0
+                return sum > from && rect(bucket.at, errors(from), errors(sum), colourOf(tag))
+              })}
             </g>`
-          )}
-          ${x.ticks(Math.max(2, Math.floor(width / 110))).map((tick) => {
+          })}
+          ${timesOf(overview, width).map((tick) => {
             const at = x(tick)
-            return html`<g key=${tick.getTime()}>
+            return html`<g key=${tick}>
               <line class="tick" x1=${at} x2=${at} y1=${bottom} y2=${bottom + 4} />
-              <text x=${at} y=${bottom + 17} text-anchor=${at > width - 24 ? "end" : at < left + 16 ? "start" : "middle"}>
-                ${x.tickFormat()(tick)}
+              <text x=${at} y=${bottom + 17} text-anchor=${at > width - 20 ? "end" : "middle"}>
+                ${until - since > 2 * day ? dayOf(tick) : minuteOf(tick)}
               </text>
             </g>`
           })}

@@ -31,7 +31,8 @@ export const millis = (ms: number): string => {
 }
 
 const dollars = (usd: number): string => {
-  if (usd === 0 || usd >= 0.995) return `$${usd.toLocaleString("en", { minimumFractionDigits: 2, maximumFractionDigits: 2 })}`
+  if (usd === 0 || usd >= 0.995)
+    return `$${usd.toLocaleString("en", { minimumFractionDigits: 2, maximumFractionDigits: 2 })}`
   return `$${usd.toPrecision(2).includes("e") ? usd.toExponential(1) : usd.toPrecision(2)}`
 }
 
@@ -51,6 +52,10 @@ export const timeOfDay = (at: number): string => clock.format(at)
 /** A time with its day, if that is not today. */
 export const time = (at: number): string =>
   new Date(at).toDateString() === new Date().toDateString() ? clock.format(at) : `${day.format(at)} ${clock.format(at)}`
+
+export const minuteOf = (at: number): string => minutes.format(at)
+
+export const dayOf = (at: number): string => day.format(at)
 
 /** The begin of a point in a chart. */
 export const pointOf = (at: number): string => `${day.format(at)} ${minutes.format(at)}`

@@ -26,7 +26,12 @@ const every: Readonly<Record<RangeName, number>> = {
 }
 const callsEvery = 5 * second
 
-const names: Readonly<Record<RangeName, string>> = { "1h": "1 hour", "24h": "24 hours", "7d": "7 days", "30d": "30 days" }
+const names: Readonly<Record<RangeName, string>> = {
+  "1h": "1 hour",
+  "24h": "24 hours",
+  "7d": "7 days",
+  "30d": "30 days"
+}
 
 const unique = (all: ReadonlyArray<string>): ReadonlyArray<string> => [...new Set(all)].sort()
 
@@ -43,7 +48,8 @@ const Select = ({
   readonly options: ReadonlyArray<readonly [value: string, text: string]>
   readonly value: string | undefined
 }): VNode => {
-  const all = value === undefined || options.some(([one]) => one === value) ? options : [[value, value] as const, ...options]
+  const all =
+    value === undefined || options.some(([one]) => one === value) ? options : [[value, value] as const, ...options]
   const pick = (event: Event) => onPick((event.target as HTMLSelectElement).value || undefined)
   return html`<label class=${value === undefined ? "" : "set"}>
     <span>${name}</span>
@@ -66,7 +72,9 @@ const Filters = ({
   const targets = choices?.targets ?? []
   const providers = unique(targets.map(({ provider }) => provider))
   const models = unique(
-    targets.filter(({ provider }) => view.provider === undefined || provider === view.provider).map(({ model }) => model)
+    targets
+      .filter(({ provider }) => view.provider === undefined || provider === view.provider)
+      .map(({ model }) => model)
   )
   const [label] = Object.entries(view.labels)
   const labels = (choices?.labels ?? []).map(
@@ -104,7 +112,11 @@ const useSummary = (overview: Overview | undefined, of: string | undefined): str
   useEffect(() => {
     if (overview === undefined) return
     const { totals } = overview
-    say(totals === undefined ? "No calls" : `${plural(totals.calls, "call")}, ${percent(totals.succeeded, totals.calls)} success`)
+    say(
+      totals === undefined
+        ? "No calls"
+        : `${plural(totals.calls, "call")}, ${percent(totals.succeeded, totals.calls)} success`
+    )
   }, [of])
   return said
 }

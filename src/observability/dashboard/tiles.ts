@@ -24,10 +24,7 @@ const waits = ({ backoffMillis, queueMillis }: ReportRow): VNode => html`
     <caption class="hidden">Time that waiting added to calls</caption>
     <thead><tr><td></td><th scope="col">p50</th><th scope="col">p95</th><th scope="col">p99</th></tr></thead>
     <tbody>
-      ${[
-        ["backoff", backoffMillis] as const,
-        ["queue", queueMillis] as const
-      ].map(
+      ${[["backoff", backoffMillis] as const, ["queue", queueMillis] as const].map(
         ([name, { p50, p95, p99 }]) => html`<tr key=${name}>
           <th scope="row">${name}</th><td>${millis(p50)}</td><td>${millis(p95)}</td><td>${millis(p99)}</td>
         </tr>`

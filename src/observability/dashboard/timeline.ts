@@ -20,16 +20,25 @@ type Attempt = Record["attempts"][number]
 export const partsOf = (attempt: Attempt, callStart: number) => {
   const start = attempt.startedAt - callStart
   const queue = Math.max(0, start - (attempt.queuedMillis ?? 0))
-  return { backoff: Math.max(0, queue - (attempt.retry?.delayMillis ?? 0)), queue, start, end: start + attempt.durationMillis }
+  return {
+    backoff: Math.max(0, queue - (attempt.retry?.delayMillis ?? 0)),
+    queue,
+    start,
+    end: start + attempt.durationMillis
+  }
 }
 
 const Bars = ({ record }: { readonly record: Record }): VNode => {
   const { attempts, durationMillis, startedAt } = record
-  const x = scaleLinear([0, Math.max(1, durationMillis, ...attempts.map((one) => partsOf(one, startedAt).end))], [0, 100])
+  const x = scaleLinear(
+    [0, Math.max(1, durationMillis, ...attempts.map((one) => partsOf(one, startedAt).end))],
+    [0, 100]
+  )
   const line = 26
   const height = attempts.length * line
   const bar = (kind: string, from: number, to: number, y: number) =>
-    to > from && html`<rect class=${kind} x="${x(from)}%" width="${Math.max(0.4, x(to) - x(from))}%" y=${y} height="14" />`
+    to > from &&
+    html`<rect class=${kind} x="${x(from)}%" width="${Math.max(0.4, x(to) - x(from))}%" y=${y} height="14" />`
   return html`<svg class="bars" width="100%" height=${height + 24} role="img" aria-labelledby="bars-title bars-desc">
     <title id="bars-title">Attempts over the time of the call</title>
     <desc id="bars-desc">The list below tells the same in words.</desc>

@@ -22,7 +22,7 @@ const batch = 200
 const fill = Effect.gen(function* () {
   yield* migrate
   const now = yield* Effect.clockWith((clock) => clock.currentTimeMillis)
-  const records = dayOfCalls(Number(process.env["SEED"] ?? 1), now)
+  const records = dayOfCalls(Number(process.env.SEED ?? 1), now)
   for (let start = 0; start < records.length; start += batch) yield* write(records.slice(start, start + batch))
   const at = now - 8 * 3_600_000
   yield* insert(tables.lost, [{ id: "demo", reason: "overflow", records: 12, first_at: at, last_at: at + 4000 }])
@@ -42,7 +42,7 @@ const program = Effect.gen(function* () {
 
 const server = Layer.unwrapScoped(
   Effect.map(folder, (path) =>
-    DashboardServer.layer({ port: Number(process.env["PORT"] ?? 4777) }).pipe(
+    DashboardServer.layer({ port: Number(process.env.PORT ?? 4777) }).pipe(
       Layer.provideMerge(CallLogLibsql.client(join(path, "calls.db")))
     )
   )

@@ -111,6 +111,7 @@ const faultsOf = ({ provider }: Target, before: number): ReadonlyArray<Fault> =>
     return [[0.62, broken, 700], [0.2, unreachable, 90], ...usual]
   }
   if (provider === "openai" && before > 3.5 && before < 4.5) return [[0.16, late, 15_000], ...usual]
+  if (provider === "openai" && before < 0.3) return [[0.26, limited, 180], ...usual]
   if (provider === "gemini" && before > 14 && before < 16) return [[0.24, limited, 160], ...usual]
   return usual
 }
@@ -203,9 +204,9 @@ export const dayOfCalls = (seed: number, until: number): ReadonlyArray<CallRecor
   const records: Array<CallRecord> = []
   let at = until - 24 * hour
   for (;;) {
-    // More in the second half of the day, as offices have it.
-    const busy = 1.15 - Math.cos((2 * Math.PI * (at - until)) / (24 * hour) + 1)
-    at += (-Math.log(1 - random()) * 14_000) / busy
+    // Most of them some hours before the end.
+    const busy = 1 + 0.4 * Math.cos((2 * Math.PI * (at - until + 5 * hour)) / (24 * hour))
+    at += (-Math.log(1 - random()) * 13_000) / busy
     if (at > until - 20_000) return records
     records.push(callOf(random, Math.round(at), (until - at) / hour, records.length + 1))
   }

@@ -16,7 +16,11 @@ const Text = Schema.NonEmptyString.pipe(Schema.maxLength(256))
 const labelPrefix = "label."
 
 const selection = {
-  range: Schema.optional(Schema.Literal("1h", "24h", "7d", "30d")),
+  range: Schema.optional(
+    Schema.Literal("1h", "24h", "7d", "30d").annotations({
+      message: () => ({ message: "expected 1h, 24h, 7d or 30d", override: true })
+    })
+  ),
   provider: Schema.optional(Text),
   model: Schema.optional(Text)
 }

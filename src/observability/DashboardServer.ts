@@ -46,7 +46,7 @@ const own = /^(?:127\.0\.0\.1|\[::1\]|localhost)(?::\d+)?$/i
 
 const guarded = HttpRouter.use(Dashboard.routes, (app) =>
   Effect.flatMap(HttpServerRequest.HttpServerRequest, ({ headers }) =>
-    own.test(headers["host"] ?? "")
+    own.test(headers.host ?? "")
       ? app
       : Effect.succeed(HttpServerResponse.text("this dashboard is for this machine alone", { status: 403 }))
   )

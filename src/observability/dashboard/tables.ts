@@ -75,11 +75,11 @@ export const Handoffs = ({ handoffs }: { readonly handoffs: ReadonlyArray<Handof
             <tbody>
               ${handoffs.map(
                 ({ count: calls, from, reason, to }) => html`<tr key=${`${from} ${to} ${reason}`}>
-                  <th scope="row">${from} <span class="arrow">→</span> ${to}</th>
+                  <th scope="row">${from} <span class="to">→ ${to}</span></th>
                   <td>${reason}</td>
                   <td class="n">
                     ${count(calls)}
-                    <svg width="100%" height="4" aria-hidden="true">
+                    <svg width="64" height="4" aria-hidden="true">
                       <rect class="calls" x="${100 - (100 * calls) / most}%" width="${(100 * calls) / most}%" height="4" />
                     </svg>
                   </td>

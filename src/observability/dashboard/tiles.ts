@@ -44,11 +44,7 @@ export const Tiles = ({ totals }: { readonly totals: ReportRow }): VNode => {
   return html`<dl class="tiles">
     ${tile("Success", percent(succeeded, calls), ends.join(", "))}
     ${tile("Calls", count(calls), plural(attempts, "attempt"), ...(unsent > 0 ? [`${count(unsent)} sent nothing`] : []))}
-    ${tile(
-      "Retry rate",
-      calls === unsent ? unknown : percent(totals.retries.rate, 1),
-      `needed a second attempt; at most ${plural(totals.retries.max, "retry", "retries")}`
-    )}
+    ${tile("Retry rate", calls === unsent ? unknown : percent(totals.retries.rate, 1), "needed a second attempt")}
     ${tile("Added latency", html`<${() => waits(totals)} />`)}
     ${tile("Cost", usd(totals.usd, missing), missing > 0 ? `${plural(missing, "attempt")} not counted` : `${usd(calls === 0 ? undefined : totals.usd / calls, 0)} a call`)}
     ${tile("Wasted", usd(totals.wastedUsd, missing), priced ? `${percent(totals.wastedUsd, totals.usd)} of the cost` : "on attempts without use")}

@@ -66,6 +66,20 @@ const Bars = ({ record }: { readonly record: Record }): VNode => {
   </svg>`
 }
 
+/** What the bars of a call show. */
+const kindsOf = ({ attempts }: Record): ReadonlyArray<readonly [kind: string, name: string]> => {
+  const some = (kind: string, name: string, is: (attempt: Attempt) => boolean) =>
+    attempts.some(is) ? ([[kind, name]] as const) : []
+  return [
+    ...some("backoff", "backoff", ({ retry }) => (retry?.delayMillis ?? 0) > 0),
+    ...some("queue", "queue", ({ queuedMillis }) => (queuedMillis ?? 0) > 0),
+    ...some("ok", "answered", ({ outcome }) => outcome === "success"),
+    ...some("failed", "failed", ({ outcome }) => outcome === "failure" || outcome === "defect"),
+    ...some("calls", "interrupted", ({ outcome }) => outcome === "interrupted"),
+    ...some("token", "first token", ({ firstTokenMillis }) => firstTokenMillis !== undefined)
+  ]
+}
+
 const ends: Readonly<globalThis.Record<string, string>> = {
   success: "answered",
   failure: "failed",
@@ -135,9 +149,7 @@ const Whole = ({ change, record }: { readonly change: Change; readonly record: R
     record.attempts.length === 0
       ? html`<p class="none">Nothing was sent${record.error === undefined ? "" : `: ${record.error.message}`}.</p>`
       : html`<ul class="legend">
-            <li><i class="swatch backoff" />backoff</li><li><i class="swatch queue" />queue</li>
-            <li><i class="swatch ok" />answered</li><li><i class="swatch failed" />failed</li>
-            <li><i class="swatch calls" />interrupted</li>
+            ${kindsOf(record).map(([kind, name]) => html`<li key=${kind}><i class="swatch ${kind}" />${name}</li>`)}
           </ul>
           <${Bars} record=${record} />
           <ol class="attempts">
@@ -153,7 +165,7 @@ export const Timeline = ({ change, id }: { readonly change: Change; readonly id:
     dialog.current?.showModal()
     return () => {
       // The row that opened it; if others have pushed it out of the list, the list.
-      const row = [...document.querySelectorAll<HTMLElement>("[data-call]")].find((one) => one.dataset["call"] === id)
+      const row = [...document.querySelectorAll<HTMLElement>("[data-call]")].find((one) => one.dataset.call === id)
       ;(row ?? document.getElementById("calls"))?.focus()
     }
   }, [id])
@@ -163,7 +175,7 @@ export const Timeline = ({ change, id }: { readonly change: Change; readonly id:
     <div class="inside">
       <div class="head">
         <h2 id="timeline">${data === undefined ? "Call" : data.name}</h2>
-        <button type="button" class="close" onClick=${close} autofocus>Close</button>
+        <button type="button" class="close" onClick=${close}>Close</button>
       </div>
       ${
         problem !== undefined

@@ -13,16 +13,17 @@ import { conditionsOf, type Filters, joined, number, type Range } from "./CallQu
 import { type CallSummary, calls, type Report, type ReportRow, report } from "./CallReport.js"
 
 const Text = Schema.NonEmptyString.pipe(Schema.maxLength(256))
+const maybe = <A extends string>(self: Schema.Schema<A>) => Schema.optionalWith(self, { exact: true })
 const labelPrefix = "label."
 
 const selection = {
-  range: Schema.optional(
+  range: maybe(
     Schema.Literal("1h", "24h", "7d", "30d").annotations({
       message: () => ({ message: "expected 1h, 24h, 7d or 30d", override: true })
     })
   ),
-  provider: Schema.optional(Text),
-  model: Schema.optional(Text)
+  provider: maybe(Text),
+  model: maybe(Text)
 }
 
 const labels = Schema.Record({ key: Schema.TemplateLiteral(labelPrefix, Schema.String), value: Text })
@@ -39,7 +40,7 @@ export const OverviewSearch = Schema.Struct(selection, labels)
  *
  * @internal
  */
-export const CallsSearch = Schema.Struct({ ...selection, failed: Schema.optional(Schema.Literal("1")) }, labels)
+export const CallsSearch = Schema.Struct({ ...selection, failed: maybe(Schema.Literal("1")) }, labels)
 
 const minute = 60_000
 const hour = 60 * minute

@@ -10,7 +10,7 @@ import type { VNode } from "preact"
 import { useLayoutEffect, useRef, useState } from "preact/hooks"
 import type { ReportRow } from "../CallReport.js"
 import type { Bucket, Overview } from "../DashboardQuery.js"
-import { count, dayOf, minuteOf, percent, plural, pointOf } from "./format.js"
+import { count, dayOf, minuteOf, percent, plural, pointOf, usd } from "./format.js"
 
 /** The tags with a colour of their own, the most frequent in practice. */
 const coloured = [
@@ -216,12 +216,25 @@ export const ByAttempt = ({ totals }: { readonly totals: ReportRow }): VNode => 
                 <rect class="rail" width="100%" height="10" />
                 <rect class=${kind} width="${totals.calls === 0 ? 0 : (100 * calls) / totals.calls}%" height="10" />
               </svg>
-              <span>${percent(calls, totals.calls)}</span>
+              <span class="rate">${percent(calls, totals.calls)}</span>
             </td>
             <td class="n">${count(calls)}</td>
           </tr>`
         )}
       </tbody>
     </table>
+    <dl class="a-call">
+      ${(
+        [
+          ["a call of one attempt", totals.normal],
+          ["a call of more", totals.retried]
+        ] as const
+      ).map(
+        ([name, { calls, usdPerCall }]) => html`<div key=${name}>
+          <dt>${name}</dt>
+          <dd>${usdPerCall === undefined ? "no cost known" : `${usd(usdPerCall, 0)} in ${plural(calls, "call")}`}</dd>
+        </div>`
+      )}
+    </dl>
   </section>`
 }

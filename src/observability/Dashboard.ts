@@ -38,8 +38,8 @@ import * as Schema from "effect/Schema"
 import { CallRecord } from "../calls/CallRecord.js"
 import { whyOf } from "./CallLogWriter.js"
 import { timeline } from "./CallReport.js"
+import { load } from "./DashboardAssets.js"
 import { CallsSearch, latest, OverviewSearch, overview } from "./DashboardQuery.js"
-import { load } from "./dashboard/assets.js"
 
 const headers = {
   "content-security-policy":

@@ -56,7 +56,7 @@ describe.skipIf(!found)("the page in a browser", () => {
   }
 
   const tile = (page: Page, name: string) => page.locator(".tile", { has: page.locator("dt", { hasText: name }) })
-  const value = (page: Page, name: string) => tile(page, name).locator(".value").innerText()
+  const value = (page: Page, name: string) => tile(page, name).locator(".value").textContent()
   const rows = (page: Page, table: string) => page.locator(`section[aria-labelledby=${table}] tbody tr`).allInnerTexts()
   const cells = (text: string) => text.split(/\s*[\t\n]\s*/)
   const calls = async (page: Page, expected: number) => {
@@ -147,7 +147,7 @@ describe.skipIf(!found)("the page in a browser", () => {
       await page.keyboard.press("ArrowRight")
       await calls(page, 7)
       assert.strictEqual(new URL(page.url()).searchParams.get("range"), "7d")
-      assert.strictEqual(await page.locator("[aria-live]").innerText(), "7 calls, 57.1 % success")
+      assert.strictEqual(await page.locator("[aria-live]").textContent(), "7 calls, 71.4 % success")
       await page.keyboard.press("Tab")
       assert.strictEqual(await outline(), "solid")
       await page.keyboard.press("o")
@@ -200,7 +200,7 @@ describe.skipIf(!found)("the page in a browser", () => {
     open(
       async (page) => {
         await page.locator("dialog .attempts").waitFor()
-        assert.include(await page.locator("dialog").innerText(), "interrupted")
+        assert.include(await page.locator("dialog").textContent(), "interrupted")
         await page.getByRole("button", { name: "Close" }).click()
         await page.locator("dialog").waitFor({ state: "detached" })
         assert.strictEqual(await focused(page), "a/b")
@@ -231,7 +231,7 @@ describe.skipIf(!found)("the page in a browser", () => {
     }))
 
   it("says that there are no calls where there are none", () =>
-    open(async (page) => assert.include(await page.locator("main").innerText(), "No calls in the last 24 hours"), {
+    open(async (page) => assert.include(await page.locator("main").textContent(), "No calls in the last 24 hours"), {
       query: "?provider=nobody"
     }))
 
@@ -291,7 +291,7 @@ describe.skipIf(!found)("the page in a browser", () => {
           )
           .concat(
             [...document.querySelectorAll<HTMLElement>("button, a, summary")]
-              .filter((control) => control.innerText.trim() === "")
+              .filter((control) => control.textContent.trim() === "")
               .map((control) => control.outerHTML)
           )
           .concat(

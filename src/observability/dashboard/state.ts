@@ -76,6 +76,7 @@ const api = new URL("../api/", import.meta.url)
 const read = async (path: string, signal: AbortSignal): Promise<unknown> => {
   const response = await fetch(new URL(path, api), { signal })
   const body: unknown = await response.json().catch(() => undefined)
+  if (response.ok && body === undefined) throw new Error("the server answered no figures: a login may have run out")
   if (response.ok) return body
   const why = (body as { readonly error?: unknown } | undefined)?.error
   throw new Error(typeof why === "string" ? why : `the server answered ${response.status}`)

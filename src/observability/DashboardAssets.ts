@@ -28,7 +28,7 @@ const bundle = async (): Promise<Assets> => {
     })
     return outputFiles[0]?.text ?? ""
   }
-  const [script, style] = await Promise.all([build("page.ts"), build("page.css")])
+  const [script, style] = await Promise.all([build("dashboard/page.ts"), build("dashboard/page.css")])
   return { script, style }
 }
 

@@ -16,6 +16,7 @@ const above = ["node", "prices", "testing"]
 
 /** Modules of a folder with an entry point of their own, because not all of them need the same packages. */
 const apart = {
+  "./observability/DashboardServer": "observability/DashboardServer.ts",
   "./observability/Degradation": "observability/Degradation.ts",
   "./observability/Evaluation": "observability/Evaluation.ts",
   "./observability/Telemetry": "observability/Telemetry.ts",

@@ -1,5 +1,6 @@
 /**
- * What calls leave behind: metrics and their export, the call log in SQL with reports and a page, alarms, judged answers.
+ * What calls leave behind: metrics and their export, the call log in SQL with reports and a page, alarms, judged
+ * answers.
  *
  * @since 0.2.0
  */

@@ -88,7 +88,8 @@ const Filters = ({
       ${ranges.map(
         (range) => html`<label key=${range}>
           <input type="radio" name="range" value=${range} checked=${view.range === range}
-            onChange=${() => change({ range })} /><span><abbr title=${names[range]}>${range.replace(/(\D)/, " $1")}</abbr></span>
+            onChange=${() => change({ range })} />
+          <span><abbr title=${names[range]}>${range.replace(/(\D)/, " $1")}</abbr></span>
         </label>`
       )}
     </fieldset>
@@ -97,7 +98,8 @@ const Filters = ({
     <${Select} name="model" any="all" value=${view.model} options=${same(models)}
       onPick=${(model: string | undefined) => change({ model })} />
     <${Select} name="label" any="any" value=${label === undefined ? undefined : JSON.stringify(label)} options=${labels}
-      onPick=${(picked: string | undefined) => change({ labels: picked === undefined ? {} : Object.fromEntries([JSON.parse(picked)]) })} />
+      onPick=${(picked: string | undefined) =>
+        change({ labels: picked === undefined ? {} : Object.fromEntries([JSON.parse(picked)]) })} />
     ${
       filtered &&
       html`<button type="button" class="plain"

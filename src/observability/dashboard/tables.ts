@@ -80,7 +80,8 @@ export const Handoffs = ({ handoffs }: { readonly handoffs: ReadonlyArray<Handof
                   <td class="n">
                     ${count(calls)}
                     <svg width="64" height="4" aria-hidden="true">
-                      <rect class="calls" x="${100 - (100 * calls) / most}%" width="${(100 * calls) / most}%" height="4" />
+                      <rect class="calls" height="4"
+                        x="${100 - (100 * calls) / most}%" width="${(100 * calls) / most}%" />
                     </svg>
                   </td>
                 </tr>`

@@ -228,13 +228,13 @@ export const ByAttempt = ({ totals }: { readonly totals: ReportRow }): VNode => 
     <dl class="a-call">
       ${(
         [
-          ["a call of one attempt", totals.normal],
-          ["a call of more", totals.retried]
+          ["cost, one attempt", totals.normal],
+          ["cost, more attempts", totals.retried]
         ] as const
       ).map(
-        ([name, { calls, usdPerCall }]) => html`<div key=${name}>
+        ([name, { usdPerCall }]) => html`<div key=${name}>
           <dt>${name}</dt>
-          <dd>${usdPerCall === undefined ? "no cost known" : `${usd(usdPerCall, 0)} in ${plural(calls, "call")}`}</dd>
+          <dd>${usdPerCall === undefined ? "no cost known" : `${usd(usdPerCall, 0)} a call`}</dd>
         </div>`
       )}
     </dl>

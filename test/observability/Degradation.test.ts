@@ -88,7 +88,9 @@ describe("Degradation", () => {
 
   it.effect("ends its timer with its scope", () =>
     Effect.gen(function* () {
-      yield* Effect.scoped(Degradation.make())
+      const waiting = Effect.zipRight(TestClock.adjust("90 seconds"), TestClock.sleeps())
+      const sleeps = yield* Effect.scoped(Effect.zipRight(Degradation.make(), waiting))
+      assert.strictEqual(Chunk.size(sleeps), 1)
       assert.deepStrictEqual(yield* TestClock.sleeps(), Chunk.empty())
     })
   )

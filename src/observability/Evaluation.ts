@@ -269,7 +269,6 @@ export const make = <R = never>(given: Options<R>): Effect.Effect<Evaluation, ne
     }
 
     const hold = (id: string, pair: Pair): void => {
-      if (closed) return
       const before = held.get(id)
       if (before === undefined && held.size >= mostHeld) dropped++
       // A call with many questions, as an agent's, is held as its newest ones.

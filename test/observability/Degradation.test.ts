@@ -86,12 +86,14 @@ describe("Degradation", () => {
     }).pipe(Effect.provide(Degradation.layer()))
   )
 
-  it.effect("ends its timer with its scope", () =>
-    Effect.gen(function* () {
-      yield* Effect.scoped(Degradation.make())
-      assert.deepStrictEqual(yield* TestClock.sleeps(), Chunk.empty())
-    })
-  )
+  it.effect("ends its timer with its scope", () => {
+    const { layer, lines } = collect()
+    return Effect.gen(function* () {
+      const { observe } = yield* Effect.scoped(Effect.tap(Degradation.make(), TestClock.adjust("1 minute")))
+      yield* minutes(10, bad).pipe(Effect.provideService(Call.Observers, [observe]))
+      assert.deepStrictEqual(lines, [])
+    }).pipe(Effect.provide(layer))
+  })
 
   it("refuses what makes no sense, and its schema is that of its options", () => {
     const refused = (options: Degradation.Options, message: string) =>

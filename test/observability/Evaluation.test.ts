@@ -28,6 +28,16 @@ const call = (
     return value
   })
 
+/** Leaves only what is still reachable. */
+const collectGarbage = Effect.gen(function* () {
+  setFlagsFromString("--expose-gc")
+  const collect = runInNewContext("gc") as () => void
+  for (let i = 0; i < 5; i++) {
+    yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
+    collect()
+  }
+})
+
 const settle = TestClock.adjust("1 second")
 
 /** A judge that keeps what it was asked. */
@@ -141,8 +151,6 @@ describe("a sampled call", () => {
   })
 
   it.effect("that is not drawn leaves nothing behind, nor does one that was judged", () => {
-    setFlagsFromString("--expose-gc")
-    const collectGarbage = runInNewContext("gc") as () => void
     const kept = { judge: () => Effect.succeed(good), retried: 1, normal: 0 }
     const asked = (retried: boolean) =>
       Effect.gen(function* () {
@@ -153,10 +161,7 @@ describe("a sampled call", () => {
       })
     return Effect.gen(function* () {
       const refs = [...(yield* asked(false)), ...(yield* asked(true))]
-      for (let i = 0; i < 5; i++) {
-        yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
-        collectGarbage()
-      }
+      yield* collectGarbage
       assert.strictEqual((yield* summary).retried.count, 1)
       assert.deepStrictEqual(
         refs.map((ref) => ref.deref()),
@@ -165,6 +170,34 @@ describe("a sampled call", () => {
     }).pipe(Effect.provide(Evaluation.layer(kept)))
   })
 })
+
+it.effect("a call that ends after the scope leaves nothing behind", () =>
+  Effect.gen(function* () {
+    const go = yield* Deferred.make<void>()
+    const late = Effect.gen(function* () {
+      yield* Deferred.await(go)
+      return { text: "answer" }
+    }).pipe(Evaluation.sampled({ input: "question" }), Call.make("late"))
+    const evaluation = yield* Effect.scoped(
+      Effect.gen(function* () {
+        const made = yield* Evaluation.make({ judge: () => Effect.succeed(good), normal: 1 })
+        const running = late.pipe(
+          Effect.map((answer) => new WeakRef(answer)),
+          Effect.provideService(Evaluation.Evaluation, made),
+          Effect.provide(Call.observe(made.observe))
+        )
+        const fiber = yield* Effect.forkDaemon(running)
+        yield* settle
+        return { made, fiber }
+      })
+    )
+    yield* Deferred.succeed(go, undefined)
+    const ref = yield* Fiber.join(evaluation.fiber)
+    yield* collectGarbage
+    assert.isUndefined(ref.deref())
+    assert.strictEqual((yield* evaluation.made.summary).normal.count, 0)
+  })
+)
 
 describe("the judge", () => {
   it.effect("may be slower than the calls: they do not wait, and what finds no place is dropped and counted", () => {
@@ -243,13 +276,16 @@ describe("the judge", () => {
   it.effect("makes calls that have a label, are no part of the judged call, and are never sampled", () => {
     const { layer, records } = collect()
     let judged = 0
-    const judge = () =>
-      Effect.succeed(good).pipe(
-        Effect.tap(() => judged++),
+    const judge = () => {
+      judged++
+      // Not for ever, should it be sampled after all.
+      if (judged > 5) return Effect.succeed(good)
+      return Effect.succeed(good).pipe(
         Call.make("judging"),
         (self) => Evaluation.sampled(self, { input: "again" }),
         Effect.provideServiceEffect(Evaluation.Evaluation, Deferred.await(own))
       )
+    }
     const own = Effect.runSync(Deferred.make<Evaluation.Evaluation>())
     return Effect.gen(function* () {
       const made = Evaluation.make({ judge, normal: 1 })

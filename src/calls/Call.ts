@@ -147,6 +147,9 @@ export class Ids extends Context.Reference<Ids>()("steadfast/Call/Ids", {
  * Adds an observer. If it dies, a warning is logged and the call is unaffected. The call waits for it, and nothing
  * interrupts it: work that takes time belongs into a queue and a fiber of its own.
  *
+ * Gotcha: of two such layers side by side in `Layer.merge` only one is heard. Put one over the other:
+ * `a.pipe(Layer.provideMerge(b))`.
+ *
  * @since 0.1.0
  * @category layers
  */

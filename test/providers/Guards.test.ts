@@ -10,7 +10,9 @@ import {
   LlmError,
   OpenAi,
   OpenAiResponses,
-  RetryPolicy
+  Resilient,
+  RetryPolicy,
+  Spend
 } from "effect-steadfast"
 import { Reply } from "effect-steadfast/testing"
 import { collect, generate, peer, secret, sse } from "./support.js"
@@ -40,7 +42,14 @@ describe("a request that cannot be written", () => {
       it.effect(`is an InvalidRequest: ${wire}, ${name}`, () =>
         Effect.gen(function* () {
           const { model, provider } = yield* peer(make)
-          for (const ask of [model.generate(request), ChatStream.collect(model.stream(request))]) {
+          const held = yield* Resilient.make([model, model])
+          const asks = [model, held].flatMap((model) => [
+            model.generate(request),
+            ChatStream.collect(model.stream(request)),
+            Spend.within(model.generate(request), { tokens: 10_000 }),
+            Spend.within(ChatStream.collect(model.stream(request)), { tokens: 10_000 }, { strict: true })
+          ])
+          for (const ask of asks) {
             const error = yield* Effect.flip(ask)
             assert.strictEqual(error._tag, "InvalidRequest")
             assert.strictEqual(error.delivery, "not-sent")

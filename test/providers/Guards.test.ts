@@ -1,6 +1,6 @@
-import { HttpClient, HttpClientError, HttpClientRequest } from "@effect/platform"
+import { Headers, HttpClient, HttpClientError, HttpClientRequest, HttpClientResponse } from "@effect/platform"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Redacted } from "effect"
+import { Effect, Redacted, Stream } from "effect"
 import {
   Anthropic,
   Chat,
@@ -86,6 +86,26 @@ describe("a client that throws", () => {
         assert.strictEqual((yield* ChatStream.collect(resilient.stream(Chat.prompt("hi")))).text, "from the other")
         assert.isAtLeast(calls, 2)
       }
+    })
+  )
+})
+
+describe("a body that throws", () => {
+  it.effect("has failed, read whole or in pieces", () =>
+    Effect.gen(function* () {
+      const client = HttpClient.make((request) =>
+        Effect.succeed({
+          ...HttpClientResponse.fromWeb(request, new Response("")),
+          request,
+          status: 200,
+          headers: Headers.empty,
+          stream: Stream.dieMessage("no body")
+        })
+      )
+      const model = yield* Effect.provideService(makes.chat, HttpClient.HttpClient, client)
+      const whole = yield* Effect.flip(model.generate(Chat.prompt("hi")))
+      const pieces = yield* Effect.flip(ChatStream.collect(model.stream(Chat.prompt("hi"))))
+      assert.deepStrictEqual([whole._tag, pieces._tag], ["ConnectionError", "StreamInterrupted"])
     })
   )
 })

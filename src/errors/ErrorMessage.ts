@@ -58,14 +58,17 @@ const CONTROLS = /[\u0000-\u0008\u000e-\u001f\u007f-\u009f\u061c\u200e\u200f\u20
 const folded = (text: string): string => text.replace(CONTROLS, "").replace(/\s+/g, " ").trim()
 
 /**
- * A secret as it may stand in a text: plain, URL-encoded in either case and with either space, or on one line.
+ * A secret as it may stand in a text: plain, URL-encoded in either case and with either space, in a text of JSON, or on
+ * one line.
  *
  * @internal
  */
 export const formsOf = (secret: string): ReadonlyArray<string> => {
   const percent = encoded(secret)
   const lower = percent.replace(/%../g, (code) => code.toLowerCase())
-  const forms = [secret, percent, lower, percent.replaceAll("%20", "+"), lower.replaceAll("%20", "+"), folded(secret)]
+  const quoted = JSON.stringify(secret).slice(1, -1)
+  const spaced = [percent.replaceAll("%20", "+"), lower.replaceAll("%20", "+")]
+  const forms = [secret, percent, lower, ...spaced, quoted, folded(secret)]
   return [...new Set(forms)].filter((form) => form.length >= MIN_SECRET)
 }
 
@@ -77,7 +80,8 @@ export const formsOf = (secret: string): ReadonlyArray<string> => {
  */
 export const scrub = (text: string, secrets: ReadonlyArray<string>): string => {
   let out = text
-  for (const secret of secrets) {
+  // The longest first: one that begins another would leave the rest of it.
+  for (const secret of [...secrets].sort((a, b) => b.length - a.length)) {
     if (secret.length < MIN_SECRET) continue
     // three characters tell two keys apart and give no access; a short secret is hidden whole
     const mask = secret.length < 12 ? "…" : `${secret.slice(0, 3)}…`

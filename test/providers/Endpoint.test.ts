@@ -92,6 +92,24 @@ describe("the headers of an application", () => {
     })
   )
 
+  it.effect("are secrets without their scheme, each cookie alone, and also if one begins another", () =>
+    Effect.gen(function* () {
+      const { answer } = yield* asked(
+        {
+          apiKey: Redacted.make("team-9"),
+          headers: {
+            authorization: Redacted.make("Token of-the-scheme"),
+            cookie: "lang=en; session=of-the-cookie",
+            "x-team-token": "team-9-and-its-rest",
+            "x-gate": Redacted.make('open "sesame" now')
+          }
+        },
+        'no of-the-scheme, of-the-cookie, team-9-and-its-rest, open \\"sesame\\" now'
+      )
+      assert.strictEqual(answer._tag === "Left" ? answer.left.message : "", "no of-…, of-…, tea…, ope…")
+    })
+  )
+
   it.effect("that no request can carry are refused by name", () =>
     Effect.gen(function* () {
       const error = yield* refused({ headers: { "x-team": "red\r\nx-evil: 1" } })
@@ -117,6 +135,14 @@ describe("a base URL", () => {
       assert.strictEqual(request?.headers.authorization, "Basic bWU6cGFzcy13b3JkLTE=")
       const shown = JSON.stringify(answer) + inspect(model, { depth: 9 })
       for (const secret of ["word-1", "route-1", "bWU6"]) assert.notInclude(shown, secret)
+    })
+  )
+
+  it.effect("keeps them as they stand in it, too", () =>
+    Effect.gen(function* () {
+      const baseUrl = "https://me:p%40ss+word@proxy.example/v1?code=se+cret/route"
+      const { answer } = yield* asked({ baseUrl }, "no p@ss+word, p%40ss+word, se+cret/route")
+      assert.strictEqual(answer._tag === "Left" ? answer.left.message : "", "no …, …, se+…")
     })
   )
 

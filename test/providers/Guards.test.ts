@@ -1,6 +1,6 @@
-import { HttpClient, HttpClientError, HttpClientRequest } from "@effect/platform"
+import { Headers, HttpClient, HttpClientError, HttpClientRequest, HttpClientResponse } from "@effect/platform"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Redacted } from "effect"
+import { Effect, Redacted, Stream } from "effect"
 import {
   Anthropic,
   Chat,
@@ -10,7 +10,9 @@ import {
   LlmError,
   OpenAi,
   OpenAiResponses,
-  RetryPolicy
+  Resilient,
+  RetryPolicy,
+  Spend
 } from "effect-steadfast"
 import { Reply } from "effect-steadfast/testing"
 import { collect, generate, peer, secret, sse } from "./support.js"
@@ -40,7 +42,14 @@ describe("a request that cannot be written", () => {
       it.effect(`is an InvalidRequest: ${wire}, ${name}`, () =>
         Effect.gen(function* () {
           const { model, provider } = yield* peer(make)
-          for (const ask of [model.generate(request), ChatStream.collect(model.stream(request))]) {
+          const held = yield* Resilient.make([model, model])
+          const asks = [model, held].flatMap((model) => [
+            model.generate(request),
+            ChatStream.collect(model.stream(request)),
+            Spend.within(model.generate(request), { tokens: 10_000 }),
+            Spend.within(ChatStream.collect(model.stream(request)), { tokens: 10_000 }, { strict: true })
+          ])
+          for (const ask of asks) {
             const error = yield* Effect.flip(ask)
             assert.strictEqual(error._tag, "InvalidRequest")
             assert.strictEqual(error.delivery, "not-sent")
@@ -77,6 +86,26 @@ describe("a client that throws", () => {
         assert.strictEqual((yield* ChatStream.collect(resilient.stream(Chat.prompt("hi")))).text, "from the other")
         assert.isAtLeast(calls, 2)
       }
+    })
+  )
+})
+
+describe("a body that throws", () => {
+  it.effect("has failed, read whole or in pieces", () =>
+    Effect.gen(function* () {
+      const client = HttpClient.make((request) =>
+        Effect.succeed({
+          ...HttpClientResponse.fromWeb(request, new Response("")),
+          request,
+          status: 200,
+          headers: Headers.empty,
+          stream: Stream.dieMessage("no body")
+        })
+      )
+      const model = yield* Effect.provideService(makes.chat, HttpClient.HttpClient, client)
+      const whole = yield* Effect.flip(model.generate(Chat.prompt("hi")))
+      const pieces = yield* Effect.flip(ChatStream.collect(model.stream(Chat.prompt("hi"))))
+      assert.deepStrictEqual([whole._tag, pieces._tag], ["ConnectionError", "StreamInterrupted"])
     })
   )
 })

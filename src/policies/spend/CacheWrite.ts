@@ -23,12 +23,12 @@ export const factor = { minutes: 1.25, hour: 2 }
  * @category getters
  */
 export const isAsked = ({ messages, providerOptions, tools }: Tokens.Prompt): boolean => {
-  const open: Array<unknown> = [messages, tools, providerOptions]
-  while (open.length > 0) {
-    const value = open.pop()
+  // Each value once: one that holds itself has no end.
+  const open = new Set<unknown>([messages, tools, providerOptions])
+  for (const value of open) {
     if (typeof value !== "object" || value === null) continue
     if ("cache_control" in value && value.cache_control != null) return true
-    for (const inner of Object.values(value)) open.push(inner)
+    for (const inner of Object.values(value)) open.add(inner)
   }
   return false
 }

@@ -99,7 +99,7 @@ const instructions = 600
 const weigh = (prompt: Prompt, text: (text: string) => number, perImage: number): number => {
   let images = 0
   const { messages, providerOptions, responseFormat, tools } = prompt
-  const json = JSON.stringify([messages, tools, responseFormat, providerOptions], (key, value) => {
+  const json = written([messages, tools, responseFormat, providerOptions], (key, value) => {
     if (key !== "content" || !Array.isArray(value)) return value
     const shown = value.filter((part) => part?.type !== "image")
     images += value.length - shown.length
@@ -107,6 +107,15 @@ const weigh = (prompt: Prompt, text: (text: string) => number, perImage: number)
   })
   const instructed = (tools !== undefined && tools.length > 0) || responseFormat !== undefined
   return text(json) + images * perImage + (instructed ? instructions : 0)
+}
+
+/** JSON, or nothing where there is none, as for a circular schema: such a request is never sent. */
+const written = (value: unknown, replacer: (key: string, value: unknown) => unknown): string => {
+  try {
+    return JSON.stringify(value, replacer)
+  } catch {
+    return ""
+  }
 }
 
 /**

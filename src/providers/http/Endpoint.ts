@@ -144,6 +144,13 @@ const headerName = /^[!#$%&'*+.^_`|~\w-]+$/
 /** Names of headers whose values are secrets. */
 const secretNames = /auth|cookie|key|token|secret|password|signature/i
 
+/** The value of a header, and what a server may repeat without the rest: credentials, and the values of cookies. */
+const partsOf = (value: string): ReadonlyArray<string> => [
+  value,
+  value.replace(/^[\w-]+ +/, ""),
+  ...value.split(/; */).map((cookie) => cookie.replace(/^[\w-]+=/, ""))
+]
+
 const readHeaders = (headers: NonNullable<Options["headers"]> = {}) =>
   Effect.gen(function* () {
     const plain: Record<string, string> = {}
@@ -155,7 +162,7 @@ const readHeaders = (headers: NonNullable<Options["headers"]> = {}) =>
       }
       const text = yield* carried(["headers", name], Redacted.isRedacted(value) ? Redacted.value(value) : value)
       plain[name] = text
-      if (Redacted.isRedacted(value) || secretNames.test(name)) secrets.push(text.replace(/^(?:bearer|basic) /i, ""))
+      if (Redacted.isRedacted(value) || secretNames.test(name)) secrets.push(...partsOf(text))
     }
     return { headers: plain, secrets }
   })
@@ -178,6 +185,9 @@ const decoded = (text: string): string => {
   }
 }
 
+const rawValues = (query: string): ReadonlyArray<string> =>
+  query.split(/[?&]/).map((field) => field.replace(/^[^=]*=?/, ""))
+
 const readUrl = ({ baseUrl, provider }: Place): Effect.Effect<Address, ConfigError.ConfigError> => {
   if (baseUrl === undefined) {
     return Effect.fail(ConfigError.MissingData(["baseUrl"], `${provider} has no known address: expected a baseUrl`))
@@ -197,7 +207,10 @@ const readUrl = ({ baseUrl, provider }: Place): Effect.Effect<Address, ConfigErr
     query: url.search,
     // No client takes them in an address.
     headers: basic === undefined ? {} : { authorization: `Basic ${basic}` },
-    secrets: [password, basic ?? "", ...url.searchParams.values()].filter((secret) => secret !== "")
+    // Decoded, and as they stand in the address.
+    secrets: [password, url.password, basic ?? "", ...url.searchParams.values(), ...rawValues(url.search)].filter(
+      (secret) => secret !== ""
+    )
   })
 }
 

@@ -240,7 +240,7 @@ const overClient = (client: HttpClient.HttpClient): Send => {
           const { pieces } = reader
           return pieces?.wanted(head) === true
             ? Effect.flatMap(pulled(response.stream, pieces, context), (bytes) => pieces.read(bytes, head))
-            : Effect.matchEffect(textOf(response, request.maxBytes), {
+            : Effect.matchEffect(Effect.catchAllDefect(textOf(response, request.maxBytes), Effect.fail), {
                 onSuccess: (body) => reader.text(body.text(), head, body.isWhole()),
                 onFailure: (error) => Effect.fail(reader.failed(causeOf(error), "body"))
               })
@@ -254,7 +254,9 @@ const overClient = (client: HttpClient.HttpClient): Send => {
 /** The body of a response, as far as it is held. Its stream fails if there is none. */
 const textOf = (response: HttpClientResponse.HttpClientResponse, maxBytes: number) => {
   const body = BodyText.make(maxBytes)
-  const reading = Stream.runForEachWhile(response.stream, (piece) => Effect.sync(() => body.push(piece)))
+  const reading = Effect.suspend(() =>
+    Stream.runForEachWhile(response.stream, (piece) => Effect.sync(() => body.push(piece)))
+  )
   return Effect.as(
     Effect.catchIf(
       reading,

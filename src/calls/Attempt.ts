@@ -24,7 +24,7 @@ import * as FiberInternals from "../policies/FiberInternals.js"
 import { CurrentPlace } from "../policies/pacer/RateLimits.js"
 import { RetryBudgets } from "../policies/retry/RetryBudget.js"
 import * as RetryDecision from "../policies/retry/RetryDecision.js"
-import { Prices } from "../policies/spend/Prices.js"
+import * as Prices from "../policies/spend/Prices.js"
 import * as Times from "../policies/Times.js"
 import * as Waited from "../policies/Waited.js"
 import * as Call from "./Call.js"
@@ -253,15 +253,9 @@ const begin = (
   return draft
 }
 
-/** The cost by the price list in force. A list that throws leaves it unknown: evidence fails no call. */
-const costOf = ({ model, provider, startedAt, usage }: Draft, context: Context.Context<never>): number | undefined => {
-  if (usage === undefined) return undefined
-  try {
-    return Context.get(context, Prices).price({ provider, model, usage, at: startedAt })
-  } catch {
-    return undefined
-  }
-}
+/** The cost by the price list in force. */
+const costOf = ({ model, provider, startedAt, usage }: Draft, context: Context.Context<never>): number | undefined =>
+  usage && Prices.safePrice(Context.get(context, Prices.Prices), { provider, model, usage, at: startedAt })
 
 const end = (
   draft: Draft,

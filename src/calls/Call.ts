@@ -27,7 +27,6 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
-import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import * as Tracer from "effect/Tracer"
@@ -41,6 +40,11 @@ import * as Times from "../policies/Times.js"
 import * as CallLines from "./CallLines.js"
 import type { AttemptRecord, CallRecord, Labels, Outcome } from "./CallRecord.js"
 import * as CallSpan from "./CallSpan.js"
+import { CurrentLabels } from "./Labels.js"
+import { Observers } from "./Observers.js"
+
+export { CurrentLabels, labelBounds, withLabels } from "./Labels.js"
+export { type Observer, Observers, observe } from "./Observers.js"
 
 /**
  * An open call.
@@ -78,62 +82,6 @@ export interface Call {
 export class CurrentCall extends Context.Tag("steadfast/CurrentCall")<CurrentCall, Call>() {}
 
 /**
- * The observers of ended calls.
- *
- * @since 0.1.0
- * @category context
- */
-export class Observers extends Context.Reference<Observers>()("steadfast/Call/Observers", {
-  defaultValue: (): ReadonlyArray<(record: CallRecord) => Effect.Effect<void>> => []
-}) {}
-
-/**
- * The labels of calls.
- *
- * @since 0.2.0
- * @category context
- */
-export class CurrentLabels extends Context.Reference<CurrentLabels>()("steadfast/Call/Labels", {
-  defaultValue: (): Labels | undefined => undefined
-}) {}
-
-/**
- * The most labels of a call, and the most characters of a name and a value: each becomes a column of a report and an
- * attribute of a span.
- *
- * @since 0.2.0
- * @category constants
- */
-export const labelBounds = { count: 16, name: 64, value: 256 } as const
-
-/** Labels within the bounds: a name or value that is too long is cut, further labels are left out. */
-const bounded = (labels: Labels): Labels =>
-  Object.fromEntries(
-    Object.entries(labels)
-      .slice(0, labelBounds.count)
-      .map(([name, value]) => [name.slice(0, labelBounds.name), String(value).slice(0, labelBounds.value)])
-  )
-
-/**
- * Labels all calls inside: with a tenant, a user, a feature. Labels further out stay, unless they have the same name.
- * They stand in records and on spans, so they should hold nothing secret. A call has 16 labels at the most; a name is
- * cut to 64 characters, a value to 256.
- *
- * @since 0.2.0
- * @category combinators
- */
-export const withLabels =
-  (labels: Labels) =>
-  <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-    Effect.flatMap(CurrentLabels, (outer) =>
-      Effect.provideService(self, CurrentLabels, bounded({ ...labels, ...without(outer, labels) }))
-    )
-
-/** What is given inside comes first, so that it is not what the bound leaves out. */
-const without = (outer: Labels | undefined, labels: Labels): Labels =>
-  Object.fromEntries(Object.entries(outer ?? {}).filter(([name]) => !(name in labels)))
-
-/**
  * Makes the ids of calls. Default: random UUIDs.
  *
  * @since 0.1.0
@@ -142,21 +90,6 @@ const without = (outer: Labels | undefined, labels: Labels): Labels =>
 export class Ids extends Context.Reference<Ids>()("steadfast/Call/Ids", {
   defaultValue: () => (): string => globalThis.crypto.randomUUID()
 }) {}
-
-/**
- * Adds an observer. If it dies, a warning is logged and the call is unaffected. The call waits for it, and nothing
- * interrupts it: work that takes time belongs into a queue and a fiber of its own.
- *
- * Gotcha: of two such layers side by side in `Layer.merge` only one is heard. Put one over the other:
- * `a.pipe(Layer.provideMerge(b))`.
- *
- * @since 0.1.0
- * @category layers
- */
-export const observe = (observer: (record: CallRecord) => Effect.Effect<void>): Layer.Layer<never> =>
-  Layer.effectContext(
-    Effect.map(Observers, (observers) => Context.make(Observers, [...observers, observer]) as Context.Context<never>)
-  )
 
 /** Removes the partial answer. Records hold no answers; the application's own error keeps it. */
 const withoutAnswer = (error: LlmError): LlmError =>

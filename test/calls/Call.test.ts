@@ -328,3 +328,31 @@ describe("labels", () => {
     })
   )
 })
+
+describe("observers", () => {
+  it.effect("are all heard, side by side or one around the other, and none outside of its layer", () =>
+    Effect.gen(function* () {
+      const heard: Array<string> = []
+      const hears = (name: string) => Call.observe(({ name: call }) => Effect.sync(() => heard.push(`${name} ${call}`)))
+      const call = (name: string) => Call.make(name)(Effect.void)
+      const inner = call("inner").pipe(Effect.provide(hears("d")))
+      yield* Effect.zipRight(inner, call("outer")).pipe(
+        Effect.provide(Layer.mergeAll(hears("a"), hears("b").pipe(Layer.provideMerge(hears("c")))))
+      )
+      yield* call("after")
+      assert.sameMembers(heard, ["a inner", "b inner", "c inner", "d inner", "a outer", "b outer", "c outer"])
+    })
+  )
+
+  it.effect("one layer that is built twice is heard twice, and once where it is built once", () =>
+    Effect.gen(function* () {
+      let heard = 0
+      const layer = Call.observe(() => Effect.sync(() => void heard++))
+      const call = Call.make("ask")(Effect.void)
+      yield* Effect.provide(call, Layer.merge(layer, layer))
+      assert.strictEqual(heard, 1)
+      yield* call.pipe(Effect.provide(layer), Effect.provide(layer))
+      assert.strictEqual(heard, 3)
+    })
+  )
+})

@@ -40,11 +40,11 @@ const record = (attempts: ReadonlyArray<CallRecord.AttemptRecord>, more: Partial
 const observing = (layer: Layer.Layer<never>, records: ReadonlyArray<CallRecord.CallRecord>) =>
   Effect.gen(function* () {
     const before = yield* scraped
-    const observers = yield* Effect.provide(Call.Observers, layer)
+    const observers = yield* Call.Observers
     assert.strictEqual(observers.length, 1)
     for (const one of records) for (const observer of observers) yield* observer(one)
     return Prometheus.since(before, yield* scraped)
-  })
+  }).pipe(Effect.provide(layer))
 
 const failure = (tag: "ServerError" | "RateLimited") =>
   new LlmError[tag]({ provider: "gemini", model: "m", message: "no", delivery: "rejected" })
@@ -219,7 +219,7 @@ describe("the metrics of a record", () => {
 
   it.effect("cost a record some microseconds, and no series more", () =>
     Effect.gen(function* () {
-      const [observer] = yield* Effect.provide(Call.Observers, Telemetry.layerMetrics({ labels: ["tenant"] }))
+      const [observer] = yield* Call.Observers
       assert.isDefined(observer)
       const usage = { inputTokens: 100, outputTokens: 20, cachedInputTokens: 50 }
       const one = record([attempt(fresh(), 1, { usage, usd: 0.01, responseModel: "m-2" })], { labels: { tenant: "a" } })
@@ -231,7 +231,7 @@ describe("the metrics of a record", () => {
       const micros = ((performance.now() - began) * 1000) / n
       console.log(`a record with one attempt: ${micros.toFixed(1)} µs`)
       assert.strictEqual(Metric.unsafeSnapshot().length, series)
-    })
+    }).pipe(Effect.provide(Telemetry.layerMetrics({ labels: ["tenant"] })))
   )
 })
 

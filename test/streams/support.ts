@@ -1,8 +1,9 @@
 import { readFileSync } from "node:fs"
 import { HttpClient, HttpClientError, HttpClientRequest, HttpClientResponse } from "@effect/platform"
-import { Cause, Chunk, Clock, Duration, Effect, Option, Redacted, Stream } from "effect"
+import { Cause, Chunk, type Clock, Duration, Effect, Option, Redacted, Stream } from "effect"
 import { Anthropic, Chat, type ChatModel, Gemini, type LlmError, OpenAi, OpenAiResponses } from "effect-steadfast"
 import { assert } from "vitest"
+import { clockOf } from "../support/time.js"
 
 export const formats = ["openai-chat", "openai-responses", "anthropic", "gemini"] as const
 export type Format = (typeof formats)[number]
@@ -311,15 +312,9 @@ export const find = <Tag extends Chat.Event["_tag"]>(
 /** A clock whose sleeps are over as soon as nothing else can go on, and have taken their time. */
 export const idleClock = (): Clock.Clock => {
   let now = 0
-  const millis = () => now
-  const nanos = () => BigInt(now) * 1_000_000n
-  return {
-    [Clock.ClockTypeId]: Clock.ClockTypeId,
-    unsafeCurrentTimeMillis: millis,
-    unsafeCurrentTimeNanos: nanos,
-    currentTimeMillis: Effect.sync(millis),
-    currentTimeNanos: Effect.sync(nanos),
-    sleep: (duration) =>
+  return clockOf(
+    () => now,
+    (duration) =>
       Effect.async((resume) => {
         const timer = setImmediate(() => {
           now += Duration.toMillis(duration)
@@ -327,7 +322,7 @@ export const idleClock = (): Clock.Clock => {
         })
         return Effect.sync(() => clearImmediate(timer))
       })
-  }
+  )
 }
 
 /**

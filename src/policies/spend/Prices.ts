@@ -104,6 +104,30 @@ export class Prices extends Context.Reference<Prices>()("steadfast/Prices", {
   defaultValue: (): PriceList => none
 }) {}
 
+/** What a list says, if it is an amount. A list is the application's: one that throws knows no price. */
+const amount = (say: () => number | undefined): number | undefined => {
+  try {
+    const usd = say()
+    return usd !== undefined && usd >= 0 && Number.isFinite(usd) ? usd : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/**
+ * `price` of a list; `undefined` if it throws, or gives what is no amount.
+ *
+ * @internal
+ */
+export const safePrice = (prices: PriceList, ask: PriceAsk): number | undefined => amount(() => prices.price(ask))
+
+/**
+ * `bound` of a list; `undefined` if it throws, or gives what is no amount.
+ *
+ * @internal
+ */
+export const safeBound = (prices: PriceList, ask: BoundAsk): number | undefined => amount(() => prices.bound(ask))
+
 /**
  * An empty list.
  *

@@ -45,6 +45,7 @@ import * as TimeLimit from "../TimeLimit.js"
 import * as Times from "../Times.js"
 import * as Usage from "../Usage.js"
 import * as CacheWrite from "./CacheWrite.js"
+import * as Prices from "./Prices.js"
 import * as Account from "./SpendAccount.js"
 import * as SpendOptions from "./SpendOptions.js"
 import { type Scope, Spend } from "./SpendScope.js"
@@ -155,7 +156,8 @@ const take: Scope["hold"] = (inner, ask, prices, now) => {
     inputTokens,
     maxTokens: ask.maxTokens,
     assumed: inner.maxTokens,
-    cost: (outputTokens) => prices.bound({ provider, model, inputTokens, outputTokens, cacheWrite, at: now })
+    cost: (outputTokens) =>
+      Prices.safeBound(prices, { provider, model, inputTokens, outputTokens, cacheWrite, at: now })
   })
   if (decision._tag === "Refused") {
     return new LlmError.BudgetExceeded({
@@ -177,7 +179,7 @@ const take: Scope["hold"] = (inner, ask, prices, now) => {
     maxTokens: decision.maxTokens,
     settle: ({ delivery, usage: reported }) => {
       const usage = reported && Usage.make(reported)
-      const usd = usage && prices.price({ provider, model, usage, at: now })
+      const usd = usage && Prices.safePrice(prices, { provider, model, usage, at: now })
       close(Account.charge(decision, usage, usd, delivery !== "unknown"))
     },
     release: () => close(undefined)

@@ -205,6 +205,29 @@ describe("what an attempt is charged", () => {
   )
 })
 
+describe("a price list that throws, or gives what is no amount", () => {
+  const fails = (): never => {
+    throw new Error("no list")
+  }
+  const lists: Record<string, Prices.PriceList> = {
+    throws: { price: fails, bound: fails },
+    "not a number": { price: () => Number.NaN, bound: () => Number.NaN },
+    "below zero": { price: () => -1, bound: () => -1 }
+  }
+  for (const [name, list] of Object.entries(lists)) {
+    it.effect(`knows no price: ${name}`, () =>
+      Effect.gen(function* () {
+        const one = attempt(ask(5, 10), usage(5, 5))
+        const error = budgetOf(yield* Effect.exit(Spend.within(one, { usd: 1 })))
+        assert.include(error.message, "price")
+        const both = Effect.zipRight(one, Spend.spent)
+        const spent = yield* Spend.within(both, { usd: 1 }, { unpriced: "allow" })
+        assert.deepInclude(spent, { usd: 0, unpriced: 1 })
+      }).pipe(Effect.provide(Prices.layer(list)))
+    )
+  }
+})
+
 describe("a limit", () => {
   it.effect("on attempts counts retries, and names what it has", () =>
     Effect.gen(function* () {

@@ -206,7 +206,9 @@ export const ByAttempt = ({ totals }: { readonly totals: ReportRow }): VNode => 
     <h2 id="served">Which attempt answered</h2>
     <table class="bars">
       <caption class="hidden">Calls by the attempt that answered</caption>
-      <thead class="hidden"><tr><th scope="col">end</th><th scope="col">share</th><th scope="col">calls</th></tr></thead>
+      <thead class="hidden">
+        <tr><th scope="col">end</th><th scope="col">share</th><th scope="col">calls</th></tr>
+      </thead>
       <tbody>
         ${rows.map(
           ([name, calls, kind]) => html`<tr key=${name}>

@@ -55,7 +55,8 @@ const Bars = ({ record }: { readonly record: Record }): VNode => {
       const y = index * line + 6
       const kind = attempt.outcome === "success" ? "ok" : attempt.outcome === "interrupted" ? "calls" : "failed"
       return html`<g key=${index}>
-        ${bar("backoff", backoff, queue, y)} ${bar("queue", queue, start, y)} ${bar(kind, start, Math.max(end, start + 0.001), y)}
+        ${bar("backoff", backoff, queue, y)} ${bar("queue", queue, start, y)}
+        ${bar(kind, start, Math.max(end, start + 0.001), y)}
         ${
           attempt.firstTokenMillis !== undefined &&
           html`<line class="first" x1="${x(start + attempt.firstTokenMillis)}%" x2="${x(start + attempt.firstTokenMillis)}%"
@@ -109,7 +110,8 @@ const One = ({ attempt, number }: { readonly attempt: Attempt; readonly number: 
     <h3>
       <span class="number">${number}</span> ${attempt.provider}/${attempt.model}
       <span class="mark ${outcome === "success" ? "good" : outcome === "interrupted" ? "" : "bad"}">
-        ${outcome === "success" ? "✓" : outcome === "interrupted" ? "⊘" : "✕"} ${attempt.status ?? ""} ${error?._tag ?? ends[outcome]}
+        ${outcome === "success" ? "✓" : outcome === "interrupted" ? "⊘" : "✕"} ${attempt.status ?? ""}${" "}
+        ${error?._tag ?? ends[outcome]}
       </span>
     </h3>
     ${error !== undefined && html`<p class="message">${error.message}</p>`}

@@ -326,6 +326,10 @@ describe.skipIf(!found)("the page in a browser", () => {
         await page.locator("[data-call=new]").waitFor()
         await calls(page, 7)
         assert.strictEqual(await first.getAttribute("data-call"), "new")
+        await add("newer")
+        await page.clock.runFor(31_000)
+        await calls(page, 8)
+        assert.strictEqual(await first.getAttribute("data-call"), "newer")
       },
       { held: true }
     ))

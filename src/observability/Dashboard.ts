@@ -36,6 +36,7 @@ import * as Option from "effect/Option"
 import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import { CallRecord } from "../calls/CallRecord.js"
+import { textOf } from "./CallLogRows.js"
 import { whyOf } from "./CallLogWriter.js"
 import { timeline } from "./CallReport.js"
 import { load } from "./DashboardAssets.js"
@@ -114,7 +115,7 @@ const unreadable = (error: SqlError) =>
 
 const encode = Schema.encode(CallRecord)
 
-const one = Effect.flatMap(HttpRouter.params, ({ id = "" }) => timeline(id)).pipe(
+const one = Effect.flatMap(HttpRouter.params, ({ id = "" }) => timeline(textOf(id))).pipe(
   Effect.flatMap(
     Option.match({
       onNone: () => Effect.succeed(refuse(404, "the log holds no such call")),
@@ -175,6 +176,12 @@ const page = Effect.gen(function* () {
 })
 
 /**
+ * A question that nobody waits for any more is answered all the same: with PostgreSQL, an interrupted query can cancel
+ * another one of the pool.
+ */
+const whole = { uninterruptible: true }
+
+/**
  * The page and its JSON, below any path. Needs the `SqlClient` of the call log.
  *
  * @since 0.2.0
@@ -183,7 +190,7 @@ const page = Effect.gen(function* () {
 export const routes: HttpRouter.HttpRouter<never, SqlClient.SqlClient> = HttpRouter.empty.pipe(
   HttpRouter.get("/", page),
   HttpRouter.get("/assets/:file", asset),
-  HttpRouter.get("/api/overview", api(OverviewSearch, overview)),
-  HttpRouter.get("/api/calls", api(CallsSearch, latest)),
-  HttpRouter.get("/api/calls/:id", one)
+  HttpRouter.get("/api/overview", api(OverviewSearch, overview), whole),
+  HttpRouter.get("/api/calls", api(CallsSearch, latest), whole),
+  HttpRouter.get("/api/calls/:id", one, whole)
 )

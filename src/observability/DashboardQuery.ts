@@ -9,6 +9,7 @@ import type { SqlError } from "@effect/sql/SqlError"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
+import { textOf } from "./CallLogRows.js"
 import { conditionsOf, type Filters, joined, number, type Range } from "./CallQuery.js"
 import { type CallSummary, calls, type Report, type ReportRow, report } from "./CallReport.js"
 
@@ -105,6 +106,9 @@ interface Selected {
   readonly filters: Filters
 }
 
+/** As the log holds it: PostgreSQL refuses the rest. */
+const stored = (text: string | undefined) => (text === undefined ? undefined : textOf(text))
+
 /** Both ends lie where a bucket begins: no bucket is cut, and answers stay the same while nothing is written. */
 const selected = ({ model, provider, range = "24h", ...rest }: typeof OverviewSearch.Type, now: number): Selected => {
   const { bucket, millis } = spans[range]
@@ -113,10 +117,10 @@ const selected = ({ model, provider, range = "24h", ...rest }: typeof OverviewSe
     range: { since: until - millis, until },
     bucket,
     filters: {
-      provider,
-      model,
+      provider: stored(provider),
+      model: stored(model),
       labels: Object.fromEntries(
-        Object.entries(rest).map(([name, value]) => [name.slice(labelPrefix.length), String(value)])
+        Object.entries(rest).map(([name, value]) => [textOf(name.slice(labelPrefix.length)), textOf(String(value))])
       )
     }
   }

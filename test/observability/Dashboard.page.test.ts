@@ -3,9 +3,10 @@ import * as HttpServer from "@effect/platform/HttpServer"
 import { Effect, Layer, ManagedRuntime } from "effect"
 import { type Browser, type BrowserContextOptions, chromium, type Page } from "playwright-core"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
+import { write } from "../../src/observability/CallLogWriter.js"
 import type { Latest, Overview } from "../../src/observability/DashboardQuery.js"
 import * as DashboardServer from "../../src/observability/DashboardServer.js"
-import { database, scripted } from "./Dashboard.support.js"
+import { database, records, scripted } from "./Dashboard.support.js"
 
 const executablePath = "/usr/bin/chromium"
 const found = existsSync(executablePath)
@@ -35,7 +36,7 @@ describe.skipIf(!found)("the page in a browser", () => {
   /** Opens the page, waits for its figures, and lets nothing pass that the browser complains of. */
   const open = async (
     use: (page: Page) => Promise<void>,
-    { query = "", ...options }: BrowserContextOptions & { readonly query?: string } = {}
+    { held = false, query = "", ...options }: BrowserContextOptions & { readonly query?: string; held?: boolean } = {}
   ): Promise<void> => {
     const context = await browser.newContext(options)
     const complaints: Array<string> = []
@@ -46,6 +47,7 @@ describe.skipIf(!found)("the page in a browser", () => {
       page.on("request", (request) => {
         if (!request.url().startsWith(base) && !request.url().startsWith("data:")) complaints.push(request.url())
       })
+      if (held) await page.clock.install()
       await page.goto(`${base}/${query}`)
       await page.locator("main[aria-busy=false]").waitFor()
       await use(page)
@@ -302,4 +304,36 @@ describe.skipIf(!found)("the page in a browser", () => {
       )
       assert.deepStrictEqual(nameless, [])
     }))
+
+  it("shows a new call by itself, unless it is paused", () =>
+    open(
+      async (page) => {
+        const newest = (id: string) => page.locator(`.calls tbody tr:first-child [data-call=${id}]`)
+        const answers: Array<string> = []
+        page.on("response", (response) => answers.push(new URL(response.url()).pathname))
+        const add = async (id: string) => {
+          const [record] = await server.runPromise(records)
+          assert(record !== undefined)
+          await server.runPromise(write([{ ...record, id, startedAt: Date.now() }]))
+        }
+        await page.getByRole("button", { name: "Pause" }).click()
+        await add("new")
+        await page.clock.runFor(60_000)
+        await newest("fast").waitFor()
+        assert.deepStrictEqual(answers, [])
+        await page.getByRole("button", { name: "Paused" }).click()
+        // Second by second: an answer that took long by the page's clock makes it rest long.
+        const shown = async (id: string, all: string) => {
+          for (let second = 0; second < 600; second++) {
+            if ((await newest(id).count()) === 1 && (await value(page, "Calls")) === all) return
+            await page.clock.runFor(1000)
+          }
+          assert.fail(`${id} is not shown`)
+        }
+        await shown("new", "7")
+        await add("newer")
+        await shown("newer", "8")
+      },
+      { held: true }
+    ))
 })

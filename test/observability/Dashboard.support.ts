@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import type * as SqlClient from "@effect/sql/SqlClient"
-import { Effect, Layer } from "effect"
+import { Clock, Effect, Layer } from "effect"
 import type { AttemptRecord, CallRecord } from "../../src/calls/CallRecord.js"
 import * as LlmError from "../../src/errors/LlmError.js"
 import { migrate } from "../../src/observability/CallLog.js"
@@ -82,15 +82,19 @@ const script = [
   call("old", 2 * 24 * 60, {}, [{ ...gpt, durationMillis: 100, usage, usd: 0.002 }])
 ]
 
-/** Writes the script, as of now; returns its records. */
+/** The script, as of now. */
+export const records: Effect.Effect<ReadonlyArray<CallRecord>> = Effect.map(Clock.currentTimeMillis, (now) =>
+  script.map((make) => make(now))
+)
+
+/** Writes the script, and a note of records that were lost; returns its records. */
 export const scripted: Effect.Effect<ReadonlyArray<CallRecord>, unknown, SqlClient.SqlClient> = Effect.gen(
   function* () {
     yield* migrate
-    const now = yield* Effect.clockWith((clock) => clock.currentTimeMillis)
-    const records = script.map((make) => make(now))
-    yield* write(records)
-    const at = now - 12 * minute
+    const all = yield* records
+    yield* write(all)
+    const at = (yield* Clock.currentTimeMillis) - 12 * minute
     yield* insert(tables.lost, [{ id: "l", reason: "overflow", records: 3, first_at: at, last_at: at }])
-    return records
+    return all
   }
 )

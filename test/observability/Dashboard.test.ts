@@ -111,6 +111,7 @@ describe("api/overview", () => {
       assert.strictEqual(yield* calls(`label.tenant=${encodeURIComponent("a:b=c&d")}`), 1)
       assert.strictEqual(yield* calls("label.__proto__=x"), 0)
       assert.strictEqual(yield* calls("provider=none"), 0)
+      assert.strictEqual(yield* calls("provider=%00&model=%00&label.%00=%00"), 0)
       const { choices } = yield* read<Overview>("api/overview?provider=nobody")
       assert.deepStrictEqual(
         choices.targets.map(({ provider }) => provider),
@@ -171,6 +172,7 @@ describe("api/calls", () => {
         const record = yield* Schema.decodeUnknown(CallRecord)(found)
         assert.deepStrictEqual(plain(record), plain(records.find((one) => one.id === id)))
       }
+      assert.strictEqual((yield* ask("api/calls/%00")).status, 404)
       const none = yield* ask("api/calls/nobody")
       assert.strictEqual(none.status, 404)
       assert.deepStrictEqual(yield* json(none), { error: "the log holds no such call" })
@@ -208,7 +210,7 @@ describe("wrong questions", () => {
         const response = yield* ask(path)
         assert.strictEqual(response.status, 503, path)
         assert.notInclude(yield* Effect.promise(() => response.text()), "steadfast_calls")
-        assert.match(lines.at(-1)?.message ?? "", /^dashboard: cannot read .*no such table: steadfast_/)
+        assert.match(lines.at(-1)?.message ?? "", /^dashboard: cannot read .*steadfast_/)
       }
     }).pipe(Effect.provide(database), Effect.provide(layer))
   })

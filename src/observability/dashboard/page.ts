@@ -81,6 +81,8 @@ const Filters = ({
     ({ name, value }) => [JSON.stringify([name, value]), `${name}: ${value}`] as const
   )
   const same = (all: ReadonlyArray<string>) => all.map((one) => [one, one] as const)
+  const pickLabel = (picked: string | undefined) =>
+    change({ labels: picked === undefined ? {} : Object.fromEntries([JSON.parse(picked)]) })
   const filtered = view.provider !== undefined || view.model !== undefined || label !== undefined
   return html`<form class="filters" aria-label="Which calls" onSubmit=${(event: Event) => event.preventDefault()}>
     <fieldset class="ranges">
@@ -98,8 +100,7 @@ const Filters = ({
     <${Select} name="model" any="all" value=${view.model} options=${same(models)}
       onPick=${(model: string | undefined) => change({ model })} />
     <${Select} name="label" any="any" value=${label === undefined ? undefined : JSON.stringify(label)} options=${labels}
-      onPick=${(picked: string | undefined) =>
-        change({ labels: picked === undefined ? {} : Object.fromEntries([JSON.parse(picked)]) })} />
+      onPick=${pickLabel} />
     ${
       filtered &&
       html`<button type="button" class="plain"

@@ -80,8 +80,7 @@ export const Handoffs = ({ handoffs }: { readonly handoffs: ReadonlyArray<Handof
                   <td class="n">
                     ${count(calls)}
                     <svg width="64" height="4" aria-hidden="true">
-                      <rect class="calls" height="4"
-                        x="${100 - (100 * calls) / most}%" width="${(100 * calls) / most}%" />
+                      <rect class="calls" x=${64 * (1 - calls / most)} width=${(64 * calls) / most} height="4" />
                     </svg>
                   </td>
                 </tr>`

@@ -110,7 +110,7 @@ const One = ({ attempt, number }: { readonly attempt: Attempt; readonly number: 
     <h3>
       <span class="number">${number}</span> ${attempt.provider}/${attempt.model}
       <span class="mark ${outcome === "success" ? "good" : outcome === "interrupted" ? "" : "bad"}">
-        ${outcome === "success" ? "✓" : outcome === "interrupted" ? "⊘" : "✕"} ${attempt.status ?? ""}
+        ${outcome === "success" ? "✓" : outcome === "interrupted" ? "⊘" : "✕"} ${attempt.status ?? ""}${" "}
         ${error?._tag ?? ends[outcome]}
       </span>
     </h3>

@@ -140,6 +140,48 @@ describe("the metrics of a record", () => {
     })
   )
 
+  it.effect("tell the dollars that were of no use, by the target that took them, and what has no price", () =>
+    Effect.gen(function* () {
+      const [a, b] = [fresh(), fresh()]
+      const usage = { inputTokens: 7, outputTokens: 2 }
+      const lost = new LlmError.StreamInterrupted({
+        provider: "gemini",
+        model: a,
+        message: "cut",
+        delivery: "unknown",
+        received: 1,
+        partial: ""
+      })
+      const cut = { outcome: "failure" as const, error: lost }
+      const fallback = { from: `gemini/${a}`, reason: "StreamInterrupted" }
+      const seen = yield* observing(Telemetry.metrics, [
+        record([attempt(a, 1, { ...cut, usage, usd: 2 }), attempt(b, 2, { usage, usd: 3, fallback })]),
+        record([attempt(b, 1, { usage, usd: 5 })], { outcome: "interrupted" }),
+        record([attempt(a, 1, cut), attempt(a, 2, { usage })])
+      ])
+      const by = (name: string, label: string) => seen.by(name, label)
+      assert.deepStrictEqual(by("steadfast_cost_wasted_usd_total", "gen_ai_request_model"), { [a]: 2, [b]: 5 })
+      assert.deepStrictEqual(by("steadfast_cost_usd_total", "gen_ai_request_model"), { [a]: 2, [b]: 8 })
+      assert.deepStrictEqual(by("steadfast_cost_usd_total", "steadfast_served"), { fallback: 5, none: 5 })
+      const target = { steadfast_attempt_target: `gemini/${a}` }
+      assert.strictEqual(seen.sum("steadfast_attempts_unpriced_total", target), 1)
+      assert.strictEqual(seen.sum("steadfast_attempts_usage_unknown_total", target), 1)
+      assert.deepStrictEqual(by("steadfast_tokens_total", "steadfast_token_type"), { input: 28, output: 8 })
+    })
+  )
+
+  it.effect("are the same series for a second layer", () =>
+    Effect.gen(function* () {
+      const model = fresh()
+      for (let i = 0; i < 2; i++) yield* observing(Telemetry.metrics, [record([attempt(model, 1)])])
+      const pairs = Metric.unsafeSnapshot().filter(
+        ({ metricKey: { name, tags } }) =>
+          name === "gen_ai.client.inference.duration" && tags.some(({ value }) => value === model)
+      )
+      assert.strictEqual(pairs.length, 1)
+    })
+  )
+
   it.effect("of calls that ended before an attempt, and of those that asked nobody", () =>
     Effect.gen(function* () {
       const model = fresh()
@@ -304,6 +346,26 @@ describe("the states of policies", () => {
       const seen = Prometheus.since(new Map(), yield* scraped)
       assert.isAtLeast(seen.sum("steadfast_pacer_pause_seconds", { steadfast_pacer_key: key }), 30)
       assert.strictEqual(seen.sum("steadfast_retry_budget_level", { steadfast_retry_budget_group: group }), 9)
+    })
+  )
+
+  it.effect("of what is forgotten are 0", () =>
+    Effect.gen(function* () {
+      const key = fresh()
+      const state: Pacer.State = { waiting: 3, inFlight: 2, pausedUntil: undefined, limits: {} }
+      let states: ReadonlyMap<string, Pacer.State> = new Map([[key, state]])
+      const pacer = { ...(yield* Pacer.make()), states: Effect.sync(() => states) }
+      const waiting = Effect.map(scraped, (after) =>
+        Prometheus.since(new Map(), after).sum("steadfast_pacer_waiting", { steadfast_pacer_key: key })
+      )
+      const sampled = Effect.gen(function* () {
+        yield* Layer.build(Telemetry.layerStates({ pacer, interval: "1 second" }))
+        assert.strictEqual(yield* waiting, 3)
+        states = new Map()
+        yield* TestClock.adjust("1 second")
+        assert.strictEqual(yield* waiting, 0)
+      })
+      yield* Effect.scoped(sampled)
     })
   )
 

@@ -86,6 +86,7 @@ const manifest = (folder: string): Manifest => JSON.parse(readFileSync(join(fold
 /** What only one of the entry points needs. */
 const data = "@pydantic/genai-prices"
 const node = "@effect/platform-node"
+const otlp = "@effect/opentelemetry"
 
 /** As it is installed here. */
 const exact = (name: string): string => `${name}@${manifest(join(root, "node_modules", name)).version}`
@@ -133,7 +134,9 @@ afterAll(() => rmSync(project, { recursive: true, force: true }))
 describe("the package", () => {
   it("has every entry point that it names, with its types", () => {
     const { exports } = manifest(installed)
-    assert.includeMembers(Object.keys(exports), [".", "./OpenAi", "./node", "./prices", "./testing", "./package.json"])
+    assert.includeMembers(Object.keys(exports), [
+      ...[".", "./OpenAi", "./node", "./observability", "./prices", "./testing", "./package.json"]
+    ])
     for (const [entry, conditions] of Object.entries(exports)) {
       const targets = typeof conditions === "string" ? { default: conditions } : conditions
       for (const target of Object.values(targets)) {
@@ -151,9 +154,13 @@ describe("the package", () => {
     assert.strictEqual(type, "module")
     assert.isFalse(sideEffects)
     assert.deepStrictEqual(Object.keys(dependencies), [])
-    assert.sameMembers(Object.keys(peerDependencies), ["effect", "@effect/platform", data, node])
-    assert.deepStrictEqual(peerDependenciesMeta, { [data]: { optional: true }, [node]: { optional: true } })
-    for (const name of [data, node]) {
+    assert.sameMembers(Object.keys(peerDependencies), ["effect", "@effect/platform", data, node, otlp])
+    assert.deepStrictEqual(peerDependenciesMeta, {
+      [data]: { optional: true },
+      [node]: { optional: true },
+      [otlp]: { optional: true }
+    })
+    for (const name of [data, node, otlp]) {
       assert.isFalse(existsSync(join(project, "node_modules", name)), `nobody has to install ${name}`)
     }
   })
@@ -161,7 +168,9 @@ describe("the package", () => {
   it("holds what a user needs and no more", () => {
     const files = readdirSync(installed, { recursive: true, encoding: "utf8" })
     assert.includeMembers(files, ["README.md", "LICENSE", "CHANGELOG.md", join("src", "index.ts")])
-    assert.sameMembers(readdirSync(installed), ["CHANGELOG.md", "LICENSE", "README.md", "dist", "package.json", "src"])
+    assert.sameMembers(readdirSync(installed), [
+      ...["CHANGELOG.md", "LICENSE", "README.md", "dist", "grafana", "package.json", "src"]
+    ])
     assert.deepStrictEqual(
       files.filter((file) => /\.test\.|\btests?\b|bench|\.tsbuildinfo|\.env/.test(file)),
       []
@@ -275,6 +284,14 @@ describe("the package", () => {
     assert.isNotEmpty(everything.parts.filter((part) => unused.test(part)))
     assert.include(whole.code, "gemini-(?:2")
     assert.notInclude(used.code, "gemini-(?:2", "only a fallback asks for the table of capabilities")
+  })
+})
+
+describe("its telemetry", () => {
+  it("counts without the exporter of OpenTelemetry, and names it where it is missing", async () => {
+    const [counted, missing] = (await run(project, process.execPath, "observability.mjs")).split("\n")
+    assert.match(counted ?? "", /^steadfast_calls_total\{.*steadfast_outcome="success".*\} 1$/)
+    assert.include(missing, `npm install ${otlp}`)
   })
 })
 

@@ -166,6 +166,13 @@ describe("the layers of src", () => {
     )
   })
 
+  it("let observability read records and states, and no models", () => {
+    const own = imports.filter(({ file }) => folderOf(file) === "observability")
+    assert.isNotEmpty(own)
+    const models = own.filter(({ target }) => target !== undefined && /^(?:chat|providers)\//.test(target))
+    assert.deepStrictEqual(models.map(where), [])
+  })
+
   it("have no cycle, not even of types", () => {
     assert.deepStrictEqual(cycles(), [])
   })

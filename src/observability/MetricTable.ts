@@ -261,7 +261,7 @@ export const metrics = {
  * @category constants
  */
 export const attributes: Readonly<Record<string, string>> = {
-  [operation]: "what was asked for: `chat`, `embeddings`",
+  [operation]: "the operation: `chat`, `embeddings`",
   [provider]: "the provider by the conventions; `_OTHER` if the call ended before any was known",
   [requestModel]: "the model that was asked for",
   [responseModel]: "the model that the answer names",

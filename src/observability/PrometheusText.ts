@@ -5,6 +5,7 @@
  */
 
 import * as Metric from "effect/Metric"
+import type * as MetricLabel from "effect/MetricLabel"
 import type * as MetricPair from "effect/MetricPair"
 import * as MetricState from "effect/MetricState"
 import * as Option from "effect/Option"
@@ -25,12 +26,16 @@ const escapeHelp = (text: string): string => text.replaceAll("\\", "\\\\").repla
 
 const escapeValue = (text: string): string => escapeHelp(text).replaceAll('"', '\\"')
 
-type Labels = ReadonlyMap<string, string>
+const label = (key: string, value: string): string => `${key}="${escapeValue(value)}"`
 
-const series = (name: string, labels: Labels, more: Readonly<Record<string, string>> = {}): string => {
-  const all = [...labels, ...Object.entries(more)].map(([key, value]) => `${key}="${escapeValue(value)}"`)
-  return all.length === 0 ? name : `${name}{${all.join(",")}}`
-}
+/** The labels of a metric as text, written once for all its lines: a histogram has many. */
+const labelsOf = (tags: ReadonlyArray<MetricLabel.MetricLabel>): string =>
+  Array.from(new Map(tags.map(({ key, value }) => [prometheusWord(key), value])), ([key, value]) =>
+    label(key, value)
+  ).join(",")
+
+const series = (name: string, labels: string, more = ""): string =>
+  labels === "" && more === "" ? name : `${name}{${labels}${labels === "" || more === "" ? "" : ","}${more}}`
 
 /** All series of one name. */
 interface Family {
@@ -61,25 +66,26 @@ const nameOf = (name: string, kind: Kind): string => {
   return kind === "counter" && !word.endsWith("_total") ? `${word}_total` : word
 }
 
-const add = (name: string, labels: Labels, state: unknown, put: (series: string, value: number | bigint) => void) => {
+const add = (name: string, labels: string, state: unknown, put: (series: string, value: number | bigint) => void) => {
   if (MetricState.isHistogramState(state)) {
     for (const [boundary, count] of state.buckets) {
-      if (boundary !== Number.POSITIVE_INFINITY) put(series(`${name}_bucket`, labels, { le: String(boundary) }), count)
+      if (boundary !== Number.POSITIVE_INFINITY)
+        put(series(`${name}_bucket`, labels, label("le", String(boundary))), count)
     }
-    put(series(`${name}_bucket`, labels, { le: "+Inf" }), state.count)
+    put(series(`${name}_bucket`, labels, 'le="+Inf"'), state.count)
     put(series(`${name}_sum`, labels), state.sum)
     put(series(`${name}_count`, labels), state.count)
   } else if (MetricState.isSummaryState(state)) {
     for (const [quantile, value] of state.quantiles) {
       put(
-        series(name, labels, { quantile: String(quantile) }),
+        series(name, labels, label("quantile", String(quantile))),
         Option.getOrElse(value, () => Number.NaN)
       )
     }
     put(series(`${name}_sum`, labels), state.sum)
     put(series(`${name}_count`, labels), state.count)
   } else if (MetricState.isFrequencyState(state)) {
-    for (const [key, count] of state.occurrences) put(series(name, labels, { key }), count)
+    for (const [key, count] of state.occurrences) put(series(name, labels, label("key", key)), count)
   } else if (MetricState.isCounterState(state)) put(series(name, labels), state.count)
   else if (MetricState.isGaugeState(state)) put(series(name, labels), state.value)
 }
@@ -106,7 +112,7 @@ export const render = (snapshot: ReadonlyArray<MetricPair.MetricPair.Untyped>): 
     }
     families.set(name, family)
     if (family.type !== kind || family.shape !== shape) continue
-    const labels = new Map(metricKey.tags.map(({ key, value }) => [prometheusWord(key), value]))
+    const labels = labelsOf(metricKey.tags)
     add(name, labels, metricState, (series, value) => {
       const before = family.values.get(series)
       if (before === undefined) family.values.set(series, value)

@@ -69,7 +69,7 @@ export const sample = (
         pacerPause(mapped(states, ({ pausedUntil = now }) => Math.max(0, pausedUntil - now) / 1000))
       }
       for (const [group, level] of yield* RetryBudget.states) budget(level, [group])
-    }).pipe(Effect.catchAllCause((cause) => Effect.logWarning("the states of the policies were not read", cause)))
+    }).pipe(Effect.catchAllCause((cause) => Effect.logDebug("the states of the policies were not read", cause)))
 
     yield* once
     yield* Effect.forkScoped(Effect.repeat(once, Schedule.spaced(interval)))

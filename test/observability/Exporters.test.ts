@@ -2,7 +2,7 @@ import { connect, createServer } from "node:net"
 import { HttpClient } from "@effect/platform"
 import { NodeHttpClient } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Exit, Layer, Logger, Redacted, Scope } from "effect"
+import { Duration, Effect, Exit, Layer, Logger, Option, Redacted, Scope } from "effect"
 import { Call, Chat, ChatModel, OpenAi, RetryPolicy } from "effect-steadfast"
 import { Telemetry } from "effect-steadfast/observability"
 import { Fault, FaultyProvider, Reply } from "effect-steadfast/testing"
@@ -193,7 +193,14 @@ describe("the server for Prometheus", () => {
       assert.deepInclude(yield* get(port, "/metrics", { method: "HEAD" }), { status: 200, text: "" })
       assert.isFalse(yield* reaches("127.0.0.2", port))
       assert.isFalse(yield* reaches("::1", port))
-      yield* Scope.close(scope, Exit.void)
+      // A client that does not end its request holds up no end.
+      const idle = connect({ host: "127.0.0.1", port })
+      yield* Effect.async<void>((resume) => {
+        idle.once("error", () => {})
+        idle.write("GET /metrics HTTP/1.1\r\n", () => setTimeout(() => resume(Effect.void), 50))
+      })
+      const closed = yield* Scope.close(scope, Exit.void).pipe(Effect.disconnect, Effect.timeoutOption("5 seconds"))
+      assert.isTrue(Option.isSome(closed))
       assert.isFalse(yield* reaches("127.0.0.1", port))
     })
   )

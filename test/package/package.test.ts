@@ -136,7 +136,9 @@ afterAll(() => rmSync(project, { recursive: true, force: true }))
 describe("the package", () => {
   it("has every entry point that it names, with its types", () => {
     const { exports } = manifest(installed)
-    assert.includeMembers(Object.keys(exports), [".", "./OpenAi", "./node", "./prices", "./testing", "./package.json"])
+    assert.includeMembers(Object.keys(exports), [
+      ...[".", "./OpenAi", "./node", "./observability", "./prices", "./testing", "./package.json"]
+    ])
     for (const [entry, conditions] of Object.entries(exports)) {
       const targets = typeof conditions === "string" ? { default: conditions } : conditions
       for (const target of Object.values(targets)) {
@@ -288,6 +290,14 @@ describe("the package", () => {
     assert.isNotEmpty(everything.parts.filter((part) => unused.test(part)))
     assert.include(whole.code, "gemini-(?:2")
     assert.notInclude(used.code, "gemini-(?:2", "only a fallback asks for the table of capabilities")
+  })
+})
+
+describe("its telemetry", () => {
+  it("counts without the exporter of OpenTelemetry, and names it where it is missing", async () => {
+    const [counted, missing] = (await run(project, process.execPath, "observability.mjs")).split("\n")
+    assert.match(counted ?? "", /^steadfast_calls_total\{.*steadfast_outcome="success".*\} 1$/)
+    assert.include(missing, `npm install ${telemetry}`)
   })
 })
 

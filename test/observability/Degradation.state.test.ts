@@ -260,7 +260,7 @@ describe("an alarm", () => {
             own,
             own.map((_, i) => (i % 2 === 0 ? "Raised" : "Cleared"))
           )
-              assert.strictEqual(own.length % 2, 0)
+          assert.strictEqual(own.length % 2, 0)
           alarms += own.length
         }
       }),

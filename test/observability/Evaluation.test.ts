@@ -1,5 +1,3 @@
-import { setFlagsFromString } from "node:v8"
-import { runInNewContext } from "node:vm"
 import { assert, describe, it } from "@effect/vitest"
 import { Chunk, Deferred, Effect, Exit, Fiber, Layer, Random, Stream, TestClock } from "effect"
 import { Call, Chat, ChatModel, RetryPolicy } from "effect-steadfast"
@@ -7,7 +5,7 @@ import { Degradation, Evaluation } from "effect-steadfast/observability"
 import { Fault, Reply } from "effect-steadfast/testing"
 import { errorOf } from "../support/errors.js"
 import { collect, scripted } from "../support/evidence.js"
-import { recordOf } from "./support.js"
+import { collectGarbage, recordOf } from "./support.js"
 
 const good = { score: 1, reason: "good" }
 
@@ -28,13 +26,11 @@ const call = (
     return value
   })
 
-/** Leaves only what is still reachable. */
-const collectGarbage = Effect.gen(function* () {
-  setFlagsFromString("--expose-gc")
-  const collect = runInNewContext("gc") as () => void
+/** Also what the tasks of the runtime hold. */
+const collected = Effect.gen(function* () {
   for (let i = 0; i < 5; i++) {
     yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
-    collect()
+    collectGarbage()
   }
 })
 
@@ -161,7 +157,7 @@ describe("a sampled call", () => {
       })
     return Effect.gen(function* () {
       const refs = [...(yield* asked(false)), ...(yield* asked(true))]
-      yield* collectGarbage
+      yield* collected
       assert.strictEqual((yield* summary).retried.count, 1)
       assert.deepStrictEqual(
         refs.map((ref) => ref.deref()),
@@ -193,7 +189,7 @@ it.effect("a call that ends after the scope leaves nothing behind", () =>
     )
     yield* Deferred.succeed(go, undefined)
     const ref = yield* Fiber.join(evaluation.fiber)
-    yield* collectGarbage
+    yield* collected
     assert.isUndefined(ref.deref())
     assert.strictEqual((yield* evaluation.made.summary).normal.count, 0)
   })

@@ -1,3 +1,5 @@
+import { setFlagsFromString } from "node:v8"
+import { runInNewContext } from "node:vm"
 import { CallRecord, type LlmError } from "effect-steadfast"
 import { errorOf } from "../support/errors.js"
 
@@ -61,4 +63,12 @@ export const recordOf = (sketch: Sketch = {}): CallRecord.CallRecord => {
     ...(served ? {} : { error: errorOf(errors.at(-1) ?? "CircuitOpen", split(target)) }),
     attempts
   }
+}
+
+/** Leaves only what is still reachable: so many bytes. */
+export const collectGarbage = (): number => {
+  setFlagsFromString("--expose-gc")
+  const collect = runInNewContext("gc") as () => void
+  collect()
+  return process.memoryUsage().heapUsed
 }

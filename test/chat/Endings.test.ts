@@ -94,8 +94,7 @@ const breaking: Readonly<
   "the effect of a leaf": [() => Effect.sync(broken), undefined, (ask) => ask],
   "what a leaf does later": [() => Effect.delay(Effect.sync(broken), "1 second"), undefined, (ask) => ask],
   "an affinity": [fine, broken, (ask) => ask],
-  "a tracer": [fine, undefined, (ask) => Effect.withTracer(ask, brokenTracer)],
-  "a price list": [fine, undefined, (ask) => Spend.within({ usd: 1 })(Effect.provide(ask, Prices.layer(priced))) as Ask]
+  "a tracer": [fine, undefined, (ask) => Effect.withTracer(ask, brokenTracer)]
 }
 
 describe("whatever throws, every policy hears of the end", () => {
@@ -110,6 +109,17 @@ describe("whatever throws, every policy hears of the end", () => {
       })
     )
   }
+
+  it.effect("and of a price list that throws, which is a refusal and no defect", () =>
+    Effect.gen(function* () {
+      const { left, model } = yield* surrounded(fine, undefined)
+      const ask = Effect.provide(model.generate(Chat.prompt("hi", { maxTokens: 5 })), Prices.layer(priced))
+      const fiber = yield* Effect.fork(Effect.flip(Spend.within(ask, { usd: 1 })))
+      yield* TestClock.adjust("5 seconds")
+      assert.strictEqual((yield* Fiber.join(fiber))._tag, "BudgetExceeded")
+      assert.deepStrictEqual(yield* left, nothing)
+    })
+  )
 
   const ways: Readonly<Record<string, (model: ChatModel.ChatModel) => Effect.Effect<unknown, LlmError.LlmError>>> = {
     generate: (model) => model.generate(Chat.prompt("hi")),

@@ -90,6 +90,9 @@ const log = ["@effect/sql", "@effect/experimental", "@effect/sql-libsql", "@libs
 const telemetry = "@effect/opentelemetry"
 const command = ["@effect/cli", "@effect/printer", "@effect/printer-ansi"]
 
+/** The packages that the adapters of `effect-steadfast/ai` meet. */
+const ai = ["@effect/ai", "@effect/rpc"]
+
 /** As it is installed here. */
 const exact = (name: string): string => `${name}@${manifest(join(root, "node_modules", name)).version}`
 
@@ -156,7 +159,7 @@ describe("the package", () => {
     assert.strictEqual(type, "module")
     assert.isFalse(sideEffects)
     assert.deepStrictEqual(Object.keys(dependencies), [])
-    const optional = [data, node, telemetry, ...log, ...command]
+    const optional = [data, node, telemetry, ...log, ...command, ...ai]
     assert.sameMembers(Object.keys(peerDependencies), ["effect", "@effect/platform", ...optional])
     assert.deepStrictEqual(peerDependenciesMeta, Object.fromEntries(optional.map((name) => [name, { optional: true }])))
     for (const name of optional) {

@@ -6,10 +6,12 @@
  * added, and the money that was wasted, over a rolling window of ten slots. At the end of each slot it decides:
  *
  * - Raised: the share was at least 20 %, or the added time's p95 at least 5 seconds, at each end for 5 minutes.
+ * - Chronic: the alarm has stood for an hour.
  * - Cleared: both were at most half of that, for 5 minutes; or no call came in the whole window.
  *
- * An alarm is raised once and cleared once, as a log line (WARN, INFO), as an event of `changes`, and as the gauge
- * `steadfast.degraded` by `target` (1, then 0). {@link webhook} posts the events. `states` is the current view.
+ * An alarm is raised once, turns chronic at most once and is cleared once, as a log line (WARN, WARN, INFO), as an event
+ * of `changes`, and as the gauge `steadfast.degraded` by `target` (1, then 0). {@link webhook} posts the events. `states`
+ * is the current view.
  *
  * Gotchas:
  * - A call belongs to the target that it was meant for: that of its first attempt, or the one that this fell back from.
@@ -178,7 +180,7 @@ export interface Degradation {
   readonly observe: (record: CallRecord) => Effect.Effect<void>
   /** The targets with calls in the window, or alarms in 24 hours, by name: at most 1,000, the newest. */
   readonly states: Effect.Effect<ReadonlyMap<string, DegradationState.State>>
-  /** What is raised and cleared, from the subscription on. A slow subscriber gets the last 128. */
+  /** What is raised, turns chronic and is cleared, from the subscription on. A slow subscriber gets the last 128. */
   readonly changes: Stream.Stream<DegradationState.Change>
 }
 
@@ -199,13 +201,18 @@ const keptChanges = 128
 
 const gauge = Metric.gauge("steadfast.degraded", { description: "1 while an alarm about the target stands" })
 
+const lines: Readonly<Record<DegradationState.Change["_tag"], (advice: string) => Effect.Effect<void>>> = {
+  Raised: (advice) => Effect.logWarning(`degraded: ${advice}`),
+  Chronic: (advice) => Effect.logWarning(`still degraded: ${advice}`),
+  Cleared: (advice) => Effect.logInfo(`no longer degraded: ${advice}`)
+}
+
 const tell = (change: DegradationState.Change): Effect.Effect<void> => {
   const { _tag, advice, figures, kind, target } = change
-  const isRaised = _tag === "Raised"
-  const line = isRaised ? Effect.logWarning(`degraded: ${advice}`) : Effect.logInfo(`no longer degraded: ${advice}`)
+  const line = lines[_tag](advice)
   const { calls, rescued, share, addedP95Millis, wastedUsd } = figures
   return Effect.zipRight(
-    Metric.set(Metric.tagged(gauge, "target", target), isRaised ? 1 : 0),
+    Metric.set(Metric.tagged(gauge, "target", target), _tag === "Cleared" ? 0 : 1),
     Effect.annotateLogs(line, {
       target,
       kind,

@@ -83,6 +83,10 @@ export const raised = (
 }
 
 /** @internal */
+export const chronic = (advice: string, lastedMillis: number): string =>
+  `the alarm has stood for ${time(lastedMillis)}; ${advice}`
+
+/** @internal */
 export const cleared = (target: string, figures: Figures, why: string, lastedMillis: number): string => {
   const lasted = `after ${time(lastedMillis)}`
   if (why !== "recovered") return `${target} is no longer watched ${lasted}: ${why}`

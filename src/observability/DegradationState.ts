@@ -23,13 +23,14 @@ import * as Window from "./DegradationWindow.js"
 export type Kind = "new" | "blip" | "episode" | "chronic"
 
 /**
- * An alarm that was raised or cleared. Plain data.
+ * An alarm that was raised, turned chronic, or was cleared. Plain data.
  *
  * @since 0.2.0
  * @category models
  */
 export interface Change {
-  readonly _tag: "Raised" | "Cleared"
+  /** `Chronic` comes once, when an alarm has stood for so long; one that is raised as chronic is not told again. */
+  readonly _tag: "Raised" | "Chronic" | "Cleared"
   /** The name of the target: `provider/model`. */
   readonly target: string
   /** Epoch milliseconds. */
@@ -41,7 +42,7 @@ export interface Change {
   readonly figures: Window.Figures
   /** The share of all other targets together; `undefined` with too few calls. */
   readonly others: number | undefined
-  /** How long the alarm stood, in milliseconds; 0 for `Raised`. */
+  /** How long the alarm stood, in milliseconds; 0 for `Raised`, so far for `Chronic`. */
   readonly lastedMillis: number
   /** Why it cleared: `recovered`; `no traffic` in the window; `forgotten` for newer targets. */
   readonly why?: "recovered" | "no traffic" | "forgotten"
@@ -94,11 +95,19 @@ export interface Standing {
   readonly raisedAt: number | undefined
   /** The newest raises. */
   readonly raises: ReadonlyArray<number>
+  /** Whether the alarm that stands was told as chronic. */
+  readonly chronic: boolean
 }
 
-export const initial: Standing = { hotSince: undefined, calmSince: undefined, raisedAt: undefined, raises: [] }
+export const initial: Standing = {
+  hotSince: undefined,
+  calmSince: undefined,
+  raisedAt: undefined,
+  raises: [],
+  chronic: false
+}
 
-type Move = "raised" | "recovered" | "no traffic" | undefined
+type Move = "raised" | "chronic" | "recovered" | "no traffic" | undefined
 
 // -----------------------------------------------------------------------------
 // one target
@@ -110,9 +119,22 @@ const isAbove = ({ addedP95Millis, share }: Window.Figures, level: Level): boole
 const isBelow = ({ addedP95Millis, share }: Window.Figures, level: Level): boolean =>
   share <= level.share && addedP95Millis <= level.addedP95Millis
 
+const dayMillis = 24 * 60 * 60 * 1000
+
+const raisesToday = ({ slotMillis }: Settings, { raises }: Standing, slot: number): number =>
+  raises.filter((at) => (slot - at) * slotMillis < dayMillis).length
+
+/** `lasted` is in slots. */
+const kindOf = (settings: Settings, standing: Standing, slot: number, lasted: number, stands: boolean): Kind => {
+  if (lasted >= settings.chronicSlots || raisesToday(settings, standing, slot) > settings.chronicRaises)
+    return "chronic"
+  if (stands) return "new"
+  return lasted <= settings.windowSlots ? "blip" : "episode"
+}
+
 /**
  * The end of a slot. Few calls raise no alarm, and few good ones clear one; without a call in the whole window it is
- * cleared at once, because nothing is known any more.
+ * cleared at once, because nothing is known any more. One that ends just when it would turn chronic is cleared only.
  */
 export const step = (
   settings: Settings,
@@ -126,24 +148,14 @@ export const step = (
   const now = { ...before, hotSince, calmSince }
   if (before.raisedAt === undefined) {
     if (hotSince === undefined || slot - hotSince < raise.slots) return [now, undefined]
-    return [{ ...now, raisedAt: slot, raises: [...before.raises, slot].slice(-settings.chronicRaises - 1) }, "raised"]
+    const raised = { ...now, raisedAt: slot, raises: [...before.raises, slot].slice(-settings.chronicRaises - 1) }
+    return [{ ...raised, chronic: kindOf(settings, raised, slot, 0, true) === "chronic" }, "raised"]
   }
-  if (figures.calls === 0) return [{ ...now, raisedAt: undefined }, "no traffic"]
-  if (calmSince === undefined || slot - calmSince < clear.slots) return [now, undefined]
-  return [{ ...now, raisedAt: undefined }, "recovered"]
-}
-
-const dayMillis = 24 * 60 * 60 * 1000
-
-const raisesToday = ({ slotMillis }: Settings, { raises }: Standing, slot: number): number =>
-  raises.filter((at) => (slot - at) * slotMillis < dayMillis).length
-
-/** `lasted` is in slots. */
-const kindOf = (settings: Settings, standing: Standing, slot: number, lasted: number, stands: boolean): Kind => {
-  if (lasted >= settings.chronicSlots || raisesToday(settings, standing, slot) > settings.chronicRaises)
-    return "chronic"
-  if (stands) return "new"
-  return lasted <= settings.windowSlots ? "blip" : "episode"
+  const cleared = { ...now, raisedAt: undefined, chronic: false }
+  if (figures.calls === 0) return [cleared, "no traffic"]
+  if (calmSince !== undefined && slot - calmSince >= clear.slots) return [cleared, "recovered"]
+  if (before.chronic || slot - before.raisedAt < settings.chronicSlots) return [now, undefined]
+  return [{ ...now, chronic: true }, "chronic"]
 }
 
 // -----------------------------------------------------------------------------
@@ -199,15 +211,20 @@ export const watch = (settings: Settings, began: number): Watch => {
     others: number | undefined,
     slot: number,
     at: number,
-    why: Change["why"],
+    move: Exclude<Move, undefined> | "forgotten",
     lasted: number
   ): Change => {
-    const kind = kindOf(settings, standing, slot, lasted, why === undefined)
+    const stands = move === "raised" || move === "chronic"
+    const kind = kindOf(settings, standing, slot, lasted, stands)
     const lastedMillis = lasted * slotMillis
     const facts = { target, at, kind, figures, others, lastedMillis }
-    return why === undefined
-      ? { _tag: "Raised", ...facts, advice: DegradationAdvice.raised(target, figures, others, settings) }
-      : { _tag: "Cleared", ...facts, why, advice: DegradationAdvice.cleared(target, figures, why, lastedMillis) }
+    if (!stands) {
+      const advice = DegradationAdvice.cleared(target, figures, move, lastedMillis)
+      return { _tag: "Cleared", ...facts, why: move, advice }
+    }
+    const advice = DegradationAdvice.raised(target, figures, others, settings)
+    if (move === "raised") return { _tag: "Raised", ...facts, advice }
+    return { _tag: "Chronic", ...facts, advice: DegradationAdvice.chronic(advice, lastedMillis) }
   }
 
   const endOf = (slot: number, at: number): ReadonlyArray<Change> => {
@@ -220,9 +237,8 @@ export const watch = (settings: Settings, began: number): Watch => {
       one.standing = standing
       Window.forget(one.slots, slot - windowSlots + 1)
       if (move !== undefined) {
-        const why = move === "raised" ? undefined : move
         const lasted = slot - (before.raisedAt ?? slot)
-        changes.push(changed(target, standing, figures, othersOf(figures), slot, at, why, lasted))
+        changes.push(changed(target, standing, figures, othersOf(figures), slot, at, move, lasted))
       }
       const remembered = raisesToday(settings, standing, slot) > 0 || standing.raisedAt !== undefined
       if (one.slots.size === 0 && !remembered) targets.delete(target)

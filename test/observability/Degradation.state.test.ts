@@ -177,6 +177,54 @@ describe("an alarm", () => {
     assert.deepStrictEqual(told(), [["Raised", 7, "new"]])
   })
 
+  it("turns chronic once, when it has stood for an hour, and ends as chronic", () => {
+    const { changes, run, told } = watching()
+    run(200, (add) => add(bad, 10))
+    assert.deepStrictEqual(told(), [
+      ["Raised", 7, "new"],
+      ["Chronic", 67, "chronic"]
+    ])
+    assert.strictEqual(changes[1]?.lastedMillis, 60 * minute)
+    assert.match(
+      changes[1]?.advice ?? "",
+      /^the alarm has stood for 60 min; add a fallback for openai\/gpt-4o: 100 % of calls/
+    )
+    run(40, (add) => add(good, 200))
+    assert.deepStrictEqual(told().slice(2), [["Cleared", 209, "chronic", "recovered"]])
+    // The next one begins anew.
+    run(70, (add) => add(bad, 200))
+    assert.deepStrictEqual(told().slice(3), [
+      ["Raised", 247, "new"],
+      ["Chronic", 307, "chronic"]
+    ])
+  })
+
+  it("that is raised as chronic is not told so again", () => {
+    const { run, told } = watching({ chronicRaises: 1 })
+    run(10, (add) => add(bad, 10))
+    run(50)
+    run(200, (add) => add(bad, 10))
+    assert.deepStrictEqual(
+      told().map(([tag, , kind]) => [tag, kind]),
+      [
+        ["Raised", "new"],
+        ["Cleared", "episode"],
+        ["Raised", "chronic"]
+      ]
+    )
+  })
+
+  it("that ends when it would turn chronic is cleared only", () => {
+    // Quiet from minute 57 on: the window is empty at the end of minute 66, the alarm's sixtieth.
+    const { run, told } = watching()
+    run(57, (add) => add(bad, 10))
+    run(30)
+    assert.deepStrictEqual(told(), [
+      ["Raised", 7, "new"],
+      ["Cleared", 67, "chronic", "no traffic"]
+    ])
+  })
+
   it("clears when calls stop coming, after its window", () => {
     const { run, told, watch, now } = watching()
     run(10, (add) => add(bad, 10))
@@ -255,7 +303,9 @@ describe("an alarm", () => {
         }
         run(40)
         for (const name of ["a/a", "b/b", "c/c"]) {
-          const own = changes.filter(({ target }) => target === name).map(({ _tag }) => _tag)
+          const all = changes.filter(({ target }) => target === name).map(({ _tag }) => _tag)
+          assert.notMatch(all.join(" "), /(?:^|Cleared |Chronic )Chronic/)
+          const own = all.filter((tag) => tag !== "Chronic")
           assert.deepStrictEqual(
             own,
             own.map((_, i) => (i % 2 === 0 ? "Raised" : "Cleared"))

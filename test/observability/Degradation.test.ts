@@ -70,6 +70,33 @@ describe("Degradation", () => {
     }).pipe(Effect.provide(Layer.provideMerge(Degradation.layer(), layer)))
   })
 
+  it.effect("tells that an alarm turned chronic: in the log, the stream and the gauge", () => {
+    const { layer, lines } = collect()
+    const target = "openai/chronic"
+    return Effect.gen(function* () {
+      const { changes } = yield* Degradation.Degradation
+      const fiber = yield* Effect.fork(Stream.runCollect(Stream.take(changes, 2)))
+      yield* Effect.yieldNow()
+      yield* minutes(25, { ...bad, target })
+      const told = Chunk.toReadonlyArray(yield* Fiber.join(fiber))
+      assert.deepStrictEqual(
+        told.map(({ _tag, at, kind }) => [_tag, at / 60_000, kind]),
+        [
+          ["Raised", 7, "new"],
+          ["Chronic", 22, "chronic"]
+        ]
+      )
+      assert.strictEqual((yield* gaugeOf(target)).value, 1)
+      assert.deepStrictEqual(
+        lines.map(({ annotations, level, message }) => [level, message, annotations.kind]),
+        [
+          ["WARN", `degraded: ${told[0]?.advice}`, "new"],
+          ["WARN", `still degraded: ${told[1]?.advice}`, "chronic"]
+        ]
+      )
+    }).pipe(Effect.provide(Layer.provideMerge(Degradation.layer({ chronicAfter: "15 minutes" }), layer)))
+  })
+
   it.effect("hears the calls of models, and waits no longer than the calls", () =>
     Effect.gen(function* () {
       const hi = Reply.text("hi")

@@ -40,6 +40,8 @@ export interface Rows {
   readonly call: Row
   readonly attempts: ReadonlyArray<Row>
   readonly labels: ReadonlyArray<Row>
+  /** Of the call's set of labels. */
+  readonly labelSet: ReadonlyArray<Row>
 }
 
 /** PostgreSQL refuses NUL and half a surrogate pair, SQLite cuts the text there. */
@@ -172,6 +174,38 @@ const attemptRow = (call: string, attempt: AttemptRecord, position: number, { ha
   error_json: errorJson(attempt.error)
 })
 
+/** 128 bits of a text (MurmurHash3's mixing, four lanes). Not for secrets: it names sets of labels. */
+const hashOf = (text: string): string => {
+  let [a, b, c, d] = [0x9368e53c, 0x586dcd20, 0x4e774912, 0x2f0b4a27]
+  for (let at = 0; at < text.length; at++) {
+    const unit = text.charCodeAt(at)
+    a = b ^ Math.imul(a ^ unit, 0x239b961b)
+    b = c ^ Math.imul(b ^ unit, 0xab0e9789 | 0)
+    c = d ^ Math.imul(c ^ unit, 0x38b34ae5)
+    d = a ^ Math.imul(d ^ unit, 0xa1e38b93 | 0)
+  }
+  a = Math.imul(c ^ (a >>> 18), 0x239b961b)
+  b = Math.imul(d ^ (b >>> 22), 0xab0e9789 | 0)
+  c = Math.imul(a ^ (c >>> 17), 0x38b34ae5)
+  d = Math.imul(b ^ (d >>> 19), 0xa1e38b93 | 0)
+  const lanes = [a ^ b ^ c ^ d, b ^ a, c ^ a, d ^ a]
+  return lanes.map((lane) => (lane >>> 0).toString(36).padStart(7, "0")).join("")
+}
+
+const names = new Map<string, string>()
+
+/** The name of a set of labels, the same for the same labels in any order; null without labels. */
+const labelSetOf = (labels: ReadonlyArray<readonly [string, string]>): string | null => {
+  if (labels.length === 0) return null
+  const text = JSON.stringify([...labels].sort(([a], [b]) => (a < b ? -1 : 1)))
+  const known = names.get(text)
+  if (known !== undefined) return known
+  const name = hashOf(text)
+  if (names.size >= 1000) names.clear()
+  names.set(text, name)
+  return name
+}
+
 /** Dollars, or null if no attempt's cost is known and one's should be. */
 const dollars = (usd: number, priced: boolean, uncertain: number): number | null =>
   priced || uncertain === 0 ? number(usd) : null
@@ -193,12 +227,17 @@ export const rowsOf = (record: CallRecord): Rows => {
   const uncertain = bill.unpriced + bill.unknown
   const numbers = places.filter((_, index) => attempts[index]?.outcome === "success").map((place) => place.number)
   const firstError = attempts.find(({ error }) => error !== undefined)?.error ?? record.error
+  const labels = [
+    ...new Map(Object.entries(record.labels ?? {}).map(([name, value]) => [textOf(name), textOf(String(value))]))
+  ]
+  const set = labelSetOf(labels)
+  const day = dayOf(record.startedAt)
   const call = {
     id,
     name: textOf(record.name),
     operation: textOr(record.operation),
     started_at: number(record.startedAt),
-    day: dayOf(record.startedAt),
+    day,
     duration_ms: number(record.durationMillis),
     outcome: record.outcome,
     provider: textOr(asked?.provider),
@@ -221,18 +260,16 @@ export const rowsOf = (record: CallRecord): Rows => {
     wasted_usd: dollars(bill.wastedUsd, priced, uncertain),
     unpriced: bill.unpriced,
     usage_unknown: bill.unknown,
-    error_json: errorJson(record.error)
+    error_json: errorJson(record.error),
+    label_set: set
   }
   return {
     call,
     attempts: attempts.map((attempt, index) =>
       attemptRow(id, attempt, index + 1, places[index] ?? { number: 1, again: false, handoff: false })
     ),
-    labels: [
-      ...new Map(
-        Object.entries(record.labels ?? {}).map(([name, value]) => [textOf(name), textOf(String(value))])
-      ).entries()
-    ].map(([name, value]) => ({ call_id: id, name, value }))
+    labels: labels.map(([name, value]) => ({ call_id: id, name, value })),
+    labelSet: labels.map(([name, value]) => ({ day, id: set, name, value }))
   }
 }
 
@@ -294,7 +331,7 @@ const decodeRecord = Schema.decodeUnknownSync(CallRecord)
  *
  * @internal
  */
-export const recordOf = ({ attempts, call, labels }: Rows): CallRecord =>
+export const recordOf = ({ attempts, call, labels }: Omit<Rows, "labelSet">): CallRecord =>
   decodeRecord(
     present({
       id: call.id,

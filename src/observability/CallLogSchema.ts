@@ -10,6 +10,7 @@
 import * as SqlClient from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 
 /**
  * A table: its columns with their types, in the order in which rows are written, and its key.
@@ -56,7 +57,8 @@ const calls: Table = {
     wasted_usd: number,
     unpriced: count,
     usage_unknown: count,
-    error_json: "text"
+    error_json: "text",
+    label_set: "text"
   },
   key: "id"
 }
@@ -109,6 +111,16 @@ const labels: Table = {
   key: "call_id, name"
 }
 
+/**
+ * The different sets of labels of a day, which many calls share. A report counts by set first, and looks up few sets
+ * instead of the labels of each call. They go with their day.
+ */
+const labelSets: Table = {
+  name: "steadfast_label_sets",
+  columns: { day: "text not null", id: "text not null", name: "text not null", value: "text not null" },
+  key: "day, id, name"
+}
+
 const feedback: Table = {
   name: "steadfast_feedback",
   columns: {
@@ -137,62 +149,148 @@ const lost: Table = {
  *
  * @internal
  */
-export const tables = { calls, attempts, labels, feedback, lost }
+export const tables = { calls, attempts, labels, labelSets, feedback, lost }
 
 const create = ({ columns, key, name }: Table): string =>
   `create table if not exists ${name} (${Object.entries(columns)
     .map(([column, type]) => `${column} ${type}`)
     .join(", ")}, primary key (${key}))`
 
+/** What a report counts by. */
+const grouped = "day, provider, model, first_error"
+
 /**
- * What a report counts by, in the order of its index. SQLite sorts nothing where it groups in the order of an index,
- * and sorting a million rows takes seconds.
+ * What calls are told apart by in the first step of a report, in the order of its index. SQLite sorts nothing where it
+ * groups in the order of an index, and sorting a million rows takes seconds. Small whole numbers are among them: what
+ * is equal in a group need not be added up call by call.
  *
  * @internal
  */
-export const groupColumns = ["day", "provider", "model", "first_error"] as const
+export const stepColumns = [
+  ...["day", "provider", "model", "first_error", "outcome", "served_attempt"],
+  ...["attempts", "retries", "unpriced", "usage_unknown"]
+] as const
 
-const grouped = groupColumns.join(", ")
+/** All that the first step reads of a call, so that it reads this index, and not the wide rows. */
+const reported = `${stepColumns.join(", ")}, label_set, started_at, usd, wasted_usd, input_tokens, output_tokens`
 
-/** All that a report reads of a call, so that it reads this index, and not the wide rows. */
-const reported =
-  `${grouped}, outcome, served_attempt, started_at, attempts, retries, backoff_ms, queue_ms, usd, wasted_usd, ` +
-  "unpriced, usage_unknown, input_tokens, output_tokens"
+const index = (name: string, on: string, where = ""): string =>
+  `create index if not exists ${name} on ${on}${where === "" ? "" : ` where ${where}`}`
 
-/** The statements of each version, the first one first. */
-const versions: ReadonlyArray<ReadonlyArray<string>> = [
+type Step = Effect.Effect<unknown, SqlError, SqlClient.SqlClient>
+
+const run = (statement: string): Step => Effect.flatMap(SqlClient.SqlClient, (sql) => sql.unsafe(statement))
+
+const runAll = (statements: ReadonlyArray<string>): Step => Effect.forEach(statements, run, { discard: true })
+
+const first: Step = runAll([
+  ...Object.values(tables).map(create),
+  index("steadfast_calls_started", "steadfast_calls (started_at)"),
+  index("steadfast_calls_failed", "steadfast_calls (started_at)", "outcome <> 'success'"),
+  index("steadfast_attempts_started", "steadfast_attempts (started_at)")
+])
+
+/** SQLite has no `add column if not exists`. */
+const addLabelSet: Step = Effect.catchAll(run("select label_set from steadfast_calls limit 0"), () =>
+  run("alter table steadfast_calls add column label_set text")
+)
+
+/** Calls that are there share the set of the first call with equal labels, under its id. */
+const fillLabelSets: Step = Effect.flatMap(SqlClient.SqlClient, (sql) => {
+  const all = sql.onDialectOrElse({
+    pg: () => "jsonb_object_agg(name, value)::text",
+    orElse: () => "json_group_object(name, value)"
+  })
+  return runAll([
+    `update steadfast_calls set label_set = s.id from (
+      select call_id, min(call_id) over (partition by labels) as id from (
+        select call_id, ${all} as labels from (select * from steadfast_labels order by call_id, name) l group by call_id
+      ) sets
+    ) s where s.call_id = steadfast_calls.id and steadfast_calls.label_set is null`,
+    `insert into steadfast_label_sets (day, id, name, value)
+      select distinct c.day, c.label_set, l.name, l.value
+      from steadfast_calls c join steadfast_labels l on l.call_id = c.label_set
+      where c.label_set is not null on conflict do nothing`
+  ])
+})
+
+/** PostgreSQL bounds what an index holds: five names may be too long together. There the key of the table must do. */
+const indexHandoffs: Step = Effect.flatMap(SqlClient.SqlClient, (sql) =>
+  sql.onDialectOrElse({
+    pg: () => Effect.void,
+    orElse: () =>
+      run(
+        index(
+          "steadfast_attempts_handoffs",
+          "steadfast_attempts (call_id, fallback_from, provider, model, fallback_reason)",
+          "handoff = 1"
+        )
+      )
+  })
+)
+
+const second: Step = Effect.all(
   [
-    ...Object.values(tables).map(create),
-    `create index if not exists steadfast_calls_report on steadfast_calls (${reported})`,
-    ...["backoff_ms", "queue_ms"].map(
-      (wait) =>
-        `create index if not exists steadfast_calls_${wait} on steadfast_calls (${grouped}, started_at, ${wait}) ` +
-        `where ${wait} > 0`
+    run(create(labelSets)),
+    // What has these names may be of the first version.
+    runAll(
+      ["report", "backoff_ms", "queue_ms", "handoffs"].map((name) => `drop index if exists steadfast_calls_${name}`)
     ),
-    "create index if not exists steadfast_calls_started on steadfast_calls (started_at)",
-    "create index if not exists steadfast_calls_handoffs on steadfast_calls (started_at) where fallbacks > 0",
-    "create index if not exists steadfast_calls_failed on steadfast_calls (started_at) where outcome <> 'success'",
-    "create index if not exists steadfast_attempts_started on steadfast_attempts (started_at)"
-  ]
-]
+    addLabelSet,
+    fillLabelSets,
+    run(index("steadfast_calls_reported", `steadfast_calls (${reported})`)),
+    ...["backoff", "queue"].map((wait) =>
+      run(
+        index(
+          `steadfast_calls_${wait}`,
+          `steadfast_calls (${grouped}, label_set, started_at, ${wait}_ms)`,
+          `${wait}_ms > 0`
+        )
+      )
+    ),
+    run(index("steadfast_calls_handed", `steadfast_calls (${grouped}, label_set, started_at, id)`, "fallbacks > 0")),
+    indexHandoffs
+  ],
+  { discard: true }
+)
 
-const run: Effect.Effect<void, SqlError, SqlClient.SqlClient> = Effect.gen(function* () {
+/** What each version does, the first one first. */
+const versions: ReadonlyArray<Step> = [first, second]
+
+const found = Effect.flatMap(SqlClient.SqlClient, (sql) =>
+  Effect.map(
+    sql.unsafe<{ readonly version: number | null }>("select max(version) as version from steadfast_schema"),
+    ([row]) => row?.version ?? 0
+  )
+)
+
+const make: Effect.Effect<void, SqlError, SqlClient.SqlClient> = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
   yield* sql.unsafe("create table if not exists steadfast_schema (version integer not null primary key)")
-  const [found] = yield* sql.unsafe<{ readonly version: number | null }>(
-    "select max(version) as version from steadfast_schema"
-  )
-  for (let version = found?.version ?? 0; version < versions.length; version++) {
-    for (const statement of versions[version] ?? []) yield* sql.unsafe(statement)
+  for (let version = yield* found; version < versions.length; version++) {
+    yield* versions[version] ?? Effect.void
     yield* sql`insert into steadfast_schema (version) values (${version + 1}) on conflict do nothing`
   }
 })
 
 /**
- * Makes the tables that are missing. Of two processes that make the same table at once, PostgreSQL refuses one: it
- * tries again, and finds the table.
+ * Makes the tables that are missing, and brings those of an earlier version up to date. Of two processes that make the
+ * same table at once, PostgreSQL refuses one: it tries again, and finds the table.
  *
  * @since 0.2.0
  * @category schema
  */
-export const migrate: Effect.Effect<void, SqlError, SqlClient.SqlClient> = Effect.retry(run, { times: 5 })
+export const migrate: Effect.Effect<void, SqlError, SqlClient.SqlClient> = Effect.retry(make, { times: 5 })
+
+/**
+ * Brings a call log up to date, and makes none. Whether there is one.
+ *
+ * @internal
+ */
+export const upgrade: Effect.Effect<boolean, SqlError, SqlClient.SqlClient> = Effect.flatMap(
+  Effect.option(found),
+  Option.match({
+    onNone: () => Effect.succeed(false),
+    onSome: (version) => Effect.as(version < versions.length ? migrate : Effect.void, true)
+  })
+)

@@ -9,7 +9,7 @@ import type { SqlError } from "@effect/sql/SqlError"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import type { CallRecord } from "../calls/CallRecord.js"
-import { type Row, rowsOf, type Value } from "./CallLogRows.js"
+import { dayOf, type Row, type Rows, rowsOf, type Value } from "./CallLogRows.js"
 import { type Table, tables } from "./CallLogSchema.js"
 
 /** SQLite binds 32,766 values in a statement, PostgreSQL 65,535. */
@@ -55,6 +55,11 @@ export const insert = (table: Table, rows: ReadonlyArray<Row>): Effect.Effect<vo
     )
   })
 
+/** Each set of labels once, whichever calls share it. */
+const setsOf = (rows: ReadonlyArray<Rows>): ReadonlyArray<Row> => [
+  ...new Map(rows.flatMap(({ labelSet }) => labelSet.map((row) => [`${row.day} ${row.id} ${row.name}`, row]))).values()
+]
+
 /**
  * Writes records with all that belongs to them. The row of a call comes last: where it is, its attempts are too,
  * without a transaction.
@@ -74,6 +79,7 @@ export const write = (records: ReadonlyArray<CallRecord>): Effect.Effect<void, S
           rows.flatMap(({ labels }) => labels)
         )
       ),
+      Effect.zipRight(insert(tables.labelSets, setsOf(rows))),
       Effect.zipRight(
         insert(
           tables.calls,
@@ -135,5 +141,6 @@ export const deleteBefore = (cutoff: number): Effect.Effect<void, SqlError, SqlC
       yield* sql`delete from steadfast_calls where ${sql.in("id", ids)}`
       yield* Effect.sleep(rest)
     }
+    yield* sql`delete from steadfast_label_sets where day < ${dayOf(cutoff)}`
     yield* sql`delete from steadfast_lost where last_at < ${cutoff}`
   })

@@ -72,8 +72,8 @@ export const conditionsOf = (
     ...is("c.name", name),
     ...is("c.operation", operation),
     ...Object.entries(labels).map(
-      ([label, value]) => sql`exists (select 1 from steadfast_labels x
-        where x.call_id = c.id and x.name = ${label} and x.value = ${value})`
+      ([label, value]) => sql`exists (select 1 from steadfast_label_sets x
+        where x.day = c.day and x.id = c.label_set and x.name = ${label} and x.value = ${value})`
     )
   ]
 }
@@ -87,36 +87,29 @@ export const joined = (sql: SqlClient.SqlClient, conditions: ReadonlyArray<State
   sql.join(" and ", false)(conditions)
 
 /**
- * The columns of a report's first step: calls that agree in all that is counted by, in their outcome and in the attempt
- * that answered.
+ * The columns of a report's first step, beside those by which it tells calls apart.
  *
  * @internal
  */
-export const parts = `count(*) as calls,
-  sum(case when c.attempts = 0 then 1 else 0 end) as unsent,
-  sum(c.attempts) as attempts, sum(c.retries) as retries, max(c.retries) as most,
-  sum(case when c.retries > 0 then 1 else 0 end) as again,
-  sum(case when c.backoff_ms > 0 then 1 else 0 end) as backoffs,
-  sum(case when c.queue_ms > 0 then 1 else 0 end) as queues,
-  sum(c.input_tokens) as input_tokens, sum(c.output_tokens) as output_tokens,
-  count(c.usd) as priced, sum(c.usd) as usd, sum(c.wasted_usd) as wasted,
-  sum(c.unpriced) as unpriced, sum(c.usage_unknown) as unknown`
+export const parts = `count(*) as calls, sum(c.input_tokens) as input_tokens, sum(c.output_tokens) as output_tokens,
+  count(c.usd) as priced, sum(c.usd) as usd, sum(c.wasted_usd) as wasted`
 
 /** A sum over those calls that fulfil a condition. */
 const sumWhere = (condition: string, column: string, name: string): string =>
   `sum(case when ${condition} then ${column} else 0 end) as ${name}`
 
 /**
- * The columns of its second step, over the rows of the first.
+ * The columns of its second step, over the rows of the first: the calls of one are alike.
  *
  * @internal
  */
 export const totals = [
-  ...["calls", "unsent", "attempts", "retries", "again", "backoffs", "queues", "input_tokens", "output_tokens"].map(
-    (column) => `sum(c.${column}) as ${column}`
-  ),
-  ...["usd", "wasted", "unpriced", "unknown"].map((column) => `sum(c.${column}) as ${column}`),
-  "max(c.most) as most",
+  ...["calls", "input_tokens", "output_tokens", "usd", "wasted"].map((column) => `sum(c.${column}) as ${column}`),
+  ...["attempts", "retries", "unpriced"].map((column) => `sum(c.calls * c.${column}) as ${column}`),
+  "sum(c.calls * c.usage_unknown) as unknown",
+  "max(c.retries) as most",
+  sumWhere("c.attempts = 0", "c.calls", "unsent"),
+  sumWhere("c.retries > 0", "c.calls", "again"),
   sumWhere("c.outcome = 'success'", "c.calls", "succeeded"),
   sumWhere("c.outcome = 'failure'", "c.calls", "failed"),
   sumWhere("c.outcome = 'interrupted'", "c.calls", "interrupted"),

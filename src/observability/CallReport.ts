@@ -27,10 +27,12 @@ import * as SqlClient from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import type * as Statement from "@effect/sql/Statement"
 import * as Effect from "effect/Effect"
-import { groupColumns } from "./CallLogSchema.js"
+import { stepColumns } from "./CallLogSchema.js"
+import { type Percentiles, percentiles, zeros } from "./CallPercentiles.js"
 import { conditionsOf, type Filters, joined, number, parts, type Range, totals } from "./CallQuery.js"
 
 export { type Attempted, type CallSummary, type CallsOptions, calls, timeline } from "./CallList.js"
+export type { Percentiles } from "./CallPercentiles.js"
 export type { Filters, Range } from "./CallQuery.js"
 export {
   BillError,
@@ -43,12 +45,12 @@ export {
 } from "./Reconciliation.js"
 
 /**
- * What a report counts by. `error` is the first error that a call met.
+ * What a report counts by. `error` is the first error that a call met; `all` counts all calls together.
  *
  * @since 0.2.0
  * @category models
  */
-export type By = "provider" | "model" | "target" | "day" | "error" | `label:${string}`
+export type By = "provider" | "model" | "target" | "day" | "error" | "all" | `label:${string}`
 
 /**
  * The options of {@link report}.
@@ -61,18 +63,6 @@ export interface ReportOptions extends Range {
   readonly by: By
   /** Which calls to count. Default: all. */
   readonly filters?: Filters | undefined
-}
-
-/**
- * Milliseconds at three ranks.
- *
- * @since 0.2.0
- * @category models
- */
-export interface Percentiles {
-  readonly p50: number
-  readonly p95: number
-  readonly p99: number
 }
 
 /**
@@ -159,13 +149,14 @@ export interface ReportRow {
 }
 
 /**
- * A report. `lost` counts the records that the log could not keep in that time, by reason; they are in no row.
+ * A report. `total` counts all calls of its rows together, and is absent without a call. `lost` counts the records that the log could not keep in that time, by reason; they are in no row.
  *
  * @since 0.2.0
  * @category models
  */
 export interface Report {
   readonly rows: ReadonlyArray<ReportRow>
+  readonly total: ReportRow | undefined
   readonly lost: { readonly records: number; readonly overflow: number; readonly refused: number }
 }
 
@@ -177,14 +168,9 @@ const groups: Readonly<Record<string, string>> = {
   model: "coalesce(c.model, 'none')",
   target: "coalesce(c.provider || '/' || c.model, 'none')",
   day: "c.day",
-  error: "coalesce(c.first_error, 'none')"
+  error: "coalesce(c.first_error, 'none')",
+  all: "'all'"
 }
-
-const millis: Percentiles = { p50: 0, p95: 0, p99: 0 }
-const ranks = { p50: 50, p95: 95, p99: 99 } as const
-
-/** The rank of a percentile among `n` values, from 1. */
-const rankOf = (n: number, percent: number): number => Math.ceil((n * percent) / 100)
 
 const priced = (calls: unknown, usd: unknown): Priced => {
   const [count, sum] = [number(calls), number(usd)]
@@ -236,92 +222,94 @@ interface Source {
   /** The calls, and their label if it is asked for. */
   readonly from: Statement.Fragment
   readonly where: Statement.Fragment
-  /** What is counted by, as columns. */
-  readonly columns: string
+  /** What the second step of counting adds to the rows of the first. */
+  readonly labels: Statement.Fragment
+  /** What the first step tells apart. */
+  readonly steps: ReadonlyArray<string>
 }
 
 const sourceOf = (sql: SqlClient.SqlClient, { by, filters, ...range }: ReportOptions): Source => {
   const where = joined(sql, conditionsOf(sql, range, filters))
   const known = groups[by]
+  const calls = sql.literal("steadfast_calls c")
   if (known !== undefined) {
-    const columns = groupColumns.map((column) => `c.${column}`).join(", ")
-    return { group: sql.literal(known), from: sql.literal("steadfast_calls c"), where, columns }
+    return { group: sql.literal(known), from: calls, where, labels: sql.literal(""), steps: stepColumns }
   }
   const name = by.slice("label:".length)
+  const labels = sql`left join steadfast_label_sets l on l.day = c.day and l.id = c.label_set and l.name = ${name}`
   return {
     group: sql.literal("coalesce(l.value, 'none')"),
-    from: sql`steadfast_calls c left join steadfast_labels l on l.call_id = c.id and l.name = ${name}`,
+    from: sql`${calls} ${labels}`,
     where,
-    columns: "l.value"
+    labels,
+    steps: [...stepColumns, "label_set"]
   }
 }
 
 /** Counts in two steps: the first one reads the calls in the order of their index, the second one few rows. */
-const totalsOf = (sql: SqlClient.SqlClient, by: By, { columns, from, where }: Source) => {
-  const labelled = groups[by] === undefined
-  const group = labelled ? "coalesce(c.value, 'none')" : groups[by]
-  const steps = sql.literal(`${columns}, c.outcome, c.served_attempt`)
-  return sql<Found>`select ${sql.literal(group ?? "")} as grp, ${sql.literal(totals)} from (
-      select ${steps}, ${sql.literal(parts)} from ${from} where ${where} group by ${steps}
-    ) c group by 1 order by ${sql.literal(by === "day" ? "1" : "calls desc, 1")}`
+const totalsOf = (sql: SqlClient.SqlClient, { group, labels, steps, where }: Source) => {
+  const columns = sql.literal(steps.map((column) => `c.${column}`).join(", "))
+  return sql<Found>`select ${group} as grp, ${sql.literal(totals)} from (
+      select ${columns}, ${sql.literal(parts)} from steadfast_calls c where ${where} group by ${columns}
+    ) c ${labels} group by 1`
 }
 
-/** The groups of one query for percentiles: it binds four values for each. */
-const portion = 1000
-
-/**
- * The percentiles of a wait in each group. Most calls do not wait: only those that did are sorted, and the zeros before
- * them counted.
- */
-const percentilesOf = (
-  sql: SqlClient.SqlClient,
-  { from, group, where }: Source,
-  rows: ReadonlyArray<Found>,
-  column: "backoff_ms" | "queue_ms",
-  counted: "backoffs" | "queues"
-): Effect.Effect<ReadonlyMap<string, Percentiles>, SqlError> =>
-  Effect.gen(function* () {
-    const wait = sql.literal(`c.${column}`)
-    const wanted = rows.flatMap((row) => {
-      const [total, waits] = [number(row.calls), number(row[counted])]
-      const place = (percent: number) => rankOf(total, percent) - (total - waits)
-      const places = { p50: place(ranks.p50), p95: place(ranks.p95), p99: place(ranks.p99) }
-      return places.p99 > 0 ? [{ key: String(row.grp), places }] : []
-    })
-    const all = new Map<string, Percentiles>()
-    for (let start = 0; start < wanted.length; start += portion) {
-      const some = wanted.slice(start, start + portion)
-      const values = some.map(({ key, places: { p50, p95, p99 } }) => {
-        const whole = [p50, p95, p99].map((place) => sql`cast(${place} as integer)`)
-        return sql`(cast(${key} as text), ${sql.csv(whole)})`
-      })
-      const found = yield* sql<Found>`with n (grp, a, b, d) as (values ${sql.csv(values)}), p as (
-          select ${group} as grp, ${wait} as wait, row_number() over (partition by ${group} order by ${wait}) as place
-          from ${from} where ${where} and ${wait} > 0
-        )
-        select p.grp as grp, p.wait as wait, p.place as place from p join n on n.grp = p.grp
-        where p.place in (n.a, n.b, n.d)`
-      const waits = new Map(found.map(({ grp, place, wait }) => [JSON.stringify([grp, number(place)]), number(wait)]))
-      for (const { key, places } of some) {
-        const at = (place: number): number => waits.get(JSON.stringify([key, place])) ?? 0
-        all.set(key, { p50: at(places.p50), p95: at(places.p95), p99: at(places.p99) })
-      }
-    }
-    return all
-  })
+/** All rows in one. */
+const sumOf = (rows: ReadonlyArray<Found>): Found => {
+  const sum: Record<string, unknown> = { grp: "all" }
+  for (const { grp, ...numbers } of rows) {
+    for (const [name, value] of Object.entries(numbers)) sum[name] = number(sum[name]) + number(value)
+  }
+  return { ...sum, most: rows.reduce((most, row) => Math.max(most, number(row.most)), 0) }
+}
 
 const handoffsOf = (sql: SqlClient.SqlClient, { from, group, where }: Source) =>
   sql<Found>`select ${group} as grp, a.fallback_from as source, a.provider || '/' || a.model as target,
       a.fallback_reason as reason, count(*) as times
     from ${from} cross join steadfast_attempts a
     where ${where} and c.fallbacks > 0 and a.call_id = c.id and a.handoff = 1
-    group by 1, 2, 3, 4 order by times desc, 2, 3, 4`
+    group by 1, 2, 3, 4`
 
 const feedbackOf = (sql: SqlClient.SqlClient, { from, group, where }: Source) =>
-  sql<Found>`select ${group} as grp, f.name as name, count(*) as times, avg(f.score) as mean
+  sql<Found>`select ${group} as grp, f.name as name, count(*) as times, sum(f.score) as score
     from steadfast_feedback f cross join ${from}
     where c.id = f.call_id and ${where}
-    group by 1, 2 order by 2`
+    group by 1, 2`
+
+const byText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0)
+
+/** The same handoffs of some groups are one, the most frequent first. */
+const handoffsIn = (found: ReadonlyArray<Found>): ReadonlyArray<Handoff> => {
+  const all = new Map<string, Handoff>()
+  for (const { reason, source, target, times } of found) {
+    const key = JSON.stringify([source, target, reason])
+    const count = (all.get(key)?.count ?? 0) + number(times)
+    all.set(key, { from: String(source), to: String(target), reason: String(reason), count })
+  }
+  return [...all.entries()].sort(([x, a], [y, b]) => b.count - a.count || byText(x, y)).map(([, handoff]) => handoff)
+}
+
+const scoresIn = (found: ReadonlyArray<Found>): ReadonlyArray<Score> => {
+  const all = new Map<string, { readonly count: number; readonly sum: number }>()
+  for (const { name, score, times } of found) {
+    const { count, sum } = all.get(String(name)) ?? { count: 0, sum: 0 }
+    all.set(String(name), { count: count + number(times), sum: sum + number(score) })
+  }
+  return [...all.entries()]
+    .sort(([a], [b]) => byText(a, b))
+    .map(([name, { count, sum }]) => ({ name, count, mean: sum / count }))
+}
+
+const byGroup = (found: ReadonlyArray<Found>): ReadonlyMap<string, ReadonlyArray<Found>> => {
+  const all = new Map<string, Array<Found>>()
+  for (const row of found) {
+    const key = String(row.grp)
+    const known = all.get(key)
+    if (known === undefined) all.set(key, [row])
+    else known.push(row)
+  }
+  return all
+}
 
 const lostOf = (sql: SqlClient.SqlClient, { since = 0, until = Number.MAX_SAFE_INTEGER }: Range) =>
   Effect.map(
@@ -344,29 +332,33 @@ export const report = (options: ReportOptions): Effect.Effect<Report, SqlError, 
   Effect.gen(function* () {
     const sql = yield* SqlClient.SqlClient
     const source = sourceOf(sql, options)
-    const found = yield* totalsOf(sql, options.by, source)
-    const backoff = yield* percentilesOf(sql, source, found, "backoff_ms", "backoffs")
-    const queue = yield* percentilesOf(sql, source, found, "queue_ms", "queues")
+    const found = yield* totalsOf(sql, source)
+    const counted = found.map((row) => ({ group: String(row.grp), calls: number(row.calls) }))
+    const backoff = yield* percentiles(sql, source, "backoff_ms", counted)
+    const queue = yield* percentiles(sql, source, "queue_ms", counted)
     const handoffs = yield* handoffsOf(sql, source)
     const feedback = yield* feedbackOf(sql, source)
     const lost = yield* lostOf(sql, options)
+    const [handoffsBy, feedbackBy] = [byGroup(handoffs), byGroup(feedback)]
     const rows = found.map((row): ReportRow => {
-      const of = (all: ReadonlyArray<Found>) => all.filter(({ grp }) => grp === row.grp)
       const key = String(row.grp)
       return {
-        ...rowOf(row, backoff.get(key) ?? millis, queue.get(key) ?? millis),
-        handoffs: of(handoffs).map(({ reason, source, target, times }) => ({
-          from: String(source),
-          to: String(target),
-          reason: String(reason),
-          count: number(times)
-        })),
-        feedback: of(feedback).map(({ mean, name, times }) => ({
-          name: String(name),
-          count: number(times),
-          mean: number(mean)
-        }))
+        ...rowOf(row, backoff.groups.get(key) ?? zeros, queue.groups.get(key) ?? zeros),
+        handoffs: handoffsIn(handoffsBy.get(key) ?? []),
+        feedback: scoresIn(feedbackBy.get(key) ?? [])
       }
     })
-    return { rows, lost }
+    const sorted =
+      options.by === "day"
+        ? rows.sort((a, b) => byText(a.group, b.group))
+        : rows.sort((a, b) => b.calls - a.calls || byText(a.group, b.group))
+    const total: ReportRow | undefined =
+      rows.length === 0
+        ? undefined
+        : {
+            ...rowOf(sumOf(found), backoff.total, queue.total),
+            handoffs: handoffsIn(handoffs),
+            feedback: scoresIn(feedback)
+          }
+    return { rows: sorted, total, lost }
   })

@@ -126,9 +126,6 @@ const selected = ({ model, provider, range = "24h", ...rest }: typeof OverviewSe
   }
 }
 
-/** Longer than any name in the log: each call's value is `none`, so that a report by it has one row. */
-const noLabel = `label:${"-".repeat(300)}` as const
-
 type Found = Readonly<Record<string, unknown>>
 
 const bucketsOf = (
@@ -184,13 +181,12 @@ export const overview = (search: typeof OverviewSearch.Type): Effect.Effect<Over
     const sql = yield* SqlClient.SqlClient
     const chosen = selected(search, yield* Clock.currentTimeMillis)
     const { bucket, filters, range } = chosen
-    const all = yield* report({ by: noLabel, filters, ...range })
     const targets = yield* report({ by: "target", filters, ...range })
     return {
       ...range,
       bucketMillis: bucket,
-      totals: all.rows[0],
-      lost: all.lost,
+      totals: targets.total,
+      lost: targets.lost,
       targets: targets.rows,
       buckets: yield* bucketsOf(chosen, sql),
       choices: yield* choicesOf(range, sql)

@@ -113,13 +113,14 @@ const dash = "-"
  *
  * @internal
  */
-export const reportText = ({ lost, rows }: Report, by: string): string => {
+export const reportText = ({ lost, rows, total }: Report, by: string): string => {
   if (rows.length === 0 && lost.records === 0) return "no calls"
   const header = [
     ...[by, "calls", "failed", "retries", "max", "retry rate", "by 1st", "2nd", "3rd", "4th+"],
     ...["backoff ms", "queue ms", "usd", "wasted", "unpriced", "unknown", "usd/call", "if retried"]
   ]
-  const lines = rows.map((row) => [
+  const all = total === undefined || by === "all" ? [] : [total]
+  const lines = [...rows, ...all].map((row) => [
     ...[row.group, row.calls, row.failed + row.defects].map(String),
     ...[row.retries.mean.toFixed(2), String(row.retries.max), percent(row.retries.rate)],
     ...[row.servedBy.first, row.servedBy.second, row.servedBy.third, row.servedBy.later].map(String),

@@ -3,7 +3,9 @@
  * The `steadfast` command: reports over a call log.
  *
  * `steadfast report --db calls.db --since 24h --by target`, `steadfast calls --db calls.db --failed`,
- * `steadfast reconcile --db calls.db --bill bill.csv`. What goes wrong is told on stderr, with exit code 1.
+ * `steadfast reconcile --db calls.db --bill bill.csv`, and `steadfast dashboard --db calls.db --port 4777`, a page that it
+ * serves until it is stopped. What goes wrong is told on stderr, with exit code 1. It writes nothing to the log, but
+ * brings the tables of an earlier version up to date.
  *
  * It needs `@effect/cli` and `@effect/platform-node`, and the packages of the database: `@effect/sql-libsql` and
  * `@libsql/client` for a file, `@effect/sql-pg` for a `postgres://` URL.
@@ -15,6 +17,8 @@ import { existsSync, readFileSync } from "node:fs"
 import * as Command from "@effect/cli/Command"
 import * as CliOptions from "@effect/cli/Options"
 import * as ValidationError from "@effect/cli/ValidationError"
+import * as HttpServer from "@effect/platform/HttpServer"
+import type { ServeError } from "@effect/platform/HttpServerError"
 import * as NodeContext from "@effect/platform-node/NodeContext"
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import type * as SqlClient from "@effect/sql/SqlClient"
@@ -26,6 +30,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
+import { upgrade } from "./observability/CallLogSchema.js"
 import * as CallReport from "./observability/CallReport.js"
 import * as ReportText from "./observability/ReportText.js"
 
@@ -46,6 +51,15 @@ const clientOf = (db: string): Layer.Layer<SqlClient.SqlClient, unknown> => {
   return Layer.unwrapEffect(Effect.map(load, (libsql) => libsql.client(file)))
 }
 
+/** A call log that is up to date. */
+const logOf = (db: string): Layer.Layer<SqlClient.SqlClient, unknown> =>
+  Layer.tap(clientOf(db), (context) =>
+    upgrade.pipe(
+      Effect.provide(context),
+      Effect.flatMap((found) => (found ? Effect.void : mistake("there is no call log in this database")))
+    )
+  )
+
 const units: Readonly<Record<string, Duration.Unit>> = { s: "seconds", m: "minutes", h: "hours", d: "days", w: "weeks" }
 
 /** A time: so long ago (`90m`, `24h`, `7d`), or a date. */
@@ -60,7 +74,7 @@ const timeOf = (text: string): Effect.Effect<number, Mistake> =>
   })
 
 const isBy = (text: string): text is CallReport.By =>
-  ["provider", "model", "target", "day", "error"].includes(text) || /^label:./.test(text)
+  ["provider", "model", "target", "day", "error", "all"].includes(text) || /^label:./.test(text)
 
 const db = CliOptions.text("db").pipe(CliOptions.withDescription("The call log: a file, or a postgres:// URL"))
 const since = CliOptions.text("since").pipe(
@@ -68,7 +82,7 @@ const since = CliOptions.text("since").pipe(
   CliOptions.withDefault("24h")
 )
 const by = CliOptions.text("by").pipe(
-  CliOptions.withDescription("provider, model, target, day, error or label:NAME"),
+  CliOptions.withDescription("provider, model, target, day, error, all or label:NAME"),
   CliOptions.withDefault("target")
 )
 const json = CliOptions.boolean("json").pipe(CliOptions.withDescription("Print JSON"))
@@ -89,7 +103,7 @@ const report = Command.make("report", { db, since, by, json, csv }, (given) =>
   Effect.gen(function* () {
     const { by } = given
     if (!isBy(by)) {
-      return yield* mistake(`--by ${by}: expected provider, model, target, day, error or label:NAME`)
+      return yield* mistake(`--by ${by}: expected provider, model, target, day, error, all or label:NAME`)
     }
     if (given.json && given.csv) return yield* mistake("--json and --csv exclude each other")
     const found = yield* CallReport.report({ by, since: yield* timeOf(given.since) })
@@ -98,7 +112,7 @@ const report = Command.make("report", { db, since, by, json, csv }, (given) =>
     const rows = found.rows.map(ReportText.flatOf)
     yield* Console.log(ReportText.csvOf(rows, ReportText.flatColumns))
     if (found.lost.records > 0) yield* Console.error(`${found.lost.records} records lost`)
-  }).pipe(Effect.provide(clientOf(given.db)))
+  }).pipe(Effect.provide(logOf(given.db)))
 ).pipe(Command.withDescription("Counts calls, retries, waits and costs"))
 
 const calls = Command.make("calls", { db, since, failed, call, limit, json }, (given) =>
@@ -112,7 +126,7 @@ const calls = Command.make("calls", { db, since, failed, call, limit, json }, (g
     const options = { failed: given.failed, limit: given.limit, since: yield* timeOf(given.since) }
     const found = yield* CallReport.calls(options)
     yield* given.json ? printJson(found) : Console.log(ReportText.callsText(found))
-  }).pipe(Effect.provide(clientOf(given.db)))
+  }).pipe(Effect.provide(logOf(given.db)))
 ).pipe(Command.withDescription("Lists calls with their attempts, or shows one call"))
 
 const reconcile = Command.make("reconcile", { db, bill, json }, (given) =>
@@ -123,23 +137,54 @@ const reconcile = Command.make("reconcile", { db, bill, json }, (given) =>
     })
     const found = yield* CallReport.reconcile(text)
     yield* given.json ? printJson(found) : Console.log(ReportText.reconciliationText(found))
-  }).pipe(Effect.provide(clientOf(given.db)))
+  }).pipe(Effect.provide(logOf(given.db)))
 ).pipe(Command.withDescription("Compares the log with a provider's bill, by day and model"))
-
-const steadfast = Command.make("steadfast").pipe(
-  Command.withDescription("Reports over a call log"),
-  Command.withSubcommands([report, calls, reconcile])
-)
-
-const { version }: { readonly version: string } = JSON.parse(
-  readFileSync(new URL("../package.json", import.meta.url), "utf8")
-)
 
 /** Why it failed, in a line: the cause that the database driver gave, not the wrapper's words. */
 const lineOf = (error: unknown): string => {
   const inner = (error as { readonly cause?: unknown } | undefined)?.cause ?? error
   return inner instanceof Error ? inner.message || inner.name : String(inner)
 }
+
+/** Why the server does not start. */
+const notServed = ({ cause }: ServeError, host: string, port: number): Effect.Effect<never, Mistake> => {
+  const { code } = (cause ?? {}) as { readonly code?: unknown }
+  if (code === "EADDRINUSE") return mistake(`port ${port} of ${host} is taken; choose another with --port`)
+  if (code === "EACCES") return mistake(`port ${port} of ${host} is not allowed; choose another with --port`)
+  return mistake(`cannot listen on ${host}, port ${port}: ${lineOf(cause)}`)
+}
+
+const port = CliOptions.integer("port").pipe(
+  CliOptions.withDescription("The port of the page, 0 for a free one"),
+  CliOptions.withDefault(4777)
+)
+const host = CliOptions.text("host").pipe(
+  CliOptions.withDescription("The address to listen on; there is no login"),
+  CliOptions.withDefault("127.0.0.1")
+)
+
+const dashboard = Command.make("dashboard", { db, port, host }, ({ db, host, port }) =>
+  Effect.gen(function* () {
+    if (port < 0 || port > 65_535) return yield* mistake(`--port ${port}: expected 0 to 65535`)
+    const { layer } = yield* Effect.promise(() => import("./observability/DashboardServer.js"))
+    // The address comes when the server listens; the process ends by a signal, and then closes what is open.
+    yield* HttpServer.addressFormattedWith((address) =>
+      Console.log(`dashboard of ${db.replace(/\/\/.*@/, "//")}: ${address}`)
+    ).pipe(Effect.zipRight(Effect.never), Effect.provide(layer({ host, port })))
+  }).pipe(
+    Effect.catchTag("ServeError", (error) => notServed(error, host, port)),
+    Effect.provide(logOf(db))
+  )
+).pipe(Command.withDescription("Serves a page over a call log until it is stopped"))
+
+const steadfast = Command.make("steadfast").pipe(
+  Command.withDescription("Reports and a dashboard over a call log"),
+  Command.withSubcommands([report, calls, reconcile, dashboard])
+)
+
+const { version }: { readonly version: string } = JSON.parse(
+  readFileSync(new URL("../package.json", import.meta.url), "utf8")
+)
 
 // The wizard does not end without a terminal.
 const program = process.argv.includes("--wizard")
@@ -148,6 +193,8 @@ const program = process.argv.includes("--wizard")
 
 program.pipe(
   Effect.tapErrorCause((cause) => {
+    // A signal ends the dashboard.
+    if (Cause.isInterruptedOnly(cause)) return Effect.void
     const error = Cause.squash(cause)
     // The command line's own complaints are printed already.
     return ValidationError.isValidationError(error) ? Effect.void : Console.error(`steadfast: ${lineOf(error)}`)

@@ -24,7 +24,7 @@ const shows: Record<string, ReadonlyArray<string>> = {
   "evaluation.ts": ["40 judged, mean 0.90", "40 judged, mean 0.40", "failed 0 times", "later answers: lower"],
   "fallback-by-error.ts": ["served by large-window", "served by local", "nobody is asked again"],
   "outage.ts": ["Five retries", "Steadfast", "requests for 600 calls"],
-  "quickstart.ts": ["RateLimited > Overloaded > ok", "claude-haiku-4-5", "AuthError", "nobody"],
+  "quickstart.ts": ["RateLimited > Overloaded > ok", "claude-haiku-4-5", "nobody", "npm run dashboard"],
   "rate-limits.ts": ["Retry alone", "100 of 100 jobs done", "A queue that learns it"],
   "streaming.ts": ["StreamInterrupted", "from the top", "repeated characters cut off", "Timeout"],
   "typed-errors.ts": ["check the key of openai", "top up the account", "come back in 10m", "unhandled: ModelNotFound"]

@@ -3,12 +3,12 @@ import { Deferred, Duration, Effect, FastCheck as fc, Layer, Option } from "effe
 import { Call, type CallRecord, LlmError } from "effect-steadfast"
 import { CallLog, CallReport } from "effect-steadfast/observability"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
-import { write } from "../../src/observability/CallLogWriter.js"
+import { deleteBefore, write } from "../../src/observability/CallLogWriter.js"
 import { cases, seed } from "../support/cases.js"
 import { errorOf } from "../support/errors.js"
 import { collectLogs } from "../support/evidence.js"
 import { type Backend, backends, type Database } from "./databases.js"
-import { scriptedDay } from "./scriptedDay.js"
+import { chance, scriptedDay } from "./scriptedDay.js"
 import { byHandoff, truthOf } from "./truth.js"
 
 /** Tells records to the observers, as ending calls do. */
@@ -170,12 +170,14 @@ for (const { name, start } of backends) {
           CallLog.layerFrom(database.client)
         )
         const facts = day.map(({ facts }) => facts)
-        for (const by of ["provider", "model", "target", "day", "error", "label:tenant"] as const) {
-          const { lost, rows } = yield* reading(database, CallReport.report({ by }))
+        const [all] = truthOf("all", facts)
+        for (const by of ["provider", "model", "target", "day", "error", "all", "label:tenant"] as const) {
+          const { lost, rows, total } = yield* reading(database, CallReport.report({ by }))
           const found = rows
             .map((row) => ({ ...row, handoffs: [...row.handoffs].sort(byHandoff) }))
             .sort((a, b) => (a.group < b.group ? -1 : 1))
           assert.deepStrictEqual(found, truthOf(by, facts), by)
+          assert.deepStrictEqual(total && { ...total, handoffs: [...total.handoffs].sort(byHandoff) }, all, by)
           assert.deepStrictEqual(lost, { records: 0, overflow: 0, refused: 0 })
         }
         const filtered = yield* reading(
@@ -194,6 +196,120 @@ for (const { name, start } of backends) {
         assert.deepStrictEqual(
           filtered.rows.map(({ calls, group }) => [group, calls]).sort(),
           truthOf("model", meant).map(({ calls, group }) => [group, calls])
+        )
+      })
+    )
+
+    check("has no total where no call is", (database) =>
+      Effect.gen(function* () {
+        yield* reading(database, CallLog.migrate)
+        const { rows, total } = yield* reading(database, CallReport.report({ by: "all" }))
+        assert.deepStrictEqual([rows, total], [[], undefined])
+      })
+    )
+
+    check("has exact percentiles of waits of any length", (database) =>
+      Effect.gen(function* () {
+        const random = chance(seed)
+        const edges = [0.1, 9.95, 99.99, 100, 100.5, 59_999.9, 60_000, 60_999, 3_600_000, 1e9]
+        const waitOf = (): number => {
+          const kind = random()
+          if (kind < 0.3) return 0
+          if (kind < 0.5) return edges[Math.floor(random() * edges.length)] ?? 0
+          return 10 ** (random() * 8 - 2)
+        }
+        const facts = Array.from({ length: 900 }, (_, index) => {
+          const group = `model-${Math.floor(random() ** 3 * 12)}`
+          return { group, wait: waitOf(), id: `${index}` }
+        })
+        const [one] = whole.attempts
+        if (one === undefined) return assert.fail("it has an attempt")
+        const records = facts.map(({ group, id, wait }) => ({
+          ...whole,
+          id,
+          attempts: [{ ...one, model: group, queuedMillis: wait }]
+        }))
+        yield* reading(database, Effect.zipRight(CallLog.migrate, write(records)))
+        const { rows, total } = yield* reading(database, CallReport.report({ by: "model" }))
+        const percentile = (waits: ReadonlyArray<number>, percent: number): number =>
+          [...waits].sort((a, b) => a - b)[Math.ceil((waits.length * percent) / 100) - 1] ?? Number.NaN
+        const truth = (waits: ReadonlyArray<number>): CallReport.Percentiles => ({
+          p50: percentile(waits, 50),
+          p95: percentile(waits, 95),
+          p99: percentile(waits, 99)
+        })
+        for (const row of rows) {
+          const waits = facts.filter(({ group }) => group === row.group).map(({ wait }) => wait)
+          assert.deepStrictEqual(row.queueMillis, truth(waits), row.group)
+        }
+        assert.deepStrictEqual(total?.queueMillis, truth(facts.map(({ wait }) => wait)))
+        assert.strictEqual(rows.length, new Set(facts.map(({ group }) => group)).size)
+      })
+    )
+
+    check("brings a log of the first version up to date, and does so after any step", (database) =>
+      Effect.gen(function* () {
+        const day = scriptedDay(400, seed, 2)
+        const facts = day.map(({ facts }) => facts)
+        const records = day.map(({ record }) => record)
+        const steps = [
+          ["alter table steadfast_calls drop column label_set", "drop table steadfast_label_sets"],
+          ["delete from steadfast_label_sets"],
+          ["update steadfast_calls set label_set = null where provider = 'openai'"]
+        ]
+        for (const lost of steps) {
+          const one = reading(
+            database,
+            Effect.gen(function* () {
+              const sql = yield* SqlClient.SqlClient
+              yield* CallLog.migrate
+              yield* write(records)
+              // What the second version made, and what the first one had instead.
+              for (const made of ["calls_reported", "calls_backoff", "calls_queue", "calls_handed"]) {
+                yield* sql.unsafe(`drop index if exists steadfast_${made}`)
+              }
+              yield* sql.unsafe("drop index if exists steadfast_attempts_handoffs")
+              yield* sql.unsafe("create index if not exists steadfast_calls_report on steadfast_calls (day, provider)")
+              for (const statement of lost) yield* sql.unsafe(statement)
+              yield* sql.unsafe("delete from steadfast_schema where version > 1")
+              if (lost[0]?.startsWith("delete")) yield* sql.unsafe("update steadfast_calls set label_set = null")
+              yield* CallLog.migrate
+              const report = yield* CallReport.report({ by: "label:tenant" })
+              const filters = { labels: { tenant: "tenant-1" } }
+              return { ...report, some: yield* CallReport.report({ by: "all", filters }) }
+            })
+          )
+          const { rows, some } = yield* one
+          const found = rows
+            .map((row) => ({ ...row, handoffs: [...row.handoffs].sort(byHandoff) }))
+            .sort((a, b) => (a.group < b.group ? -1 : 1))
+          assert.deepStrictEqual(found, truthOf("label:tenant", facts), lost[0])
+          assert.strictEqual(some.total?.calls, facts.filter(({ tenant }) => tenant === "tenant-1").length)
+        }
+      })
+    )
+
+    check("keeps a set of labels once, and deletes it after its day", (database) =>
+      Effect.gen(function* () {
+        const labels = { tenant: "acme", feature: "search" }
+        const turned = { feature: "search", tenant: "acme" }
+        const days = [0, 86_400_000]
+        const records = days.flatMap((at) =>
+          [labels, turned, { tenant: "acme" }].map((labels, index) => ({
+            ...{ ...whole, id: `${at}-${index}`, labels, startedAt: whole.startedAt + at }
+          }))
+        )
+        yield* reading(database, Effect.zipRight(CallLog.migrate, write(records)))
+        assert.strictEqual(yield* count(database, "steadfast_label_sets"), 2 * 3)
+        yield* reading(database, deleteBefore(whole.startedAt + 43_200_000))
+        assert.strictEqual(yield* count(database, "steadfast_label_sets"), 3)
+        const { rows } = yield* reading(database, CallReport.report({ by: "label:feature" }))
+        assert.deepStrictEqual(
+          rows.map(({ calls, group }) => [group, calls]),
+          [
+            ["search", 2],
+            ["none", 1]
+          ]
         )
       })
     )
@@ -248,7 +364,7 @@ for (const { name, start } of backends) {
         const lines = collectLogs()
         yield* Effect.provide(Effect.all(logs, { concurrency: "unbounded", discard: true }), lines.layer)
         assert.strictEqual(yield* count(database, "steadfast_calls"), 6)
-        assert.strictEqual(yield* count(database, "steadfast_schema"), 1)
+        assert.strictEqual(yield* count(database, "steadfast_schema"), 2)
       })
     )
 

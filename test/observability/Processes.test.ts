@@ -73,7 +73,7 @@ describe("a call log that processes share", () => {
       [0, 0, 0],
       all.map(({ stderr, stdout }) => stderr + stdout).join("\n")
     )
-    assert.strictEqual(await Effect.runPromise(count(file, "steadfast_schema")), 1)
+    assert.strictEqual(await Effect.runPromise(count(file, "steadfast_schema")), 2)
   })
 
   it("waits for a lock that another holds for five seconds, and no call waits with it", async () => {
@@ -170,6 +170,10 @@ describe("steadfast", () => {
     assert.strictEqual(report.code, 0, report.stderr)
     assert.match(report.stdout, /^target +calls +failed/)
     assert.match(report.stdout, /anthropic\/claude-haiku-4-5 +\d+/)
+    assert.match(report.stdout, /\nall +60 +\d+/, "the last line of the table")
+    const total = await command("report", ...range, "--by", "all", "--json")
+    const whole = JSON.parse(total.stdout) as CallReport.Report
+    assert.deepStrictEqual([whole.rows.length, whole.total?.calls, whole.rows[0]], [1, 60, whole.total])
     const json = await command("report", ...range, "--by", "label:tenant", "--json")
     const { rows } = JSON.parse(json.stdout) as CallReport.Report
     assert.strictEqual(
@@ -200,5 +204,65 @@ describe("steadfast", () => {
       assert.match(stderr, message)
     }
     assert.notInclude(readdirSync(folder), "none.db", "reading makes no file")
+  })
+})
+
+describe("steadfast dashboard", () => {
+  const file = join(folder, "dashboard.db")
+
+  const serving = async (...args: ReadonlyArray<string>) => {
+    const child = start("src/bin.ts", "dashboard", "--db", file, ...args)
+    const gone = ended(child)
+    const address = await new Promise<string>((resolve, reject) => {
+      child.stdout?.on("data", (chunk) => {
+        const [found] = /http:\/\/\S+/.exec(String(chunk)) ?? []
+        if (found !== undefined) resolve(found)
+      })
+      child.on("close", () => gone.then(({ stderr }) => reject(new Error(`it ended: ${stderr}`))))
+    })
+    return { child, gone, address }
+  }
+
+  it("serves the log on this machine, and ends by a signal, with a connection open", async () => {
+    const [one] = scriptedDay(1, 5).map(({ record }) => record)
+    await Effect.runPromise(
+      Effect.gen(function* () {
+        const [observer] = yield* Call.Observers
+        if (observer !== undefined && one !== undefined) yield* observer({ ...one, startedAt: Date.now() - 60_000 })
+      }).pipe(Effect.provide(CallLogLibsql.layer({ file })))
+    )
+    for (const signal of ["SIGINT", "SIGTERM"] as const) {
+      const { address, child, gone } = await serving("--port", "0")
+      assert.match(address, /^http:\/\/127\.0\.0\.1:\d+$/)
+      const page = await fetch(address)
+      assert.strictEqual(page.status, 200)
+      assert.include(await page.text(), "<html")
+      const overview = (await (await fetch(`${address}/api/overview`)).json()) as { readonly totals: { calls: number } }
+      assert.strictEqual(overview.totals.calls, 1)
+      child.kill(signal)
+      const { code, stderr } = await gone
+      assert.deepStrictEqual([code, stderr], [0, ""], signal)
+    }
+  })
+
+  it("tells a file that is missing or no call log, and a port that is taken or none", async () => {
+    const empty = join(folder, "empty.db")
+    writeFileSync(empty, "")
+    const { address, child, gone } = await serving("--port", "0")
+    const port = new URL(address).port
+    const mistakes: ReadonlyArray<readonly [ReadonlyArray<string>, RegExp]> = [
+      [["--db", join(folder, "none.db")], /^steadfast: no call log at .*none\.db$/],
+      [["--db", empty, "--port", "0"], /^steadfast: there is no call log in this database$/],
+      [["--db", file, "--port", port], new RegExp(`^steadfast: port ${port} of 127\\.0\\.0\\.1 is taken`)],
+      [["--db", file, "--port", "70000"], /^steadfast: --port 70000: expected 0 to 65535$/]
+    ]
+    for (const [args, message] of mistakes) {
+      const { code, stderr, stdout } = await command("dashboard", ...args)
+      assert.deepStrictEqual([code, stdout], [1, ""], args.join(" "))
+      assert.match(stderr.trim(), message)
+    }
+    child.kill()
+    await gone
+    assert.notInclude(readdirSync(folder), "none.db")
   })
 })

@@ -14,6 +14,8 @@ const groupOf = (by: CallReport.By, { asked, day, firstError, tenant }: Facts): 
       return day
     case "error":
       return firstError ?? "none"
+    case "all":
+      return "all"
     default:
       return tenant ?? "none"
   }

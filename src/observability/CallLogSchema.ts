@@ -214,7 +214,11 @@ const fillLabelSets: Step = Effect.flatMap(SqlClient.SqlClient, (sql) => {
   ])
 })
 
-/** PostgreSQL bounds what an index holds: five names may be too long together. There the key of the table must do. */
+/**
+ * An index covers a query only with the columns of its own condition in it, and is chosen for them.
+ *
+ * PostgreSQL bounds what an index holds: five names may be too long together. There the key of the table must do.
+ */
 const indexHandoffs: Step = Effect.flatMap(SqlClient.SqlClient, (sql) =>
   sql.onDialectOrElse({
     pg: () => Effect.void,
@@ -222,7 +226,7 @@ const indexHandoffs: Step = Effect.flatMap(SqlClient.SqlClient, (sql) =>
       run(
         index(
           "steadfast_attempts_handoffs",
-          "steadfast_attempts (call_id, fallback_from, provider, model, fallback_reason)",
+          "steadfast_attempts (call_id, handoff, fallback_from, provider, model, fallback_reason)",
           "handoff = 1"
         )
       )
@@ -248,7 +252,13 @@ const second: Step = Effect.all(
         )
       )
     ),
-    run(index("steadfast_calls_handed", `steadfast_calls (${grouped}, label_set, started_at, id)`, "fallbacks > 0")),
+    run(
+      index(
+        "steadfast_calls_handed",
+        `steadfast_calls (${grouped}, label_set, started_at, fallbacks, id)`,
+        "fallbacks > 0"
+      )
+    ),
     indexHandoffs
   ],
   { discard: true }

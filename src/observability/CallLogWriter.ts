@@ -55,8 +55,12 @@ export const insert = (table: Table, rows: ReadonlyArray<Row>): Effect.Effect<vo
     )
   })
 
-/** Each set of labels once, whichever calls share it. */
-const setsOf = (rows: ReadonlyArray<Rows>): ReadonlyArray<Row> => [
+/**
+ * Each set of labels once, whichever calls share it.
+ *
+ * @internal
+ */
+export const setsOf = (rows: ReadonlyArray<Rows>): ReadonlyArray<Row> => [
   ...new Map(rows.flatMap(({ labelSet }) => labelSet.map((row) => [`${row.day} ${row.id} ${row.name}`, row]))).values()
 ]
 

@@ -11,6 +11,22 @@ import { count, millis, plural, time, timeOfDay } from "./format.js"
 
 type Known = Extract<Live, { readonly known: true }>
 
+/** The default names of targets and groups: provider, base URL, model, and the hash of the API key. */
+const parts = /^(\S+) https?:\/\/(\S+)(?: ([^#]+?))?(?: #(\w+))?$/
+
+/** What people call it, and where exactly it is. A name of the application's own stays as it is. */
+export const named = (key: string): readonly [name: string, where: string | undefined] => {
+  const [, provider, host, model, hash] = parts.exec(key) ?? []
+  if (provider === undefined) return [key, undefined]
+  const where = hash === undefined ? host : `${host} · key ${hash}`
+  return [model === undefined ? provider : `${provider}/${model}`, where]
+}
+
+const Name = ({ of }: { readonly of: string }): VNode => {
+  const [name, where] = named(of)
+  return html`${name}${where !== undefined && html`<small>${where}</small>`}`
+}
+
 const names: Readonly<Record<string, string>> = { Closed: "closed", HalfOpen: "half-open", Open: "open" }
 
 /** Shape and word tell the same as the colour. */
@@ -110,7 +126,7 @@ const Targets = ({ live }: { readonly live: Known }): VNode => {
         <tbody>
           ${rows.map(
             ({ circuit, key, queue }, index) => html`<tr key=${`${key} ${index}`}>
-              <th scope="row">${key}</th>
+              <th scope="row"><${Name} of=${key} /></th>
               <td><${Circuit} circuit=${circuit} /></td>
               <td><${Queue} queue=${queue} /></td>
               <td><${Limits} queue=${queue} /></td>
@@ -130,7 +146,7 @@ const Budgets = ({ budgets }: Pick<Known, "budgets">): VNode => html`<h3>Retry b
           <tbody>
             ${budgets.map(
               ({ group, left }) => html`<tr key=${group}>
-                <th scope="row">${group}</th>
+                <th scope="row"><${Name} of=${group} /></th>
                 <td class=${left < 1 ? "n bad" : "n"}>${left < 1 ? "empty" : `${left.toFixed(1)} left`}</td>
               </tr>`
             )}
@@ -166,7 +182,7 @@ const Moves = ({ moved, since }: { readonly moved: ReadonlyArray<Moved>; readonl
           ${moved.slice(0, shown).map(
             ({ at, error, from, key, to }, index) => html`<li key=${`${at} ${key} ${index}`}>
               <span class="at">${timeOfDay(at)}</span>
-              <span>${key}: ${names[from]} → <b class="state ${to}">${names[to]}</b>${error === undefined ? "" : ` (${error})`}</span>
+              <span title=${key}>${named(key)[0]}: ${names[from]} → <b class="state ${to}">${names[to]}</b>${error === undefined ? "" : ` (${error})`}</span>
             </li>`
           )}
         </ol>`

@@ -86,12 +86,12 @@ export const liveTraffic = Effect.gen(function* () {
     ).pipe(Call.make(name), Call.withLabels({ tenant, feature }), Effect.ignore)
   })
   const burst = Effect.flatMap(Random.next, (draw) =>
-    Effect.replicateEffect(Effect.forkDaemon(one), draw < 0.06 ? 14 : 1, { discard: true })
+    Effect.replicateEffect(Effect.forkDaemon(one), draw < 0.04 ? 14 : 1, { discard: true })
   )
   const traffic = Effect.forever(
     Effect.zipRight(
       burst,
-      Effect.flatMap(Random.next, (draw) => Effect.sleep(-Math.log(1 - draw) * 900))
+      Effect.flatMap(Random.next, (draw) => Effect.sleep(-Math.log(1 - draw) * 2500))
     )
   )
   yield* Effect.forkDaemon(changing)

@@ -206,7 +206,7 @@ export const dayOfCalls = (seed: number, until: number): ReadonlyArray<CallRecor
   for (;;) {
     // Most of them some hours before the end.
     const busy = 1 + 0.4 * Math.cos((2 * Math.PI * (at - until + 5 * hour)) / (24 * hour))
-    at += (-Math.log(1 - random()) * 13_000) / busy
+    at += (-Math.log(1 - random()) * 5_000) / busy
     if (at > until - 20_000) return records
     records.push(callOf(random, Math.round(at), (until - at) / hour, records.length + 1))
   }

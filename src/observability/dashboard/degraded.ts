@@ -26,37 +26,64 @@ const kinds: Readonly<Record<string, string>> = {
 /** As many as one looks through. */
 const mostChanges = 5
 
-const Alarms = ({ live }: { readonly live: Live | undefined }): VNode => {
+/** A sentence, unless it begins with a name. */
+const sentence = (advice: string, target: string): string =>
+  advice.startsWith(target) ? advice : advice.charAt(0).toUpperCase() + advice.slice(1)
+
+const standingOf = (live: Live | undefined) =>
+  live?.known === true ? live.watched.filter(({ degraded }) => degraded) : []
+
+/** The alarms that stand. They come first on the page, since they say what to change. */
+export const Alarms = ({ live }: { readonly live: Live | undefined }): VNode | null => {
+  const standing = standingOf(live)
+  return standing.length === 0
+    ? null
+    : html`<section aria-labelledby="alarms">
+        <h2 id="alarms" class="hidden">Alarms that stand</h2>
+        <ul class="alarms">
+          ${standing.map(
+            ({ advice, figures, kind, raised, since, target }) => html`<li key=${target}>
+              <h3>
+                ${target}${" "}
+                <span class="mark bad">
+                  degraded: ${kinds[kind ?? "new"]}${since === undefined ? "" : `, since ${time(since)}`}
+                </span>
+              </h3>
+              <p>${sentence(advice ?? "", target)}.</p>
+              <small>
+                ${[
+                  `${percent(figures.share, 1)} of ${plural(figures.calls, "call")} in the window needed a second attempt`,
+                  `p95 added ${millis(figures.addedP95Millis)}`,
+                  ...(raised > 1 ? [`${count(raised)} alarms in 24 hours`] : [])
+                ].join(" · ")}
+              </small>
+            </li>`
+          )}
+        </ul>
+      </section>`
+}
+
+/** What the watch says in a line, and the alarms that are over. */
+const Watch = ({ live }: { readonly live: Live | undefined }): VNode => {
   if (live === undefined || !live.known || !live.has.degradation) {
     return html`<p class="none">
-      Alarms are not known here${live?.known === true ? ": the application gave no Degradation" : ""}. What follows is computed
-      from the log.
+      ${
+        live?.known === true
+          ? "Alarms are not known: the application gave no Degradation."
+          : "Alarms are not known here: they are raised in the process that makes the calls."
+      }
     </p>`
   }
-  const standing = live.watched.filter(({ degraded }) => degraded)
+  const standing = standingOf(live).length
   const over = live.changes.filter(({ _tag }) => _tag === "Cleared").slice(0, mostChanges)
-  return html`
-    ${
-      standing.length === 0
-        ? html`<p class="none">
-            <span class="state Closed"><span aria-hidden="true">●</span> No alarm stands.</span>
-            ${` ${plural(live.watched.length, "target")} watched.`}
-          </p>`
-        : html`<ul class="alarms" aria-label="Alarms that stand">
-            ${standing.map(
-              ({ advice, figures, kind, raised, since, target }) => html`<li key=${target}>
-                <h3>
-                  ${target}
-                  <span class="mark bad">${kinds[kind ?? "new"]}${since === undefined ? "" : `, since ${time(since)}`}</span>
-                </h3>
-                <p>${advice}</p>
-                <small>
-                  ${`${percent(figures.share, 1)} of ${plural(figures.calls, "call")} in the window needed a second attempt`}${` · p95 added ${millis(figures.addedP95Millis)}`}${raised > 1 ? ` · ${count(raised)} alarms in 24 hours` : ""}
-                </small>
-              </li>`
-            )}
-          </ul>`
-    }
+  return html`<p class="watch">
+      ${
+        standing === 0
+          ? html`<span class="state Closed"><span aria-hidden="true">●</span> No alarm stands.</span>`
+          : html`<span class="state Open"><span aria-hidden="true">○</span> ${plural(standing, "alarm stands", "alarms stand")}: above.</span>`
+      }
+      ${` ${plural(live.watched.length, "target")} watched.`}
+    </p>
     ${
       over.length > 0 &&
       html`<ol class="moves" aria-label="Alarms that are over">
@@ -195,7 +222,7 @@ export const Degraded = ({
   readonly overview: Overview
 }): VNode => html`<section class="card wide" aria-labelledby="degraded">
   <h2 id="degraded">Degradation</h2>
-  <${Alarms} live=${live} />
+  <${Watch} live=${live} />
   ${
     overview.again.length > 0 &&
     html`<div class="head from-log">

@@ -171,7 +171,7 @@ const Keys = ({ keys }: { readonly keys: ReadonlyArray<KeyNow> }): VNode => html
     </tbody>
   </table>`
 
-const shown = 6
+const shown = 5
 
 const Moves = ({ moved, since }: { readonly moved: ReadonlyArray<Moved>; readonly since: number }): VNode => html`
   <h3>Changes of circuits</h3>

@@ -10,7 +10,7 @@ import { useEffect, useState } from "preact/hooks"
 import type { Live } from "../DashboardLive.js"
 import type { Latest, Overview } from "../DashboardQuery.js"
 import { ByAttempt, Errors } from "./charts.js"
-import { Degraded } from "./degraded.js"
+import { Alarms, Degraded } from "./degraded.js"
 import { percent, plural, timeOfDay } from "./format.js"
 import { Now } from "./live.js"
 import { Quality } from "./quality.js"
@@ -166,10 +166,12 @@ const App = (): VNode => {
         overview !== undefined &&
         (overview.totals === undefined
           ? html`<p class="none big">No calls in the last ${names[view.range]}${query.size > 1 ? " with these filters" : ""}.</p>
+              <${Alarms} live=${states.data} />
               <${Now} live=${states.data} />
               <${Unknowns} live=${states.data} overview=${overview} />`
           : html`
             <${Tiles} totals=${overview.totals} />
+            <${Alarms} live=${states.data} />
             <${Now} live=${states.data} />
             <div class="columns charts">
               <${Errors} overview=${overview} />

@@ -174,7 +174,7 @@ const Keys = ({ keys }: { readonly keys: ReadonlyArray<KeyNow> }): VNode => html
 const shown = 5
 
 const Moves = ({ moved, since }: { readonly moved: ReadonlyArray<Moved>; readonly since: number }): VNode => html`
-  <h3>Changes of circuits</h3>
+  <h3 class="under">Changes of circuits</h3>
   ${
     moved.length === 0
       ? html`<p class="none">None since ${time(since)}.</p>`
@@ -203,11 +203,11 @@ export const Now = ({ live }: { readonly live: Live | undefined }): VNode | null
     <section class="card" aria-labelledby="now">
       <h2 id="now">Now: circuits and queues of this process</h2>
       <${Targets} live=${live} />
+      ${live.has.breakers && html`<${Moves} moved=${live.moved} since=${live.since} />`}
     </section>
-    <section class="card side" aria-label="Budgets, keys and changes of this process">
+    <section class="card side" aria-label="Budgets and keys of this process">
       <${Budgets} budgets=${live.budgets} />
       ${live.keys.length > 0 && html`<${Keys} keys=${live.keys} />`}
-      ${live.has.breakers && html`<${Moves} moved=${live.moved} since=${live.since} />`}
     </section>
   </div>`
 }

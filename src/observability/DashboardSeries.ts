@@ -1,6 +1,6 @@
 /**
- * Calls over time: how many, the errors that they met, and for each target the share that needed another attempt. All of
- * it comes from one pass over the log.
+ * Calls over time: how many, the errors that they met, and for each target the share that needed another attempt. It
+ * comes from one pass over the log.
  *
  * @since 0.2.0
  */

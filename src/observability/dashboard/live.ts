@@ -34,8 +34,11 @@ const signs: Readonly<Record<string, string>> = { Closed: "●", HalfOpen: "◐"
 
 const times = (n: number): string => (n === 1 ? "first time" : `${count(n)} times in a row`)
 
-/** Rounded up: at "0 s" it would be over. */
-const left = (ms: number): string => (ms > 950 ? millis(Math.ceil(ms / 1000) * 1000) : millis(ms))
+/** Whole seconds, rounded up: at "0 s" it would be over. */
+const left = (ms: number): string => {
+  if (ms <= 950) return millis(ms)
+  return ms <= 9_000 ? `${Math.ceil(ms / 1000)} s` : millis(Math.ceil(ms / 1000) * 1000)
+}
 
 const nextOf = ({ probeInMillis, probes, state }: CircuitNow): string | undefined => {
   if (state === "HalfOpen") return `${count(probes?.[0] ?? 0)} of ${plural(probes?.[1] ?? 0, "probe")} in flight`
@@ -80,7 +83,9 @@ const Limits = ({ queue }: { readonly queue: QueueNow | undefined }): VNode =>
               <rect class="rail" width="56" height="6" />
               <rect class=${rest / limit < 0.1 ? "failed" : "ok"} width=${(56 * rest) / limit} height="6" />
             </svg>
-            <span>${count(Math.floor(rest))} of ${count(Math.round(limit))} ${dimensions[of] ?? of} / ${windowOf(windowMillis)}</span>
+            <span>
+              ${count(Math.floor(rest))} of ${count(Math.round(limit))} ${dimensions[of] ?? of} / ${windowOf(windowMillis)}
+            </span>
             <small>${sources[source]}</small>
           </li>`
         })}
@@ -113,7 +118,11 @@ const Targets = ({ live }: { readonly live: Known }): VNode => {
   const rows = rowsOf(live)
   return rows.length === 0
     ? html`<p class="none">
-        ${live.has.breakers || live.has.pacers ? "No call has been made yet." : "The application gave no breaker and no pacer."}
+        ${
+          live.has.breakers || live.has.pacers
+            ? "No call has been made yet."
+            : "The application gave no breaker and no pacer."
+        }
       </p>`
     : html`<table class="rows now">
         <caption class="hidden">Circuits and queues by target, at the moment</caption>
@@ -195,8 +204,8 @@ export const Now = ({ live }: { readonly live: Live | undefined }): VNode | null
     return html`<section class="card now-unknown" aria-labelledby="now">
       <h2 id="now">Now</h2>
       <p>
-        Live state is not known here. Circuits, queues, retry budgets and alarms live in the process that makes the calls;
-        this page reads its log.
+        Live state is not known here. Circuits, queues, retry budgets and alarms live in the process that makes the
+        calls; this page reads its log.
       </p>
     </section>`
   return html`<div class="columns now-columns">

@@ -84,7 +84,8 @@ const Limits = ({ queue }: { readonly queue: QueueNow | undefined }): VNode =>
               <rect class=${rest / limit < 0.1 ? "failed" : "ok"} width=${(56 * rest) / limit} height="6" />
             </svg>
             <span>
-              ${count(Math.floor(rest))} of ${count(Math.round(limit))} ${dimensions[of] ?? of} / ${windowOf(windowMillis)}
+              ${`${count(Math.floor(rest))} of ${count(Math.round(limit))} ${dimensions[of] ?? of} `}
+              ${`/ ${windowOf(windowMillis)}`}
             </span>
             <small>${sources[source]}</small>
           </li>`

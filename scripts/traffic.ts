@@ -206,8 +206,40 @@ export const dayOfCalls = (seed: number, until: number): ReadonlyArray<CallRecor
   for (;;) {
     // Most of them some hours before the end.
     const busy = 1 + 0.4 * Math.cos((2 * Math.PI * (at - until + 5 * hour)) / (24 * hour))
-    at += (-Math.log(1 - random()) * 13_000) / busy
+    at += (-Math.log(1 - random()) * 5_000) / busy
     if (at > until - 20_000) return records
     records.push(callOf(random, Math.round(at), (until - at) / hour, records.length + 1))
   }
+}
+
+/** What was said of a call. */
+interface Opinion {
+  readonly call: string
+  readonly name: string
+  readonly score: number
+  readonly at: number
+}
+
+/** What a judge and the users say of some calls: a bit less of those that needed more than one attempt. */
+export const opinionsOf = (seed: number, records: ReadonlyArray<CallRecord>): ReadonlyArray<Opinion> => {
+  const random = chance(seed + 1)
+  return records.flatMap((record): ReadonlyArray<Opinion> => {
+    const served = record.outcome === "success"
+    const again = record.attempts.length > 1
+    const end = record.startedAt + record.durationMillis
+    const some = (share: number, name: string, score: () => number, after: number) =>
+      random() < share ? [{ call: record.id, name, score: score(), at: Math.round(end + random() * after) }] : []
+    const judged = () =>
+      Math.round(100 * (random() < (again ? 0.84 : 0.92) ? 1 - 0.25 * random() : 0.7 * random())) / 100
+    return [
+      ...(served ? some(again ? 1 : 0.05, "judge", judged, 3000) : []),
+      ...some(
+        served ? 0.07 : 0.3,
+        "thumbs",
+        () => (random() < (served ? (again ? 0.76 : 0.88) : 0.05) ? 1 : 0),
+        90_000
+      ),
+      ...some(served ? (again ? 0.02 : 0.004) : 0.4, "escalated", () => 1, 240_000)
+    ]
+  })
 }

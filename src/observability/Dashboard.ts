@@ -2,7 +2,8 @@
  * A page over the call log, and the JSON behind it.
  *
  * {@link routes} is a router: mount it in a server of your own, under any path and behind your own authentication, with
- * the `SqlClient` of the log. `DashboardServer.layer` serves it on this machine alone.
+ * the `SqlClient` of the log. {@link make} is the same with the live state of the application's policies: circuits,
+ * queues, retry budgets, keys, alarms. `DashboardServer.layer` serves either on this machine alone.
  *
  * The page asks again every few seconds. It holds no connection open: that would need a notice of each write, which
  * SQL does not give, and would keep a server from stopping. An unchanged answer is a 304 without a body, a page in the
@@ -10,8 +11,8 @@
  * database's time at most.
  *
  * `api/overview`, `api/calls` and `api/calls/:id` return the figures of `CallReport`, for `range` (`1h`, `24h`, `7d` or
- * `30d`), `provider`, `model` and `label.<name>`. Wrong parameters are a 400 that names them, a log that cannot be read
- * is a 503.
+ * `30d`), `provider`, `model` and `label.<name>`; `api/live` returns the live state. Wrong parameters are a 400 that
+ * names them, a log that cannot be read is a 503.
  *
  * Gotchas: there is no login. Names, labels and error messages of calls are shown to whoever reaches the routes. With
  * libSQL a query stops the whole process while it runs: serve the page of a large log from a process of its own.
@@ -34,13 +35,16 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as ParseResult from "effect/ParseResult"
-import * as Schema from "effect/Schema"
-import { CallRecord } from "../calls/CallRecord.js"
+import type * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
 import { textOf } from "./CallLogRows.js"
 import { whyOf } from "./CallLogWriter.js"
-import { timeline } from "./CallReport.js"
 import { load } from "./DashboardAssets.js"
-import { CallsSearch, latest, OverviewSearch, overview } from "./DashboardQuery.js"
+import * as DashboardLive from "./DashboardLive.js"
+import { latest, overview, whole } from "./DashboardQuery.js"
+import { CallsSearch, OverviewSearch } from "./DashboardSearch.js"
+
+export type { Sources } from "./DashboardLive.js"
 
 const headers = {
   "content-security-policy":
@@ -94,6 +98,9 @@ const wrong = (error: ParseResult.ParseError): string =>
     .map(({ message, path }) => `${path.join(".")}: ${message}`)
     .join("; ")
 
+const json = (body: unknown) =>
+  answer({ body: JSON.stringify(body), contentType: "application/json", cacheControl: asked })
+
 /** A JSON answer to a query that a schema describes. */
 const api = <A, I extends Readonly<Record<string, string | ReadonlyArray<string> | undefined>>, B>(
   search: Schema.Schema<A, I>,
@@ -101,9 +108,7 @@ const api = <A, I extends Readonly<Record<string, string | ReadonlyArray<string>
 ) =>
   HttpServerRequest.schemaSearchParams(search, { onExcessProperty: "error", errors: "all" }).pipe(
     Effect.flatMap(read),
-    Effect.flatMap((found) =>
-      answer({ body: JSON.stringify(found), contentType: "application/json", cacheControl: asked })
-    ),
+    Effect.flatMap((found) => json(found)),
     Effect.catchTags({ ParseError: (error) => Effect.succeed(refuse(400, wrong(error))), SqlError: unreadable })
   )
 
@@ -113,20 +118,26 @@ const unreadable = (error: SqlError) =>
     refuse(503, "the call log cannot be read; the server's own log tells why")
   )
 
-const encode = Schema.encode(CallRecord)
-
-const one = Effect.flatMap(HttpRouter.params, ({ id = "" }) => timeline(textOf(id))).pipe(
+const one = Effect.flatMap(HttpRouter.params, ({ id = "" }) => whole(textOf(id))).pipe(
   Effect.flatMap(
     Option.match({
       onNone: () => Effect.succeed(refuse(404, "the log holds no such call")),
-      onSome: (record) =>
-        Effect.flatMap(Effect.orDie(encode(record)), (json) =>
-          answer({ body: JSON.stringify(json), contentType: "application/json", cacheControl: asked })
-        )
+      onSome: (found) => json(found)
     })
   ),
   Effect.catchTag("SqlError", unreadable)
 )
+
+/** A store that processes share may be out of reach. */
+const now = (live: Effect.Effect<DashboardLive.Live>) =>
+  Effect.flatMap(live, (found) => json(found)).pipe(
+    Effect.catchAllCause((cause) =>
+      Effect.as(
+        Effect.logWarning("dashboard: cannot read the states of the policies", cause),
+        refuse(503, "the live state cannot be read; the server's own log tells why")
+      )
+    )
+  )
 
 const assets = Effect.gen(function* () {
   const { script, style } = yield* Effect.promise(load)
@@ -179,18 +190,48 @@ const page = Effect.gen(function* () {
  * A question that nobody waits for any more is answered all the same: with PostgreSQL, an interrupted query can cancel
  * another one of the pool.
  */
-const whole = { uninterruptible: true }
+const toTheEnd = { uninterruptible: true }
+
+const routesOf = (live: Effect.Effect<DashboardLive.Live>): HttpRouter.HttpRouter<never, SqlClient.SqlClient> =>
+  HttpRouter.empty.pipe(
+    HttpRouter.get("/", page),
+    HttpRouter.get("/assets/:file", asset),
+    HttpRouter.get("/api/overview", api(OverviewSearch, overview), toTheEnd),
+    HttpRouter.get("/api/calls", api(CallsSearch, latest), toTheEnd),
+    HttpRouter.get("/api/calls/:id", one, toTheEnd),
+    HttpRouter.get("/api/live", now(live))
+  )
 
 /**
- * The page and its JSON, below any path. Needs the `SqlClient` of the call log.
+ * The options of {@link make}.
+ *
+ * @since 0.2.0
+ * @category options
+ */
+export interface Options {
+  /**
+   * The policies of this process, whose states the page shows. Default: none, and the page says that live state is not
+   * known here.
+   */
+  readonly live?: DashboardLive.Sources | undefined
+}
+
+/**
+ * The page and its JSON, below any path. Needs the `SqlClient` of the call log. Keeps the changes of circuits and
+ * alarms for as long as the scope is open, and shows the retry budgets of the context that it is made in.
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const make = (
+  options: Options = {}
+): Effect.Effect<HttpRouter.HttpRouter<never, SqlClient.SqlClient>, never, Scope.Scope> =>
+  options.live === undefined ? Effect.succeed(routes) : Effect.map(DashboardLive.make(options.live), routesOf)
+
+/**
+ * The page and its JSON for a process that makes no calls of its own: what is in the log, without live state.
  *
  * @since 0.2.0
  * @category routes
  */
-export const routes: HttpRouter.HttpRouter<never, SqlClient.SqlClient> = HttpRouter.empty.pipe(
-  HttpRouter.get("/", page),
-  HttpRouter.get("/assets/:file", asset),
-  HttpRouter.get("/api/overview", api(OverviewSearch, overview), whole),
-  HttpRouter.get("/api/calls", api(CallsSearch, latest), whole),
-  HttpRouter.get("/api/calls/:id", one, whole)
-)
+export const routes: HttpRouter.HttpRouter<never, SqlClient.SqlClient> = routesOf(DashboardLive.unknown)

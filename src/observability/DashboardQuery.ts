@@ -8,82 +8,33 @@ import * as SqlClient from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import { textOf } from "./CallLogRows.js"
-import { conditionsOf, type Filters, joined, number, type Range } from "./CallQuery.js"
-import { type CallSummary, calls, type Report, type ReportRow, report } from "./CallReport.js"
-
-const Text = Schema.NonEmptyString.pipe(Schema.maxLength(256))
-const maybe = <A extends string>(self: Schema.Schema<A>) => Schema.optionalWith(self, { exact: true })
-const labelPrefix = "label."
-
-const selection = {
-  range: maybe(
-    Schema.Literal("1h", "24h", "7d", "30d").annotations({
-      message: () => ({ message: "expected 1h, 24h, 7d or 30d", override: true })
-    })
-  ),
-  provider: maybe(Text),
-  model: maybe(Text)
-}
-
-const labels = Schema.Record({ key: Schema.TemplateLiteral(labelPrefix, Schema.String), value: Text })
-
-/**
- * The query of `api/overview`.
- *
- * @internal
- */
-export const OverviewSearch = Schema.Struct(selection, labels)
-
-/**
- * The query of `api/calls`.
- *
- * @internal
- */
-export const CallsSearch = Schema.Struct({ ...selection, failed: maybe(Schema.Literal("1")) }, labels)
-
-const minute = 60_000
-const hour = 60 * minute
-
-/** Each time with the width of a point in its chart: 200 points at most, each of a length that people count in. */
-const spans = {
-  "1h": { millis: hour, bucket: minute },
-  "24h": { millis: 24 * hour, bucket: 10 * minute },
-  "7d": { millis: 7 * 24 * hour, bucket: hour },
-  "30d": { millis: 30 * 24 * hour, bucket: 4 * hour }
-} as const
-
-/**
- * The calls of some minutes or hours.
- *
- * @internal
- */
-export interface Bucket {
-  /** Its begin, in epoch milliseconds. */
-  readonly at: number
-  readonly calls: number
-  /** Calls that failed, or died of a defect. */
-  readonly failed: number
-  /** Calls by the first error that they met, whatever became of them. */
-  readonly errors: Readonly<Record<string, number>>
-}
+import { CallRecord } from "../calls/CallRecord.js"
+import { conditionsOf, joined, number, type Range } from "./CallQuery.js"
+import { type CallSummary, calls, type Report, type ReportRow, report, timeline } from "./CallReport.js"
+import { quality, type Said, type Scale, saidOf } from "./DashboardQuality.js"
+import { type CallsSearch, type OverviewSearch, selected } from "./DashboardSearch.js"
+import { type Series, series } from "./DashboardSeries.js"
 
 /**
  * What the page shows but for single calls.
  *
  * @internal
  */
-export interface Overview {
+export interface Overview extends Series {
   readonly since: number
   readonly until: number
   readonly bucketMillis: number
+  /** The width of a step of `again`. */
+  readonly stepMillis: number
   /** All calls in one row; absent if there are none. */
   readonly totals: ReportRow | undefined
-  readonly lost: Report["lost"]
+  /** `from` and `to`: the begins of the first and the last lost call; absent if none was lost. */
+  readonly lost: Report["lost"] & { readonly from?: number; readonly to?: number }
   readonly targets: ReadonlyArray<ReportRow>
-  /** Those with calls, the first first. */
-  readonly buckets: ReadonlyArray<Bucket>
+  /** What judges and users said. */
+  readonly scales: ReadonlyArray<Scale>
   /** What can be chosen, of all calls of the time. */
   readonly choices: {
     readonly targets: ReadonlyArray<{ readonly provider: string; readonly model: string }>
@@ -100,58 +51,14 @@ export interface Latest {
   readonly calls: ReadonlyArray<CallSummary>
 }
 
-interface Selected {
-  readonly range: { readonly since: number; readonly until: number }
-  readonly bucket: number
-  readonly filters: Filters
-}
-
-/** As the log holds it: PostgreSQL refuses the rest. */
-const stored = (text: string | undefined) => (text === undefined ? undefined : textOf(text))
-
-/** Both ends lie where a bucket begins: no bucket is cut, and answers stay the same while nothing is written. */
-const selected = ({ model, provider, range = "24h", ...rest }: typeof OverviewSearch.Type, now: number): Selected => {
-  const { bucket, millis } = spans[range]
-  const until = Math.floor(now / bucket) * bucket + bucket
-  return {
-    range: { since: until - millis, until },
-    bucket,
-    filters: {
-      provider: stored(provider),
-      model: stored(model),
-      labels: Object.fromEntries(
-        Object.entries(rest).map(([name, value]) => [textOf(name.slice(labelPrefix.length)), textOf(String(value))])
-      )
-    }
-  }
-}
+/**
+ * What `api/calls/:id` answers: the record, and what was said of the call.
+ *
+ * @internal
+ */
+export type Whole = typeof CallRecord.Encoded & { readonly feedback: ReadonlyArray<Said> }
 
 type Found = Readonly<Record<string, unknown>>
-
-const bucketsOf = (
-  { bucket, filters, range }: Selected,
-  sql: SqlClient.SqlClient
-): Effect.Effect<ReadonlyArray<Bucket>, SqlError> =>
-  Effect.map(
-    sql<Found>`select floor((c.started_at - ${range.since}) / ${bucket}) as place, c.first_error as error,
-        count(*) as calls, sum(case when c.outcome in ('failure', 'defect') then 1 else 0 end) as failed
-      from steadfast_calls c where ${joined(sql, conditionsOf(sql, range, filters))}
-      group by 1, 2 order by 1`,
-    (found) => {
-      const all = new Map<number, Bucket>()
-      for (const { calls, error, failed, place } of found) {
-        const at = range.since + number(place) * bucket
-        const known = all.get(at) ?? { at, calls: 0, failed: 0, errors: {} }
-        all.set(at, {
-          at,
-          calls: known.calls + number(calls),
-          failed: known.failed + number(failed),
-          errors: error === null ? known.errors : { ...known.errors, [String(error)]: number(calls) }
-        })
-      }
-      return [...all.values()]
-    }
-  )
 
 /** Enough to know the labels in use, and quick in a log of millions. */
 const labelledCalls = "2000"
@@ -171,6 +78,16 @@ const choicesOf = (range: Range, sql: SqlClient.SqlClient): Effect.Effect<Overvi
     }
   })
 
+/** When the lost records were lost. */
+const lostTimes = (lost: Report["lost"], { since = 0, until = 0 }: Range, sql: SqlClient.SqlClient) =>
+  lost.records === 0
+    ? Effect.succeed(lost)
+    : Effect.map(
+        sql<Found>`select min(first_at) as first, max(last_at) as last from steadfast_lost
+          where last_at >= ${since} and first_at < ${until}`,
+        ([found]) => ({ ...lost, from: number(found?.first), to: number(found?.last) })
+      )
+
 /**
  * The figures of a time.
  *
@@ -180,15 +97,17 @@ export const overview = (search: typeof OverviewSearch.Type): Effect.Effect<Over
   Effect.gen(function* () {
     const sql = yield* SqlClient.SqlClient
     const chosen = selected(search, yield* Clock.currentTimeMillis)
-    const { bucket, filters, range } = chosen
+    const { bucket, filters, range, step } = chosen
     const targets = yield* report({ by: "target", filters, ...range })
     return {
       ...range,
       bucketMillis: bucket,
+      stepMillis: step,
       totals: targets.total,
-      lost: targets.lost,
+      lost: yield* lostTimes(targets.lost, range, sql),
       targets: targets.rows,
-      buckets: yield* bucketsOf(chosen, sql),
+      ...(yield* series(chosen, sql)),
+      scales: yield* quality(chosen, sql),
       choices: yield* choicesOf(range, sql)
     }
   })
@@ -208,4 +127,19 @@ export const latest = ({
   Effect.gen(function* () {
     const { filters, range } = selected(search, yield* Clock.currentTimeMillis)
     return { calls: yield* calls({ ...range, filters, failed: failed === "1", limit: latestCalls }) }
+  })
+
+const encode = Schema.encode(CallRecord)
+
+/**
+ * One call in full. None if the log does not hold it.
+ *
+ * @internal
+ */
+export const whole = (id: string): Effect.Effect<Option.Option<Whole>, SqlError, SqlClient.SqlClient> =>
+  Effect.gen(function* () {
+    const found = yield* timeline(id)
+    if (Option.isNone(found)) return Option.none()
+    const record = yield* Effect.orDie(encode(found.value))
+    return Option.some({ ...record, feedback: yield* saidOf(id, yield* SqlClient.SqlClient) })
   })

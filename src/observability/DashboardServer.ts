@@ -32,7 +32,7 @@ import * as Dashboard from "./Dashboard.js"
  * @since 0.2.0
  * @category options
  */
-export interface Options {
+export interface Options extends Dashboard.Options {
   /** The port; 0 takes a free one. */
   readonly port: number
   /** The address. Default `127.0.0.1`: this machine alone. */
@@ -44,13 +44,14 @@ const loopback = /^(?:127\.0\.0\.1|\[?::1\]?|localhost)$/
 /** The names of this machine. Another name that leads here is a page elsewhere that wants to read the log. */
 const own = /^(?:127\.0\.0\.1|\[::1\]|localhost)(?::\d+)?$/i
 
-const guarded = HttpRouter.use(Dashboard.routes, (app) =>
-  Effect.flatMap(HttpServerRequest.HttpServerRequest, ({ headers }) =>
-    own.test(headers.host ?? "")
-      ? app
-      : Effect.succeed(HttpServerResponse.text("this dashboard is for this machine alone", { status: 403 }))
+const guarded = <E, R>(routes: HttpRouter.HttpRouter<E, R>): HttpRouter.HttpRouter<E, R> =>
+  HttpRouter.use(routes, (app) =>
+    Effect.flatMap(HttpServerRequest.HttpServerRequest, ({ headers }) =>
+      own.test(headers.host ?? "")
+        ? app
+        : Effect.succeed(HttpServerResponse.text("this dashboard is for this machine alone", { status: 403 }))
+    )
   )
-)
 
 /**
  * Serves the dashboard until the scope closes. Provides the server, which tells its address. A port in use is a
@@ -61,8 +62,9 @@ const guarded = HttpRouter.use(Dashboard.routes, (app) =>
  */
 export const layer = ({
   host = "127.0.0.1",
+  live,
   port
 }: Options): Layer.Layer<HttpServer.HttpServer, ServeError, SqlClient.SqlClient> =>
-  HttpServer.serve(loopback.test(host) ? guarded : Dashboard.routes).pipe(
-    Layer.provideMerge(NodeHttpServer.layerServer(createServer, { host, port }))
-  )
+  Layer.unwrapScoped(
+    Effect.map(Dashboard.make({ live }), (routes) => HttpServer.serve(loopback.test(host) ? guarded(routes) : routes))
+  ).pipe(Layer.provideMerge(NodeHttpServer.layerServer(createServer, { host, port })))

@@ -62,3 +62,11 @@ export const interval = (a: Sums, b: Sums): readonly [low: number, high: number]
   const middle = one.middle - two.middle
   return [Math.max(-1, middle - half), Math.min(1, middle + half)]
 }
+
+/** The 95 % confidence interval of the mean of scores. */
+export const around = (sums: Sums): readonly [low: number, high: number] => {
+  const { degrees, middle, variance } = widened(sums)
+  // One score makes two degrees, for which the expansion of the quantile is too small by a tenth.
+  const half = quantileOf(degrees) * Math.sqrt(variance)
+  return [Math.max(0, middle - half), Math.min(1, middle + half)]
+}

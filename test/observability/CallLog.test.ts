@@ -489,6 +489,20 @@ for (const { name, start } of backends) {
       })
     )
 
+    check("stands beside other observers, in any order, and hides none", (database) =>
+      Effect.gen(function* () {
+        for (const [index, logFirst] of [true, false].entries()) {
+          const seen: Array<string> = []
+          const other = Call.observe(({ id }) => Effect.sync(() => seen.push(id)))
+          const log = CallLog.layerFrom(database.client)
+          const layer = logFirst ? Layer.mergeAll(log, other) : Layer.mergeAll(other, log)
+          yield* Effect.zipRight(tell(recordsOf(1)), flush).pipe(Effect.provide(layer))
+          assert.strictEqual(seen.length, 1, `order ${index}`)
+        }
+        assert.strictEqual(yield* count(database, "steadfast_calls"), 1)
+      })
+    )
+
     check("a later score on the same scale replaces the earlier one", (database) =>
       Effect.gen(function* () {
         yield* Effect.gen(function* () {

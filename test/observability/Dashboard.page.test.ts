@@ -104,7 +104,22 @@ describe.skipIf(!found)("the page in a browser", () => {
       const notes = await page.locator(".unknowns li").allInnerTexts()
       assert.deepStrictEqual(
         notes.map((note) => note.split(" ").slice(0, 3).join(" ")),
-        ["3 records lost,", "1 attempt with", "2 attempts that", "Only 6 calls:"]
+        [
+          "3 records lost,",
+          "1 attempt with",
+          "2 attempts that",
+          "Only 6 calls:",
+          "Of 6 calls",
+          "Live state and",
+          "Calls that still"
+        ]
+      )
+      assert.include(notes[1], "calls to vllm/llama <b>&amp;")
+      assert.include(notes[4], "2 (33.3 %) were judged, users rated 4 (66.7 %)")
+      assert.include(await page.locator("section[aria-labelledby=now]").textContent(), "not known here")
+      assert.include(
+        await page.locator(".watch, [aria-labelledby=degraded] .none").first().textContent(),
+        "not known here"
       )
       const prices = (await rows(page, "targets")).map((row) => cells(row).at(-1))
       assert.deepStrictEqual(prices, ["≥ $0.014", "unknown", "unknown"])
@@ -115,8 +130,8 @@ describe.skipIf(!found)("the page in a browser", () => {
       const { buckets } = await read<Overview>("overview")
       const errors = buckets.reduce((sum, bucket) => sum + (bucket.errors.RateLimited ?? 0), 0)
       assert.strictEqual(errors, 2)
-      await page.locator("summary").click()
-      const table = page.locator("details table")
+      await page.locator("figure summary").click()
+      const table = page.locator("figure details table")
       const column = (await table.locator("thead th").allInnerTexts()).indexOf("RateLimited")
       const shown = (await table.locator("tbody tr").allInnerTexts()).map((row) => Number(cells(row)[column]))
       assert.strictEqual(
@@ -124,6 +139,46 @@ describe.skipIf(!found)("the page in a browser", () => {
         errors
       )
       assert.isAbove(await page.locator("svg .tag-RateLimited").count(), 0)
+    }))
+
+  it("shows what was said of calls, by the attempt that answered", () =>
+    open(async (page) => {
+      const users = (await page.locator("section[aria-labelledby=users] .thumbs tbody tr").allInnerTexts()).map(cells)
+      assert.deepStrictEqual(
+        users.map(([by = "", , up, down]) => [by, up, down]),
+        [
+          ["first attempt", "1", "0"],
+          ["later attempt", "1", "1"],
+          ["nothing", "0", "1"]
+        ]
+      )
+      assert.strictEqual(users[1]?.[5], "1")
+      const judged = (await rows(page, "quality")).map(cells)
+      assert.deepStrictEqual(
+        judged.map((row) => row.slice(0, 3)),
+        [
+          ["first attempt", "1", "0.75"],
+          ["later attempt", "1", "0.50"]
+        ]
+      )
+      const words = await page.locator(".verdict").allInnerTexts()
+      assert.strictEqual(words.length, 3)
+      assert.strictEqual(words.filter((word) => word.startsWith("Too few to tell")).length, 2)
+    }))
+
+  it("shows the share of second attempts by target, as a table too", () =>
+    open(async (page) => {
+      const { again } = await read<Overview>("overview")
+      assert.deepStrictEqual(
+        await page.locator("svg .label").allTextContents(),
+        again.map(({ target }) => target)
+      )
+      const steps = again.flatMap(({ steps }) => steps)
+      assert.strictEqual(await page.locator("svg [class^=share-]").count(), steps.length)
+      await page.locator("[aria-labelledby=degraded] summary").click()
+      const table = (await page.locator("[aria-labelledby=degraded] tbody tr").allInnerTexts()).map(cells)
+      const sum = (column: number) => table.reduce((all, row) => all + Number(row[column]), 0)
+      assert.deepStrictEqual([sum(3), sum(4)], [2, 1])
     }))
 
   it("filters by a click on a target, and back", () =>
@@ -192,6 +247,9 @@ describe.skipIf(!found)("the page in a browser", () => {
       // Two failed, one answered; one backoff, one queue.
       const bars = await dialog.locator("svg rect").evaluateAll((all) => all.map((bar) => bar.getAttribute("class")))
       assert.deepStrictEqual(bars, ["failed", "backoff", "failed", "queue", "ok"])
+      const said = await dialog.getByRole("list", { name: "Feedback" }).textContent()
+      assert.include(said, "judge 0.5")
+      assert.include(said, "thumbs up")
       await page.keyboard.press("Escape")
       await dialog.waitFor({ state: "detached" })
       assert.strictEqual(await focused(page), "handed on")

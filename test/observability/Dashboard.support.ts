@@ -87,13 +87,30 @@ export const records: Effect.Effect<ReadonlyArray<CallRecord>> = Effect.map(Cloc
   script.map((make) => make(now))
 )
 
-/** Writes the script, and a note of records that were lost; returns its records. */
+/** What was said of them: on whole steps of a day, so that the figures are known. */
+export const opinions = [
+  { call_id: "fast", name: "thumbs", score: 1 },
+  { call_id: "retried", name: "thumbs", score: 0 },
+  { call_id: "retried", name: "escalated", score: 1 },
+  { call_id: "handed on", name: "thumbs", score: 1 },
+  { call_id: "handed on", name: "judge", score: 0.5 },
+  { call_id: "fast", name: "judge", score: 0.75 },
+  { call_id: "late", name: "thumbs", score: -1 },
+  { call_id: "unpriced", name: "stars", score: 4 },
+  { call_id: "nobody", name: "thumbs", score: 1 }
+]
+
+/** Writes the script, what was said of it, and a note of records that were lost; returns its records. */
 export const scripted: Effect.Effect<ReadonlyArray<CallRecord>, unknown, SqlClient.SqlClient> = Effect.gen(
   function* () {
     yield* migrate
     const all = yield* records
     yield* write(all)
     const at = (yield* Clock.currentTimeMillis) - 12 * minute
+    yield* insert(
+      tables.feedback,
+      opinions.map((one) => ({ ...one, given_at: at }))
+    )
     yield* insert(tables.lost, [{ id: "l", reason: "overflow", records: 3, first_at: at, last_at: at }])
     return all
   }

@@ -11,7 +11,8 @@ import { migrate } from "../../src/observability/CallLog.js"
 import * as CallReport from "../../src/observability/CallReport.js"
 import * as Dashboard from "../../src/observability/Dashboard.js"
 import { load } from "../../src/observability/DashboardAssets.js"
-import type { Bucket, Latest, Overview } from "../../src/observability/DashboardQuery.js"
+import type { Latest, Overview, Whole } from "../../src/observability/DashboardQuery.js"
+import type { Bucket } from "../../src/observability/DashboardSeries.js"
 import * as DashboardServer from "../../src/observability/DashboardServer.js"
 import { collectLogs } from "../support/evidence.js"
 import { database, scripted } from "./Dashboard.support.js"
@@ -47,7 +48,10 @@ describe("api/overview", () => {
         const { buckets, lost, since, targets, totals, until } = yield* read<Overview>(`api/overview?range=${range}`)
         const report = yield* CallReport.report({ by: "target", since, until })
         assert.deepStrictEqual(plain(targets), plain(report.rows), range)
-        assert.deepStrictEqual(lost, report.lost)
+        const { from, to, ...counted } = lost
+        assert.deepStrictEqual(counted, report.lost)
+        assert.strictEqual(from, to)
+        assert(from !== undefined && from > since && from < until)
         assert.strictEqual(lost.records, 3)
         const calls = range === "1h" || range === "24h" ? 6 : 7
         assert(totals !== undefined)
@@ -95,6 +99,42 @@ describe("api/overview", () => {
           [...new Set(expected)].sort((a, b) => a - b)
         )
       }
+    }).pipe(Effect.provide(database))
+  )
+
+  it.live("tells apart what was said of first attempts, of later ones, and of calls that nothing served", () =>
+    Effect.gen(function* () {
+      yield* scripted
+      const { again, scales } = yield* read<Overview>("api/overview")
+      assert.deepStrictEqual(
+        scales.map(({ kind, name, normal, retried, unserved }) => [
+          ...[name, kind],
+          ...[normal, retried, unserved].map(({ count, yes }) => `${yes}/${count}`)
+        ]),
+        [
+          ["escalated", "escalated", "0/0", "1/1", "0/0"],
+          ["judge", "judge", "1/1", "1/1", "0/0"],
+          ["stars", "score", "1/1", "0/0", "0/0"],
+          ["thumbs", "thumbs", "1/1", "1/2", "0/1"]
+        ]
+      )
+      // Not from 0 to 1: the interval is made for those.
+      assert.isUndefined(scales[2]?.normal.interval)
+      assert.strictEqual(scales[2]?.normal.mean, 4)
+      assert.isDefined(scales[1]?.normal.interval)
+      assert.deepStrictEqual(
+        again.map(({ calls, failed, later, target }) => [target, calls, later, failed]),
+        [
+          ["openai/gpt", 3, 2, 0],
+          ["anthropic/claude", 1, 0, 1],
+          ["vllm/llama <b>&amp;", 1, 0, 0]
+        ]
+      )
+      const filtered = yield* read<Overview>("api/overview?label.tenant=globex")
+      assert.deepStrictEqual(
+        filtered.scales.map(({ name }) => name),
+        ["judge", "thumbs"]
+      )
     }).pipe(Effect.provide(database))
   )
 
@@ -172,6 +212,16 @@ describe("api/calls", () => {
         const record = yield* Schema.decodeUnknown(CallRecord)(found)
         assert.deepStrictEqual(plain(record), plain(records.find((one) => one.id === id)))
       }
+      const said = (id: string) =>
+        Effect.map(read<Whole>(`api/calls/${encodeURIComponent(id)}`), ({ feedback }) =>
+          feedback.map(({ kind, name, score }) => [name, kind, score])
+        )
+      assert.deepStrictEqual(yield* said("handed on"), [
+        ["judge", "judge", 0.5],
+        ["thumbs", "thumbs", 1]
+      ])
+      assert.deepStrictEqual(yield* said("unpriced"), [["stars", "score", 4]])
+      assert.deepStrictEqual(yield* said("a/b"), [])
       assert.strictEqual((yield* ask("api/calls/%00")).status, 404)
       const none = yield* ask("api/calls/nobody")
       assert.strictEqual(none.status, 404)
@@ -250,6 +300,7 @@ describe("the page", () => {
         "api/overview",
         "api/calls",
         "api/calls/x",
+        "api/live",
         "api/calls?x=1",
         "assets/none.js"
       ]
@@ -282,10 +333,10 @@ describe("the page", () => {
     }).pipe(Effect.provide(database))
   )
 
-  it("is small: 28 kB of script and 4 kB of style, compressed", async () => {
+  it("is small: 32 kB of script and 5 kB of style, compressed", async () => {
     const { script, style } = await load()
-    assert.isBelow(gzipSync(script).length, 28_000)
-    assert.isBelow(gzipSync(style).length, 4_000)
+    assert.isBelow(gzipSync(script).length, 32_000)
+    assert.isBelow(gzipSync(style).length, 5_000)
     assert.isAbove(script.length, 20_000)
     assert.isAbove(style.length, 2_000)
   })

@@ -122,3 +122,29 @@ describe("the comparison", () => {
     assert.strictEqual(Judged.compare(of(500, 0.6), of(500, 0.6), 30).verdict, "no difference seen")
   })
 })
+
+describe("the interval of a mean", () => {
+  it.each(Object.keys(groups))("holds the true mean of %s in 95 %% of all cases", (name) => {
+    const [draw, mean] = groups[name] ?? [uniform, 0]
+    const runs = cases(20_000, 500)
+    for (const size of [5, 30, 600]) {
+      const next = numbers(11)
+      let held = 0
+      for (let run = 0; run < runs; run++) {
+        const [low, high] = ScoreStats.around(sumsOf(Array.from({ length: size }, () => draw(next))))
+        if (low <= mean && mean <= high) held++
+      }
+      assert.isAtLeast(held / runs, 0.93, `${size}`)
+    }
+  })
+
+  it("is all of it without a score, and narrows with more", () => {
+    assert.deepStrictEqual(ScoreStats.around(ScoreStats.none), [0, 1])
+    const width = (size: number) => {
+      const [low, high] = ScoreStats.around(sumsOf(Array.from({ length: size }, (_, n) => (n % 4 === 0 ? 0 : 1))))
+      return high - low
+    }
+    assert.isBelow(width(400), 0.1)
+    assert.isBelow(width(400), width(40) / 2)
+  })
+})

@@ -9,7 +9,8 @@ import { html } from "htm/preact"
 import type { VNode } from "preact"
 import { useLayoutEffect, useRef, useState } from "preact/hooks"
 import type { ReportRow } from "../CallReport.js"
-import type { Bucket, Overview } from "../DashboardQuery.js"
+import type { Overview } from "../DashboardQuery.js"
+import type { Bucket } from "../DashboardSeries.js"
 import { count, dayOf, minuteOf, percent, plural, pointOf, usd } from "./format.js"
 
 /** The tags with a colour of their own, the most frequent in practice. */
@@ -35,7 +36,7 @@ const tagsOf = (buckets: ReadonlyArray<Bucket>): ReadonlyArray<readonly [tag: st
 }
 
 /** The width of an element, which changes with the window. */
-const useWidth = () => {
+export const useWidth = () => {
   const box = useRef<HTMLDivElement>(null)
   const [width, set] = useState(0)
   useLayoutEffect(() => {
@@ -80,7 +81,7 @@ const steps = [hour / 6, hour / 3, hour / 2, 3 * hour, 6 * hour, 12 * hour, day,
 const room = 64
 
 /** Round times in the reader's time zone. */
-const timesOf = ({ since, until }: Overview, width: number): ReadonlyArray<number> => {
+export const timesOf = ({ since, until }: Overview, width: number): ReadonlyArray<number> => {
   const step = steps.find((one) => ((width - left) * one) / (until - since) >= room) ?? 10 * day
   const times: Array<number> = []
   const at = new Date(since)

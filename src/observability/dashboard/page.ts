@@ -7,13 +7,18 @@
 import { html, render } from "htm/preact"
 import type { VNode } from "preact"
 import { useEffect, useState } from "preact/hooks"
+import type { Live } from "../DashboardLive.js"
 import type { Latest, Overview } from "../DashboardQuery.js"
 import { ByAttempt, Errors } from "./charts.js"
+import { Alarms, Degraded } from "./degraded.js"
 import { percent, plural, timeOfDay } from "./format.js"
+import { Now } from "./live.js"
+import { Quality } from "./quality.js"
 import { type Change, queryOf, type RangeName, ranges, useApi, useView, type View } from "./state.js"
 import { Calls, Handoffs, Targets } from "./tables.js"
-import { Tiles, Unknowns } from "./tiles.js"
+import { Tiles } from "./tiles.js"
 import { Timeline } from "./timeline.js"
+import { Unknowns } from "./unknowns.js"
 
 const second = 1000
 
@@ -25,6 +30,8 @@ const every: Readonly<Record<RangeName, number>> = {
   "30d": 300 * second
 }
 const callsEvery = 5 * second
+/** States are read from memory, and an open circuit is open for seconds. */
+const liveEvery = 2 * second
 
 const names: Readonly<Record<RangeName, string>> = {
   "1h": "1 hour",
@@ -131,8 +138,12 @@ const App = (): VNode => {
   const path = `overview?${query}`
   const figures = useApi<Overview>(path, live ? every[view.range] : undefined)
   const latest = useApi<Latest>(`calls?${query}${view.failed ? "&failed=1" : ""}`, live ? callsEvery : undefined)
+  const [known, setKnown] = useState(true)
+  const states = useApi<Live>("live", live && known ? liveEvery : undefined)
   const overview = figures.data
-  const problem = figures.problem ?? latest.problem
+  const problem = figures.problem ?? latest.problem ?? states.problem
+  // A process that makes no calls does not begin to.
+  useEffect(() => setKnown(states.data?.known !== false), [states.data])
   const said = useSummary(overview, figures.of)
   const busy = figures.of !== path
   return html`
@@ -155,10 +166,13 @@ const App = (): VNode => {
         overview !== undefined &&
         (overview.totals === undefined
           ? html`<p class="none big">No calls in the last ${names[view.range]}${query.size > 1 ? " with these filters" : ""}.</p>
-              <${Unknowns} ...${overview} />`
+              <${Alarms} live=${states.data} />
+              <${Now} live=${states.data} />
+              <${Unknowns} live=${states.data} overview=${overview} />`
           : html`
             <${Tiles} totals=${overview.totals} />
-            <${Unknowns} ...${overview} />
+            <${Alarms} live=${states.data} />
+            <${Now} live=${states.data} />
             <div class="columns charts">
               <${Errors} overview=${overview} />
               <${ByAttempt} totals=${overview.totals} />
@@ -166,7 +180,10 @@ const App = (): VNode => {
             <div class="columns">
               <${Targets} overview=${overview} change=${change} />
               <${Handoffs} handoffs=${overview.totals.handoffs} />
-            </div>`)
+            </div>
+            <${Degraded} live=${states.data} overview=${overview} />
+            <${Quality} scales=${overview.scales} totals=${overview.totals} />
+            <${Unknowns} live=${states.data} overview=${overview} />`)
       }
       ${overview !== undefined && html`<${Calls} view=${view} change=${change} calls=${latest.data?.calls} />`}
     </main>

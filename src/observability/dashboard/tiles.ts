@@ -1,5 +1,5 @@
 /**
- * The figures at the top, and what they do not know.
+ * The figures at the top.
  *
  * @since 0.2.0
  */
@@ -7,7 +7,6 @@
 import { html } from "htm/preact"
 import type { VNode } from "preact"
 import type { ReportRow } from "../CallReport.js"
-import type { Overview } from "../DashboardQuery.js"
 import { count, millis, percent, plural, unknown, usd } from "./format.js"
 
 const tile = (name: string, value: unknown, ...more: ReadonlyArray<unknown>): VNode => html`
@@ -49,33 +48,4 @@ export const Tiles = ({ totals }: { readonly totals: ReportRow }): VNode => {
     ${tile("Cost", usd(totals.usd, missing), missing > 0 ? `${plural(missing, "attempt")} not counted` : `${usd(calls === 0 ? undefined : totals.usd / calls, 0)} a call`)}
     ${tile("Wasted", usd(totals.wastedUsd, missing), priced ? `${percent(totals.wastedUsd, totals.usd)} of the cost` : "on attempts without use")}
   </dl>`
-}
-
-/** Fewer calls, and the value at the 99th rank is the largest. */
-const few = 100
-
-export const Unknowns = ({ lost, totals }: Pick<Overview, "lost" | "totals">): VNode | null => {
-  const notes = [
-    ...(lost.records > 0
-      ? [
-          `${plural(lost.records, "record")} lost, in no figure here: ${count(lost.overflow)} found the log's buffer full, ` +
-            `${count(lost.refused)} the database refused.`
-        ]
-      : []),
-    ...(totals !== undefined && totals.unpriced > 0
-      ? [`${plural(totals.unpriced, "attempt")} with a usage but no price: in no cost.`]
-      : []),
-    ...(totals !== undefined && totals.unknown > 0
-      ? [`${plural(totals.unknown, "attempt")} that may have cost something, of which the provider told no usage.`]
-      : []),
-    ...(totals !== undefined && totals.calls < few
-      ? [`Only ${plural(totals.calls, "call")}: p99 is the longest wait, and rates are rough.`]
-      : [])
-  ]
-  return notes.length === 0
-    ? null
-    : html`<section class="unknowns" aria-labelledby="unknowns">
-        <h2 id="unknowns">Not known</h2>
-        <ul>${notes.map((note) => html`<li key=${note}>${note}</li>`)}</ul>
-      </section>`
 }

@@ -8,12 +8,11 @@ import { scaleLinear } from "d3-scale"
 import { html } from "htm/preact"
 import type { VNode } from "preact"
 import { useEffect, useRef } from "preact/hooks"
-import type { CallRecord } from "../../calls/CallRecord.js"
-import { millis, pointOf, timeOfDay, usd } from "./format.js"
+import type { Said } from "../DashboardQuality.js"
+import type { Whole as Record } from "../DashboardQuery.js"
+import { millis, pointOf, time, timeOfDay, usd } from "./format.js"
 import { type Change, useApi } from "./state.js"
 
-/** The record as JSON has it: durations in an error are milliseconds. */
-type Record = Omit<typeof CallRecord.Encoded, never>
 type Attempt = Record["attempts"][number]
 
 /** The times of an attempt, from the begin of the call. The wait for our own gates comes last before it is sent. */
@@ -131,6 +130,26 @@ const One = ({ attempt, number }: { readonly attempt: Attempt; readonly number: 
   </li>`
 }
 
+const opinionOf = ({ kind, name, score }: Said): VNode => {
+  if (kind === "thumbs") {
+    return score >= 0.5
+      ? html`<b class="good"><span aria-hidden="true">▲</span> thumbs up</b>`
+      : html`<b class="bad"><span aria-hidden="true">▼</span> thumbs down</b>`
+  }
+  if (kind === "escalated") {
+    return score > 0 ? html`<b class="bad"><span aria-hidden="true">!</span> escalated</b>` : html`<b>not escalated</b>`
+  }
+  return html`${name} <b>${Math.round(score * 1000) / 1000}</b>`
+}
+
+const Feedback = ({
+  said
+}: {
+  readonly said: ReadonlyArray<Said>
+}): VNode => html`<ul class="said" aria-label="Feedback">
+  ${said.map((one) => html`<li key=${one.name}>${opinionOf(one)} <small>${time(one.at)}</small></li>`)}
+</ul>`
+
 const Whole = ({ change, record }: { readonly change: Change; readonly record: Record }): VNode => html`
   ${facts([
     ["began", `${pointOf(record.startedAt).split(" ").slice(0, 2).join(" ")} ${timeOfDay(record.startedAt)}`],
@@ -147,6 +166,7 @@ const Whole = ({ change, record }: { readonly change: Change; readonly record: R
       )}
     </p>`
   }
+  ${record.feedback.length > 0 && html`<${Feedback} said=${record.feedback} />`}
   ${
     record.attempts.length === 0
       ? html`<p class="none">Nothing was sent${record.error === undefined ? "" : `: ${record.error.message}`}.</p>`

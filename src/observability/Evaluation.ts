@@ -1,7 +1,8 @@
 /**
  * Evaluation: are answers that a retry or a fallback served as good as the others?
  *
- * {@link sampled} stands around a call and names its question and its answer. When the call has ended, its record says
+ * {@link sampled} stands around a call and names its question and its answer; {@link sampledStream} does so around a
+ * stream, and names the answer by its elements. When the call has ended, its record says
  * whether its first attempt served it; then chance decides whether it is judged: by default every answer that a later
  * attempt served, and one in twenty of the others. A judge of yours gives it a score from 0 to 1, in fibers of its own,
  * after the call. {@link summary} compares the two groups.
@@ -17,7 +18,8 @@
  * - Both groups need calls of one kind. Hard questions are retried more, and scored lower for being hard.
  * - The judge's own calls are never sampled, but cost money and run against limits. They have the label
  *   `steadfast.evaluation: judge`, and are records of the observers outside of this layer.
- * - A call that failed, or was interrupted, is not judged. Streams are not sampled.
+ * - A call that failed, or was interrupted, is not judged; nor is a stream that its reader left before the end.
+ * - All elements of a sampled stream are held until its call has ended.
  *
  * @example
  * import { Effect } from "effect"
@@ -141,6 +143,19 @@ export interface SampledOptions<in A> {
 }
 
 /**
+ * The options of {@link sampledStream}.
+ *
+ * @since 0.2.0
+ * @category options
+ */
+export interface SampledStreamOptions<in A> {
+  /** The question, for the judge. */
+  readonly input: unknown
+  /** What of the elements is for the judge; read only when it is judged. Default: all of them. */
+  readonly output?: ((elements: ReadonlyArray<A>) => unknown) | undefined
+}
+
+/**
  * The evaluation of an application.
  *
  * @since 0.2.0
@@ -151,6 +166,11 @@ export interface Evaluation {
   readonly observe: (record: CallRecord) => Effect.Effect<void>
   /** See {@link sampled}. */
   readonly sampled: <A, E, R>(self: Effect.Effect<A, E, R>, options: SampledOptions<A>) => Effect.Effect<A, E, R>
+  /** See {@link sampledStream}. */
+  readonly sampledStream: <A, E, R>(
+    self: Stream.Stream<A, E, R>,
+    options: SampledStreamOptions<A>
+  ) => Stream.Stream<A, E, R>
   /** See {@link feedback}. */
   readonly feedback: (callId: string, opinion: Judged.Opinion) => Effect.Effect<void, ParseResult.ParseError>
   /** All judgements so far. */
@@ -296,6 +316,41 @@ export const make = <R = never>(given: Options<R>): Effect.Effect<Evaluation, ne
       })
     }
 
+    const sampledStream = <A, E, R>(
+      self: Stream.Stream<A, E, R>,
+      given: SampledStreamOptions<A>
+    ): Stream.Stream<A, E, R> => {
+      const { input, output } = given
+      return Stream.unwrap(
+        Effect.withFiberRuntime<Stream.Stream<A, E, R>>(({ currentContext }) => {
+          if (closed || Context.get(currentContext, Judging)) return Effect.succeed(self)
+          let elements: Array<A> = []
+          const pair = (): Pair => {
+            const all = elements
+            return { input, output: () => (output === undefined ? all : output(all)) }
+          }
+          const seen = Stream.mapChunks(self, (chunk) => {
+            for (const element of chunk) elements.push(element)
+            return chunk
+          })
+          const call = Call.peek(currentContext, Call.CurrentCall)
+          if (call !== undefined) {
+            return Effect.succeed(Stream.concat(seen, Stream.execute(Effect.sync(() => hold(call.id, pair())))))
+          }
+          // The call is opened inside, and its record comes when the stream has closed it. What a failed one delivered
+          // is no part of the answer.
+          const look = (record: CallRecord) =>
+            Effect.suspend(() => {
+              const told = decide(record, [pair()])
+              elements = []
+              return told
+            })
+          const observers = [...Context.get(currentContext, Call.Observers), look]
+          return Effect.succeed(Stream.provideService(seen, Call.Observers, observers) as Stream.Stream<A, E, R>)
+        })
+      )
+    }
+
     return {
       observe: (record) =>
         Effect.suspend(() => {
@@ -305,6 +360,7 @@ export const make = <R = never>(given: Options<R>): Effect.Effect<Evaluation, ne
           return decide(record, pairs)
         }),
       sampled,
+      sampledStream,
       feedback: (callId, opinion) =>
         Effect.zipWith(Schema.decodeUnknown(Judged.Opinion)(opinion), Clock.currentTimeMillis, (opinion, at) => {
           return { _tag: "Feedback", callId: callId.slice(0, Judged.longest.id), at, opinion } as const
@@ -348,6 +404,22 @@ export const sampled: {
   2,
   <A, E, R>(self: Effect.Effect<A, E, R>, options: SampledOptions<A>): Effect.Effect<A, E, R | Evaluation> =>
     Effect.flatMap(Evaluation, (evaluation) => evaluation.sampled(self, options))
+)
+
+export const sampledStream: {
+  /**
+   * Lets the call of a stream be judged: around the stream of a model and its policies, inside or outside of a call
+   * that is open. `output` makes the answer of the elements. Adds no wait, and changes no element and no error.
+   *
+   * @since 0.2.0
+   * @category combinators
+   */
+  <A>(options: SampledStreamOptions<A>): <E, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<A, E, R | Evaluation>
+  <A, E, R>(self: Stream.Stream<A, E, R>, options: SampledStreamOptions<A>): Stream.Stream<A, E, R | Evaluation>
+} = dual(
+  2,
+  <A, E, R>(self: Stream.Stream<A, E, R>, options: SampledStreamOptions<A>): Stream.Stream<A, E, R | Evaluation> =>
+    Stream.unwrap(Effect.map(Evaluation, (evaluation) => evaluation.sampledStream(self, options)))
 )
 
 /**

@@ -160,7 +160,8 @@ const told = (call: Planned, log: ReadonlyArray<Logged>): Told => {
   const asked = askedOf(call, log)
   const served = asked.find(({ outcome }) => outcome === "success")
   const last = asked.at(-1)
-  const cancelled = asked.some(({ outcome }) => outcome === "interrupted")
+  // The loser of a hedge is interrupted too, and the winner may fail after its first content.
+  const cancelled = call.route === "cancelled" && asked.some(({ outcome }) => outcome === "interrupted")
   const outcome = served !== undefined ? "success" : cancelled ? "interrupted" : "failure"
   const tries = asked.filter(({ hedge }) => !hedge)
   const number = served === undefined ? undefined : served.hedge ? 1 : tries.indexOf(served) + 1

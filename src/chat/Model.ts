@@ -257,6 +257,18 @@ export const usageOf = (response: Chat.Response): Chat.Usage | undefined => resp
 const bounded = (request: Chat.Request, maxTokens: number | undefined): Chat.Request =>
   maxTokens === request.maxTokens ? request : { ...request, maxTokens }
 
+/** The attempt, which tells a spending limit of each usage that it notes. */
+const heard = (attempt: Attempt.Attempt, told: ((usage: Chat.Usage) => void) | undefined): Attempt.Attempt =>
+  told === undefined
+    ? attempt
+    : {
+        ...attempt,
+        note: (facts) => {
+          attempt.note(facts)
+          if (facts.usage !== undefined) told(facts.usage)
+        }
+      }
+
 /** A leaf takes traffic at any time. One function for all leaves keeps the loop over thousands of them fast. */
 const always: About["readyAt"] = () => 0
 
@@ -290,9 +302,9 @@ export const fromLeaf = (leaf: Leaf): ChatModel => {
     {
       name: targetName(target),
       generate: (request) => {
-        const once = (maxTokens: number | undefined) =>
+        const once = (maxTokens: number | undefined, told?: (usage: Chat.Usage) => void) =>
           Attempt.run(target, (attempt) =>
-            Effect.map(generate(bounded(request, maxTokens), attempt), (response) => {
+            Effect.map(generate(bounded(request, maxTokens), heard(attempt, told)), (response) => {
               // Not `{ ...answered(response), usage }`: each such object gets its own hidden class (Node 20).
               const { responseId, responseModel } = answered(response)
               attempt.note({ responseId, responseModel, usage: response.usage, finishReason: response.finishReason })
@@ -306,13 +318,13 @@ export const fromLeaf = (leaf: Leaf): ChatModel => {
         )
       },
       source: (request) => {
-        const once = (maxTokens: number | undefined) =>
+        const once = (maxTokens: number | undefined, told?: (usage: Chat.Usage) => void) =>
           ChatStream.held(
             ChatStream.evidenced(
               (fiber, context) => Attempt.open(fiber, context, target),
               ({ attempt }) => {
                 attempt.note({ stream: true })
-                return open(bounded(request, maxTokens), attempt)
+                return open(bounded(request, maxTokens), heard(attempt, told))
               },
               noteEvent
             )

@@ -10,20 +10,19 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import type * as Attempt from "../calls/Attempt.js"
-import type { Delivery, LlmError } from "../errors/LlmError.js"
+import type { LlmError } from "../errors/LlmError.js"
 import * as Immediate from "../policies/Immediate.js"
 import * as SpendScope from "../policies/spend/SpendScope.js"
 import type * as Chat from "./Chat.js"
 import * as ChatStream from "./stream/ChatStream.js"
 import * as Source from "./stream/Source.js"
 
-const deliveryOf = (exit: Exit.Exit<unknown, LlmError>): Delivery => {
-  const failure = exit._tag === "Failure" ? Option.getOrUndefined(Cause.failureOption(exit.cause)) : undefined
-  return failure?.delivery ?? "unknown"
-}
+const errorOf = (exit: Exit.Exit<unknown, LlmError>): LlmError | undefined =>
+  exit._tag === "Failure" ? Option.getOrUndefined(Cause.failureOption(exit.cause)) : undefined
 
 /**
- * If a `Spend` limit is in force, opens a stream under a hold, with the `maxTokens` that the hold allows.
+ * If a `Spend` limit is in force, opens a stream under a hold, with the `maxTokens` that the hold allows. `told` takes
+ * each usage that the attempt notes. It is final if the answer was filtered; of a stream that broke it is a part.
  *
  * @since 0.2.0
  * @category combinators
@@ -31,7 +30,7 @@ const deliveryOf = (exit: Exit.Exit<unknown, LlmError>): Delivery => {
 export const source = (
   target: Attempt.Target,
   request: Chat.Request,
-  open: (maxTokens: number | undefined) => ChatStream.Source
+  open: (maxTokens: number | undefined, told?: (usage: Chat.Usage) => void) => ChatStream.Source
 ): ChatStream.Source =>
   Source.make((opening) => {
     const { closing, context, fiber } = opening
@@ -45,8 +44,18 @@ export const source = (
       hold.release()
       return undefined
     })
-    const guarded = ChatStream.guarded(open(hold.maxTokens), () =>
-      Effect.succeed(({ exit, usage }) => Effect.sync(() => hold.settle({ usage, delivery: deliveryOf(exit) })))
+    let noted: Chat.Usage | undefined
+    const told = (usage: Chat.Usage): void => {
+      noted = usage
+    }
+    const guarded = ChatStream.guarded(open(hold.maxTokens, told), () =>
+      Effect.succeed(({ exit, usage }) =>
+        Effect.sync(() => {
+          const error = errorOf(exit)
+          const final = error?._tag === "ContentFiltered" ? (usage ?? noted) : usage
+          hold.settle({ usage: final, delivery: error?.delivery ?? "unknown" })
+        })
+      )
     )
     return Source.open(guarded, opening)
   })

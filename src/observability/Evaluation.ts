@@ -1,7 +1,8 @@
 /**
  * Evaluation: are answers that a retry or a fallback served as good as the others?
  *
- * {@link sampled} stands around a call and names its question and its answer. When the call has ended, its record says
+ * {@link sampled} stands around a call and names its question and its answer; {@link sampledStream} does so around a
+ * stream, and names the answer by its elements. When the call has ended, its record says
  * whether its first attempt served it; then chance decides whether it is judged: by default every answer that a later
  * attempt served, and one in twenty of the others. A judge of yours gives it a score from 0 to 1, in fibers of its own,
  * after the call. {@link summary} compares the two groups.
@@ -17,7 +18,8 @@
  * - Both groups need calls of one kind. Hard questions are retried more, and scored lower for being hard.
  * - The judge's own calls are never sampled, but cost money and run against limits. They have the label
  *   `steadfast.evaluation: judge`, and are records of the observers outside of this layer.
- * - A call that failed, or was interrupted, is not judged. Streams are not sampled.
+ * - A call that failed, or was interrupted, is not judged; nor is a stream that its reader left before the end.
+ * - All elements of a sampled stream are held until its call has ended.
  *
  * @example
  * import { Effect } from "effect"
@@ -64,9 +66,11 @@ import type { LlmError } from "../errors/LlmError.js"
 import * as PolicyOptions from "../policies/Options.js"
 import { isServedLater } from "./CallSample.js"
 import * as Judged from "./Judged.js"
+import * as Sampled from "./Sampled.js"
 import * as ScoreStats from "./ScoreStats.js"
 
 export { type Evaluated, type Event, type Group, type Judgement, Opinion, type Summary } from "./Judged.js"
+export type { SampledOptions, SampledStreamOptions } from "./Sampled.js"
 
 // -----------------------------------------------------------------------------
 // options
@@ -128,19 +132,6 @@ export interface Options<in out R = never> {
 // -----------------------------------------------------------------------------
 
 /**
- * The options of {@link sampled}.
- *
- * @since 0.2.0
- * @category options
- */
-export interface SampledOptions<in A> {
-  /** The question, for the judge. */
-  readonly input: unknown
-  /** What of the answer is for the judge; read only when it is judged. Default: the whole. */
-  readonly output?: ((answer: A) => unknown) | undefined
-}
-
-/**
  * The evaluation of an application.
  *
  * @since 0.2.0
@@ -150,7 +141,15 @@ export interface Evaluation {
   /** The observer, for `Call.observe`; {@link layer} installs it. */
   readonly observe: (record: CallRecord) => Effect.Effect<void>
   /** See {@link sampled}. */
-  readonly sampled: <A, E, R>(self: Effect.Effect<A, E, R>, options: SampledOptions<A>) => Effect.Effect<A, E, R>
+  readonly sampled: <A, E, R>(
+    self: Effect.Effect<A, E, R>,
+    options: Sampled.SampledOptions<A>
+  ) => Effect.Effect<A, E, R>
+  /** See {@link sampledStream}. */
+  readonly sampledStream: <A, E, R>(
+    self: Stream.Stream<A, E, R>,
+    options: Sampled.SampledStreamOptions<A>
+  ) => Stream.Stream<A, E, R>
   /** See {@link feedback}. */
   readonly feedback: (callId: string, opinion: Judged.Opinion) => Effect.Effect<void, ParseResult.ParseError>
   /** All judgements so far. */
@@ -167,9 +166,6 @@ export interface Evaluation {
  */
 export const Evaluation: Context.Tag<Evaluation, Evaluation> = Context.GenericTag<Evaluation>("steadfast/Evaluation")
 
-/** Set around the judge. */
-class Judging extends Context.Reference<Judging>()("steadfast/Evaluation/Judging", { defaultValue: () => false }) {}
-
 // -----------------------------------------------------------------------------
 // constructors
 // -----------------------------------------------------------------------------
@@ -181,13 +177,7 @@ const mostHeld = 1000
 
 const judgeLabels = { "steadfast.evaluation": "judge" }
 
-/** What is held of a call; the answer is read by the judge's fiber. */
-interface Pair {
-  readonly input: unknown
-  readonly output: () => unknown
-}
-
-interface Job extends Pair {
+interface Job extends Sampled.Pair {
   readonly record: CallRecord
   readonly retried: boolean
 }
@@ -205,7 +195,7 @@ export const make = <R = never>(given: Options<R>): Effect.Effect<Evaluation, ne
   return Effect.gen(function* () {
     const jobs = yield* Queue.dropping<Job>(settings.capacity)
     const hub = yield* PubSub.sliding<Judged.Event>(keptEvents)
-    const held = new Map<string, ReadonlyArray<Pair>>()
+    const held = new Map<string, ReadonlyArray<Sampled.Pair>>()
     const sums = { retried: ScoreStats.none, normal: ScoreStats.none }
     let [dropped, judgeFailures] = [0, 0]
     let failing = false
@@ -222,7 +212,7 @@ export const make = <R = never>(given: Options<R>): Effect.Effect<Evaluation, ne
       Effect.suspend(() => given.judge({ record, retried, input, output: output() })).pipe(
         // Where the layer is provided inside of a call, the judge is no part of it.
         Effect.mapInputContext(Context.omit(Call.CurrentCall)),
-        Effect.provideService(Judging, true),
+        Effect.provideService(Sampled.Judging, true),
         Call.withLabels(judgeLabels),
         Effect.timeout(settings.timeout),
         Effect.zip(Clock.currentTimeMillis),
@@ -251,49 +241,28 @@ export const make = <R = never>(given: Options<R>): Effect.Effect<Evaluation, ne
     )
     yield* Effect.replicateEffect(Effect.forkScoped(Effect.forever(work)), settings.concurrency)
 
-    const offer = (record: CallRecord, retried: boolean, pair: Pair): Effect.Effect<void> =>
+    const offer = (record: CallRecord, retried: boolean, pair: Sampled.Pair): Effect.Effect<void> =>
       Effect.map(Queue.offer(jobs, { record, retried, ...pair }), (isTaken) => {
         if (!isTaken) dropped++
       })
 
     /** Chance decides once the record is there: only then it is known which attempt served the call. */
-    const decide = (record: CallRecord, pairs: ReadonlyArray<Pair>): Effect.Effect<void> => {
+    const decide = (record: CallRecord, pairs: ReadonlyArray<Sampled.Pair>): Effect.Effect<void> => {
       if (closed || record.outcome !== "success") return Effect.void
       const retried = isServedLater(record)
       const share = retried ? settings.retried : settings.normal
-      const each = (pair: Pair) => {
+      const each = (pair: Sampled.Pair) => {
         if (share === 0 || share === 1) return share === 1 ? offer(record, retried, pair) : Effect.void
         return Effect.flatMap(Random.next, (drawn) => (drawn < share ? offer(record, retried, pair) : Effect.void))
       }
       return Effect.forEach(pairs, each, { discard: true })
     }
 
-    const hold = (id: string, pair: Pair): void => {
+    const hold = (id: string, pair: Sampled.Pair): void => {
       const before = held.get(id)
       if (before === undefined && held.size >= mostHeld) dropped++
       // A call with many questions, as an agent's, is held as its newest ones.
       else held.set(id, [...(before ?? []), pair].slice(-settings.capacity))
-    }
-
-    const sampled = <A, E, R>(self: Effect.Effect<A, E, R>, given: SampledOptions<A>): Effect.Effect<A, E, R> => {
-      const { input, output } = given
-      const pairOf = (answer: A): Pair => ({ input, output: () => (output === undefined ? answer : output(answer)) })
-      return Effect.withFiberRuntime<A, E, R>(({ currentContext }) => {
-        if (closed || Context.get(currentContext, Judging)) return self
-        const call = Call.peek(currentContext, Call.CurrentCall)
-        if (call !== undefined) return Effect.tap(self, (answer) => Effect.sync(() => hold(call.id, pairOf(answer))))
-        // The call is opened inside: the last one that succeeded there has the answer.
-        let last: CallRecord | undefined
-        const look = (record: CallRecord) =>
-          Effect.sync(() => {
-            if (record.outcome === "success") last = record
-          })
-        const looked = Effect.provideService(self, Call.Observers, [
-          ...Context.get(currentContext, Call.Observers),
-          look
-        ]) as Effect.Effect<A, E, R>
-        return Effect.tap(looked, (answer) => (last === undefined ? Effect.void : decide(last, [pairOf(answer)])))
-      })
     }
 
     return {
@@ -304,7 +273,7 @@ export const make = <R = never>(given: Options<R>): Effect.Effect<Evaluation, ne
           held.delete(record.id)
           return decide(record, pairs)
         }),
-      sampled,
+      ...Sampled.make({ isClosed: () => closed, hold, decide }),
       feedback: (callId, opinion) =>
         Effect.zipWith(Schema.decodeUnknown(Judged.Opinion)(opinion), Clock.currentTimeMillis, (opinion, at) => {
           return { _tag: "Feedback", callId: callId.slice(0, Judged.longest.id), at, opinion } as const
@@ -342,12 +311,33 @@ export const sampled: {
    * @since 0.2.0
    * @category combinators
    */
-  <A>(options: SampledOptions<A>): <E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R | Evaluation>
-  <A, E, R>(self: Effect.Effect<A, E, R>, options: SampledOptions<A>): Effect.Effect<A, E, R | Evaluation>
+  <A>(options: Sampled.SampledOptions<A>): <E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R | Evaluation>
+  <A, E, R>(self: Effect.Effect<A, E, R>, options: Sampled.SampledOptions<A>): Effect.Effect<A, E, R | Evaluation>
 } = dual(
   2,
-  <A, E, R>(self: Effect.Effect<A, E, R>, options: SampledOptions<A>): Effect.Effect<A, E, R | Evaluation> =>
+  <A, E, R>(self: Effect.Effect<A, E, R>, options: Sampled.SampledOptions<A>): Effect.Effect<A, E, R | Evaluation> =>
     Effect.flatMap(Evaluation, (evaluation) => evaluation.sampled(self, options))
+)
+
+export const sampledStream: {
+  /**
+   * Lets the call of a stream be judged: around the stream of a model and its policies, inside or outside of a call
+   * that is open. `output` makes the answer of the elements. Adds no wait, and changes no element and no error.
+   *
+   * @since 0.2.0
+   * @category combinators
+   */
+  <A>(
+    options: Sampled.SampledStreamOptions<A>
+  ): <E, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<A, E, R | Evaluation>
+  <A, E, R>(self: Stream.Stream<A, E, R>, options: Sampled.SampledStreamOptions<A>): Stream.Stream<A, E, R | Evaluation>
+} = dual(
+  2,
+  <A, E, R>(
+    self: Stream.Stream<A, E, R>,
+    options: Sampled.SampledStreamOptions<A>
+  ): Stream.Stream<A, E, R | Evaluation> =>
+    Stream.unwrap(Effect.map(Evaluation, (evaluation) => evaluation.sampledStream(self, options)))
 )
 
 /**

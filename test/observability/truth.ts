@@ -26,7 +26,8 @@ const sum = (values: ReadonlyArray<number>): number => values.reduce((all, value
 /** The smallest value that at least so many percent are not above. */
 const percentile = (values: ReadonlyArray<number>, percent: number): number => {
   const sorted = [...values].sort((a, b) => a - b)
-  return sorted.find((value) => sorted.filter((other) => other <= value).length * 100 >= percent * sorted.length) ?? 0
+  // Those up to the last of its equals are not above it.
+  return sorted.find((value, at) => value !== sorted[at + 1] && (at + 1) * 100 >= percent * sorted.length) ?? 0
 }
 
 const percentiles = (values: ReadonlyArray<number>): CallReport.Percentiles => ({

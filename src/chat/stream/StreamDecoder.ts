@@ -231,7 +231,9 @@ const makeState = <E>(decoder: Decoder, origin: Origin<E>) => {
   }
 
   const end = (out: Array<Chat.Event>): End => {
-    const error = decoder.done() ? undefined : push(parser.end().filter(isWhole), out)
+    const rest = decoder.done() ? [] : parser.end().filter(isWhole)
+    const error = push(rest, out)
+    if (rest.length > 0) origin.moved(decoder.cursor())
     if (error !== undefined) return error
     count(out)
     return finish(out) ?? interrupted("the stream ended before the answer did")
@@ -252,7 +254,8 @@ const makeState = <E>(decoder: Decoder, origin: Origin<E>) => {
     end,
     /** Some servers reset the connection after a whole answer: a finished answer stays finished. */
     broken: (failure: E, out: Array<Chat.Event>): End => {
-      if (decoder.over() && finish(out) === "end") return "end"
+      const end = decoder.over() ? finish(out) : undefined
+      if (end === "end" || (end !== undefined && end._tag === "ContentFiltered")) return end
       const error = origin.broken(failure)
       return error._tag === "StreamInterrupted" || error._tag === "ConnectionError"
         ? interrupted(error.message, error)

@@ -131,22 +131,27 @@ export const hold = (
 }
 
 /** The settlement of an exit. Only an `LlmError` can prove that the attempt cost nothing. */
-const endOf = <A>(exit: Exit.Exit<A, unknown>, usage: (value: A) => Usage | undefined): Settlement => {
+const endOf = <A>(
+  exit: Exit.Exit<A, unknown>,
+  usage: (value: A) => Usage | undefined,
+  told: Usage | undefined
+): Settlement => {
   if (Exit.isSuccess(exit)) return { usage: usage(exit.value), delivery: "unknown" }
   const failure = Option.getOrUndefined(Cause.failureOption(exit.cause))
-  return { delivery: LlmError.isLlmError(failure) ? failure.delivery : "unknown" }
+  return { usage: told, delivery: LlmError.isLlmError(failure) ? failure.delivery : "unknown" }
 }
 
 /**
- * Runs an attempt under a hold. `body` gets the `maxTokens` to send, and `usage` reads the usage off the answer. A
- * `ChatModel` does this itself.
+ * Runs an attempt under a hold. `body` gets the `maxTokens` to send, and `usage` reads the usage off the answer; under
+ * a limit, `body` also gets a function that takes the final usage of an answer that is an error. A `ChatModel` does
+ * this itself.
  *
  * @since 0.2.0
  * @category holds
  */
 export const attempt = <A, E, R>(
   ask: HoldOptions & { readonly usage: (value: A) => Usage | undefined },
-  body: (maxTokens: number | undefined) => Effect.Effect<A, E, R>
+  body: (maxTokens: number | undefined, told?: (usage: Usage) => void) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E | LlmError.BudgetExceeded | LlmError.Timeout, R> =>
   Effect.withFiberRuntime<A, E | LlmError.BudgetExceeded | LlmError.Timeout, R>((fiber) =>
     Context.get(fiber.currentContext, Spend) === undefined
@@ -155,8 +160,12 @@ export const attempt = <A, E, R>(
           const held = hold(fiber.currentContext, ask, Immediate.nowOf(fiber))
           if (held === undefined) return restore(body(ask.maxTokens))
           if (held._tag !== "Hold") return Effect.fail(held)
-          return Immediate.ended(restore(Effect.suspend(() => body(held.maxTokens))), (exit) => {
-            held.settle(endOf(exit, ask.usage))
+          let usage: Usage | undefined
+          const told = (final: Usage): void => {
+            usage = final
+          }
+          return Immediate.ended(restore(Effect.suspend(() => body(held.maxTokens, told))), (exit) => {
+            held.settle(endOf(exit, ask.usage, usage))
             return exit
           })
         })

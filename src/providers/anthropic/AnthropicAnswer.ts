@@ -237,6 +237,7 @@ export const reader = (assembly: Assembly.Assembly): Reader.Reader => {
       }
       return undefined
     },
+    failed: (data) => countUsage(data.usage ?? Json.object(data.message).usage),
     done: () => {
       if (Classify.finishReason(assembly.reason) !== "none") assembly.closed = true
     },

@@ -209,6 +209,7 @@ export const reader = (assembly: Assembly.Assembly): Reader.Reader => {
         : read(body)
     },
     event: read,
+    failed: (body) => countUsage(assembly, body.usageMetadata),
     done: () => {},
     reply: () =>
       parts.some(

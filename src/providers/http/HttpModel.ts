@@ -133,11 +133,12 @@ export const make = (
   const answer = (
     text: string,
     context: WireFields.Exchange,
-    isWhole: boolean
+    isWhole: boolean,
+    attempt: Attempt.Attempt
   ): Effect.Effect<Chat.Response, LlmError> => {
     if (!isSuccess(context)) return Effect.fail(refused(text, context))
     if (!isWhole) return Effect.fail(WireFields.tooLarge(context))
-    const decoded = WireFormat.decode(format, text, context)
+    const decoded = WireFormat.decode(format, text, context, (usage) => attempt.note({ usage }))
     return decoded instanceof Error ? Effect.fail(decoded) : Effect.succeed(decoded)
   }
 
@@ -149,7 +150,11 @@ export const make = (
         sent.leftOut,
         sent.later && format.later !== undefined
           ? Background.answer(requestsAbout(sent, format.later, attempt))
-          : send(fiber, fiber.currentContext, sent, { head: readHead(attempt), text: answer, failed })
+          : send(fiber, fiber.currentContext, sent, {
+              head: readHead(attempt),
+              text: (text, context, isWhole) => answer(text, context, isWhole, attempt),
+              failed
+            })
       )
     })
 
@@ -165,7 +170,7 @@ export const make = (
       const state = later.stateOf(body)
       const id = known ?? later.idOf(body)
       if (state === "pending" && id !== undefined) return Effect.succeed({ id })
-      const end = answer(text, context, isWhole)
+      const end = answer(text, context, isWhole, attempt)
       return state === "ended" || known === undefined ? Effect.succeed({ end }) : Effect.map(end, () => ({ end }))
     }
     const exchange = (request: (context: Context.Context<never>) => Transport.Request, known?: string): Read =>

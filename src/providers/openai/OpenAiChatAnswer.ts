@@ -308,6 +308,7 @@ export const reader = (assembly: Assembly.Assembly): Reader.Reader => {
       assembly.finish(choice.finish_reason)
       return undefined
     },
+    failed: (data) => about(data, choiceOf(data)),
     done: () => {
       assembly.closed = true
       // Servers that send no finish reason send their counts at the end.

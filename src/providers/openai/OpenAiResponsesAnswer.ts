@@ -185,7 +185,7 @@ export const reader = (assembly: Assembly.Assembly, from?: StreamDecoder.Cursor)
   const failed = (data: Json.Json): void => {
     // An answer that the provider ended with an error cannot be resumed.
     kept = false
-    countUsage(assembly, Json.object(data.response).usage)
+    countUsage(assembly, Json.object(data.response ?? data).usage)
   }
 
   const read = (type: string | undefined, data: Json.Json): LlmError | undefined => {

@@ -29,6 +29,6 @@ export interface Reader {
   readonly reply?: (() => unknown) | undefined
   /** The position from which the provider can continue the answer. Default: it cannot. */
   readonly resume?: (() => StreamDecoder.Cursor["resume"]) | undefined
-  /** Called with an event that is an error: the answer ended with it. */
+  /** Called with a body or an event that is an error: the answer ended with it. Reads its counts. */
   readonly failed?: ((data: Json.Json) => void) | undefined
 }

@@ -14,7 +14,7 @@ import type * as Replay from "../../chat/stream/Replay.js"
 import * as Sse from "../../chat/stream/Sse.js"
 import type * as StreamDecoder from "../../chat/stream/StreamDecoder.js"
 import * as Classify from "../../errors/Classify.js"
-import { type InvalidRequest, InvalidResponse, type LlmError } from "../../errors/LlmError.js"
+import { type ContentFiltered, type InvalidRequest, InvalidResponse, type LlmError } from "../../errors/LlmError.js"
 import type { Limits } from "../../policies/pacer/RateLimits.js"
 import * as Assembly from "./Assembly.js"
 import * as Json from "./Json.js"
@@ -60,34 +60,56 @@ export interface Later {
 /** The finish reason of a whole answer that states none. */
 const unstated = "unstated"
 
+/** Receives the usage that an error came with. */
+type OnUsage = (usage: Chat.Usage | undefined) => void
+
 /** The events of a whole answer, or the error that its body is. */
 const events = (
   format: WireFormat,
   body: unknown,
-  context: WireFields.Exchange
+  context: WireFields.Exchange,
+  onUsage: OnUsage | undefined
 ): ReadonlyArray<Chat.Event> | LlmError => {
-  const hidden = Classify.answer(context, body)
-  if (hidden !== undefined) return hidden
   const assembly = new Assembly.Assembly(context, format.answers)
   const reader = format.reader(assembly)
-  const error = reader.whole(Json.object(body))
-  if (error !== undefined) return error
+  const error = Classify.answer(context, body) ?? reader.whole(Json.object(body))
+  if (error !== undefined) {
+    count(reader, body)
+    onUsage?.(assembly.usage())
+    return error
+  }
   reader.ending?.()
   assembly.closed = true
   assembly.reason ??= unstated
-  return assembly.end(reader.reply) ?? assembly.out
+  const wrong = assembly.end(reader.reply)
+  if (wrong === undefined) return assembly.out
+  onUsage?.(assembly.usage())
+  return wrong
+}
+
+/** Reads the counts of what is an error. Whatever is odd there does not hide the error. */
+const count = (reader: Reader.Reader, body: unknown): void => {
+  try {
+    reader.failed?.(Json.object(body))
+  } catch {}
 }
 
 /**
  * The answer in a body of a success status: JSON, also with the end of a stream behind it, or the events of a stream
- * that nobody asked for, also in a list. Everything else is the error that it is.
+ * that nobody asked for, also in a list. Everything else is the error that it is; `onUsage` receives the usage that
+ * such an error came with.
  *
  * @since 0.2.0
  * @category decoding
  */
-export const decode = (format: WireFormat, text: string, context: WireFields.Exchange): Chat.Response | LlmError => {
+export const decode = (
+  format: WireFormat,
+  text: string,
+  context: WireFields.Exchange,
+  onUsage?: OnUsage
+): Chat.Response | LlmError => {
   try {
-    const read = eventsOf(format, text, context)
+    const read = eventsOf(format, text, context, onUsage)
     if (read instanceof Error) return read
     const answer = Answer.make()
     answer.add(read.events)
@@ -101,12 +123,13 @@ export const decode = (format: WireFormat, text: string, context: WireFields.Exc
 const eventsOf = (
   format: WireFormat,
   text: string,
-  context: WireFields.Exchange
+  context: WireFields.Exchange,
+  onUsage: OnUsage | undefined
 ): { readonly events: ReadonlyArray<Chat.Event>; readonly body: unknown } | LlmError => {
   const body = Json.parse(text) ?? Json.parse(text.replace(/^\uFEFF/, "").replace(/data:\s*\[DONE\]\s*$/, ""))
   const isList = Array.isArray(body) && body.length > 0
   if (body !== undefined && !isList) {
-    const found = events(format, body, context)
+    const found = events(format, body, context, onUsage)
     return found instanceof Error ? found : { events: found, body }
   }
   if (!isList && !/^\uFEFF?\s*(?:data|event|id|retry)?:/.test(text)) return Classify.unreadable(context, text)
@@ -116,16 +139,20 @@ const eventsOf = (
   const sent = isList
     ? [{ event: undefined, data: text, stray: true }]
     : [...parser.feed(new TextEncoder().encode(text)), ...parser.end()]
-  for (const event of sent) {
-    const error = reading.push(event, out)
-    if (error !== undefined) return error
-    if (reading.done()) break
+  const read = (): LlmError | undefined => {
+    for (const event of sent) {
+      const error = reading.push(event, out)
+      if (error !== undefined) return error
+      if (reading.done()) break
+    }
+    return reading.end(out)
   }
-  const error = reading.end(out)
-  if (error !== undefined) return error
-  return out.at(-1)?._tag === "Finish"
-    ? { events: out, body: undefined }
-    : new InvalidResponse(WireFields.errorFields(context, "the events of an answer end before the answer does"))
+  const error = read()
+  if (error === undefined && out.at(-1)?._tag === "Finish") return { events: out, body: undefined }
+  onUsage?.(reading.cursor().usage)
+  return (
+    error ?? new InvalidResponse(WireFields.errorFields(context, "the events of an answer end before the answer does"))
+  )
 }
 
 const brace = 123
@@ -152,6 +179,10 @@ export const decoder = (
   let astray: LlmError | undefined
   /** Whether the answer came as a whole. */
   let replayed = false
+  /** The end of an answer that was filtered, until its usage has come. */
+  let filtered: ContentFiltered | undefined
+  /** The usage in a whole answer that is an error. */
+  let usage: Chat.Usage | undefined
   const assembly = new Assembly.Assembly(context, { ...format.answers, resumed })
   const reader = format.reader(assembly, from)
 
@@ -169,7 +200,10 @@ export const decoder = (
     const { event, stray } = sent
     const data = Json.object(parsed)
     const error = reader.isWhole?.(data, event) === true ? undefined : Classify.event(context, parsed, event)
-    if (error !== undefined) reader.failed?.(data)
+    if (error !== undefined || filtered !== undefined) count(reader, data)
+    // Chat Completions tells the usage after the end.
+    if (error?._tag === "ContentFiltered" && assembly.usage() === undefined) filtered ??= error
+    if (filtered !== undefined) return assembly.usage() === undefined ? undefined : filtered
     if (error !== undefined) return error
     if (!stray) return reader.event(data, event)
     if (assembly.progress === 0 && astray === undefined) readWhole(parsed)
@@ -178,7 +212,9 @@ export const decoder = (
 
   /** Reads a whole answer to a request for a stream. */
   const readWhole = (body: unknown): void => {
-    const found = events(format, body, context)
+    const found = events(format, body, context, (told) => {
+      usage = told
+    })
     if (found instanceof Error) {
       astray = found
       return
@@ -226,6 +262,7 @@ export const decoder = (
     },
     done: () => assembly.closed || replayed,
     end: (out) => {
+      if (filtered !== undefined) return filtered
       if (replayed) return undefined
       assembly.out = out
       try {
@@ -235,8 +272,11 @@ export const decoder = (
         return WireFields.thrown(context, defect)
       }
     },
-    over: () => replayed || assembly.over(),
+    over: () => replayed || filtered !== undefined || assembly.over(),
     progress: () => assembly.progress,
-    cursor: () => assembly.position(reader.resume?.())
+    cursor: () => {
+      const position = assembly.position(reader.resume?.())
+      return usage === undefined ? position : { ...position, usage }
+    }
   }
 }

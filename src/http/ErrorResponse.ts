@@ -81,7 +81,7 @@ export const table: { readonly [K in LlmError.Tag | "spent"]: Told } = {
   Overloaded: row(503, "overloaded_error", "overloaded", "UNAVAILABLE", "the provider is overloaded", true),
   ServerError: row(502, "api_error", "upstream_error", "INTERNAL", "the provider failed"),
   Timeout: row(504, "timeout_error", "timeout", "DEADLINE_EXCEEDED", "the answer took too long"),
-  ConnectionError: row(502, "api_error", "upstream_unreachable", "UNAVAILABLE", "the provider cannot be reached"),
+  ConnectionError: row(502, "api_error", "upstream_unreachable", "INTERNAL", "the provider cannot be reached"),
   // Not 401 or 403: the key is ours, and nothing that the client changes helps. Of the 5xx, 500 is asked least often.
   AuthError: row(500, "api_error", "upstream_key_refused", "INTERNAL", "the provider refused the key of this service"),
   // Nobody repeats a 403, and another model may be permitted.
@@ -97,7 +97,7 @@ export const table: { readonly [K in LlmError.Tag | "spent"]: Told } = {
   ContentFiltered: row(400, invalid, "content_filter", "INVALID_ARGUMENT"),
   InvalidRequest: row(400, invalid, "invalid_request", "INVALID_ARGUMENT"),
   InvalidResponse: row(502, "api_error", "invalid_upstream_response", "INTERNAL", "the provider's answer is no answer"),
-  StreamInterrupted: row(502, "api_error", "stream_interrupted", "UNAVAILABLE", "the answer broke off"),
+  StreamInterrupted: row(502, "api_error", "stream_interrupted", "INTERNAL", "the answer broke off"),
   CircuitOpen: row(503, "overloaded_error", "circuit_open", "UNAVAILABLE", "the provider is not asked now", true),
   // An empty retry budget fills again.
   BudgetExceeded: row(503, "overloaded_error", "retry_budget_empty", "UNAVAILABLE", "the provider fails too often"),
@@ -115,6 +115,8 @@ const overloadedAtAnthropic = 529
 
 /** The longest `retry-after`: what some clients do with a longer one is worse than an error. */
 const maxRetryAfter = 60
+
+const errorInfo = "type.googleapis.com/google.rpc.ErrorInfo"
 
 /** The field that a message of a request's decoder begins with. */
 const field = /^([A-Za-z_][\w.[\]-]{0,199}): found /
@@ -220,7 +222,9 @@ const ofFacts = (facts: Facts, { dialect = "openai", requestId }: Options): Erro
         param,
         code: dialect === "gemini" ? status : code,
         status: grpc,
-        ...(seconds === undefined ? {} : { retry_after: seconds })
+        ...(seconds === undefined ? {} : { retry_after: seconds }),
+        // Where the code is a number, Google's APIs tell the word for it so.
+        ...(dialect === "gemini" ? { details: [{ "@type": errorInfo, reason: code.toUpperCase() }] } : {})
       }
     }
   }

@@ -56,11 +56,7 @@ export const read = (dialect: Readable, body: unknown, options: Options = {}): A
  * @since 0.2.0
  * @category decoding
  */
-export const decode = (
-  dialect: Readable,
-  body: unknown,
-  options: Options = {}
-): Effect.Effect<Asked, InvalidRequest> =>
+export const decode = (dialect: Readable, body: unknown, options: Options = {}): Effect.Effect<Asked, InvalidRequest> =>
   Effect.suspend(() => {
     const found = read(dialect, body, options)
     return found instanceof InvalidRequest ? Effect.fail(found) : Effect.succeed(found)

@@ -36,8 +36,7 @@ const base64 = (text: string): string => {
 
 const mediaOf = (block: Fields.Json, type: "image" | "document", at: string): Part => {
   const source = Fields.needed(Fields.object, block.source, `${at}.source`, "an object")
-  const field = (name: string): string =>
-    Fields.needed(Fields.string, source[name], `${at}.source.${name}`, "a string")
+  const field = (name: string): string => Fields.needed(Fields.string, source[name], `${at}.source.${name}`, "a string")
   const kind = Fields.needed(
     Fields.oneOf("base64", "url", "text"),
     source.type,

@@ -25,7 +25,13 @@ export type Json = Readonly<Record<string, unknown>>
  * @category getters
  */
 export const kindOf = (u: unknown): string =>
-  u === null || u === undefined ? "nothing" : Array.isArray(u) ? "an array" : typeof u === "object" ? "an object" : `a ${typeof u}`
+  u === null || u === undefined
+    ? "nothing"
+    : Array.isArray(u)
+      ? "an array"
+      : typeof u === "object"
+        ? "an object"
+        : `a ${typeof u}`
 
 /** What a short value is, and the type of a longer one: no prompt gets into an error. */
 const shown = (u: unknown): string =>

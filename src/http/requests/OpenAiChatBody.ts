@@ -154,7 +154,10 @@ const metadataOf = (value: unknown): Readonly<Record<string, string>> | undefine
   const metadata = Fields.object(value, "metadata")
   if (metadata === undefined) return undefined
   return Object.fromEntries(
-    Object.entries(metadata).map(([key, one]) => [key, Fields.needed(Fields.string, one, `metadata.${key}`, "a string")])
+    Object.entries(metadata).map(([key, one]) => [
+      key,
+      Fields.needed(Fields.string, one, `metadata.${key}`, "a string")
+    ])
   )
 }
 

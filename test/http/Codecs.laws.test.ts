@@ -101,10 +101,7 @@ describe("what our own decoders read", () => {
                 const read = yield* delivered(readers[dialect], sse([...frames, broken]))
                 assert.notStrictEqual(read.error, undefined)
                 assert.notInclude(broken, "[DONE]")
-                assert.deepStrictEqual(
-                  deltas(read.delivered, "TextDelta"),
-                  deltas(events.slice(0, upTo), "TextDelta")
-                )
+                assert.deepStrictEqual(deltas(read.delivered, "TextDelta"), deltas(events.slice(0, upTo), "TextDelta"))
               })
             )
           ),

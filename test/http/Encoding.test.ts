@@ -88,7 +88,14 @@ describe("frames", () => {
   })
 
   it("of Responses are numbered without a gap, and end with the whole answer", () => {
-    const events = [start, { _tag: "ReasoningDelta", text: "hm" } as const, text("a"), call, text("b"), finish("length")]
+    const events = [
+      start,
+      { _tag: "ReasoningDelta", text: "hm" } as const,
+      text("a"),
+      call,
+      text("b"),
+      finish("length")
+    ]
     const frames = dataOf(framesOf("responses", events).text) as ReadonlyArray<Json>
     assert.deepStrictEqual(
       frames.map((frame) => frame.sequence_number),
@@ -119,7 +126,8 @@ describe("the frame of an error", () => {
   const expected: { readonly [K in Dialect.Dialect]: RegExp } = {
     openai: /^data: \{"error":\{"message":".+","type":"overloaded_error","param":null,"code":"overloaded"\}\}\n\n$/,
     responses: /^event: error\ndata: \{"type":"error","sequence_number":5,"code":"overloaded",.*"param":null\}\n\n$/,
-    anthropic: /^event: error\ndata: \{"type":"error","error":\{"type":"overloaded_error",.*"request_id":"req_1"\}\n\n$/,
+    anthropic:
+      /^event: error\ndata: \{"type":"error","error":\{"type":"overloaded_error",.*"request_id":"req_1"\}\n\n$/,
     gemini: /^data: \{"error":\{"code":503,"message":".+","status":"UNAVAILABLE"\}\}\n\n$/
   }
 

@@ -8,7 +8,6 @@ import { cases } from "../support/cases.js"
 import { arbitraryError, errorOf, hinted, tags } from "../support/errors.js"
 import { dialects, readers } from "./support.js"
 
-
 /** The status of each tag, and the tag that a client of ours makes of it. */
 const expected: { readonly [K in LlmError.Tag]: readonly [status: number, read: LlmError.Tag] } = {
   RateLimited: [429, "RateLimited"],
@@ -149,7 +148,11 @@ describe("the body of an error", () => {
 
   it("never says that the client's own key is wrong", () => {
     for (const dialect of dialects) {
-      const error = errorOf("AuthError", { message: "Incorrect API key provided", status: 401, code: "invalid_api_key" })
+      const error = errorOf("AuthError", {
+        message: "Incorrect API key provided",
+        status: 401,
+        code: "invalid_api_key"
+      })
       const { body, status } = ErrorResponse.make(error, { dialect })
       assert.strictEqual(status, 500)
       assert.notMatch(JSON.stringify(body), /incorrect|invalid_api_key|authentication_error/i)

@@ -38,7 +38,9 @@ const program = Effect.gen(function* () {
   const provider = yield* FaultyProvider.serve({ script })
   const client = yield* target(yield* service(provider.url))
   const read = client.stream(prompt).pipe(
-    ChatStream.forEach((event) => (event._tag === "TextDelta" ? void process.stdout.write(event.text) : undefined)),
+    ChatStream.forEach((event) => {
+      if (event._tag === "TextDelta") process.stdout.write(event.text)
+    }),
     Effect.catchAll((error) => Effect.sync(() => console.log(` ✂ ${error._tag}`)))
   )
   console.log("An overload that the client never sees:")

@@ -1,7 +1,7 @@
 /**
  * A client's request body as a `Chat.Request`, for a service that speaks OpenAI's or Anthropic's API.
  *
- * It is the inverse of a provider's encoder. A field that is wrong is an `InvalidRequest` whose message names the field,
+ * It is the inverse of a provider's encoder. A wrong field is an `InvalidRequest` whose message names the field,
  * what was found and what was expected; `ErrorResponse` answers it with a 400 and the field as `param`.
  *
  * Gotchas:

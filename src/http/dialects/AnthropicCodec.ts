@@ -2,7 +2,7 @@
  * Answers in Anthropic's Messages.
  *
  * Gotchas: a client of Messages reads a usage in every answer, so that an unknown one is told as zeros. The signatures
- * of thoughts come with the end of an answer, when their blocks are closed: a whole answer has them, a streamed one not.
+ * of thoughts come with the end of an answer, when their blocks are closed: only a whole answer has them.
  *
  * @since 0.2.0
  */

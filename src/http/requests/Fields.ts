@@ -1,7 +1,7 @@
 /**
  * Reads the fields of a client's request. Each error names the field, what was found and what was expected.
  *
- * Gotchas: a reader throws the `InvalidRequest`, because it stands deep inside of lists, and {@link reading} catches it.
+ * Gotchas: a reader throws the `InvalidRequest`, because it stands deep in lists, and {@link reading} catches it.
  * `null` is the same as no value, because clients send it for what they do not set.
  *
  * @since 0.2.0

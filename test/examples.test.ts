@@ -23,6 +23,7 @@ const shows: Record<string, ReadonlyArray<string>> = {
   "deterministic-test.ts": ["ok: 3 attempts"],
   "evaluation.ts": ["40 judged, mean 0.90", "40 judged, mean 0.40", "failed 0 times", "later answers: lower"],
   "fallback-by-error.ts": ["served by large-window", "served by local", "nobody is asked again"],
+  "http-sse.ts": ["never sees:\nShall I", "temperate.", "✂", "4 requests, and the last one was cancelled"],
   "outage.ts": ["Five retries", "Steadfast", "requests for 600 calls"],
   "quickstart.ts": ["RateLimited > Overloaded > ok", "claude-haiku-4-5", "nobody", "npm run dashboard"],
   "rate-limits.ts": ["Retry alone", "100 of 100 jobs done", "A queue that learns it"],

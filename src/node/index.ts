@@ -4,4 +4,5 @@
  * @since 0.2.0
  */
 
+export * as NodeReply from "./NodeReply.js"
 export * as NodeTransport from "./NodeTransport.js"

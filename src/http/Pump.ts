@@ -1,0 +1,267 @@
+/**
+ * Drives one answer into a connection: decides the status, writes the frames as fast as the reader takes them, keeps a
+ * silent connection alive, and breaks it off where the answer broke.
+ *
+ * The faces of `HttpReply` and `NodeReply` give it a {@link Sink} each.
+ *
+ * @since 0.2.0
+ */
+
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Random from "effect/Random"
+import type * as Stream from "effect/Stream"
+import type * as Chat from "../chat/Chat.js"
+import * as ChatStream from "../chat/stream/ChatStream.js"
+import * as LlmError from "../errors/LlmError.js"
+import * as AnswerBody from "./AnswerBody.js"
+import type { Dialect, Encoder, Origin } from "./Dialect.js"
+import * as ErrorResponse from "./ErrorResponse.js"
+import * as EventStream from "./EventStream.js"
+
+/**
+ * The options of an answer.
+ *
+ * @since 0.2.0
+ * @category options
+ */
+export interface Options {
+  /** The dialect of the client. Default `"openai"`. */
+  readonly dialect?: Dialect | undefined
+  /** The model that the client is told. Default: the model that answered. */
+  readonly model?: string | undefined
+  /** The id of the request, as `x-request-id` and in errors. Default: a random one. */
+  readonly requestId?: string | undefined
+  /** More headers. */
+  readonly headers?: Readonly<Record<string, string>> | undefined
+  /**
+   * The silence after which a comment is sent. While a stream has no content yet, the first comment decides for status
+   * 200. Default 15 seconds; `"Infinity"` never.
+   */
+  readonly keepAlive?: Duration.DurationInput | undefined
+  /** How long a reader may take nothing before it counts as lost. Default 5 minutes. */
+  readonly readerTimeout?: Duration.DurationInput | undefined
+  /** Whether a stream of Chat Completions ends with the usage. Default `true`. */
+  readonly includeUsage?: boolean | undefined
+  /** Whether the client sees what the provider said of an error, which may name accounts and hosts. Default `false`. */
+  readonly verbose?: boolean | undefined
+}
+
+/**
+ * An answer that is to be sent: a stream of events, or a whole answer.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export type Work<R> =
+  | { readonly _tag: "Stream"; readonly events: Stream.Stream<Chat.Event, LlmError.LlmError, R> }
+  | { readonly _tag: "Answer"; readonly answer: Effect.Effect<Chat.Response, LlmError.LlmError, R> }
+
+/**
+ * The status and the headers of a response.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Head {
+  readonly status: number
+  readonly headers: Readonly<Record<string, string>>
+}
+
+/**
+ * A connection to a client.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Sink {
+  /** Sends the head: once, before everything else. */
+  readonly head: (head: Head) => void
+  /** Sends text. Returns an effect that ends when there is room again; `undefined` if there is room now. */
+  readonly write: (text: string) => Effect.Effect<void> | undefined
+  /** Ends a body that is whole. */
+  readonly end: () => void
+  /** Sends a last text and breaks the connection off; `undefined` breaks it off at once. */
+  readonly abort: (last: string | undefined) => Effect.Effect<void>
+  /** Tells the client before the head that work goes on, if the connection can. */
+  readonly processing?: (() => void) | undefined
+}
+
+const defaultKeepAlive = Duration.seconds(15)
+
+/** A slow reader is one that reads; a phone in a tunnel comes back within minutes. */
+const defaultReaderTimeout = Duration.minutes(5)
+
+/** Random hexadecimal digits. */
+const randomId = Effect.map(Effect.replicateEffect(Random.nextIntBetween(0, 0x1_0000_0000), 4), (parts) =>
+  parts.map((part) => part.toString(16).padStart(8, "0")).join("")
+)
+
+/** How ids begin in each dialect; some clients look at it. */
+const prefixes: { readonly [K in Dialect]: string } = {
+  openai: "chatcmpl-",
+  responses: "resp_",
+  anthropic: "msg_",
+  gemini: ""
+}
+
+/** The reader took nothing for too long. */
+class ReaderLost {
+  readonly _tag = "ReaderLost"
+}
+
+/** One connection, and what was sent on it. */
+class Connection {
+  /** Whether the head was sent. */
+  decided = false
+  /** Whether something was written since the last look. */
+  busy = false
+  /** Whether the reader has to catch up. */
+  full = false
+  /** Whether nothing may follow. */
+  over = false
+
+  constructor(
+    readonly sink: Sink,
+    private readonly patience: Duration.Duration
+  ) {}
+
+  head(head: Head): void {
+    this.decided = true
+    this.sink.head(head)
+  }
+
+  end(): void {
+    this.over = true
+    this.sink.end()
+  }
+
+  /** Breaks the connection off after a last text, for which the reader has as long as for any other. */
+  abort(last: string | undefined): Effect.Effect<void> {
+    this.over = true
+    const { sink } = this
+    if (last === undefined) return sink.abort(undefined)
+    return Effect.flatMap(Effect.timeoutOption(sink.abort(last), this.patience), (sent) =>
+      sent._tag === "None" ? sink.abort(undefined) : Effect.void
+    )
+  }
+
+  /** Writes, and waits for room as long as the reader's patience allows. */
+  write(text: string): Effect.Effect<void, ReaderLost> | undefined {
+    this.busy = true
+    const room = this.sink.write(text)
+    if (room === undefined) return undefined
+    this.full = true
+    return Effect.timeoutFail(room, { duration: this.patience, onTimeout: () => new ReaderLost() }).pipe(
+      Effect.tap(() => {
+        this.full = false
+      })
+    )
+  }
+}
+
+const json = { "content-type": "application/json" }
+
+const encoder = new TextEncoder()
+
+/**
+ * Sends an answer. Interrupting it interrupts the call behind it, which closes its socket; the sink is then the face's
+ * business.
+ *
+ * @since 0.2.0
+ * @category running
+ */
+export const run = <R>(work: Work<R>, sink: Sink, options: Options): Effect.Effect<void, never, R> =>
+  Effect.gen(function* () {
+    const { dialect = "openai" } = options
+    const id = yield* randomId
+    const requestId = options.requestId ?? `req_${id}`
+    const { includeUsage, model, verbose } = options
+    const created = Math.floor((yield* Clock.currentTimeMillis) / 1000)
+    const origin: Origin = { id: prefixes[dialect] + id, created, requestId, includeUsage, model, verbose }
+    const told: ErrorResponse.Options = { dialect, requestId, verbose }
+    const connection = new Connection(sink, Duration.decode(options.readerTimeout ?? defaultReaderTimeout))
+    const streaming = work._tag === "Stream"
+
+    const headOf = (status: number, own: Readonly<Record<string, string>>): Head => ({
+      status,
+      headers: { ...options.headers, "x-request-id": requestId, ...own }
+    })
+    const decide = (): void => {
+      if (!connection.decided) connection.head(headOf(200, EventStream.headers))
+    }
+
+    /** Sends a whole body of JSON. */
+    const sendJson = (head: Head, body: unknown): void => {
+      const text = JSON.stringify(body)
+      const length = { "content-length": String(encoder.encode(text).byteLength) }
+      connection.head({ ...head, headers: { ...head.headers, ...length } })
+      sink.write(text)
+      connection.end()
+    }
+    const sendError = ({ body, headers, status }: ErrorResponse.ErrorResponse): void =>
+      sendJson(headOf(status, headers), body)
+
+    /** Ends what the answer's failure left: with a status, or with an error frame and a broken connection. */
+    const failed = (cause: Cause.Cause<LlmError.LlmError | ReaderLost>, frames?: Encoder): Effect.Effect<void> => {
+      const failure = Cause.failureOption(cause)
+      if (failure._tag === "Some" && failure.value._tag === "ReaderLost") return connection.abort(undefined)
+      const error = failure._tag === "Some" ? (failure.value as LlmError.LlmError) : undefined
+      const logged = error === undefined ? Effect.logError("an answer could not be made", cause) : Effect.void
+      if (connection.decided) return Effect.zipRight(logged, connection.abort(frames?.fail(error ?? bug) ?? ""))
+      sendError(error === undefined ? ErrorResponse.internal(told) : ErrorResponse.make(error, told))
+      return logged
+    }
+
+    const send = (frames: Encoder) => (event: Chat.Event) => {
+      const text = frames.push(event)
+      if (typeof text !== "string") return Effect.fail(text)
+      if (text === "") return undefined
+      decide()
+      return connection.write(text)
+    }
+
+    const main = Effect.suspend((): Effect.Effect<void, never, R> => {
+      if (work._tag === "Answer") {
+        return Effect.matchCauseEffect(work.answer, {
+          onFailure: (cause) => failed(cause),
+          onSuccess: (answer) =>
+            Effect.sync(() => sendJson(headOf(200, json), AnswerBody.make(dialect, answer, origin)))
+        })
+      }
+      const frames = EventStream.make(dialect, origin)
+      return Effect.matchCauseEffect(ChatStream.forEach(work.events, send(frames)), {
+        onFailure: (cause) => failed(cause, frames),
+        onSuccess: () => Effect.sync(() => connection.end())
+      })
+    })
+
+    /** Looks after each interval whether something was written in it. */
+    const alive = (interval: Duration.Duration) =>
+      Effect.forever(
+        Effect.map(Effect.sleep(interval), () => {
+          const silent = !connection.busy && !connection.full && !connection.over
+          connection.busy = false
+          if (!silent) return
+          if (!connection.decided && sink.processing !== undefined) sink.processing()
+          else if (streaming) {
+            decide()
+            sink.write(EventStream.comment)
+          }
+        })
+      )
+
+    const interval = Duration.decode(options.keepAlive ?? defaultKeepAlive)
+    if (!Duration.isFinite(interval)) return yield* main
+    yield* Effect.acquireUseRelease(
+      Effect.fork(Effect.interruptible(alive(interval))),
+      () => main,
+      (fiber) => Fiber.interrupt(fiber)
+    )
+  })
+
+/** What the client of a stream is told of a defect. */
+const bug = new LlmError.ServerError({ provider: "steadfast", message: "this service failed", delivery: "unknown" })

@@ -1,0 +1,24 @@
+/**
+ * The codec of each dialect.
+ *
+ * @since 0.2.0
+ */
+
+import type { Codec, Dialect } from "../Dialect.js"
+import * as Anthropic from "./AnthropicCodec.js"
+import * as Gemini from "./GeminiCodec.js"
+import * as OpenAiChat from "./OpenAiChatCodec.js"
+import * as OpenAiResponses from "./OpenAiResponsesCodec.js"
+
+/**
+ * The codecs by their dialect.
+ *
+ * @since 0.2.0
+ * @category codecs
+ */
+export const codecs: { readonly [K in Dialect]: Codec } = {
+  openai: OpenAiChat.codec,
+  responses: OpenAiResponses.codec,
+  anthropic: Anthropic.codec,
+  gemini: Gemini.codec
+}

@@ -1,0 +1,227 @@
+/**
+ * Reads the fields of a client's request. Each error names the field, what was found and what was expected.
+ *
+ * Gotchas: a reader throws the `InvalidRequest`, because it stands deep in lists, and {@link reading} catches it.
+ * `null` is the same as no value, because clients send it for what they do not set.
+ *
+ * @since 0.2.0
+ */
+
+import * as ErrorMessage from "../../errors/ErrorMessage.js"
+import { InvalidRequest } from "../../errors/LlmError.js"
+
+/**
+ * A JSON object.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export type Json = Readonly<Record<string, unknown>>
+
+/**
+ * The type of a value in words.
+ *
+ * @since 0.2.0
+ * @category getters
+ */
+export const kindOf = (u: unknown): string =>
+  u === null || u === undefined
+    ? "nothing"
+    : Array.isArray(u)
+      ? "an array"
+      : typeof u === "object"
+        ? "an object"
+        : `a ${typeof u}`
+
+/** What a short value is, and the type of a longer one: no prompt gets into an error. */
+const shown = (u: unknown): string =>
+  typeof u === "number" || typeof u === "boolean"
+    ? String(u)
+    : typeof u === "string" && u.length <= 40
+      ? `"${ErrorMessage.clean(u)}"`
+      : kindOf(u)
+
+/**
+ * The error of a field.
+ *
+ * @since 0.2.0
+ * @category errors
+ */
+export const refusal = (field: string, found: string, expected: string): InvalidRequest =>
+  new InvalidRequest({
+    provider: "steadfast",
+    message: `${field}: found ${found}, expected ${expected}`,
+    code: "invalid_request",
+    delivery: "not-sent"
+  })
+
+/**
+ * The value that a function reads, or the refusal that it throws.
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const reading = <A>(read: () => A): A | InvalidRequest => {
+  try {
+    return read()
+  } catch (error) {
+    if (error instanceof InvalidRequest) return error
+    throw error
+  }
+}
+
+/** A reader of one field: `undefined` where there is none. */
+type Reader<A> = (value: unknown, field: string) => A | undefined
+
+/** A reader of values that pass a check. */
+const of =
+  <A>(is: (u: unknown) => boolean, expected: string): Reader<A> =>
+  (value, field) => {
+    if (value === undefined || value === null) return undefined
+    if (!is(value)) throw refusal(field, kindOf(value), expected)
+    return value as A
+  }
+
+const isObject = (u: unknown): boolean => typeof u === "object" && u !== null && !Array.isArray(u)
+
+/**
+ * @since 0.2.0
+ * @category readers
+ */
+export const object = of<Json>(isObject, "an object")
+
+/**
+ * @since 0.2.0
+ * @category readers
+ */
+export const array = of<ReadonlyArray<unknown>>(Array.isArray, "an array")
+
+/**
+ * @since 0.2.0
+ * @category readers
+ */
+export const string = of<string>((u) => typeof u === "string", "a string")
+
+/**
+ * @since 0.2.0
+ * @category readers
+ */
+export const boolean = of<boolean>((u) => typeof u === "boolean", "true or false")
+
+/**
+ * @since 0.2.0
+ * @category readers
+ */
+export const number = of<number>((u) => typeof u === "number" && Number.isFinite(u), "a number")
+
+/**
+ * A whole number, from `least` on.
+ *
+ * @since 0.2.0
+ * @category readers
+ */
+export const integer =
+  (least: number = Number.MIN_SAFE_INTEGER): Reader<number> =>
+  (value, field) => {
+    const found = number(value, field)
+    if (found === undefined || (Number.isSafeInteger(found) && found >= least)) return found
+    throw refusal(
+      field,
+      shown(found),
+      least === Number.MIN_SAFE_INTEGER ? "a whole number" : `a whole number from ${least} on`
+    )
+  }
+
+/**
+ * One of some words.
+ *
+ * @since 0.2.0
+ * @category readers
+ */
+export const oneOf =
+  <const Words extends ReadonlyArray<string>>(...words: Words): Reader<Words[number]> =>
+  (value, field) => {
+    const found = string(value, field)
+    if (found === undefined || words.includes(found)) return found
+    throw refusal(field, shown(found), `one of ${words.map((word) => `"${word}"`).join(", ")}`)
+  }
+
+/**
+ * The value of a field that has to be there.
+ *
+ * @since 0.2.0
+ * @category readers
+ */
+export const needed = <A>(read: Reader<A>, value: unknown, field: string, expected: string): A => {
+  const found = read(value, field)
+  if (found === undefined) throw refusal(field, "nothing", expected)
+  return found
+}
+
+/**
+ * The object without the fields that are `undefined`.
+ *
+ * @since 0.2.0
+ * @category combinators
+ */
+export const compact = <A extends object>(fields: A): { [K in keyof A]: Exclude<A[K], undefined> } =>
+  Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as {
+    [K in keyof A]: Exclude<A[K], undefined>
+  }
+
+/**
+ * The texts of a content that is a string or a list of text parts.
+ *
+ * @since 0.2.0
+ * @category readers
+ */
+export const texts = (value: unknown, field: string, types: ReadonlyArray<string> = ["text"]): string => {
+  if (value === undefined || value === null) return ""
+  if (typeof value === "string") return value
+  if (!Array.isArray(value)) throw refusal(field, kindOf(value), "a string or an array of parts")
+  return value
+    .map((entry, index) => {
+      const at = `${field}[${index}]`
+      const part = needed(object, entry, at, "an object")
+      const type = needed(oneOf(...types), part.type, `${at}.type`, "a string")
+      return needed(string, part[type], `${at}.${type}`, "a string")
+    })
+    .join("")
+}
+
+/**
+ * Parsed JSON of an object, as calls of tools have it.
+ *
+ * @since 0.2.0
+ * @category readers
+ */
+export const parsed = (text: string, field: string): Json => {
+  if (text.trim() === "") return {}
+  let found: unknown
+  try {
+    found = JSON.parse(text)
+  } catch {
+    throw refusal(field, "text that is no JSON", "the JSON of an object")
+  }
+  return needed(object, found, field, "the JSON of an object")
+}
+
+/**
+ * The base64 in a `data:` URL, and its media type; `undefined` for another URL.
+ *
+ * @since 0.2.0
+ * @category getters
+ */
+export const inline = (url: string): { readonly data: string; readonly mediaType: string } | undefined => {
+  const head = /^data:([^;,]{1,100})(?:;[^,;]{0,100})?;base64,/i.exec(url)
+  return head === null ? undefined : { data: url.slice(head[0].length), mediaType: head[1] ?? "" }
+}
+
+/**
+ * The names of the fields of a request that are not read, and that say something.
+ *
+ * @since 0.2.0
+ * @category getters
+ */
+export const unread = (body: Json, known: ReadonlySet<string>): ReadonlyArray<string> =>
+  Object.keys(body).filter((key) => !known.has(key) && body[key] !== undefined && body[key] !== null)

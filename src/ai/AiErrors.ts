@@ -101,13 +101,15 @@ export const toAiError = (method: string, error: LlmError.LlmError): AiError.AiE
 // -----------------------------------------------------------------------------
 
 /**
- * The target that failed, when, and how far it came: `stream` once a part of the answer was there.
+ * The target that failed, when, how far it came (`stream` once a part of the answer was there), and how its body is
+ * read.
  *
  * @internal
  */
 export interface Failing extends Classify.Context {
   readonly now: number
   readonly stage: "before-headers" | "stream"
+  readonly reading: "body" | "stream"
 }
 
 const text = (u: unknown): string => (typeof u === "string" ? u : "")
@@ -126,11 +128,17 @@ const plain = (headers: Readonly<Record<string, unknown>>): Readonly<Record<stri
     Object.entries(headers).flatMap(([name, value]) => (typeof value === "string" ? [[name.toLowerCase(), value]] : []))
   )
 
-/** They write a body as JSON: also one that was text, which then stands in quotes. */
-const bodyOf = (body: string | undefined): string => {
-  if (body === undefined) return ""
-  const value = body.startsWith('"') ? parsed(body) : undefined
-  return typeof value === "string" ? value : body
+/**
+ * They write a body as JSON: also one that was text, which then stands in quotes. In place of a body that broke stands
+ * the error of their client, with the whole request and its key: nothing of it is read but the cause.
+ */
+const bodyOf = (body: string): { readonly text: string } | { readonly cause: unknown } => {
+  const value = parsed(body)
+  if (typeof value === "string") return { text: value }
+  const found = value as { readonly _tag?: unknown; readonly request?: unknown; readonly cause?: unknown } | null
+  return /^(?:Response|Request)Error$/.test(text(found?._tag)) && found?.request !== undefined
+    ? { cause: found.cause }
+    : { text: body }
 }
 
 const fieldsOf = (context: Failing, message: string, delivery: LlmError.Delivery): LlmError.Fields => ({
@@ -166,8 +174,30 @@ const ofHttpClient = (context: Failing, error: HttpClientError.HttpClientError):
   if (error._tag === "RequestError") return ofRequest(context, error.reason, error.cause ?? error)
   const { headers, status } = error.response
   if (error.reason === "StatusCode" || status >= 300) return ofStatus(context, status, headers, "", error.message)
-  // The body of an answer broke, or was nonsense.
-  return Classify.transport(context, error.cause ?? error, context.stage === "stream" ? "stream" : "body")
+  return unread(context, status, error.cause)
+}
+
+/** The body of an answer broke, or was nonsense. */
+const unread = (context: Failing, status: number, cause: unknown): LlmError.LlmError =>
+  context.reading === "stream" || isOfNetwork(cause)
+    ? Classify.transport(context, cause ?? { message: "the body broke off" }, context.reading)
+    : new LlmError.InvalidResponse({ ...fieldsOf(context, "a body that could not be read", "unknown"), status })
+
+const ofResponse = (context: Failing, error: AiError.HttpResponseError): LlmError.LlmError => {
+  const { headers, status } = error.response
+  const body = error.body === undefined ? { text: "" } : bodyOf(error.body)
+  if ("text" in body) return ofStatus(context, status, headers, body.text, wordsOf(error))
+  return status >= 300 ? ofStatus(context, status, headers, "", "") : unread(context, status, body.cause)
+}
+
+/** What could not be decoded may be an error with a success status. */
+const ofOutput = (context: Failing, error: AiError.MalformedOutput): LlmError.LlmError => {
+  if (isOfNetwork(error.cause)) return ofUnknown(context, error.cause)
+  const { issue } = (error.cause ?? {}) as { readonly issue?: { readonly actual?: unknown } }
+  const found = issue?.actual
+  const isBody = typeof found === "object" && found !== null && !Array.isArray(found)
+  const hidden = isBody ? Classify.answer({ ...context, status: 200, headers: {} }, found) : undefined
+  return hidden ?? new LlmError.InvalidResponse(fieldsOf(context, wordsOf(error), "unknown"))
 }
 
 const ofRequest = (context: Failing, reason: AiError.HttpRequestError["reason"], cause: unknown): LlmError.LlmError => {
@@ -180,16 +210,14 @@ const ofRequest = (context: Failing, reason: AiError.HttpRequestError["reason"],
 const ofAiError = (context: Failing, error: AiError.AiError): LlmError.LlmError => {
   switch (error._tag) {
     case "HttpResponseError":
-      return ofStatus(context, error.response.status, error.response.headers, bodyOf(error.body), wordsOf(error))
+      return ofResponse(context, error)
     case "HttpRequestError":
       return ofRequest(context, error.reason, error.cause ?? { message: error.description ?? "no connection" })
     case "MalformedInput":
       // Their provider could not translate the request. Another may.
       return new LlmError.InvalidRequest({ ...fieldsOf(context, wordsOf(error), "not-sent"), fallbackable: true })
     case "MalformedOutput":
-      return isOfNetwork(error.cause)
-        ? ofUnknown(context, error.cause)
-        : new LlmError.InvalidResponse(fieldsOf(context, wordsOf(error), "unknown"))
+      return ofOutput(context, error)
     case "UnknownError":
       return isOfNetwork(error.cause) ? ofUnknown(context, error.cause) : ofWords(context, wordsOf(error))
   }

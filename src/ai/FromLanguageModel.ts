@@ -104,8 +104,8 @@ const leafOf = (service: LanguageModel.Service, options: Options): Model.Leaf =>
   const target = { provider, model }
   const secrets = options.secrets?.map(Redacted.value) ?? []
   const failing =
-    (stage: AiErrors.Failing["stage"]) =>
-    (now: number): AiErrors.Failing => ({ ...target, secrets, now, stage })
+    (stage: AiErrors.Failing["stage"], reading: AiErrors.Failing["reading"]) =>
+    (now: number): AiErrors.Failing => ({ ...target, secrets, now, stage, reading })
 
   const set = (request: Chat.Request) => (context: Context.Context<never>) =>
     settings === undefined ? context : Context.merge(context, settings(request))
@@ -135,7 +135,7 @@ const leafOf = (service: LanguageModel.Service, options: Options): Model.Leaf =>
     )
     return SpanFilter.around(asking).pipe(
       Effect.mapInputContext(set(request)),
-      Effect.catchAllCause((cause) => failed(failing("before-headers"), cause)),
+      Effect.catchAllCause((cause) => failed(failing("before-headers", "body"), cause)),
       Effect.flatMap(({ content }) => eventsOf(content))
     )
   }
@@ -150,7 +150,7 @@ const leafOf = (service: LanguageModel.Service, options: Options): Model.Leaf =>
         stage = "stream"
         if (part.type === "error") {
           return Effect.flatMap(Clock.currentTimeMillis, (now) =>
-            Effect.fail(AiErrors.ofPart(failing(stage)(now), part.error))
+            Effect.fail(AiErrors.ofPart(failing(stage, "stream")(now), part.error))
           )
         }
         if (isLife(part)) alive()
@@ -165,7 +165,7 @@ const leafOf = (service: LanguageModel.Service, options: Options): Model.Leaf =>
       const filtered = Stream.fromPull(Effect.map(SpanFilter.around(Stream.toPull(parts)), SpanFilter.around))
       return filtered.pipe(
         Stream.mapInputContext(set(request)),
-        Stream.catchAllCause((cause) => Stream.fromEffect(failed(failing(stage), cause))),
+        Stream.catchAllCause((cause) => Stream.fromEffect(failed(failing(stage, "stream"), cause))),
         Stream.mapEffect(take),
         Stream.mapConcat((events) => events),
         // Whoever classifies a broken stream does not know what it delivered.

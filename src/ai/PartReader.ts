@@ -28,7 +28,9 @@ interface Kept {
   readonly [field: string]: unknown
 }
 
-const says = (metadata: Metadata): boolean => Object.keys(metadata).length > 0
+/** Some providers always write their name, and often nothing under it. */
+const says = (metadata: Metadata): boolean =>
+  Object.values(metadata).some((value) => value !== undefined && Object.keys(value).length > 0)
 
 const isCount = (u: unknown): u is number => typeof u === "number" && Number.isInteger(u) && u >= 0
 

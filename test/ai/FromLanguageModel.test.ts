@@ -28,6 +28,7 @@ const bare = (value: unknown): unknown =>
 /** The messages of a prompt, without the options that say nothing. */
 const shown = (prompt: Prompt.Prompt | undefined) =>
   bare(prompt === undefined ? [] : encode(prompt).content) as ReadonlyArray<{
+    readonly role: string
     readonly content: ReadonlyArray<unknown>
   }>
 

@@ -193,7 +193,7 @@ describe("a model of ours through theirs and back", () => {
           )
         }
       }),
-    { fastCheck: { numRuns: cases(3000) } }
+    { fastCheck: { numRuns: cases(600, 8) } }
   )
 })
 
@@ -262,6 +262,6 @@ describe("a model of theirs through ours and back", () => {
         yield* ask(again, EffectAi.promptOf(through.content))
         assert.deepStrictEqual(asked.at(-1)?.prompt.content[0]?.content, asked.at(-2)?.prompt.content[1]?.content)
       }),
-    { fastCheck: { numRuns: cases(3000) } }
+    { fastCheck: { numRuns: cases(600, 8) } }
   )
 })

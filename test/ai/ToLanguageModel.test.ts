@@ -39,6 +39,10 @@ const assistant = (...script: ReadonlyArray<Step.Step>) =>
     return { provider, model, layer: EffectAi.layer(model) }
   })
 
+/** The body of the last request. */
+const lastBody = ({ requests }: Pick<FaultyProvider.Control, "requests">): Effect.Effect<unknown> =>
+  Effect.map(requests, (all) => all.at(-1)?.body ?? {})
+
 const failed = { provider: "ours", model: "m-2", message: "told", delivery: "rejected" } as const
 const overloaded = new LlmError.Overloaded({ ...failed, status: 503 })
 
@@ -65,7 +69,7 @@ describe("programs of @effect/ai", () => {
         response.toolResults.map(({ name, result }) => [name, result]),
         [["weather", { degrees: 3 }]]
       )
-      const asked = (yield* provider.requests).at(-1)?.body as {
+      const asked = (yield* lastBody(provider)) as {
         readonly tools: ReadonlyArray<{ readonly function: unknown }>
       }
       assert.deepStrictEqual(asked.tools[0]?.function, {
@@ -127,7 +131,7 @@ describe("programs of @effect/ai", () => {
         )
       )
       assert.deepStrictEqual(response.value, new Contact({ name: "Ada", age: 36 }))
-      const { response_format } = (yield* provider.requests).at(-1)?.body as {
+      const { response_format } = (yield* lastBody(provider)) as {
         readonly response_format: {
           readonly type: string
           readonly json_schema: { readonly name: string; readonly schema: { readonly required: unknown } }
@@ -156,7 +160,7 @@ describe("programs of @effect/ai", () => {
       const response = yield* elapse(Effect.provide(program, [layer, handlers]))
       assert.strictEqual(response.text, "Three degrees.")
       assert.deepStrictEqual(runs, ["Oslo"])
-      const { messages } = (yield* provider.requests).at(-1)?.body as {
+      const { messages } = (yield* lastBody(provider)) as {
         readonly messages: ReadonlyArray<{ readonly role: string; readonly content: string }>
       }
       assert.deepStrictEqual(
@@ -195,7 +199,7 @@ describe("programs of @effect/ai", () => {
       })
       const request = { reasoning: { budgetTokens: 1024 } }
       yield* Effect.provide(program, [EffectAi.layer(model, { request }), handlers])
-      const { messages } = (yield* provider.requests).at(-1)?.body as {
+      const { messages } = (yield* lastBody(provider)) as {
         readonly messages: ReadonlyArray<{ readonly role: string; readonly content: ReadonlyArray<unknown> }>
       }
       assert.deepStrictEqual(messages[1]?.content, [thought, call])

@@ -8,8 +8,8 @@ import { describe, expectTypeOf, it } from "vitest"
 
 declare const model: ChatModel.ChatModel
 declare const service: LanguageModel.LanguageModel["Type"]
-declare class Client {
-  readonly client: unique symbol
+interface Client {
+  readonly client: "client"
 }
 
 /** What is declared above has no value: the bodies are compiled, and never run. */

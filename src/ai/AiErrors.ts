@@ -1,8 +1,9 @@
 /**
  * Errors of `@effect/ai` as `LlmError`, and back.
  *
- * {@link toAiError} keeps the `LlmError` as the cause of theirs, and {@link llmErrorOf} finds it there. {@link ofUnknown}
- * reads every error and thrown value of their providers: by `Classify` where a status, a body or words are known.
+ * {@link toAiError} keeps the `LlmError` as the cause of theirs, and {@link llmErrorOf} finds it there.
+ * {@link ofUnknown} reads every error and thrown value of their providers: by `Classify` where a status, a body or
+ * words are known.
  *
  * Gotchas: their `HttpResponseError` has no field for a cause. The `LlmError` stands there all the same, as the `cause`
  * that every `Error` may have, which their schema does not encode. Status, headers and body are encoded, and enough to

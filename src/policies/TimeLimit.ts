@@ -232,7 +232,21 @@ const forked = <A, E, R, E2>(
   const done = child.unsafePoll()
   if (done !== null) return then(done)
   return Effect.async<A, E2>((resume) => {
-    const stop = alarm(timeOf(fiber), limit, () => child.unsafeInterruptAsFork(fiber.id()))
+    const time = timeOf(fiber)
+    let stop: (() => void) | undefined
+    // The fiber may tell of life while it waits for the next content of a stream, which moves the limit.
+    const set = (): void => {
+      const { at } = limit
+      const left = leftOf(limit, time.clock)
+      if (left === Number.POSITIVE_INFINITY) return
+      stop = startTimer(time, left, () => {
+        stop = undefined
+        if (limit.at > at) return set()
+        Deadline.expire(limit)
+        child.unsafeInterruptAsFork(fiber.id())
+      })
+    }
+    set()
     child.addObserver((exit: Exit.Exit<A, E>) => {
       stop?.()
       resume(then(exit))

@@ -76,6 +76,13 @@ export class Resume extends Context.Tag("steadfast/Replay/Resume")<
   { readonly id: string; readonly after: number }
 >() {}
 
+/**
+ * Set around a stream whose reader cannot be told of `Reset` and `Seam`: every replay in it is `strict`.
+ *
+ * @internal
+ */
+export class Strict extends Context.Tag("steadfast/Replay/Strict")<Strict, true>() {}
+
 // -----------------------------------------------------------------------------
 // the combinators
 // -----------------------------------------------------------------------------
@@ -95,7 +102,8 @@ const replaying = (options: Options): Source.Source =>
   Source.make(({ closing: outer, context, fiber }) => {
     const above = Call.peek(context, Progress)
     const alive = Call.peek(context, Life.Life)
-    const delivery = Delivery.make(options.mode, options.request)
+    const mode = Call.peek(context, Strict) === undefined ? options.mode : "strict"
+    const delivery = Delivery.make(mode, options.request)
     let closing = new Source.Closing()
     let pull: Pull.Pull = Effect.fail(Option.none())
     let progress = { cursor: StreamDecoder.start }

@@ -44,9 +44,22 @@ export const of = (schema: JsonSchema): Json => {
   const known = written.get(schema)
   if (known !== undefined) return known
   const { $schema, ...json } = JSONSchema.make(Schema.make<unknown>(schema.ast), { target: "jsonSchema2020-12" })
-  const made = json as Json
+  const made = tidy(json) as Json
   written.set(schema, made)
   return made
+}
+
+/**
+ * Without the names that `JSONSchema.make` gives to what has no other form. It writes an empty `Struct`, which takes any
+ * value but null, as a choice of object and array: here it is an object without fields, as a tool without parameters.
+ */
+const tidy = (node: unknown): unknown => {
+  if (Array.isArray(node)) return node.map(tidy)
+  if (typeof node !== "object" || node === null) return node
+  const { $id, ...rest } = node as Json
+  if ($id === "/schemas/%7B%7D") return { type: "object", properties: {}, additionalProperties: false }
+  const own = typeof $id === "string" && $id.startsWith("/schemas/")
+  return Object.fromEntries(Object.entries(own ? rest : node).map(([key, one]) => [key, tidy(one)]))
 }
 
 /**

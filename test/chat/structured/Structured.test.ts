@@ -13,7 +13,7 @@ class Person extends Schema.Class<Person>("Person")({
 const ask = Chat.prompt("Who is she?")
 const json = '{"name":"Ada","age":36,"born":"1815-12-10"}'
 
-const bodies = (provider: FaultyProvider.FaultyProvider) =>
+const bodies = (provider: FaultyProvider.Provider) =>
   Effect.map(provider.requests, (requests) => requests.map(({ body }) => body as Record<string, unknown>))
 
 /** The value, or the error in words, of one request that the model answers with these steps. */

@@ -177,7 +177,7 @@ const at = (value: unknown, path: ReadonlyArray<PropertyKey>): unknown =>
     return (inner as Record<PropertyKey, unknown>)[key]
   }, value)
 
-const shown = (path: ReadonlyArray<PropertyKey>): string =>
+const shown = (path: ReadonlyArray<PropertyKey>, root: string): string =>
   path.reduce<string>(
     (before, key) =>
       typeof key === "number"
@@ -185,7 +185,7 @@ const shown = (path: ReadonlyArray<PropertyKey>): string =>
         : /^[\w$]+$/.test(String(key))
           ? `${before}.${String(key)}`
           : `${before}[${JSON.stringify(String(key)).slice(0, 60)}]`,
-    "answer"
+    root
   )
 
 /** The expectation in the message of an issue, without the value that it ends with. */
@@ -201,16 +201,17 @@ const expected = (message: string): string => {
 }
 
 /**
- * Where and why a value does not fit a schema: for each place the path, what was found and what was expected.
+ * Where and why a value does not fit a schema: for each place the path from `root`, what was found and what was
+ * expected.
  *
  * @since 0.2.0
  * @category getters
  */
-export const misfit = (error: ParseResult.ParseError, value: unknown): string => {
+export const misfit = (error: ParseResult.ParseError, value: unknown, root = "answer"): string => {
   const issues = ParseResult.ArrayFormatter.formatErrorSync(error)
   const seen = new Map<string, string>()
   for (const { message, path } of issues) {
-    const place = shown(path)
+    const place = shown(path, root)
     const found = kindOf(at(value, path))
     const words = expected(message)
     seen.set(

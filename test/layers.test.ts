@@ -24,7 +24,7 @@ const tierOf = (folder: string): number => tiers.findIndex((tier) => tier.includ
 const atRoot = ["errors", "policies", "calls", "chat", "providers"]
 
 /** The layers with an entry point of their own. */
-const entries = ["http", "observability", "ai"]
+const entries = ["http", "observability", "ai", "agent"]
 
 /** What may import every layer, and is imported by none. */
 const above = ["node", "prices", "testing"]

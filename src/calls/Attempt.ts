@@ -53,7 +53,15 @@ export interface Target {
 type Note = Partial<
   Pick<
     AttemptRecord,
-    "status" | "requestId" | "responseId" | "responseModel" | "usage" | "limits" | "stream" | "finishReason"
+    | "status"
+    | "requestId"
+    | "responseId"
+    | "responseModel"
+    | "usage"
+    | "limits"
+    | "stream"
+    | "finishReason"
+    | "correction"
   >
 >
 
@@ -161,6 +169,7 @@ export const open = (
       if (facts.usage !== undefined) draft.usage = facts.usage
       if (facts.stream !== undefined) draft.stream = facts.stream
       if (facts.finishReason !== undefined) draft.finishReason = facts.finishReason
+      if (facts.correction !== undefined) draft.correction = facts.correction
       if (facts.limits === undefined) return
       draft.limits = facts.limits
       place?.observe(facts.limits, Times.now(clock))

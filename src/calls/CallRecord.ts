@@ -43,6 +43,7 @@ export type Outcome = typeof Outcome.Type
  *   retry budget, a member of a pool or balance, and a place with a pacer.
  * - `stream` is true if the answer was asked for in pieces; `firstTokenMillis` is the time to its first content.
  * - `finishReason` is the reason of the answer's end, as in `Chat.FinishReason`.
+ * - `correction` is true if the request told the model what was wrong with its answer before.
  *
  * @since 0.1.0
  * @category models
@@ -69,7 +70,8 @@ export const AttemptRecord = Schema.Struct({
   hedge: Schema.optional(Schema.Boolean),
   stream: Schema.optional(Schema.Boolean),
   firstTokenMillis: Schema.optional(Schema.Number),
-  finishReason: Schema.optional(Schema.String)
+  finishReason: Schema.optional(Schema.String),
+  correction: Schema.optional(Schema.Boolean)
 })
 
 /**

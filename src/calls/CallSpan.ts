@@ -112,6 +112,7 @@ export const endAttempt = (span: Tracer.Span, attempt: AttemptRecord): void => {
   if (attempt.firstTokenMillis !== undefined) {
     span.attribute("steadfast.attempt.first_token_ms", attempt.firstTokenMillis)
   }
+  if (attempt.correction !== undefined) span.attribute("steadfast.attempt.correction", attempt.correction)
   if (attempt.error !== undefined) span.attribute("error.type", attempt.error._tag)
 }
 

@@ -21,9 +21,11 @@
 
 import * as Schema from "effect/Schema"
 import { Usage } from "../calls/CallRecord.js"
+import { JsonSchema } from "./JsonSchema.js"
 import { JsonObject, Message, ProviderData, ToolCall, user } from "./Message.js"
 
 export { Usage } from "../calls/CallRecord.js"
+export { JsonSchema } from "./JsonSchema.js"
 export {
   assistant,
   FilePart,
@@ -42,8 +44,8 @@ export {
 // -----------------------------------------------------------------------------
 
 /**
- * A function that the model may call. `parameters` is a JSON schema of an object; `strict` asks the provider to enforce
- * it.
+ * A function that the model may call. `parameters` is the schema of an object: a `Schema`, a JSON schema made of one, or
+ * a plain object. `strict` asks the provider to enforce it.
  *
  * @since 0.1.0
  * @category models
@@ -51,7 +53,7 @@ export {
 export const Tool = Schema.Struct({
   name: Schema.String,
   description: Schema.optional(Schema.String),
-  parameters: JsonObject,
+  parameters: JsonSchema,
   strict: Schema.optional(Schema.Boolean)
 })
 
@@ -73,7 +75,12 @@ export const ToolChoice = Schema.Union(
 )
 
 /**
- * Asks for an answer in JSON: any JSON, or by a JSON schema.
+ * Asks for an answer in JSON: any JSON, or by a schema (a `Schema`, a JSON schema made of one, or a plain object).
+ *
+ * `strict: true` rewrites the schema to the rules of a provider that enforces schemas: an optional field becomes one
+ * that may be `null`, and what the provider cannot enforce is said in the description. `false` sends the schema as it
+ * is. Default: enforced where the schema already follows the rules, else sent as it is. `ChatModel.generateObject`
+ * reads the answer to a strict schema, nulls included.
  *
  * @since 0.1.0
  * @category models
@@ -83,7 +90,7 @@ export const ResponseFormat = Schema.Union(
   Schema.Struct({
     type: Schema.Literal("json-schema"),
     name: Schema.String,
-    schema: JsonObject,
+    schema: JsonSchema,
     strict: Schema.optional(Schema.Boolean)
   })
 )

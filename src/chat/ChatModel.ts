@@ -60,6 +60,14 @@ import * as Source from "./stream/Source.js"
 export { type BalanceMember, BalanceOptions, balance, type PooledOptions, pooled } from "./balance/Balance.js"
 export { type About, ChatModel, fromLeaf, isChatModel, type Leaf, make, TypeId } from "./Model.js"
 export type { Mode } from "./stream/Replay.js"
+export {
+  type Growing,
+  generateObject,
+  type ObjectEvent,
+  type ObjectOptions,
+  type ObjectResponse,
+  streamObject
+} from "./structured/Structured.js"
 export { breaker, hedge, keyOf, pace } from "./Traffic.js"
 
 // -----------------------------------------------------------------------------

@@ -22,12 +22,14 @@ import * as SpendScope from "../policies/spend/SpendScope.js"
 import * as TimeLimit from "../policies/TimeLimit.js"
 import * as Capabilities from "./Capabilities.js"
 import type * as Chat from "./Chat.js"
+import * as JsonSchema from "./JsonSchema.js"
 import * as Spending from "./Spending.js"
 import * as ChatStream from "./stream/ChatStream.js"
 import * as Continuation from "./stream/Continuation.js"
 import * as Pull from "./stream/Pull.js"
 import * as Source from "./stream/Source.js"
 import * as StreamLimits from "./stream/StreamLimits.js"
+import * as AnswerCheck from "./structured/AnswerCheck.js"
 
 /**
  * The key of a model's {@link Inside}.
@@ -194,23 +196,28 @@ const asked = ({ about: { targets }, name }: Parts): string => {
  */
 export const compose = (parts: Parts, lone = false): ChatModel => {
   const implicit: Call.Implicit = { lone, spanName: `chat ${asked(parts)}`, operation: "chat" }
-  const source = (request: Chat.Request): ChatStream.Source =>
-    Source.make((opening) =>
-      Source.open(
+  const { continuation, readyAt, soonestAt, targets } = parts.about
+  const source = (given: Chat.Request): ChatStream.Source =>
+    Source.make((opening) => {
+      const request = JsonSchema.plain(given, targets[0])
+      const asked = request instanceof Error ? Source.failing(request) : parts.source(request)
+      return Source.open(
         Call.isOpen(opening.context)
-          ? parts.source(request)
+          ? asked
           : ChatStream.evidenced(
               (fiber, context) => Call.open(fiber, context, parts.name, implicit),
-              () => parts.source(request)
+              () => asked
             ),
         opening
       )
-    )
-  const { continuation, readyAt, soonestAt, targets } = parts.about
+    })
   return Object.assign(Object.create(Proto), {
     [TypeId]: { generate: parts.generate, open: source, continuation, readyAt, soonestAt, targets },
     name: parts.name,
-    generate: (request: Chat.Request) => Call.around(parts.generate(request), parts.name, implicit),
+    generate: (given: Chat.Request) => {
+      const request = JsonSchema.plain(given, targets[0])
+      return Call.around(request instanceof Error ? request : parts.generate(request), parts.name, implicit)
+    },
     stream: (request: Chat.Request) => ChatStream.toStream(source(request))
   })
 }
@@ -298,38 +305,55 @@ export const fromLeaf = (leaf: Leaf): ChatModel => {
     else if (event._tag === "Usage") attempt.note({ usage: event.usage })
     else if (event._tag === "Finish") attempt.note({ finishReason: event.reason })
   }
+  /** `given` is the request of the first attempt: another `request` tells of a wrong answer. */
+  const generated = (request: Chat.Request, check?: AnswerCheck.AnswerCheck, given = request) => {
+    const once = (maxTokens: number | undefined, told?: (usage: Chat.Usage) => void) =>
+      Attempt.run(target, (opened) => {
+        const attempt = heard(opened, told)
+        if (request !== given) attempt.note({ correction: true })
+        const answer = Effect.map(generate(bounded(request, maxTokens), attempt), (response) => {
+          // Not `{ ...answered(response), usage }`: each such object gets its own hidden class (Node 20).
+          const { responseId, responseModel } = answered(response)
+          attempt.note({ responseId, responseModel, usage: response.usage, finishReason: response.finishReason })
+          return response
+        })
+        return check === undefined ? answer : Effect.flatMap(answer, (response) => AnswerCheck.checked(check, response))
+      })
+    const { maxTokens } = request
+    return guardRepeat(
+      request,
+      SpendScope.attempt({ provider, model, prompt: request, maxTokens, usage: usageOf }, once)
+    )
+  }
+  const streamed = (request: Chat.Request, check?: AnswerCheck.AnswerCheck, given = request) => {
+    const once = (maxTokens: number | undefined, told?: (usage: Chat.Usage) => void) =>
+      ChatStream.held(
+        ChatStream.evidenced(
+          (fiber, context) => Attempt.open(fiber, context, target),
+          ({ attempt }) => {
+            attempt.note({ stream: true, correction: request === given ? undefined : true })
+            const answer = open(bounded(request, maxTokens), heard(attempt, told))
+            return check === undefined ? answer : AnswerCheck.source(check, answer)
+          },
+          noteEvent
+        )
+      )
+    return guardRepeatSource(request, Spending.source(target, request, once))
+  }
   return compose(
     {
       name: targetName(target),
       generate: (request) => {
-        const once = (maxTokens: number | undefined, told?: (usage: Chat.Usage) => void) =>
-          Attempt.run(target, (attempt) =>
-            Effect.map(generate(bounded(request, maxTokens), heard(attempt, told)), (response) => {
-              // Not `{ ...answered(response), usage }`: each such object gets its own hidden class (Node 20).
-              const { responseId, responseModel } = answered(response)
-              attempt.note({ responseId, responseModel, usage: response.usage, finishReason: response.finishReason })
-              return response
-            })
-          )
-        const { maxTokens } = request
-        return guardRepeat(
-          request,
-          SpendScope.attempt({ provider, model, prompt: request, maxTokens, usage: usageOf }, once)
-        )
+        const check = AnswerCheck.of(request)
+        return check === undefined
+          ? generated(request)
+          : Effect.suspend(() => generated(check.ask(request), check, request))
       },
       source: (request) => {
-        const once = (maxTokens: number | undefined, told?: (usage: Chat.Usage) => void) =>
-          ChatStream.held(
-            ChatStream.evidenced(
-              (fiber, context) => Attempt.open(fiber, context, target),
-              ({ attempt }) => {
-                attempt.note({ stream: true })
-                return open(bounded(request, maxTokens), heard(attempt, told))
-              },
-              noteEvent
-            )
-          )
-        return guardRepeatSource(request, Spending.source(target, request, once))
+        const check = AnswerCheck.of(request)
+        return check === undefined
+          ? streamed(request)
+          : Source.make((opening) => Source.open(streamed(check.ask(request), check, request), opening))
       },
       about: {
         continuation: leaf.continuation ?? Continuation.methodOf(target),

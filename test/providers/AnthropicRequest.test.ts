@@ -37,6 +37,9 @@ const refused = (request: Chat.Request, model = "claude-haiku-4-5") => {
 }
 
 const text = (words: string) => ({ type: "text", text: words })
+/** An object without fields, by the rules of enforced schemas. */
+const empty = { type: "object", properties: {}, additionalProperties: false }
+
 const tool: Chat.Tool = { name: "clock", parameters: { type: "object" } }
 const call = (id: string, args: unknown = {}): Chat.ToolCall => ({ id, name: "clock", arguments: args })
 const thinking = { type: "thinking", thinking: "Hm.", signature: "c2ln" }
@@ -58,9 +61,9 @@ describe("every setting", () => {
       maxTokens: 100,
       stop: ["END"],
       metadata: { user_id: "u-1" },
-      tools: [{ name: "weather", description: "of a city", parameters: { type: "object" }, strict: true }, tool],
+      tools: [{ name: "weather", description: "of a city", parameters: empty, strict: true }, tool],
       toolChoice: "required",
-      responseFormat: { type: "json-schema", name: "city", schema: { type: "object", additionalProperties: false } },
+      responseFormat: { type: "json-schema", name: "city", schema: empty },
       providerOptions: {
         anthropic: { top_k: 5, output_config: { effort: "low" } },
         openai: { user: "not for Anthropic" }
@@ -77,11 +80,11 @@ describe("every setting", () => {
         stop_sequences: ["END"],
         metadata: { user_id: "u-1" },
         output_config: {
-          format: { type: "json_schema", schema: { type: "object", additionalProperties: false } },
+          format: { type: "json_schema", schema: empty },
           effort: "low"
         },
         tools: [
-          { name: "weather", description: "of a city", input_schema: { type: "object" }, strict: true },
+          { name: "weather", description: "of a city", input_schema: empty, strict: true },
           { name: "clock", input_schema: { type: "object" } }
         ],
         tool_choice: { type: "any" },

@@ -73,6 +73,9 @@ laws({
   requestId: "x-request-id"
 })
 
+/** An object without fields, by the rules of strict schemas. */
+const empty = { type: "object", properties: {}, required: [], additionalProperties: false }
+
 describe("encode", () => {
   it.effect("the shortest request, whole and streamed", () =>
     Effect.gen(function* () {
@@ -102,7 +105,7 @@ describe("encode", () => {
           seed: 7,
           metadata: { user_id: "u-1" },
           tools: [
-            { name: "weather", description: "of a city", parameters: { type: "object" }, strict: true },
+            { name: "weather", description: "of a city", parameters: empty, strict: true },
             { name: "clock", parameters: { type: "object" } }
           ],
           toolChoice: { name: "clock" },
@@ -129,7 +132,7 @@ describe("encode", () => {
         tools: [
           {
             type: "function",
-            function: { name: "weather", description: "of a city", parameters: { type: "object" }, strict: true }
+            function: { name: "weather", description: "of a city", parameters: empty, strict: true }
           },
           { type: "function", function: { name: "clock", parameters: { type: "object" } } }
         ],

@@ -116,6 +116,9 @@ const bodyOf = (request: Chat.Request, how: "generate" | "stream" = "generate") 
     return (yield* provider.requests)[0]?.body
   })
 
+/** An object without fields, by the rules of strict schemas. */
+const empty = { type: "object", properties: {}, required: [], additionalProperties: false }
+
 describe("encode", () => {
   it.effect("turns a request into input items, in their order", () =>
     Effect.gen(function* () {
@@ -136,10 +139,10 @@ describe("encode", () => {
         ],
         tools: [
           { name: "look", description: "looks", parameters: { type: "object" } },
-          { name: "hear", parameters: { type: "object" }, strict: true }
+          { name: "hear", parameters: empty, strict: true }
         ],
         toolChoice: { name: "look" },
-        responseFormat: { type: "json-schema", name: "animal", schema: { type: "object" } },
+        responseFormat: { type: "json-schema", name: "animal", schema: empty },
         maxTokens: 50,
         temperature: 0.5,
         topP: 0.9,
@@ -173,11 +176,11 @@ describe("encode", () => {
         metadata: { job: "1" },
         tools: [
           { type: "function", name: "look", description: "looks", parameters: { type: "object" }, strict: false },
-          { type: "function", name: "hear", parameters: { type: "object" }, strict: true }
+          { type: "function", name: "hear", parameters: empty, strict: true }
         ],
         tool_choice: { type: "function", name: "look" },
         store: false,
-        text: { format: { type: "json_schema", name: "animal", schema: { type: "object" }, strict: true } }
+        text: { format: { type: "json_schema", name: "animal", schema: empty, strict: true } }
       })
     })
   )

@@ -14,7 +14,9 @@ import * as Effect from "effect/Effect"
 import * as Effectable from "effect/Effectable"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
+import type { LlmError } from "../../errors/LlmError.js"
 import { exitOf } from "../../policies/Immediate.js"
 import * as Pull from "./Pull.js"
 
@@ -138,6 +140,13 @@ export const open = (source: Source, opening: Opening): Effect.Effect<Pull.Pull>
     return Effect.mapInputContext(source, () => Context.add(opening.context, Scope.Scope, scope))
   })
 }
+
+/**
+ * A source that fails at the first pull.
+ *
+ * @internal
+ */
+export const failing = (error: LlmError): Source => make(() => Exit.succeed(Exit.fail(Option.some(error))))
 
 /**
  * Opens a source under another context.

@@ -13,6 +13,8 @@ import * as Continuation from "../../chat/stream/Continuation.js"
 import { InvalidRequest } from "../../errors/LlmError.js"
 import * as InWords from "../wire/InWords.js"
 import * as Json from "../wire/Json.js"
+import * as JsonSchemas from "../wire/JsonSchemas.js"
+import * as SchemaRules from "../wire/SchemaRules.js"
 import * as ToolResults from "../wire/ToolResults.js"
 import * as WireFields from "../wire/WireFields.js"
 import * as AnthropicThinking from "./AnthropicThinking.js"
@@ -37,9 +39,17 @@ const encodeTools = (
     tools:
       tools.length === 0
         ? undefined
-        : tools.map(({ description, name, parameters, strict }) =>
-            Json.compact({ name, description, input_schema: parameters, strict: takesStrict ? strict : undefined })
-          )
+        : tools.map(({ description, name, parameters, strict }) => {
+            const isStrict = takesStrict ? strict : undefined
+            const chosen = JsonSchemas.choose(parameters, isStrict ?? false, SchemaRules.anthropic)
+            if (chosen.why !== undefined) leftOut.add(`strict ${name} (${chosen.why})`)
+            return Json.compact({
+              name,
+              description,
+              input_schema: chosen.schema,
+              strict: isStrict === undefined ? undefined : chosen.strict
+            })
+          })
   }
   if (toolChoice === undefined) return fields
   if (tools.length === 0 && Json.array(own.tools).length === 0) {
@@ -167,13 +177,16 @@ export const encode =
 
     const { metadata = {}, responseFormat } = request
     const system = [...conversation.system]
-    const schema =
-      responseFormat?.type === "json-schema" && (facts === undefined || facts.schemas)
-        ? responseFormat.schema
+    const takesSchemas = facts === undefined || facts.schemas
+    const found =
+      responseFormat?.type === "json-schema" && takesSchemas
+        ? JsonSchemas.enforced(responseFormat.schema, SchemaRules.anthropic)
         : undefined
+    const schema = found !== undefined && "schema" in found ? found.schema : undefined
     if (responseFormat !== undefined && schema === undefined) {
       system.push(InWords.json(responseFormat))
-      leftOut.add("responseFormat (asked for in words)")
+      const why = found !== undefined && "why" in found ? `: ${found.why}` : ""
+      leftOut.add(`responseFormat (asked for in words${why})`)
     }
     if (request.seed !== undefined) leftOut.add("seed (Anthropic has none)")
     const { user_id: userId, ...others } = metadata

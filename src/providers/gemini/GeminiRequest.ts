@@ -12,6 +12,8 @@ import * as Continuation from "../../chat/stream/Continuation.js"
 import { InvalidRequest } from "../../errors/LlmError.js"
 import * as InWords from "../wire/InWords.js"
 import * as Json from "../wire/Json.js"
+import * as JsonSchemas from "../wire/JsonSchemas.js"
+import * as SchemaRules from "../wire/SchemaRules.js"
 import * as ToolResults from "../wire/ToolResults.js"
 import * as WireFields from "../wire/WireFields.js"
 import * as GeminiContents from "./GeminiContents.js"
@@ -33,6 +35,12 @@ const firstWithBoth = 300
 // encode
 // -----------------------------------------------------------------------------
 
+/** A schema by Gemini's rules, or as it is if they cannot hold it. */
+const schemaOf = (given: Chat.Tool["parameters"]): Json.Json => {
+  const found = JsonSchemas.enforced(given, SchemaRules.gemini)
+  return "schema" in found ? found.schema : JsonSchemas.rooted(given)
+}
+
 const encodeTools = ({ toolChoice, tools = [] }: Chat.Request, own: Json.Json, leftOut: Set<string>): Json.Json => {
   if (tools.some(({ strict }) => strict === true)) leftOut.add("strict tools (Gemini has none)")
   const fields = {
@@ -42,7 +50,7 @@ const encodeTools = ({ toolChoice, tools = [] }: Chat.Request, own: Json.Json, l
         : [
             {
               functionDeclarations: tools.map(({ description, name, parameters }) =>
-                Json.compact({ name, description, parametersJsonSchema: parameters })
+                Json.compact({ name, description, parametersJsonSchema: schemaOf(parameters) })
               )
             }
           ]
@@ -118,13 +126,19 @@ export const encode =
       leftOut.add("responseFormat (asked for in words, because there are tools)")
     }
     const asked = inWords ? undefined : format
+    const found =
+      asked?.type === "json-schema" ? JsonSchemas.enforced(asked.schema, SchemaRules.gemini) : { why: "none" }
+    if (asked?.type === "json-schema" && "why" in found) {
+      system.push(InWords.json(asked))
+      leftOut.add(`responseFormat.schema (asked for in words: ${found.why})`)
+    }
     const hasOwnThinking = Json.object(own.generationConfig).thinkingConfig !== undefined
     if (hasOwnThinking && reasoning !== undefined) leftOut.add("reasoning (providerOptions have their own)")
     const generationConfig = Json.compact({
       ...encodeSampling(request, leftOut),
       maxOutputTokens: request.maxTokens,
       responseMimeType: asked && "application/json",
-      responseJsonSchema: asked?.type === "json-schema" ? asked.schema : undefined,
+      responseJsonSchema: "schema" in found ? found.schema : undefined,
       thinkingConfig: hasOwnThinking ? undefined : GeminiThinking.config(reasoning, model, leftOut)
     })
     const body = Json.merge(

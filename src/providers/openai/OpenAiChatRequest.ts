@@ -7,9 +7,13 @@
  * @since 0.2.0
  */
 
+import * as Capabilities from "../../chat/Capabilities.js"
 import type * as Chat from "../../chat/Chat.js"
 import { InvalidRequest } from "../../errors/LlmError.js"
+import * as InWords from "../wire/InWords.js"
 import * as Json from "../wire/Json.js"
+import * as JsonSchemas from "../wire/JsonSchemas.js"
+import * as SchemaRules from "../wire/SchemaRules.js"
 import * as ToolIds from "../wire/ToolIds.js"
 import * as ToolResults from "../wire/ToolResults.js"
 import * as WireFields from "../wire/WireFields.js"
@@ -170,15 +174,35 @@ const encodeMessages = (
 // fields
 // -----------------------------------------------------------------------------
 
-const encodeFormat = (format: Chat.Request["responseFormat"]): unknown =>
-  format === undefined
-    ? undefined
-    : format.type === "json"
-      ? { type: "json_object" }
-      : {
-          type: "json_schema",
-          json_schema: Json.compact({ name: format.name, schema: format.schema, strict: format.strict ?? true })
-        }
+/** The format of the answer. A server without schemas is asked for JSON, and told the schema in words. */
+const encodeFormat = (
+  format: Chat.Request["responseFormat"],
+  { model, provider }: Target,
+  leftOut: Set<string>
+): { readonly field?: Json.Json; readonly words?: string } => {
+  if (format === undefined) return {}
+  const takes = Capabilities.known({ provider, model }).structuredOutput
+  if (format.type === "json") return { field: { type: "json_object" } }
+  if (takes === "json" || takes === false) {
+    leftOut.add("responseFormat.schema (asked for in words)")
+    return { words: InWords.json(format), ...(takes === "json" ? { field: { type: "json_object" } } : {}) }
+  }
+  const { schema, strict, why } = JsonSchemas.choose(format.schema, format.strict, SchemaRules.openai)
+  if (why !== undefined) leftOut.add(`responseFormat.strict (${why})`)
+  return { field: { type: "json_schema", json_schema: { name: format.name, schema, strict } } }
+}
+
+/** The parameters of a tool. They are enforced only if that was asked for. */
+const encodeTool = ({ description, name, parameters, strict }: Chat.Tool, leftOut: Set<string>): Json.Json => {
+  const chosen = JsonSchemas.choose(parameters, strict ?? false, SchemaRules.openai)
+  if (chosen.why !== undefined) leftOut.add(`strict ${name} (${chosen.why})`)
+  return Json.compact({
+    name,
+    description,
+    parameters: chosen.schema,
+    strict: strict === undefined ? undefined : chosen.strict
+  })
+}
 
 /** The fields about tools; without tools, servers refuse the others. */
 const encodeTools = (request: Chat.Request, options: Json.Json, leftOut: Set<string>): Json.Json => {
@@ -190,12 +214,7 @@ const encodeTools = (request: Chat.Request, options: Json.Json, leftOut: Set<str
   const { toolChoice } = request
   return Json.compact({
     tools:
-      tools.length === 0
-        ? undefined
-        : tools.map(({ name, description, parameters, strict }) => ({
-            type: "function",
-            function: Json.compact({ name, description, parameters, strict })
-          })),
+      tools.length === 0 ? undefined : tools.map((tool) => ({ type: "function", function: encodeTool(tool, leftOut) })),
     tool_choice: typeof toolChoice === "object" ? { type: "function", function: { name: toolChoice.name } } : toolChoice
   })
 }
@@ -241,6 +260,7 @@ export const encode = (provider: string, model: string, dialect: Dialect) => {
     if (messages instanceof InvalidRequest) return messages
     const options = Json.object(request.providerOptions?.[provider])
     const tools = encodeTools(request, options, leftOut)
+    const format = encodeFormat(request.responseFormat, target, leftOut)
     const reasoning = encodeReasoning(request, options, target, leftOut)
     const refused = refusals(target, reasoning.effort)
     const unless = WireFields.leavingOut(leftOut)
@@ -252,14 +272,14 @@ export const encode = (provider: string, model: string, dialect: Dialect) => {
     const body: Record<string, unknown> = {
       ...Json.compact({
         model,
-        messages,
+        messages: format.words === undefined ? messages : [{ role: "system", content: format.words }, ...messages],
         [maxTokens]: limited ? undefined : request.maxTokens,
         temperature: unless(refused.sampling, "temperature", request.temperature, takesNone),
         top_p: unless(refused.sampling, "topP", request.topP, takesNone),
         stop: request.stop?.length === 0 ? undefined : unless(refused.stop, "stop", request.stop, takesNone),
         [dialect.seed]: request.seed,
         metadata: unless(!isKept, "metadata", request.metadata, metadataWhy),
-        response_format: encodeFormat(request.responseFormat),
+        response_format: format.field,
         ...tools,
         ...reasoning.fields,
         stream: streaming ? true : undefined,

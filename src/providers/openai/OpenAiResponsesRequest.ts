@@ -10,15 +10,25 @@
 import type * as Chat from "../../chat/Chat.js"
 import { InvalidRequest } from "../../errors/LlmError.js"
 import * as Json from "../wire/Json.js"
+import * as JsonSchemas from "../wire/JsonSchemas.js"
+import * as SchemaRules from "../wire/SchemaRules.js"
 import * as WireFields from "../wire/WireFields.js"
 import * as OpenAiModels from "./OpenAiModels.js"
 import * as OpenAiReasoning from "./OpenAiReasoning.js"
 import * as OpenAiResponsesItems from "./OpenAiResponsesItems.js"
 
-const encodeFormat = (format: NonNullable<Chat.Request["responseFormat"]>): Json.Json =>
-  format.type === "json"
-    ? { type: "json_object" }
-    : { type: "json_schema", name: format.name, schema: format.schema, strict: format.strict ?? true }
+const encodeFormat = (format: NonNullable<Chat.Request["responseFormat"]>, leftOut: Set<string>): Json.Json => {
+  if (format.type === "json") return { type: "json_object" }
+  const { schema, strict, why } = JsonSchemas.choose(format.schema, format.strict, SchemaRules.openai)
+  if (why !== undefined) leftOut.add(`responseFormat.strict (${why})`)
+  return { type: "json_schema", name: format.name, schema, strict }
+}
+
+const encodeTool = ({ description, name, parameters, strict }: Chat.Tool, leftOut: Set<string>): Json.Json => {
+  const chosen = JsonSchemas.choose(parameters, strict ?? false, SchemaRules.openai)
+  if (chosen.why !== undefined) leftOut.add(`strict ${name} (${chosen.why})`)
+  return Json.compact({ type: "function", name, description, parameters: chosen.schema, strict: chosen.strict })
+}
 
 /** The fields about tools; without tools, the API refuses the others. */
 const encodeTools = (request: Chat.Request, options: Json.Json, leftOut: Set<string>): Json.Json => {
@@ -30,12 +40,7 @@ const encodeTools = (request: Chat.Request, options: Json.Json, leftOut: Set<str
   }
   return Json.compact({
     // `strict` is on by default here and off in Chat Completions. Off is sent, so that both read a request alike.
-    tools:
-      tools.length === 0
-        ? undefined
-        : tools.map(({ name, description, parameters, strict }) =>
-            Json.compact({ type: "function", name, description, parameters, strict: strict ?? false })
-          ),
+    tools: tools.length === 0 ? undefined : tools.map((tool) => encodeTool(tool, leftOut)),
     tool_choice: typeof toolChoice === "object" ? { type: "function", name: toolChoice.name } : toolChoice
   })
 }
@@ -97,7 +102,7 @@ export const encode = (provider: string, model: string) => {
     unless(true, "stop", request.stop, "this API has none")
     unless(true, "seed", request.seed, "this API has none")
     const text = {
-      ...(request.responseFormat === undefined ? {} : { format: encodeFormat(request.responseFormat) }),
+      ...(request.responseFormat === undefined ? {} : { format: encodeFormat(request.responseFormat, leftOut) }),
       ...Json.object(options.text)
     }
     // This API stores answers for 30 days by default. Here it stores only those that are made in the background, unless

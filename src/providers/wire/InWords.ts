@@ -5,6 +5,7 @@
  */
 
 import type * as Chat from "../../chat/Chat.js"
+import * as JsonSchema from "../../chat/JsonSchema.js"
 
 /**
  * A system message that asks for JSON.
@@ -15,4 +16,4 @@ import type * as Chat from "../../chat/Chat.js"
 export const json = (format: NonNullable<Chat.Request["responseFormat"]>): string =>
   format.type === "json"
     ? "Answer with one JSON value and nothing else."
-    : `Answer with one JSON value and nothing else. It must match this JSON schema: ${JSON.stringify(format.schema)}`
+    : `Answer with one JSON value and nothing else. It must match this JSON schema: ${JSON.stringify(JsonSchema.of(format.schema))}`

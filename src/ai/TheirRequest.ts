@@ -18,6 +18,7 @@ import * as Encoding from "effect/Encoding"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as Chat from "../chat/Chat.js"
+import * as JsonSchema from "../chat/JsonSchema.js"
 import { InvalidRequest } from "../errors/LlmError.js"
 import * as Marks from "./Marks.js"
 
@@ -59,8 +60,8 @@ const unsupported = (target: Target, message: string): InvalidRequest =>
   new InvalidRequest({ ...target, message, delivery: "not-sent", fallbackable: true })
 
 /** A schema of anything, which their providers see as the given JSON schema. */
-const schemaOf = (jsonSchema: Readonly<Record<string, unknown>>): Schema.Schema<unknown> =>
-  Schema.Unknown.annotations({ jsonSchema })
+const schemaOf = (jsonSchema: Chat.JsonSchema): Schema.Schema<unknown> =>
+  Schema.Unknown.annotations({ jsonSchema: JsonSchema.of(jsonSchema) })
 
 const toolOf = ({ description, name, parameters }: Chat.Tool): Tool.Any =>
   Tool.make(name, { description, success: Schema.Unknown, failure: Schema.Unknown }).setParameters(

@@ -6,6 +6,7 @@
 
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import { groupIn } from "../calls/About.js"
 import * as Attempt from "../calls/Attempt.js"
 import * as Call from "../calls/Call.js"
 import * as Resilience from "../calls/Resilience.js"
@@ -14,7 +15,7 @@ import type * as RetryBudget from "../policies/retry/RetryBudget.js"
 import * as Waited from "../policies/Waited.js"
 import type * as Chat from "./Chat.js"
 import * as Fallback from "./Fallback.js"
-import { type About, groupIn } from "./Model.js"
+import type { About } from "./Model.js"
 
 /** One handover of a call. */
 interface Handover {

@@ -31,6 +31,7 @@ import * as Effect from "effect/Effect"
 import { identity } from "effect/Function"
 import * as Option from "effect/Option"
 import type * as Schedule from "effect/Schedule"
+import * as About from "../calls/About.js"
 import * as Attempt from "../calls/Attempt.js"
 import * as Call from "../calls/Call.js"
 import { targetName } from "../calls/CallRecord.js"
@@ -41,7 +42,6 @@ import * as PolicyOptions from "../policies/Options.js"
 import * as Pacer from "../policies/pacer/Pacer.js"
 import * as RetryPolicy from "../policies/retry/RetryPolicy.js"
 import * as ChatModel from "./ChatModel.js"
-import { hasManyKeys } from "./Traffic.js"
 
 // -----------------------------------------------------------------------------
 // options
@@ -135,7 +135,7 @@ export const make = (
   return Effect.map(shared, ({ breaker, pacer }) => {
     const held = limited.map((model, index) =>
       // The models of a pool's keys are paced one by one, inside of it.
-      (hasManyKeys(model) ? model : ChatModel.pace(model, pacer)).pipe(
+      (About.hasManyKeys(model[ChatModel.TypeId]) ? model : ChatModel.pace(model, pacer)).pipe(
         ChatModel.breaker(breaker),
         ChatModel.retry(retry ?? (index < limited.length - 1 ? RetryPolicy.standard : lastPolicy), { mode })
       )

@@ -133,7 +133,13 @@ export const make = (
         const encoded = encode(part)
         if (encoded instanceof InvalidRequest) return Effect.fail(encoded)
         const context = fiber.currentContext
-        const request = { method: "POST", url, headers: headersIn(posted, context), body: encoded.body, maxBytes } as const
+        const request = {
+          method: "POST",
+          url,
+          headers: headersIn(posted, context),
+          body: encoded.body,
+          maxBytes
+        } as const
         const reader = { head: readHead(attempt), text: answer, failed }
         return HttpTarget.said(encoded.leftOut, send(fiber, context, request, reader))
       })
@@ -159,7 +165,9 @@ export const make = (
  * @category layers
  */
 export const layer =
-  <O>(make: (options: O) => Effect.Effect<EmbeddingModel.EmbeddingModel, ConfigError.ConfigError, HttpClient.HttpClient>) =>
+  <O>(
+    make: (options: O) => Effect.Effect<EmbeddingModel.EmbeddingModel, ConfigError.ConfigError, HttpClient.HttpClient>
+  ) =>
   (options: O): Layer.Layer<EmbeddingModel.EmbeddingModel, ConfigError.ConfigError, HttpClient.HttpClient> =>
     EmbeddingModel.layer(make(options))
 
@@ -170,7 +178,9 @@ export const layer =
  * @category layers
  */
 export const layerConfig =
-  <O>(make: (options: O) => Effect.Effect<EmbeddingModel.EmbeddingModel, ConfigError.ConfigError, HttpClient.HttpClient>) =>
+  <O>(
+    make: (options: O) => Effect.Effect<EmbeddingModel.EmbeddingModel, ConfigError.ConfigError, HttpClient.HttpClient>
+  ) =>
   (
     options: Config.Config.Wrap<Address.Plain<O>>
   ): Layer.Layer<EmbeddingModel.EmbeddingModel, ConfigError.ConfigError, HttpClient.HttpClient> =>

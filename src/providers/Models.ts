@@ -2,8 +2,8 @@
  * The models that a provider offers to a key: {@link list}, for OpenAI and servers that speak its API, Anthropic and
  * Gemini.
  *
- * All pages are read, up to a bound. Failures are typed `LlmError`s, as those of a call, so `Effect.retry` with a
- * `RetryPolicy` works. A list is no call: it leaves no record.
+ * All pages are read, up to a bound. Failures are typed `LlmError`s, as those of a call; the option `retry` asks again
+ * for the page that failed. A list is no call: it leaves no record.
  *
  * Gotchas: a list names models of all kinds, also those that neither chat nor embed. Only Gemini and Anthropic tell
  * more than names; OpenAI's list has no window.
@@ -13,10 +13,11 @@
  * import { RetryPolicy } from "effect-steadfast"
  * import * as Models from "effect-steadfast/Models"
  *
- * const names = Models.list({ provider: "anthropic", apiKey: Config.redacted("ANTHROPIC_API_KEY") }).pipe(
- *   Effect.retry(RetryPolicy.standard),
- *   Effect.map((models) => models.map(({ id }) => id))
- * )
+ * const names = Models.list({
+ *   provider: "anthropic",
+ *   apiKey: Config.redacted("ANTHROPIC_API_KEY"),
+ *   retry: RetryPolicy.standard
+ * }).pipe(Effect.map((models) => models.map(({ id }) => id)))
  *
  * @since 0.2.0
  */
@@ -24,6 +25,8 @@
 import * as HttpClient from "@effect/platform/HttpClient"
 import type * as ConfigError from "effect/ConfigError"
 import * as Effect from "effect/Effect"
+import type * as Schedule from "effect/Schedule"
+import * as Resilience from "../calls/Resilience.js"
 import * as Classify from "../errors/Classify.js"
 import * as LlmError from "../errors/LlmError.js"
 import * as Address from "./http/Address.js"
@@ -70,6 +73,8 @@ export interface Options extends Omit<Address.Options, "model" | "keyGroup" | "t
   readonly api?: "openai" | "anthropic" | "gemini" | undefined
   /** The most pages that are read; a longer list is an `InvalidResponse`. Default 100. */
   readonly maxPages?: number | undefined
+  /** When a page that failed is asked for again: a policy, or any schedule over `LlmError`. Default: never. */
+  readonly retry?: Schedule.Schedule<unknown, LlmError.LlmError> | undefined
 }
 
 /** How one API lists its models. */
@@ -163,7 +168,7 @@ interface Page {
 const read = (api: Api, text: string, context: WireFields.Exchange): Page | LlmError.LlmError => {
   const body = Json.parse(text)
   if (body === undefined) return Classify.unreadable(context, text)
-  const hidden = Classify.answer(context, body)
+  const hidden = Classify.hidden(context, body)
   if (hidden !== undefined) return hidden
   const fields = Json.object(body)
   // Together answers with the bare list. Gemini leaves out what is empty.
@@ -189,7 +194,7 @@ export const list = (
   options: Options = {}
 ): Effect.Effect<ReadonlyArray<Model>, ConfigError.ConfigError | LlmError.LlmError, HttpClient.HttpClient> =>
   Effect.gen(function* () {
-    const { baseUrl, maxPages = 100, provider = options.api ?? "openai" } = options
+    const { baseUrl, maxPages = 100, retry, provider = options.api ?? "openai" } = options
     const api = apis[options.api ?? (provider === "anthropic" || provider === "gemini" ? provider : "openai")]
     const client = yield* HttpClient.HttpClient
     const address = yield* Address.resolve({ ...options, model: "models" }, api.place(provider, baseUrl))
@@ -224,7 +229,8 @@ export const list = (
     const models: Array<Model> = []
     let next: string | undefined
     for (let pages = 1; ; pages++) {
-      const { context, page } = yield* Effect.mapError(pageAt(next), withoutModel)
+      const asked = Effect.mapError(pageAt(next), withoutModel)
+      const { context, page } = yield* retry === undefined ? asked : Resilience.retry(asked, retry)
       models.push(...page.models)
       if (page.next === undefined) return models
       if (page.next === next || pages >= maxPages) {

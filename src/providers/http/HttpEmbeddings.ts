@@ -73,7 +73,7 @@ const decode = (
   const body = Json.parse(text)
   if (body === undefined) return Classify.unreadable(context, text)
   try {
-    return Classify.answer(context, body) ?? format.decode(Json.object(body), context)
+    return Classify.hidden(context, body) ?? format.decode(Json.object(body), context)
   } catch (defect) {
     return WireFields.thrown(context, defect)
   }

@@ -1,8 +1,8 @@
 /**
  * Embedding models and their combinators: the algebra of `ChatModel` for vectors.
  *
- * A leaf ({@link make}) is one target. {@link retry}, {@link timeout}, {@link deadline}, {@link orElse}, {@link breaker},
- * {@link pace}, {@link balance} and {@link pooled} take models and return models; {@link resilient} puts them together
+ * A leaf ({@link make}) is one target. {@link retry}, {@link timeout}, {@link deadline}, {@link orElse},
+ * {@link breaker}, {@link pace}, {@link balance} and {@link pooled} take models and return models; {@link resilient} puts them together
  * in the order and with the defaults of `Resilient`. A long input goes in several requests: the policies stand around
  * each of them, so that a part that fails is asked for again alone, and all are attempts of one call.
  *

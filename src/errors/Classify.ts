@@ -1,11 +1,11 @@
 /**
  * Turns a provider's failure, or a value thrown by the transport, into one `LlmError`.
  *
- * Providers call {@link response} for a failing status, {@link answer} and {@link unreadable} for a whole 200 body of a
- * chat, {@link hidden} for one of another API, {@link event} for every event of a 200 stream, {@link frame} for one that
- * is not JSON, and {@link transport} for a value that `fetch` threw. Signals are trusted in this order:
- * `x-should-retry` > codes > types > statuses > words of the error message field. `Verdict` decides, `ProviderFacts` and
- * `FinishReason` have the tables, `ErrorBody` reads bodies with `Markup` and `JsonText`, `RetryHint` reads waits,
+ * Providers call {@link response} for a failing status, {@link answer} and {@link unreadable} for a whole 200 body of
+ * a chat, {@link hidden} for one of another API, {@link event} for every event of a 200 stream, {@link frame} for one
+ * that is not JSON, and {@link transport} for a value that `fetch` threw. Signals are trusted in this order:
+ * `x-should-retry` > codes > types > statuses > words of the error message field. `Verdict` decides, `ProviderFacts`
+ * and `FinishReason` have the tables, `ErrorBody` reads bodies with `Markup` and `JsonText`, `RetryHint` reads waits,
  * `Transport` reads thrown values.
  *
  * Gotchas: all functions are pure, take the time as an argument and never throw. {@link answer} and {@link event} cost

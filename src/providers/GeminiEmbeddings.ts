@@ -4,8 +4,8 @@
  * The task of a request becomes Gemini's task type. The key goes into a header, never into the URL.
  *
  * Gotchas: vectors of `gemini-embedding-001` with fewer than 3,072 dimensions do not have the length 1: compare them by
- * their angle, or normalize them. `gemini-embedding-2` knows no task types; a `task` is left out, and said in the log at
- * debug level. Fields in `providerOptions` go into the request of each text.
+ * their angle, or normalize them. `gemini-embedding-2` knows no task types; a `task` is left out, and said in the log
+ * at debug level. Fields in `providerOptions` go into the request of each text.
  *
  * @example
  * import { Config, Effect } from "effect"

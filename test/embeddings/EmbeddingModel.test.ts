@@ -1,6 +1,16 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Fiber, FastCheck as fc, LogLevel, Option, Random, Schedule, TestClock } from "effect"
-import { Call, CircuitBreaker, type LlmError, Pacer, Prices, Resilience, RetryPolicy, Spend } from "effect-steadfast"
+import {
+  Call,
+  CircuitBreaker,
+  LlmError,
+  Pacer,
+  Prices,
+  Resilience,
+  RetryBudget,
+  RetryPolicy,
+  Spend
+} from "effect-steadfast"
 import * as EmbeddingModel from "effect-steadfast/EmbeddingModel"
 import { Fault, FaultyProvider, Reply } from "effect-steadfast/testing"
 import { breathe, cases } from "../support/cases.js"
@@ -320,17 +330,32 @@ describe("fallback", () => {
     })
   )
 
-  it.effect("draws on the budget of its group only if the part itself was sent before", () =>
+  it.effect("draws on the budget of its group only if the part itself was sent, whatever the other parts do", () =>
     Effect.gen(function* () {
-      const breaker = yield* CircuitBreaker.make({ tripPolicy: CircuitBreaker.consecutive(1) })
-      const down = memory(() => ({ error: "server" }), { limits: { inputs: 1 } })
-      const same = memory()
-      const evidence = collect()
-      const held = EmbeddingModel.orElse(EmbeddingModel.breaker(down.model, breaker), same.model)
-      yield* held.embed({ input: texts(3), concurrency: 1 }).pipe(Effect.provide(evidence.layer))
-      // The first part opens the circuit; the others are refused by it, and were never sent.
-      assert.lengthOf(down.asked, 1)
-      assert.lengthOf(same.asked, 3)
+      const run = (sent: boolean) => {
+        const first = memory(({ from }) => (from === 1 ? { millis: 10, error: "server" } : undefined), {
+          limits: { inputs: 1 }
+        })
+        const inside = first.model[EmbeddingModel.TypeId]
+        const refusal = new LlmError.CircuitOpen({ provider: "p", model: "m-1", message: "shut", delivery: "not-sent" })
+        const gated = EmbeddingModel.compose({
+          name: "gated",
+          about: inside,
+          // The other parts are sent while this one waits.
+          ask: (part) => (part.from === 1 && !sent ? Effect.delay(Effect.fail(refusal), "10 millis") : inside.ask(part))
+        })
+        const spare = memory()
+        const asked = EmbeddingModel.orElse(gated, spare.model).embed({ input: texts(3) })
+        return Effect.map(Effect.exit(asked), (exit) => [Exit.isSuccess(exit), spare.asked.length])
+      }
+      const all = Effect.all([run(true), run(true), run(false)])
+      // One draw, and none for a day.
+      const budget = RetryBudget.layer({ cap: 1, ratio: 0, reserve: "1 day" })
+      assert.deepStrictEqual(yield* elapse(Effect.provide(all, budget)), [
+        [true, 1],
+        [false, 0],
+        [true, 1]
+      ])
     })
   )
 })

@@ -332,7 +332,7 @@ describe("fallback", () => {
 
   it.effect("draws on the budget of its group only if the part itself was sent, whatever the other parts do", () =>
     Effect.gen(function* () {
-      const run = (sent: boolean) => {
+      const run = (sent: boolean, error?: "server") => {
         const first = memory(({ from }) => (from === 1 ? { millis: 10, error: "server" } : undefined), {
           limits: { inputs: 1 }
         })
@@ -344,15 +344,15 @@ describe("fallback", () => {
           // The other parts are sent while this one waits.
           ask: (part) => (part.from === 1 && !sent ? Effect.delay(Effect.fail(refusal), "10 millis") : inside.ask(part))
         })
-        const spare = memory()
+        const spare = memory(() => ({ error }))
         const asked = EmbeddingModel.orElse(gated, spare.model).embed({ input: texts(3) })
         return Effect.map(Effect.exit(asked), (exit) => [Exit.isSuccess(exit), spare.asked.length])
       }
-      const all = Effect.all([run(true), run(true), run(false)])
-      // One draw, and none for a day.
+      const all = Effect.all([run(true, "server"), run(true), run(false)])
+      // One draw, which an answer would give back, and none for a day.
       const budget = RetryBudget.layer({ cap: 1, ratio: 0, reserve: "1 day" })
       assert.deepStrictEqual(yield* elapse(Effect.provide(all, budget)), [
-        [true, 1],
+        [false, 1],
         [false, 0],
         [true, 1]
       ])

@@ -2,9 +2,10 @@
  * Embedding models and their combinators: the algebra of `ChatModel` for vectors.
  *
  * A leaf ({@link make}) is one target. {@link retry}, {@link timeout}, {@link deadline}, {@link orElse},
- * {@link breaker}, {@link pace}, {@link balance} and {@link pooled} take models and return models; {@link resilient} puts them together
- * in the order and with the defaults of `Resilient`. A long input goes in several requests: the policies stand around
- * each of them, so that a part that fails is asked for again alone, and all are attempts of one call.
+ * {@link breaker}, {@link pace}, {@link balance} and {@link pooled} take models and return models; {@link resilient}
+ * puts them together in the order and with the defaults of `Resilient`. A long input goes in several requests: the
+ * policies stand around each of them, so that a part that fails is asked for again alone, and all are attempts of one
+ * call.
  *
  * Gotchas: models that stand in for each other must make vectors of the same space, else `orElse` and `balance` throw.
  * The first combinator of a pipe is the innermost. A `deadline` that is outermost limits all parts of a request

@@ -21,6 +21,13 @@ const shows: Record<string, ReadonlyArray<string>> = {
   ],
   "custom-schedule.ts": ["patience pays", "so does persistence"],
   "deterministic-test.ts": ["ok: 3 attempts"],
+  "embeddings.ts": [
+    "embeddings: ok, ",
+    "250 vectors of 1536 numbers",
+    'the nearest is "document 123"',
+    "RangeError: EmbeddingModel.orElse: found",
+    "offered: text-embedding-3-small, gpt-4o-mini"
+  ],
   "evaluation.ts": ["40 judged, mean 0.90", "40 judged, mean 0.40", "failed 0 times", "later answers: lower"],
   "fallback-by-error.ts": ["served by large-window", "served by local", "nobody is asked again"],
   "http-sse.ts": ["never sees:\nShall I", "temperate.", "✂", "4 requests, and the last one was cancelled"],

@@ -31,6 +31,10 @@ const above = ["node", "prices", "testing"]
 
 /** Modules of a folder with an entry point of their own, because not all of them need the same packages. */
 const apart = {
+  "./EmbeddingModel": "embeddings/EmbeddingModel.ts",
+  "./GeminiEmbeddings": "providers/GeminiEmbeddings.ts",
+  "./Models": "providers/Models.ts",
+  "./OpenAiEmbeddings": "providers/OpenAiEmbeddings.ts",
   "./observability/DashboardServer": "observability/DashboardServer.ts",
   "./observability/Degradation": "observability/Degradation.ts",
   "./observability/Evaluation": "observability/Evaluation.ts",

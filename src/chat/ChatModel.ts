@@ -34,6 +34,7 @@ import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
+import { groupIn } from "../calls/About.js"
 import * as Resilience from "../calls/Resilience.js"
 import type * as LlmError from "../errors/LlmError.js"
 import * as PolicyOptions from "../policies/Options.js"
@@ -45,7 +46,6 @@ import {
   ChatModel,
   compose,
   either,
-  groupIn,
   guardRepeat,
   guardRepeatSource,
   isChatModel,

@@ -30,6 +30,7 @@
  */
 
 import { targetName } from "../calls/CallRecord.js"
+import type * as Handover from "../calls/Handover.js"
 import * as LlmError from "../errors/LlmError.js"
 import * as Capabilities from "./Capabilities.js"
 import type * as Chat from "./Chat.js"
@@ -97,9 +98,7 @@ export type When = Rules | ((error: LlmError.LlmError) => boolean)
  * @since 0.2.0
  * @category models
  */
-export type Decision =
-  | { readonly _tag: "Take"; readonly reason: string }
-  | { readonly _tag: "Leave"; readonly reason: string; readonly unable: boolean }
+export type Decision = Handover.Decision
 
 const take = (reason: string): Decision => ({ _tag: "Take", reason })
 

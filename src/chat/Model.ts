@@ -14,6 +14,7 @@ import * as Option from "effect/Option"
 import { type Pipeable, pipeArguments } from "effect/Pipeable"
 import * as Predicate from "effect/Predicate"
 import type * as Stream from "effect/Stream"
+import * as Facts from "../calls/About.js"
 import * as Attempt from "../calls/Attempt.js"
 import * as Call from "../calls/Call.js"
 import { targetName } from "../calls/CallRecord.js"
@@ -62,15 +63,9 @@ export interface Target extends Attempt.Target {
  * @since 0.2.0
  * @category models
  */
-export interface About {
+export interface About extends Facts.About<Target> {
   /** How to ask the model to continue a cut answer; `undefined` if it cannot. */
   readonly continuation: Continuation.Method | undefined
-  /** All targets that an attempt may go to, the first choice first. */
-  readonly targets: readonly [Target, ...ReadonlyArray<Target>]
-  /** The time from which the model takes traffic, in epoch milliseconds, as this process knows it; 0 for now. */
-  readonly readyAt: () => number
-  /** The earliest time at which the model may take traffic: before `readyAt` while a probe runs that may end soon. */
-  readonly soonestAt: () => number
 }
 
 /**
@@ -81,23 +76,8 @@ export interface About {
  */
 export const either = (self: About, that: About): About => ({
   continuation: self.continuation,
-  targets: [...self.targets, ...that.targets],
-  readyAt: () => Math.min(self.readyAt(), that.readyAt()),
-  soonestAt: () => Math.min(self.soonestAt(), that.soonestAt())
+  ...Facts.either(self, that)
 })
-
-/**
- * The retry-budget group of the target that failed.
- *
- * @since 0.2.0
- * @category getters
- */
-export const groupIn = ({ targets }: About, error: LlmError.LlmError): string =>
-  Attempt.groupOf(
-    targets.find(
-      ({ model, provider }) => provider === error.provider && (error.model === undefined || model === error.model)
-    ) ?? targets[0]
-  )
 
 /**
  * The model without the check for an open call: the combinators use it inside a call that is already open.
@@ -276,9 +256,6 @@ const heard = (attempt: Attempt.Attempt, told: ((usage: Chat.Usage) => void) | u
         }
       }
 
-/** A leaf takes traffic at any time. One function for all leaves keeps the loop over thousands of them fast. */
-const always: About["readyAt"] = () => 0
-
 /**
  * A leaf whose stream is a `ChatStream.Source`.
  *
@@ -358,8 +335,8 @@ export const fromLeaf = (leaf: Leaf): ChatModel => {
       about: {
         continuation: leaf.continuation ?? Continuation.methodOf(target),
         targets: [{ ...target, stated }],
-        readyAt: always,
-        soonestAt: always
+        readyAt: Facts.always,
+        soonestAt: Facts.always
       }
     },
     true

@@ -29,19 +29,15 @@
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { identity } from "effect/Function"
-import * as Option from "effect/Option"
-import type * as Schedule from "effect/Schedule"
+import * as About from "../calls/About.js"
 import * as Attempt from "../calls/Attempt.js"
 import * as Call from "../calls/Call.js"
 import { targetName } from "../calls/CallRecord.js"
 import * as Resilience from "../calls/Resilience.js"
+import * as Stack from "../calls/Stack.js"
 import type * as LlmError from "../errors/LlmError.js"
-import * as CircuitBreaker from "../policies/circuit/CircuitBreaker.js"
 import * as PolicyOptions from "../policies/Options.js"
-import * as Pacer from "../policies/pacer/Pacer.js"
-import * as RetryPolicy from "../policies/retry/RetryPolicy.js"
 import * as ChatModel from "./ChatModel.js"
-import { hasManyKeys } from "./Traffic.js"
 
 // -----------------------------------------------------------------------------
 // options
@@ -53,15 +49,7 @@ import { hasManyKeys } from "./Traffic.js"
  * @since 0.2.0
  * @category options
  */
-export interface CommonOptions {
-  /** The longest time of a whole call, all waits included. Default: none; then a call waits 60 seconds for a target. */
-  readonly deadline?: Duration.DurationInput | undefined
-  /**
-   * When an attempt is tried again: a policy, or any schedule over `LlmError`. Default: `RetryPolicy.standard`, but up
-   * to 8 attempts at the last target, after which there is no other.
-   */
-  readonly retry?: Schedule.Schedule<unknown, LlmError.LlmError> | undefined
-}
+export interface CommonOptions extends Stack.CommonOptions {}
 
 /**
  * The options of {@link make}.
@@ -89,32 +77,11 @@ export interface AroundOptions extends CommonOptions, Attempt.Target {
   readonly inputTokens?: number | undefined
 }
 
-/** The default time of an attempt: that of the SDKs of OpenAI and Anthropic. */
-const attemptTime = "10 minutes"
-
-/**
- * The default at the last target. Where every fifth request fails, 4 attempts lose 1 call in 625, and 8 attempts 1 in
- * 390,625, with 1.250 requests a call instead of 1.248.
- */
-const lastPolicy = RetryPolicy.make({ maxAttempts: 8 })
-
 const length = PolicyOptions.duration()
 
 // -----------------------------------------------------------------------------
 // constructors
 // -----------------------------------------------------------------------------
-
-/** The policies that all targets share: those of the context, or new ones. */
-const shared = Effect.all({
-  breaker: Effect.flatMap(
-    Effect.serviceOption(CircuitBreaker.CircuitBreaker),
-    Option.match({ onNone: () => CircuitBreaker.make(), onSome: Effect.succeed })
-  ),
-  pacer: Effect.flatMap(
-    Effect.serviceOption(Pacer.Pacer),
-    Option.match({ onNone: () => Pacer.make(), onSome: Effect.succeed })
-  )
-})
 
 /**
  * One model of one or several targets, the first choice first.
@@ -128,22 +95,22 @@ export const make = (
   targets: ChatModel.ChatModel | ReadonlyArray<ChatModel.ChatModel>,
   options: Options = {}
 ): Effect.Effect<ChatModel.ChatModel> => {
-  const { deadline, mode, name, retry, timeout, when } = options
-  const models = ChatModel.isChatModel(targets) ? [targets] : targets
-  if (models.length === 0) throw PolicyOptions.wrong("Resilient: targets", models, "at least one")
-  const limited = models.map(ChatModel.timeout({ attempt: attemptTime, ...timeout }))
-  return Effect.map(shared, ({ breaker, pacer }) => {
-    const held = limited.map((model, index) =>
-      // The models of a pool's keys are paced one by one, inside of it.
-      (hasManyKeys(model) ? model : ChatModel.pace(model, pacer)).pipe(
-        ChatModel.breaker(breaker),
-        ChatModel.retry(retry ?? (index < limited.length - 1 ? RetryPolicy.standard : lastPolicy), { mode })
-      )
-    )
-    const all = held.reduce((before, next) => ChatModel.orElse(before, next, { mode, when }))
-    const whole = deadline === undefined ? all : ChatModel.deadline(all, deadline)
-    return name === undefined ? whole : ChatModel.named(whole, name)
-  })
+  const { mode, timeout, when } = options
+  return Stack.make<ChatModel.ChatModel>(
+    {
+      timeout: ChatModel.timeout({ attempt: Stack.attemptTime, ...timeout }),
+      pace: ChatModel.pace,
+      breaker: ChatModel.breaker,
+      retry: (self, policy) => ChatModel.retry(self, policy, { mode }),
+      orElse: (self, that) => ChatModel.orElse(self, that, { mode, when }),
+      deadline: ChatModel.deadline,
+      named: ChatModel.named,
+      hasManyKeys: (model) => About.hasManyKeys(model[ChatModel.TypeId])
+    },
+    ChatModel.isChatModel(targets) ? [targets] : targets,
+    options,
+    "Resilient"
+  )
 }
 
 /**
@@ -169,7 +136,7 @@ export const around = (
 ): Effect.Effect<
   <A, E extends LlmError.LlmError, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | LlmError.LlmError, R>
 > => {
-  const { deadline, inputTokens, retry = lastPolicy, timeout = attemptTime, ...target } = options
+  const { deadline, inputTokens, retry = Stack.lastPolicy, timeout = Stack.attemptTime, ...target } = options
   const { model, provider } = target
   const key = [Attempt.groupOf(target), model, target.key].filter((part) => part !== undefined).join(" ")
   const ask = { key, provider, model }
@@ -178,7 +145,7 @@ export const around = (
   const whole =
     deadline === undefined ? identity : Resilience.deadline(length.read(deadline, "Resilient: deadline"), target)
   return Effect.map(
-    shared,
+    Stack.shared,
     ({ breaker, pacer }) =>
       <A, E extends LlmError.LlmError, R>(self: Effect.Effect<A, E, R>) => {
         const held: Effect.Effect<A, E | LlmError.LlmError, R> = Attempt.run(target, () => self).pipe(

@@ -12,6 +12,7 @@ import * as Exit from "effect/Exit"
 import { dual } from "effect/Function"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
+import * as About from "../calls/About.js"
 import * as Attempt from "../calls/Attempt.js"
 import * as Call from "../calls/Call.js"
 import type { LlmError } from "../errors/LlmError.js"
@@ -51,26 +52,7 @@ export interface KeyOptions {
  * @since 0.2.0
  * @category getters
  */
-export const keyOf = (model: ChatModel): string => {
-  const [target] = model[TypeId].targets
-  const name = `${Attempt.groupOf(target)} ${target.model}`
-  return target.key === undefined ? name : `${name} #${target.key}`
-}
-
-/**
- * Whether a model sends to one target with several keys, as a pool does.
- *
- * @internal
- */
-export const hasManyKeys = ({ [TypeId]: { targets } }: ChatModel): boolean => {
-  const keys = new Map<string, string | undefined>()
-  for (const target of targets) {
-    const place = `${Attempt.groupOf(target)} ${target.model}`
-    if (!keys.has(place)) keys.set(place, target.key)
-    else if (keys.get(place) !== target.key) return true
-  }
-  return false
-}
+export const keyOf = (model: ChatModel): string => About.keyOf(model[TypeId])
 
 export const breaker: {
   /**
@@ -138,7 +120,7 @@ export const pace: {
   (self: ChatModel, pacer: Pacer.Pacer, options?: KeyOptions): ChatModel => {
     const about = self[TypeId]
     const { model, provider } = about.targets[0]
-    if (options?.key === undefined && hasManyKeys(self)) {
+    if (options?.key === undefined && About.hasManyKeys(about)) {
       throw new RangeError(
         `ChatModel.pace: found a model with several API keys at ${provider}, ` +
           "expected one key, whose limits the pacer keeps. " +

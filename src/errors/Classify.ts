@@ -1,11 +1,12 @@
 /**
  * Turns a provider's failure, or a value thrown by the transport, into one `LlmError`.
  *
- * Providers call {@link response} for a failing status, {@link answer} and {@link unreadable} for a whole 200 body,
- * {@link event} for every event of a 200 stream, {@link frame} for one that is not JSON, and {@link transport} for a
- * value that `fetch` threw. Signals are trusted in this order: `x-should-retry` > codes > types > statuses > words of
- * the error message field. `Verdict` decides, `ProviderFacts` and `FinishReason` have the tables, `ErrorBody` reads
- * bodies with `Markup` and `JsonText`, `RetryHint` reads waits, `Transport` reads thrown values.
+ * Providers call {@link response} for a failing status, {@link answer} and {@link unreadable} for a whole 200 body of
+ * a chat, {@link hidden} for one of another API, {@link event} for every event of a 200 stream, {@link frame} for one
+ * that is not JSON, and {@link transport} for a value that `fetch` threw. Signals are trusted in this order:
+ * `x-should-retry` > codes > types > statuses > words of the error message field. `Verdict` decides, `ProviderFacts`
+ * and `FinishReason` have the tables, `ErrorBody` reads bodies with `Markup` and `JsonText`, `RetryHint` reads waits,
+ * `Transport` reads thrown values.
  *
  * Gotchas: all functions are pure, take the time as an argument and never throw. {@link answer} and {@link event} cost
  * a few property reads on the happy path. A hint is set only on errors that waiting helps, and on a spent quota.
@@ -201,14 +202,20 @@ const responsesError = (context: EventContext, body: Json): LlmError.LlmError | 
   return reasonError(context, body.incomplete_details.reason)
 }
 
+/** The error in a body that is one. */
+const hiddenIn = (context: Meta, body: unknown): LlmError.LlmError | undefined => {
+  const one: unknown = Array.isArray(body) ? body[0] : body
+  if (!isObject(one)) return undefined
+  return filled(one.error) || (one === body && disguised(one)) ? embeddedError(context, body) : undefined
+}
+
 const answerOf = (context: Meta, body: unknown): LlmError.LlmError | undefined => {
+  const hidden = hiddenIn(context, body)
+  if (hidden !== undefined) return hidden
   if (Array.isArray(body)) {
-    const one: unknown = body[0]
-    if (one === undefined) return invalid(context, "an empty list instead of an answer")
-    return isObject(one) && filled(one.error) ? embeddedError(context, body) : undefined
+    return body[0] === undefined ? invalid(context, "an empty list instead of an answer") : undefined
   }
   if (!isObject(body)) return invalid(context, "an answer that is no object")
-  if (filled(body.error) || disguised(body)) return embeddedError(context, body)
   const ended =
     choiceError(context, body) ??
     reasonError(context, body.stop_reason ?? body.stopReason ?? body.finish_reason ?? body.done_reason) ??
@@ -250,6 +257,16 @@ const empty = (body: Json): boolean => {
  */
 export const answer = (context: Meta, body: unknown): LlmError.LlmError | undefined =>
   safely(context, context.status, () => answerOf(context, body))
+
+/**
+ * Classifies a body with a success status that is no chat's answer, such as vectors or a list of models: the error that
+ * it hides, or `undefined`.
+ *
+ * @since 0.2.0
+ * @category classification
+ */
+export const hidden = (context: Meta, body: unknown): LlmError.LlmError | undefined =>
+  safely(context, context.status, () => hiddenIn(context, body))
 
 /** Whether an event's name alone makes it an error. */
 const isErrorName = (name: string | undefined): boolean =>

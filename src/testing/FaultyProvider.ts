@@ -1,12 +1,15 @@
 /**
- * A provider that fails on purpose: it follows a script of faults and replies, knows the four wire formats, and records
- * every request. In process it is an `HttpClient`, so a test needs no port and runs under `TestClock`; `serve` does the
- * same on a socket with real connections.
+ * A provider that fails on purpose: it follows a script of faults and replies, knows the providers' wire formats, and
+ * records every request. In process it is an `HttpClient`, so a test needs no port and runs under `TestClock`; `serve`
+ * does the same on a socket with real connections.
  *
  * Give `client` to a model, or `layer` to a program. The path of a request decides the format (`…/chat/completions`,
- * `…/responses`, `…/messages`, `…:generateContent`, `…:streamGenerateContent`). So one provider can stand for several,
- * with `rules` to tell their models or keys apart. A known host such as `api.openai.com` serves its own paths only:
- * without `/v1` it answers 404, as in production.
+ * `…/responses`, `…/messages`, `…:generateContent`, `…:streamGenerateContent`, `…/embeddings`, `…:batchEmbedContents`,
+ * `GET …/models`). So one provider can stand for several, with `rules` to tell their models or keys apart. A known host
+ * such as `api.openai.com` serves its own paths only: without `/v1` it answers 404, as in production.
+ *
+ * A request for embeddings takes a step of the script like any other. Its vectors are made from the texts: the same
+ * text has the same vector in every run. A list of models names the words of the reply's text.
  *
  * A response that was streamed with `background: true` is kept, and `GET …/responses/{id}` returns the rest of it. Such
  * a request takes a step of the script too: a fault applies to that rest.

@@ -11,8 +11,10 @@
 import * as Fault from "./Fault.js"
 import type * as Step from "./Step.js"
 import * as AnthropicMessages from "./wire/AnthropicMessages.js"
+import * as Embeddings from "./wire/Embeddings.js"
 import * as ErrorBodies from "./wire/ErrorBodies.js"
 import * as GeminiContent from "./wire/GeminiContent.js"
+import * as ModelList from "./wire/ModelList.js"
 import * as OpenAiChat from "./wire/OpenAiChat.js"
 import * as OpenAiResponses from "./wire/OpenAiResponses.js"
 import * as Wire from "./wire/Wire.js"
@@ -67,7 +69,12 @@ const renderers: Readonly<Record<Wire.Format, Wire.Renderer>> = {
   "openai-chat": OpenAiChat.renderer,
   "openai-responses": OpenAiResponses.renderer,
   anthropic: AnthropicMessages.renderer,
-  gemini: GeminiContent.renderer
+  gemini: GeminiContent.renderer,
+  "openai-embeddings": Embeddings.openAi,
+  "gemini-embeddings": Embeddings.gemini,
+  "openai-models": ModelList.openAi,
+  "anthropic-models": ModelList.anthropic,
+  "gemini-models": ModelList.gemini
 }
 
 const encoder = new TextEncoder()
@@ -77,7 +84,7 @@ const sizeOf = (pieces: ReadonlyArray<Piece>): number =>
 
 const contentType = (request: Wire.WireRequest): string => {
   if (request.sse) return request.format === "gemini" ? "text/event-stream" : "text/event-stream; charset=utf-8"
-  return request.format === "gemini" ? "application/json; charset=UTF-8" : "application/json"
+  return Wire.providerOf(request.format) === "gemini" ? "application/json; charset=UTF-8" : "application/json"
 }
 
 const headersOf = (context: Wire.Context): Record<string, string> => ({

@@ -312,7 +312,7 @@ describe("the record", () => {
       const azure = "https://x.example/openai/deployments/gpt/chat/completions?api-version=1"
       yield* provider.client.post(azure, { headers: { "api-key": "key-2" } })
       yield* provider.client.post("https://x.example/v1beta/models/g:generateContent?key=key-3", {})
-      const unknown = yield* provider.client.get("https://x.example/v1/models")
+      const unknown = yield* provider.client.get("https://x.example/v1/files")
       assert.strictEqual(unknown.status, 404)
 
       const seen = yield* provider.requests

@@ -31,13 +31,11 @@
  * @since 0.2.0
  */
 
-import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Redacted from "effect/Redacted"
-import { targetName } from "../../calls/CallRecord.js"
+import * as Balanced from "../../calls/balance/Balance.js"
 import * as Balancer from "../../policies/balance/Balancer.js"
-import * as KeyHealth from "../../policies/balance/KeyHealth.js"
-import * as KeyPool from "../../policies/balance/KeyPool.js"
+import type * as KeyPool from "../../policies/balance/KeyPool.js"
 import type * as Chat from "../Chat.js"
 import * as Fallback from "../Fallback.js"
 import { type ChatModel, isChatModel, TypeId } from "../Model.js"
@@ -53,16 +51,7 @@ import * as Members from "./Members.js"
  * @since 0.2.0
  * @category options
  */
-export type BalanceMember =
-  | ChatModel
-  | {
-      /** The model. */
-      readonly model: ChatModel
-      /** The share of the requests: above 0, at most 1,000,000. Default 1. */
-      readonly weight?: number | undefined
-      /** The price for `"cheapest"`, in any unit that all members share. Default: unknown; the member is asked last. */
-      readonly cost?: number | undefined
-    }
+export type BalanceMember = Balanced.Member<ChatModel>
 
 /**
  * The schema of {@link balance}'s options in JSON or YAML: durations are text with a unit, `affinity` is left out.
@@ -78,29 +67,14 @@ export const BalanceOptions = Balancer.choosing.schema
  * @since 0.2.0
  * @category options
  */
-export interface BalanceOptions {
-  /** How to choose among the members that take traffic. Default `"weighted"`. */
-  readonly strategy?: Balancer.Strategy | undefined
-  /**
-   * A key that requests for the same member share, such as the id of a conversation whose prompt the provider keeps in
-   * its cache. It outranks the strategy. Default: none.
-   */
-  readonly affinity?: ((request: Chat.Request) => string | undefined) | undefined
-  /**
-   * The longest wait while no member takes traffic, if the deadline allows it; 0 refuses at once. Default 60 seconds,
-   * the longest hint that `RetryPolicy` waits for. A request whose fallback takes traffic does not wait.
-   */
-  readonly maxWait?: Duration.DurationInput | undefined
-}
+export interface BalanceOptions extends Balanced.Options<Chat.Request> {}
 
-/** Names a member in the same way in every process. */
-const identity = (model: ChatModel): string => {
-  const { key, model: name, provider } = model[TypeId].targets[0]
-  return [model.name, provider, name, key ?? ""].join(" ")
-}
+const isOnce = (request: Chat.Request): boolean => request.idempotent === false
+
+const namedOf = (model: ChatModel): Balanced.Named => ({ name: model.name, about: model[TypeId] })
 
 /** The members that lack a capability for a request. If all do, none is left out: the provider's error tells why. */
-const unableOf = (models: ReadonlyArray<ChatModel>): Members.Members["unable"] => {
+const unableOf = (models: ReadonlyArray<ChatModel>): ((request: Chat.Request) => ReadonlyArray<number>) | undefined => {
   const targets = models.map((model) => Fallback.targetsOf(model[TypeId].targets))
   const kinds = new Set(targets.map((several) => JSON.stringify(several.map(({ capabilities }) => capabilities))))
   if (kinds.size === 1) return undefined
@@ -110,12 +84,6 @@ const unableOf = (models: ReadonlyArray<ChatModel>): Members.Members["unable"] =
     )
     return unable.length < models.length ? unable : []
   }
-}
-
-/** The members' own times, read once, because among thousands of models the chosen one is in no CPU cache. */
-const timesOf = (models: ReadonlyArray<ChatModel>, time: "readyAt" | "soonestAt"): ((index: number) => number) => {
-  const all = models.map((model) => model[TypeId][time])
-  return (index) => (all[index] as () => number)()
 }
 
 /**
@@ -129,30 +97,12 @@ const timesOf = (models: ReadonlyArray<ChatModel>, time: "readyAt" | "soonestAt"
  * @category combinators
  */
 export const balance = (members: ReadonlyArray<BalanceMember>, options: BalanceOptions = {}): ChatModel => {
-  const { maxWait, strategy } = Balancer.choosing.read(options, "ChatModel.balance")
   const given = members.map((member) => (isChatModel(member) ? { model: member } : member))
   const models = given.map(({ model }) => model)
-  const readyAt = timesOf(models, "readyAt")
-  const soonestAt = timesOf(models, "soonestAt")
-  const none = models.length === 1 ? "the only model takes" : `none of the ${models.length} models takes`
+  const all = given.map(({ model, ...member }) => ({ ...member, ...namedOf(model) }))
   return Members.make(
-    {
-      models,
-      balancer: Balancer.make(
-        given.map(({ model, ...member }) => ({ ...member, name: identity(model) })),
-        strategy
-      ),
-      maxWait,
-      affinity: options.affinity,
-      unable: unableOf(models),
-      readyAt,
-      outlook: (_, notBefore) => {
-        const first = (time: (index: number) => number) =>
-          Members.earliest(models, (index) => Math.max(time(index), notBefore(index)))
-        return { readyAt: first(readyAt), worthAt: first(soonestAt), why: `${none} traffic` }
-      },
-      keys: undefined
-    },
+    Balanced.balanced(all, options, { unable: unableOf(models), isOnce }, "ChatModel.balance"),
+    models,
     [...new Set(models.map(({ name }) => name))].join(" + ")
   )
 }
@@ -179,34 +129,10 @@ export const pooled = <E, R>(
 ): Effect.Effect<ChatModel, E, R> =>
   Effect.map(
     Effect.forEach(pool.keys, ({ apiKey }) => make(apiKey)),
-    (models) => {
-      const { name, [TypeId]: about } = models[0] as ChatModel
-      const target = about.targets[0]
-      const { admit, end, outlook, readyAt } = pool.for(targetName(target))
-      const ownReadyAt = timesOf(models, "readyAt")
-      const ownSoonestAt = timesOf(models, "soonestAt")
-      return Members.make(
-        {
-          models,
-          balancer: pool.balancer,
-          maxWait: pool.maxWait,
-          affinity: options.affinity,
-          unable: undefined,
-          readyAt: (index) => Math.max(readyAt(index), ownReadyAt(index)),
-          outlook: (now, notBefore) => outlook(now, (index) => Math.max(ownSoonestAt(index), notBefore(index))),
-          keys: {
-            admit,
-            end,
-            spares: ({ again, request, within }, index, now) => {
-              const due = pool.dueAt(index)
-              if (due === undefined || due > now) return false
-              if (request.idempotent === false || again) return true
-              return now - due <= KeyHealth.patience && !KeyHealth.affords(within, now)
-            },
-            nameAt: (index) => (pool.keys[index] as KeyPool.Key).name
-          }
-        },
-        name
+    (models) =>
+      Members.make(
+        Balanced.pooled(pool, models.map(namedOf), options, { unable: undefined, isOnce }),
+        models,
+        (models[0] as ChatModel).name
       )
-    }
   )

@@ -1,7 +1,6 @@
 /**
- * One model of several members: the engine of `ChatModel.balance` and `ChatModel.pooled`.
+ * One chat model of several members. `calls/balance/Members` is its engine; this module adds the rules of streams.
  *
- * An attempt chooses a member, or waits for one. After an error that another member can fix, it goes on with another.
  * A stream chooses on its first pull, and again only until its first content; then it reads from the chosen member
  * alone, at no cost here.
  *
@@ -15,39 +14,17 @@ import * as ExecutionStrategy from "effect/ExecutionStrategy"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
+import * as Members from "../../calls/balance/Members.js"
+import * as Selection from "../../calls/balance/Selection.js"
 import type * as LlmError from "../../errors/LlmError.js"
 import * as MemberQueue from "../../policies/balance/MemberQueue.js"
 import * as Immediate from "../../policies/Immediate.js"
 import * as Times from "../../policies/Times.js"
 import type * as Chat from "../Chat.js"
-import { type ChatModel, compose, TypeId } from "../Model.js"
+import { type ChatModel, compose, type Inside, TypeId } from "../Model.js"
 import type * as ChatStream from "../stream/ChatStream.js"
 import * as Life from "../stream/Life.js"
 import * as Replay from "../stream/Replay.js"
-import * as Selection from "./Selection.js"
-
-export type { Keys, Members } from "./Selection.js"
-
-const generateOf = (members: Selection.Members, queues: MemberQueue.MemberQueues): ChatModel["generate"] => {
-  // Read once, because among thousands of models the chosen one is in no CPU cache.
-  const generates = members.models.map((model) => model[TypeId].generate)
-  return (request) =>
-    Immediate.masked((region) => {
-      const selection = Selection.begin(members, queues, request, "whole", region)
-      const ask = (): Effect.Effect<Chat.Response, LlmError.LlmError> => {
-        const generate = generates[selection.index] as (typeof generates)[number]
-        return Immediate.ended(region.restore(Selection.marked(selection, generate(request))), (exit) => {
-          members.balancer.end(selection.index)
-          return Immediate.andThen(Selection.record(selection, exit), () => {
-            MemberQueue.wake(members.balancer.waiting)
-            const error = Exit.isFailure(exit) ? Option.getOrUndefined(Cause.failureOption(exit.cause)) : undefined
-            return error === undefined ? exit : Effect.flatMap(Selection.goOn(selection, error), ask)
-          })
-        })
-      }
-      return Effect.flatMap(Selection.select(selection), ask)
-    })
-}
 
 /**
  * Hides `resume` from the `Replay` outside: only the member that began an answer can continue it, and the next attempt
@@ -71,7 +48,7 @@ const under = <A, E, R>(context: Context.Context<R>, effect: Effect.Effect<A, E,
 
 /** The scope of a failed attempt is closed before the next one is opened. */
 const sourceOf =
-  (members: Selection.Members, queues: MemberQueue.MemberQueues) =>
+  (members: Members.Members<Chat.Request>, all: ReadonlyArray<Inside>, queues: MemberQueue.MemberQueues) =>
   (request: Chat.Request): ChatStream.Source =>
     Effect.map(Effect.context<Scope.Scope>(), (surroundings) => {
       const outer = Context.get(surroundings, Scope.Scope)
@@ -87,13 +64,11 @@ const sourceOf =
           )
         const ask = (scope: Scope.CloseableScope): ChatStream.Pull => {
           const { index } = selection
-          const first = Effect.flatMap(
-            Selection.marked(selection, Selection.insideOf(selection).open(request)),
-            (pull) =>
-              Effect.map(pull, (chunk) => {
-                reading = pull
-                return chunk
-              })
+          const first = Effect.flatMap(Selection.marked(selection, (all[index] as Inside).open(request)), (pull) =>
+            Effect.map(pull, (chunk) => {
+              reading = pull
+              return chunk
+            })
           )
           const inner = Life.heard(Context.add(context, Scope.Scope, scope), () => {
             selection.aliveAt ??= Times.now(selection.clock)
@@ -128,35 +103,28 @@ const sourceOf =
     })
 
 /**
- * The earliest of the members' times; 0 for now.
- *
- * @internal
- */
-export const earliest = ({ length }: ReadonlyArray<ChatModel>, readyAt: (index: number) => number): number => {
-  let first = Number.POSITIVE_INFINITY
-  for (let index = 0; index < length && first > 0; index++) first = Math.min(first, readyAt(index))
-  return first
-}
-
-/**
- * Makes one model of members.
+ * Makes one model of members. `models` are the members, in their order.
  *
  * @since 0.2.0
  * @category constructors
  */
-export const make = (members: Selection.Members, name: string): ChatModel => {
-  const { continuation, targets } = (members.models[0] as ChatModel)[TypeId]
-  const queues = MemberQueue.make(members.maxWait, members.balancer.waiting)
-  const others = members.models.slice(1).map((model) => model[TypeId])
+export const make = (
+  members: Members.Members<Chat.Request>,
+  models: ReadonlyArray<ChatModel>,
+  name: string
+): ChatModel => {
+  const all = models.map((model) => model[TypeId])
+  const queues = Members.queuesOf(members)
+  // Read once, because among thousands of models the chosen one is in no CPU cache.
+  const generates = all.map(({ generate }) => generate)
+  const [continuation, ...others] = all.map((inside) => inside.continuation)
   return compose({
     name,
-    generate: generateOf(members, queues),
-    source: sourceOf(members, queues),
+    generate: Members.asking(members, queues, generates),
+    source: sourceOf(members, all, queues),
     about: {
-      continuation: others.every((other) => other.continuation === continuation) ? continuation : undefined,
-      targets: [...targets, ...others.flatMap((other) => other.targets)],
-      readyAt: () => earliest(members.models, members.readyAt),
-      soonestAt: () => members.outlook(0, () => 0).worthAt
+      continuation: others.every((other) => other === continuation) ? continuation : undefined,
+      ...Members.about(members, all)
     }
   })
 }

@@ -51,8 +51,12 @@ const isLetter = (code: number): boolean => (code | 32) >= 97 && (code | 32) <= 
 
 const isDigit = (code: number): boolean => code >= 48 && code <= 57
 
-/** The estimated tokens of a text. Each UTF-16 unit counts alone: a surrogate is half a character of four bytes. */
-const likely = (text: string): number => {
+/**
+ * The estimated tokens of a text. Each UTF-16 unit counts alone: a surrogate is half a character of four bytes.
+ *
+ * @internal
+ */
+export const ofText = (text: string): number => {
   let tenths = 0
   let run = 0
   for (let i = 0; i < text.length; i++) {
@@ -125,7 +129,7 @@ const written = (value: unknown, replacer: (key: string, value: unknown) => unkn
  * @since 0.2.0
  * @category getters
  */
-export const estimate = (prompt: Prompt): number => weigh(prompt, likely, image.likely)
+export const estimate = (prompt: Prompt): number => weigh(prompt, ofText, image.likely)
 
 /**
  * An upper bound of a prompt's tokens: the bytes of its JSON, and 50,000 for each image.

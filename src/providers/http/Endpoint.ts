@@ -1,7 +1,7 @@
 /**
- * The options that all providers share, and the model that is made from them.
+ * The options that all chat providers share, and the model that is made from them.
  *
- * A provider is a `WireFormat` (pure: encode, decode, limits) and a {@link Place} (URL, headers, key). {@link make}
+ * A provider is a `WireFormat` (pure: encode, decode, limits) and a place (`Address`: URL, headers, key). {@link make}
  * puts them together over an `HttpClient`; `HttpModel` sends the requests and reads the responses.
  *
  * @since 0.1.0
@@ -9,76 +9,26 @@
 
 import * as HttpClient from "@effect/platform/HttpClient"
 import * as Config from "effect/Config"
-import * as ConfigError from "effect/ConfigError"
+import type * as ConfigError from "effect/ConfigError"
 import * as Effect from "effect/Effect"
-import * as Encoding from "effect/Encoding"
 import type * as Layer from "effect/Layer"
-import * as Redacted from "effect/Redacted"
 import type * as Capabilities from "../../chat/Capabilities.js"
 import * as ChatModel from "../../chat/ChatModel.js"
-import * as ErrorMessage from "../../errors/ErrorMessage.js"
-import * as KeyName from "../../policies/balance/KeyName.js"
 import type * as WireFormat from "../wire/WireFormat.js"
+import * as Address from "./Address.js"
 import * as HttpModel from "./HttpModel.js"
 
+export type { Place, Plain } from "./Address.js"
+
 /**
- * The options that every provider takes.
+ * The options that every chat provider takes.
  *
  * @since 0.1.0
  * @category options
  */
-export interface Options {
-  /** The model, as the provider names it. */
-  readonly model: string
-  /** A key, or its `Config`. Without it no key is sent. */
-  readonly apiKey?: Redacted.Redacted | Config.Config<Redacted.Redacted> | undefined
-  /** The provider's name in errors, spans, records and `providerOptions`. Default: the name of the module. */
-  readonly provider?: string | undefined
-  /** The URL without the path of the API. Default: the provider's own. */
-  readonly baseUrl?: string | undefined
-  /**
-   * Headers of every request. Default none. A `Redacted` value is a secret like the key, and so is a value under a name
-   * such as `authorization`, `cookie` or `x-team-token`.
-   */
-  readonly headers?: Readonly<Record<string, string | Redacted.Redacted>> | undefined
-  /** Whether the provider gets the trace of the attempt. Default `false`. */
-  readonly traceHeaders?: boolean | undefined
+export interface Options extends Address.Options {
   /** Capabilities of the model, laid over the known ones; a fallback skips a model that cannot serve the request. */
   readonly capabilities?: Capabilities.Capabilities | undefined
-  /**
-   * The most bytes of an answer that are held, and the longest event of a stream. Default 16 MiB. A larger answer is an
-   * `InvalidResponse` that neither retry nor fallback follows, and its connection is closed.
-   */
-  readonly maxAnswerBytes?: number | undefined
-  /** The owner of the key: each group has its own `RetryBudget`. Default: all models at a base URL share one. */
-  readonly keyGroup?: string | undefined
-}
-
-/**
- * Options after every `Config` has been read.
- *
- * @since 0.1.0
- * @category models
- */
-export type Plain<O> = { readonly [K in keyof O]: Exclude<O[K], Config.Config<Redacted.Redacted>> }
-
-/**
- * The address of a provider, and the way to send the key.
- *
- * @since 0.1.0
- * @category models
- */
-export interface Place {
-  /** The name of the provider. */
-  readonly provider: string
-  /** The base URL; {@link make} fails without one. */
-  readonly baseUrl: string | undefined
-  /** The URL of requests, from the base URL without a slash at its end. */
-  readonly url: (baseUrl: string, streaming: boolean) => string
-  /** The headers that carry the key. */
-  readonly auth: (key: string) => Readonly<Record<string, string>>
-  /** Headers of every request. Default none. */
-  readonly headers?: Readonly<Record<string, string>> | undefined
 }
 
 /**
@@ -89,133 +39,14 @@ export interface Place {
  */
 export const make = (
   options: Omit<Options, "provider" | "baseUrl">,
-  place: Place,
+  place: Address.Place,
   format: WireFormat.WireFormat
 ): Effect.Effect<ChatModel.ChatModel, ConfigError.ConfigError, HttpClient.HttpClient> =>
   Effect.gen(function* () {
     const client = yield* HttpClient.HttpClient
-    const key = yield* readKey(options.apiKey)
-    const address = yield* readUrl(place)
-    const own = yield* readHeaders(options.headers)
-    return HttpModel.make(
-      client,
-      {
-        provider: place.provider,
-        model: options.model,
-        key: key === undefined ? undefined : KeyName.nameOf(Redacted.make(key)),
-        group: [place.provider, address.base, ...(options.keyGroup === undefined ? [] : [options.keyGroup])].join(" "),
-        url: (streaming) => withQuery(place.url(address.base, streaming), address.query),
-        headers: {
-          ...place.headers,
-          ...address.headers,
-          ...(key === undefined ? {} : place.auth(key)),
-          ...own.headers
-        },
-        secrets: [...(key === undefined ? [] : [key]), ...address.secrets, ...own.secrets],
-        traceHeaders: options.traceHeaders,
-        maxAnswerBytes: options.maxAnswerBytes,
-        capabilities: options.capabilities
-      },
-      format
-    )
+    const address = yield* Address.resolve(options, place)
+    return HttpModel.make(client, { ...address, capabilities: options.capabilities }, format)
   })
-
-/** The key in clear text, for the request headers only. Blanks around it, as at the end of a file, are not of it. */
-const readKey = (apiKey: Options["apiKey"]): Effect.Effect<string | undefined, ConfigError.ConfigError> => {
-  if (apiKey === undefined) return Effect.succeed(undefined)
-  const read = Redacted.isRedacted(apiKey) ? Effect.succeed(apiKey) : apiKey
-  return Effect.flatMap(read, (redacted) => carried(["apiKey"], Redacted.value(redacted).trim()))
-}
-
-/** A value that a header can carry. The error names the option and never the value. */
-const carried = (path: Array<string>, value: string): Effect.Effect<string, ConfigError.ConfigError> =>
-  /^[\t\x20-\x7e\x80-\xff]*$/.test(value)
-    ? Effect.succeed(value)
-    : Effect.fail(
-        ConfigError.InvalidData(
-          path,
-          "found a character that no header can carry, such as a line break or a curly quote"
-        )
-      )
-
-/** A token of RFC 9110. */
-const headerName = /^[!#$%&'*+.^_`|~\w-]+$/
-
-/** Names of headers whose values are secrets. */
-const secretNames = /auth|cookie|key|token|secret|password|signature/i
-
-/** The value of a header, and what a server may repeat without the rest: credentials, and the values of cookies. */
-const partsOf = (value: string): ReadonlyArray<string> => [
-  value,
-  value.replace(/^[\w-]+ +/, ""),
-  ...value.split(/; */).map((cookie) => cookie.replace(/^[\w-]+=/, ""))
-]
-
-const readHeaders = (headers: NonNullable<Options["headers"]> = {}) =>
-  Effect.gen(function* () {
-    const plain: Record<string, string> = {}
-    const secrets: Array<string> = []
-    for (const [name, value] of Object.entries(headers)) {
-      if (!headerName.test(name)) {
-        const found = `found "${ErrorMessage.clean(name)}", which is no name of a header`
-        return yield* Effect.fail(ConfigError.InvalidData(["headers"], found))
-      }
-      const text = yield* carried(["headers", name], Redacted.isRedacted(value) ? Redacted.value(value) : value)
-      plain[name] = text
-      if (Redacted.isRedacted(value) || secretNames.test(name)) secrets.push(...partsOf(text))
-    }
-    return { headers: plain, secrets }
-  })
-
-/** An address in its parts: what identifies it, and what nobody may see. */
-interface Address {
-  /** Without user, password, query and a slash at its end. */
-  readonly base: string
-  /** The query, with its question mark, or empty. */
-  readonly query: string
-  readonly headers: Readonly<Record<string, string>>
-  readonly secrets: ReadonlyArray<string>
-}
-
-const decoded = (text: string): string => {
-  try {
-    return decodeURIComponent(text)
-  } catch {
-    return text
-  }
-}
-
-const rawValues = (query: string): ReadonlyArray<string> =>
-  query.split(/[?&]/).map((field) => field.replace(/^[^=]*=?/, ""))
-
-const readUrl = ({ baseUrl, provider }: Place): Effect.Effect<Address, ConfigError.ConfigError> => {
-  if (baseUrl === undefined) {
-    return Effect.fail(ConfigError.MissingData(["baseUrl"], `${provider} has no known address: expected a baseUrl`))
-  }
-  const url = URL.canParse(baseUrl) ? new URL(baseUrl) : undefined
-  if (url === undefined || !/^https?:$/.test(url.protocol) || url.port === "0") {
-    // A password before the host is nobody's business.
-    const found = ErrorMessage.clean((baseUrl.split(/[?#]/)[0] ?? "").replace(/[^/]*@/, ""))
-    const expected = "expected a URL with http: or https:, and a port from 1 to 65535 if it has one"
-    return Effect.fail(ConfigError.InvalidData(["baseUrl"], `found "${found}", ${expected}`))
-  }
-  const user = decoded(url.username)
-  const password = decoded(url.password)
-  const basic = user === "" && password === "" ? undefined : Encoding.encodeBase64(`${user}:${password}`)
-  return Effect.succeed({
-    base: `${url.origin}${url.pathname}`.replace(/\/+$/, ""),
-    query: url.search,
-    // No client takes them in an address.
-    headers: basic === undefined ? {} : { authorization: `Basic ${basic}` },
-    // Decoded, and as they stand in the address.
-    secrets: [password, url.password, basic ?? "", ...url.searchParams.values(), ...rawValues(url.search)].filter(
-      (secret) => secret !== ""
-    )
-  })
-}
-
-const withQuery = (url: string, query: string): string =>
-  query === "" ? url : url + (url.includes("?") ? `&${query.slice(1)}` : query)
 
 /**
  * The application's model as a layer, from a provider's `make`.
@@ -237,6 +68,6 @@ export const layer =
 export const layerConfig =
   <O>(make: (options: O) => Effect.Effect<ChatModel.ChatModel, ConfigError.ConfigError, HttpClient.HttpClient>) =>
   (
-    options: Config.Config.Wrap<Plain<O>>
+    options: Config.Config.Wrap<Address.Plain<O>>
   ): Layer.Layer<ChatModel.ChatModel, ConfigError.ConfigError, HttpClient.HttpClient> =>
-    ChatModel.layer(Effect.flatMap(Config.unwrap<Plain<O>>(options), (options) => make(options as O)))
+    ChatModel.layer(Effect.flatMap(Config.unwrap<Address.Plain<O>>(options), (options) => make(options as O)))

@@ -10,14 +10,12 @@
  */
 
 import type * as HttpClient from "@effect/platform/HttpClient"
-import * as HttpTraceContext from "@effect/platform/HttpTraceContext"
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
-import * as Tracer from "effect/Tracer"
 import type * as Attempt from "../../calls/Attempt.js"
 import * as Call from "../../calls/Call.js"
 import type * as Capabilities from "../../chat/Capabilities.js"
@@ -39,8 +37,8 @@ import * as Json from "../wire/Json.js"
 import * as WireFields from "../wire/WireFields.js"
 import * as WireFormat from "../wire/WireFormat.js"
 import * as Background from "./Background.js"
-import * as BodyText from "./BodyText.js"
 import * as HttpExchange from "./HttpExchange.js"
+import * as HttpTarget from "./HttpTarget.js"
 
 /**
  * A target and its address.
@@ -48,17 +46,7 @@ import * as HttpExchange from "./HttpExchange.js"
  * @since 0.1.0
  * @category models
  */
-export interface Endpoint extends Attempt.Target {
-  /** The URL of requests; it may differ for streams. */
-  readonly url: (streaming: boolean) => string
-  /** Headers of every request, the key included. */
-  readonly headers: Readonly<Record<string, string>>
-  /** Literal strings to scrub from errors, ids and other texts of the provider. */
-  readonly secrets: ReadonlyArray<string>
-  /** The most bytes of an answer that are held. Default 16 MiB. */
-  readonly maxAnswerBytes?: number | undefined
-  /** Whether the provider gets the trace of the attempt. Default `false`. */
-  readonly traceHeaders?: boolean | undefined
+export interface Endpoint extends HttpTarget.Endpoint {
   /** Capabilities of the model, laid over the known ones. */
   readonly capabilities?: Capabilities.Capabilities | undefined
 }
@@ -77,27 +65,16 @@ export const make = (
   endpoint: Endpoint,
   format: WireFormat.WireFormat
 ): ChatModel.ChatModel => {
-  const { provider, model, secrets, maxAnswerBytes: maxBytes = BodyText.defaultMaxBytes } = endpoint
-  const target: Classify.Context = { provider, model, secrets }
+  const { provider, model, secrets } = endpoint
+  const { failed, headersIn, isSuccess, maxBytes, readHead, refused, scrubbed } = HttpTarget.make(
+    endpoint,
+    endpoint.url(false),
+    format.limits
+  )
   const send = HttpExchange.make(client)
-  const asked = lowerCased(endpoint.headers)
+  const asked = HttpTarget.lowerCased(endpoint.headers)
   const posted = { ...asked, "content-type": "application/json" }
   const listening = { ...asked, accept: "text/event-stream" }
-  const forms = secrets.flatMap(ErrorMessage.formsOf)
-  const scrubbed = <T extends string | undefined>(text: T, max = 200): T | string =>
-    text !== undefined && forms.some((form) => text.includes(form)) ? ErrorMessage.clean(text, secrets, max) : text
-  const refused = (body: string, context: WireFields.Exchange): LlmError => {
-    const { host, pathname } = new URL(endpoint.url(false))
-    return Classify.response({ ...context, body, address: host + pathname })
-  }
-  const failed = (cause: unknown, stage: Classify.Stage): LlmError => Classify.transport(target, cause, stage)
-
-  /** The headers of one request, with the span in force if the provider gets it. */
-  const headersIn = (headers: Transport.Request["headers"], context: Context.Context<never>) => {
-    if (endpoint.traceHeaders !== true) return headers
-    const span = Call.peek(context, Tracer.ParentSpan)
-    return span?._tag === "Span" ? { ...headers, ...HttpTraceContext.toHeaders(span) } : headers
-  }
 
   /** The request that carries `request`. One that cannot be written, as a circular schema, is an `InvalidRequest`. */
   const post = (request: Chat.Request, streaming: boolean, context: Context.Context<never>): Sent | InvalidRequest => {
@@ -115,21 +92,6 @@ export const make = (
     }
   }
 
-  /** Says what a request could not say to this target. */
-  const said = <A, E>(leftOut: ReadonlyArray<string>, self: Effect.Effect<A, E>): Effect.Effect<A, E> =>
-    leftOut.length === 0 ? self : Effect.zipRight(Effect.logDebug(`not sent as asked: ${leftOut.join("; ")}`), self)
-
-  /**
-   * Reads the headers, and notes them on the attempt before the body is read: a broken attempt keeps its request id.
-   */
-  const readHead =
-    (attempt: Attempt.Attempt) =>
-    (status: number, headers: WireFields.Headers, now: number): WireFields.Exchange => {
-      const requestId = scrubbed(Classify.requestId(headers))
-      attempt.note({ status, requestId, limits: format.limits(headers, now) })
-      return { provider, model, secrets, status, headers, now, requestId, maxBytes }
-    }
-
   const answer = (
     text: string,
     context: WireFields.Exchange,
@@ -146,7 +108,7 @@ export const make = (
     Effect.withFiberRuntime((fiber) => {
       const sent = post(request, false, fiber.currentContext)
       if (sent instanceof InvalidRequest) return Effect.fail(sent)
-      return said(
+      return HttpTarget.said(
         sent.leftOut,
         sent.later && format.later !== undefined
           ? Background.answer(requestsAbout(sent, format.later, attempt))
@@ -285,7 +247,7 @@ export const make = (
           whole: () => decoder?.done() === true
         }
         // The request belongs into the span of its attempt, also if the stream is pulled from another span.
-        const asked = said(
+        const asked = HttpTarget.said(
           sent.leftOut,
           send(fiber, context, sent, { head: readHead(attempt), text: readWhole, failed, pieces })
         )
@@ -303,11 +265,5 @@ export const make = (
   return ChatModel.fromLeaf({ provider, model, key, group, capabilities, generate, open, keepsLimits: true, shown })
 }
 
-/** Headers as they are sent: names in lower case. */
-const lowerCased = (headers: Readonly<Record<string, string>>): Readonly<Record<string, string>> =>
-  Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]))
-
 /** Whether an error means that the provider does not have the answer, or no longer. */
 const isUnknown = (error: LlmError): boolean => error._tag === "ModelNotFound" || error._tag === "InvalidRequest"
-
-const isSuccess = ({ status }: WireFields.Exchange): boolean => status >= 200 && status <= 299

@@ -1,7 +1,8 @@
 /**
- * What the four wire formats share: reading a request, counting words, and the shape of a rendered answer.
+ * What the wire formats share: reading a request, counting words, and the shape of a rendered answer.
  *
- * The path alone decides the format, so one provider serves all four at once. Each format has a file here that renders
+ * The path decides the format, so one provider serves all at once; three providers list their models under the same
+ * path, and the header of the key tells them apart. Each format has a file here that renders
  * a `Step.Reply`; `ErrorBodies` renders errors.
  *
  * @since 0.1.0
@@ -10,12 +11,22 @@
 import type * as Step from "../Step.js"
 
 /**
- * A wire format: OpenAI chat completions, OpenAI responses, Anthropic messages, Gemini generate content.
+ * A wire format: OpenAI chat completions, OpenAI responses, Anthropic messages, Gemini generate content; OpenAI and
+ * Gemini embeddings; and each provider's list of models.
  *
  * @since 0.1.0
  * @category models
  */
-export type Format = "openai-chat" | "openai-responses" | "anthropic" | "gemini"
+export type Format =
+  | "openai-chat"
+  | "openai-responses"
+  | "anthropic"
+  | "gemini"
+  | "openai-embeddings"
+  | "gemini-embeddings"
+  | "openai-models"
+  | "anthropic-models"
+  | "gemini-models"
 
 /**
  * A request as it arrived.
@@ -155,12 +166,17 @@ const doubled = /\/v1\/v1\/|\/(?:chat\/completions|responses|messages)\/.*(?:cha
 const isServed = (host: string | undefined, path: string): boolean =>
   !doubled.test(path) && (host === undefined || bases[host]?.test(path) !== false)
 
-const formatOf = (path: string): Format | undefined => {
+const formatOf = ({ headers, host, method }: Incoming, path: string): Format | undefined => {
   if (path.endsWith("/chat/completions")) return "openai-chat"
   if (path.endsWith("/responses")) return "openai-responses"
   if (path.endsWith("/messages")) return "anthropic"
   if (path.endsWith(":generateContent") || path.endsWith(":streamGenerateContent")) return "gemini"
-  return undefined
+  if (path.endsWith("/embeddings")) return "openai-embeddings"
+  if (path.endsWith(":batchEmbedContents")) return "gemini-embeddings"
+  if (method !== "GET" || !path.endsWith("/models")) return undefined
+  if (headers["anthropic-version"] !== undefined) return "anthropic-models"
+  const isGoogle = headers["x-goog-api-key"] !== undefined || host === "generativelanguage.googleapis.com"
+  return isGoogle ? "gemini-models" : "openai-models"
 }
 
 const keyOf = (headers: Readonly<Record<string, string>>, query: string): string | undefined =>
@@ -189,7 +205,7 @@ export const parse = (incoming: Incoming): WireRequest => {
   const path = mark === -1 ? incoming.url : incoming.url.slice(0, mark)
   const query = mark === -1 ? "" : incoming.url.slice(mark + 1)
   const asked = askedId({ method: incoming.method, path }) !== undefined
-  const format = !isServed(incoming.host, path) ? undefined : asked ? "openai-responses" : formatOf(path)
+  const format = !isServed(incoming.host, path) ? undefined : asked ? "openai-responses" : formatOf(incoming, path)
   const stream = asked
     ? new URLSearchParams(query).get("stream") === "true"
     : format === "gemini"
@@ -216,10 +232,31 @@ export const parse = (incoming: Incoming): WireRequest => {
  * @since 0.1.0
  * @category requests
  */
-export const providerOf = (format: Format | undefined): Step.Provider =>
-  format === "anthropic" || format === "gemini" ? format : "openai"
+export const providerOf = (format: Format | undefined): Step.Provider => {
+  const [provider] = (format ?? "openai").split("-")
+  return provider === "anthropic" || provider === "gemini" ? provider : "openai"
+}
 
 const countWords = (text: string): number => text.match(/\S+/g)?.length ?? 0
+
+/**
+ * The texts of a request for embeddings; `undefined` for another request.
+ *
+ * @since 0.2.0
+ * @category requests
+ */
+export const textsOf = ({ body, format }: WireRequest): ReadonlyArray<string> | undefined => {
+  const texts = (u: unknown): ReadonlyArray<string> =>
+    typeof u === "string" ? [u] : Array.isArray(u) ? u.filter((one) => typeof one === "string") : []
+  if (format === "openai-embeddings") return texts(field(body, "input"))
+  if (format !== "gemini-embeddings") return undefined
+  const requests = field(body, "requests")
+  const parts = (one: unknown): unknown => field(field(one, "content"), "parts")
+  return (Array.isArray(requests) ? requests : []).map((one) => {
+    const all = parts(one)
+    return (Array.isArray(all) ? all : []).flatMap((part) => texts(field(part, "text"))).join("")
+  })
+}
 
 const prompts = ["messages", "input", "contents", "system", "instructions", "systemInstruction"]
 // Names and ids inside a prompt do not count as words.
@@ -246,9 +283,15 @@ export const usageOf = (
   request: WireRequest
 ): { readonly [K in keyof Required<Step.Usage>]: number } => {
   const given = reply.usage ?? {}
+  const texts = textsOf(request)
+  const counted =
+    texts === undefined
+      ? prompts.reduce((sum, name) => sum + countPrompt(field(request.body, name)), 0)
+      : countPrompt(texts)
+  const written = reply.parts.reduce((sum, part) => sum + partWords(part), 0)
   return {
-    inputTokens: given.inputTokens ?? prompts.reduce((sum, name) => sum + countPrompt(field(request.body, name)), 0),
-    outputTokens: given.outputTokens ?? reply.parts.reduce((sum, part) => sum + partWords(part), 0),
+    inputTokens: given.inputTokens ?? counted,
+    outputTokens: given.outputTokens ?? (texts === undefined ? written : 0),
     cachedTokens: given.cachedTokens ?? 0,
     cacheWriteTokens: given.cacheWriteTokens ?? 0,
     cacheWriteHourTokens: given.cacheWriteHourTokens ?? 0,

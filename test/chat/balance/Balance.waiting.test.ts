@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Clock, Duration, Effect, Exit, FastCheck as fc, Logger, LogLevel, Random } from "effect"
 import { Chat, ChatModel, CircuitBreaker, Resilience, RetryPolicy } from "effect-steadfast"
+import { earliest } from "../../../src/calls/balance/Members.js"
 import * as Balance from "../../../src/chat/balance/Balance.js"
 import * as Members from "../../../src/chat/balance/Members.js"
 import * as Balancer from "../../../src/policies/balance/Balancer.js"
@@ -57,18 +58,20 @@ const run = (doors: ReadonlyArray<Door>, calls: ReadonlyArray<Call>, maxWait = 6
     }
     const model = Members.make(
       {
-        models,
+        members: models.map((model) => model[ChatModel.TypeId]),
         balancer,
         maxWait,
         affinity: undefined,
         unable: ({ maxTokens = -1 }) => calls[maxTokens]?.unable ?? [],
+        isOnce: undefined,
         readyAt,
         outlook: (_, notBefore) => {
-          const at = Members.earliest(models, (index) => Math.max(readyAt(index), notBefore(index)))
+          const at = earliest(models, (index) => Math.max(readyAt(index), notBefore(index)))
           return { readyAt: at, worthAt: at, why: "shut" }
         },
         keys: undefined
       },
+      models,
       "doors"
     )
     const one = ({ cancelled, deadline, elsewhere, start, way }: Call, call: number) =>

@@ -15,9 +15,6 @@ import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
-import * as Attempt from "../../calls/Attempt.js"
-import * as Call from "../../calls/Call.js"
-import * as Resilience from "../../calls/Resilience.js"
 import { factsOf } from "../../errors/ErrorFacts.js"
 import * as LlmError from "../../errors/LlmError.js"
 import type * as Balancer from "../../policies/balance/Balancer.js"
@@ -30,37 +27,41 @@ import type * as RetryBudget from "../../policies/retry/RetryBudget.js"
 import * as Times from "../../policies/Times.js"
 import * as Waited from "../../policies/Waited.js"
 import * as WaitQueue from "../../policies/WaitQueue.js"
-import type * as Chat from "../Chat.js"
-import { type ChatModel, groupIn, type Inside, mayRepeat, TypeId } from "../Model.js"
+import * as About from "../About.js"
+import * as Attempt from "../Attempt.js"
+import * as Call from "../Call.js"
+import * as Resilience from "../Resilience.js"
 
 // -----------------------------------------------------------------------------
 // models
 // -----------------------------------------------------------------------------
 
 /**
- * The members and the rules for choosing among them. An `index` is a position in `models`; times are in epoch
- * milliseconds.
+ * The members and the rules for choosing among them, for requests of type `Q`. An `index` is a position in `members`;
+ * times are in epoch milliseconds.
  *
  * @since 0.2.0
  * @category models
  */
-export interface Members {
-  /** The members, at least one. */
-  readonly models: ReadonlyArray<ChatModel>
+export interface Members<Q> {
+  /** The facts about the members, at least one. */
+  readonly members: ReadonlyArray<About.About>
   /** Chooses among the members that take traffic. */
   readonly balancer: Balancer.Balancer
   /** The longest wait for a member, in milliseconds, while none takes traffic. */
   readonly maxWait: number
   /** The affinity key of a request: requests with the same key go to the same member. */
-  readonly affinity: ((request: Chat.Request) => string | undefined) | undefined
+  readonly affinity: ((request: Q) => string | undefined) | undefined
   /** The members that lack a capability which the request needs. */
-  readonly unable: ((request: Chat.Request) => ReadonlyArray<number>) | undefined
+  readonly unable: ((request: Q) => ReadonlyArray<number>) | undefined
+  /** Whether a request must not be sent again once it may have run. `undefined`: every request may. */
+  readonly isOnce: ((request: Q) => boolean) | undefined
   /** The time from which a member takes traffic; 0 for now. */
   readonly readyAt: (index: number) => number
   /** When members take traffic again, none of them before its `notBefore`. */
   readonly outlook: (now: number, notBefore: (index: number) => number) => KeyPool.Outlook
   /** The pool's keys, one for each member; `undefined` if the members share no pool. */
-  readonly keys: Keys | undefined
+  readonly keys: Keys<Q> | undefined
 }
 
 /**
@@ -69,9 +70,9 @@ export interface Members {
  * @since 0.2.0
  * @category models
  */
-export interface Keys extends Pick<KeyPool.View, "admit" | "end"> {
+export interface Keys<Q> extends Pick<KeyPool.View, "admit" | "end"> {
   /** Whether another key should be preferred for this attempt, because this one is due for a risky probe. */
-  readonly spares: (selection: Selection, index: number, now: number) => boolean
+  readonly spares: (selection: Selection<Q>, index: number, now: number) => boolean
   /** The name of the key in log lines. */
   readonly nameAt: (index: number) => string
 }
@@ -81,10 +82,10 @@ export interface Keys extends Pick<KeyPool.View, "admit" | "end"> {
  *
  * @internal
  */
-export interface Selection {
-  readonly members: Members
+export interface Selection<Q> {
+  readonly members: Members<Q>
   readonly queues: MemberQueue.MemberQueues
-  readonly request: Chat.Request
+  readonly request: Q
   readonly measure: Balancer.Measure
   readonly session: string | undefined
   readonly clock: Clock.Clock
@@ -124,14 +125,14 @@ export interface Selection {
  *
  * @internal
  */
-export const begin = (
-  members: Members,
+export const begin = <Q>(
+  members: Members<Q>,
   queues: MemberQueue.MemberQueues,
-  request: Chat.Request,
+  request: Q,
   measure: Balancer.Measure,
   region: Immediate.Region,
   context: Context.Context<never> = region.fiber.currentContext
-): Selection => {
+): Selection<Q> => {
   const { fiber } = region
   const unable = members.unable?.(request) ?? []
   return {
@@ -159,14 +160,9 @@ export const begin = (
   }
 }
 
-/**
- * The chosen member.
- *
- * @internal
- */
-export const insideOf = ({ index, members }: Selection): Inside => (members.models[index] as ChatModel)[TypeId]
+const aboutOf = <Q>({ index, members }: Selection<Q>): About.About => members.members[index] as About.About
 
-const leaveOut = (selection: Selection, index: number, until: number): void => {
+const leaveOut = <Q>(selection: Selection<Q>, index: number, until: number): void => {
   selection.notBefore ??= new Map()
   selection.notBefore.set(index, until)
 }
@@ -175,12 +171,12 @@ const leaveOut = (selection: Selection, index: number, until: number): void => {
  * The time from which a member that refused may be asked again. If the member's own time tells that it is shut, that
  * time holds, and it may open before.
  */
-const afterRefusal = ({ readyAt }: Members, index: number, refusal: LlmError.LlmError, now: number): number => {
+const afterRefusal = <Q>({ readyAt }: Members<Q>, index: number, refusal: LlmError.LlmError, now: number): number => {
   const hinted = refusal.hint === undefined ? MemberQueue.pollMillis : Math.max(1, Duration.toMillis(refusal.hint))
   return now + (readyAt(index) > now ? Math.min(hinted, MemberQueue.pollMillis) : hinted)
 }
 
-const pick = (selection: Selection, now: number, seed: number): number | undefined => {
+const pick = <Q>(selection: Selection<Q>, now: number, seed: number): number | undefined => {
   const { measure, members, notBefore, session } = selection
   const { balancer, keys } = members
   const readyAt =
@@ -193,12 +189,12 @@ const pick = (selection: Selection, now: number, seed: number): number | undefin
   return balancer.choose({ now, seed, readyAt: others, measure, affinity: session }) ?? index
 }
 
-const outlookOf = ({ members, notBefore }: Selection, now: number): KeyPool.Outlook =>
+const outlookOf = <Q>({ members, notBefore }: Selection<Q>, now: number): KeyPool.Outlook =>
   members.outlook(now, (index) => notBefore?.get(index) ?? 0)
 
 /** The error for an attempt that finds no member. */
-const closed = ({ members }: Selection, { readyAt, why }: KeyPool.Outlook, now: number): LlmError.CircuitOpen => {
-  const { model, provider } = (members.models[0] as ChatModel)[TypeId].targets[0]
+const closed = <Q>({ members }: Selection<Q>, { readyAt, why }: KeyPool.Outlook, now: number): LlmError.CircuitOpen => {
+  const { model, provider } = (members.members[0] as About.About).targets[0]
   return new LlmError.CircuitOpen({
     provider,
     model,
@@ -209,7 +205,7 @@ const closed = ({ members }: Selection, { readyAt, why }: KeyPool.Outlook, now: 
 }
 
 /** Tells what the attempt waits for. */
-const tell = (selection: Selection): Effect.Effect<void> => {
+const tell = <Q>(selection: Selection<Q>): Effect.Effect<void> => {
   selection.isTold = true
   const now = Times.now(selection.clock)
   const refusal = closed(selection, outlookOf(selection, now), now)
@@ -220,7 +216,7 @@ const tell = (selection: Selection): Effect.Effect<void> => {
 }
 
 /** Whether the attempt may wait for a member that takes traffic from `at` on. */
-const mayWait = ({ context, members, waitsSince, within }: Selection, at: number, now: number): boolean =>
+const mayWait = <Q>({ context, members, waitsSince, within }: Selection<Q>, at: number, now: number): boolean =>
   (Option.getOrUndefined(Context.getOption(context, WaitQueue.Elsewhere))?.() ?? Number.POSITIVE_INFINITY) > now &&
   Math.max(at, now + 1) <= WaitQueue.limitOf(within, members.maxWait, waitsSince ?? now)
 
@@ -228,8 +224,8 @@ const mayWait = ({ context, members, waitsSince, within }: Selection, at: number
  * Takes a place with a member that takes traffic, or goes on with `none`. `taken` and `none` get the time and a random
  * number; `turn` may hold the attempt back. Runs uninterruptibly, so that the place is not lost.
  */
-const seek = <A, E>(
-  selection: Selection,
+const seek = <Q, A, E>(
+  selection: Selection<Q>,
   taken: (now: number, seed: number) => Effect.Effect<A, E>,
   none: (now: number, seed: number) => Effect.Effect<A, E>,
   turn?: (now: number) => A | undefined
@@ -260,20 +256,20 @@ const seek = <A, E>(
   })
 
 /** Whether all members that take traffic are left out by this attempt for a while: it then waits for itself alone. */
-const waitsAlone = ({ members: { models, readyAt }, notBefore }: Selection, now: number): boolean => {
+const waitsAlone = <Q>({ members: { members, readyAt }, notBefore }: Selection<Q>, now: number): boolean => {
   if (notBefore === undefined) return false
-  const open = [...models.keys()].filter((index) => readyAt(index) <= now)
+  const open = [...members.keys()].filter((index) => readyAt(index) <= now)
   const times = open.map((index) => notBefore.get(index) ?? 0).filter(Number.isFinite)
   return times.length > 0 && times.every((until) => until > now)
 }
 
 /** The time from which a wait is worth it, for all attempts in the same queue: without the times of this one alone. */
-const sharedAt = ({ members, notBefore }: Selection, now: number): number =>
+const sharedAt = <Q>({ members, notBefore }: Selection<Q>, now: number): number =>
   members.outlook(now, (index) => (notBefore?.get(index) === Number.POSITIVE_INFINITY ? Number.POSITIVE_INFINITY : 0))
     .worthAt
 
 /** Waits for a place with a member. */
-const wait = (selection: Selection): Effect.Effect<void, LlmError.LlmError> => {
+const wait = <Q>(selection: Selection<Q>): Effect.Effect<void, LlmError.LlmError> => {
   const { clock, context, members, queues, region } = selection
   const now = Times.now(clock)
   const refused = (now: number) => selection.error ?? closed(selection, outlookOf(selection, now), now)
@@ -283,7 +279,7 @@ const wait = (selection: Selection): Effect.Effect<void, LlmError.LlmError> => {
   const alone = waitsAlone(selection, now)
   const passed = queues.within(selection.notBefore, alone, (line) => {
     const gate: WaitQueue.Gate<"placed" | "alone", undefined, LlmError.LlmError> = {
-      ask: () => seek<"placed" | "alone" | WaitQueue.Wait<undefined>, never>(selection, taken, none, turn),
+      ask: () => seek<Q, "placed" | "alone" | WaitQueue.Wait<undefined>, never>(selection, taken, none, turn),
       waits: () => (selection.isTold ? Effect.void : tell(selection)),
       refused: (_, now) => refused(now)
     }
@@ -313,17 +309,17 @@ const wait = (selection: Selection): Effect.Effect<void, LlmError.LlmError> => {
  *
  * @internal
  */
-export const select = (selection: Selection): Effect.Effect<void, LlmError.LlmError> =>
+export const select = <Q>(selection: Selection<Q>): Effect.Effect<void, LlmError.LlmError> =>
   selection.queues.isWaitedIn(selection.notBefore)
     ? Effect.suspend(() => wait(selection))
-    : seek<void, LlmError.LlmError>(
+    : seek<Q, void, LlmError.LlmError>(
         selection,
         () => Effect.void,
         () => wait(selection)
       )
 
 /** When a member may be asked again after an error that another can fix; `undefined` for other errors. */
-const untilAfter = ({ index, members }: Selection, error: LlmError.LlmError, now: number): number | undefined => {
+const untilAfter = <Q>({ index, members }: Selection<Q>, error: LlmError.LlmError, now: number): number | undefined => {
   if (error._tag === "CircuitOpen") return afterRefusal(members, index, error, now)
   const health = LlmError.healthOf(error)
   return members.keys !== undefined && (health === "dead" || health === "throttled")
@@ -340,12 +336,13 @@ const better = (before: LlmError.LlmError | undefined, error: LlmError.LlmError)
  *
  * @internal
  */
-export const goOn = (selection: Selection, error: LlmError.LlmError): Effect.Effect<void, LlmError.LlmError> =>
+export const goOn = <Q>(selection: Selection<Q>, error: LlmError.LlmError): Effect.Effect<void, LlmError.LlmError> =>
   Effect.suspend(() => {
     const { index, members, request } = selection
     const now = Times.now(selection.clock)
     const until = untilAfter(selection, error, now)
-    if (until === undefined || !mayRepeat(request, error)) return Effect.fail(error)
+    const mayRepeat = error.delivery !== "unknown" || members.isOnce?.(request) !== true
+    if (until === undefined || !mayRepeat) return Effect.fail(error)
     leaveOut(selection, index, until)
     const next = Effect.suspend(() => select(selection))
     // If every member refuses and nothing was sent, the attempt fails with the time to return, not with this refusal.
@@ -358,7 +355,7 @@ export const goOn = (selection: Selection, error: LlmError.LlmError): Effect.Eff
       return Effect.fail(failure)
     }
     selection.again = true
-    selection.draw ??= Resilience.extraDraw(selection.context, (error) => groupIn(insideOf(selection), error))
+    selection.draw ??= Resilience.extraDraw(selection.context, (error) => About.groupIn(aboutOf(selection), error))
     // A dead key draws on no budget: it leaves at once, so only the requests in flight to it are sent again.
     const drawn =
       LlmError.healthOf(error) === "dead" ? Effect.succeed(0) : selection.draw.take(error, 0, selection.region.restore)
@@ -376,7 +373,10 @@ export const goOn = (selection: Selection, error: LlmError.LlmError): Effect.Eff
  *
  * @internal
  */
-export const record = (selection: Selection, exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> | undefined => {
+export const record = <Q>(
+  selection: Selection<Q>,
+  exit: Exit.Exit<unknown, unknown>
+): Effect.Effect<void> | undefined => {
   const { admission, aliveAt, draw, index, measure, members, startedAt, within } = selection
   const { balancer, keys } = members
   const now = Times.now(selection.clock)
@@ -392,7 +392,7 @@ export const record = (selection: Selection, exit: Exit.Exit<unknown, unknown>):
  *
  * @internal
  */
-export const marked = <A, E, R>(selection: Selection, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => {
+export const marked = <Q, A, E, R>(selection: Selection<Q>, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => {
   const { again, queued } = selection
   selection.queued = 0
   const extra = again ? Effect.provideService(effect, Attempt.Extra, { reason: "again" }) : effect

@@ -12,6 +12,7 @@ const root = fileURLToPath(new URL("..", import.meta.url))
 /** What each example is there to show. */
 const shows: Record<string, ReadonlyArray<string>> = {
   "agent-budget.ts": ["all five questions answered", "limit of attempts", "limit of usd", "spent 2400 tokens"],
+  "agent.ts": ["attempt 1 of 8", "pays order 7 back", "I have paid order 7 back to you. (12 messages"],
   "batch.ts": ["of 400 rows are done", "all 400 rows are done", "400 lines in the file"],
   "conversation.ts": [
     "failed: Overloaded",

@@ -17,6 +17,12 @@ export interface Database {
   readonly url: string
 }
 
+/** The client of a database at such an address. */
+export const clientOf = (url: string): Layer.Layer<SqlClient.SqlClient, unknown> =>
+  url.startsWith("postgres")
+    ? PgClient.layer({ url: Redacted.make(url), maxConnections: 3 })
+    : CallLogLibsql.client(url)
+
 export interface Backend {
   readonly name: string
   /** An empty database. */
@@ -31,7 +37,7 @@ const libsql = (): Backend => {
     name: "libSQL",
     make: () => {
       const file = join(folder, `${++count}.db`)
-      return { client: CallLogLibsql.client(file), url: file }
+      return { client: clientOf(file), url: file }
     },
     stop: () => rmSync(folder, { recursive: true, force: true })
   }
@@ -63,7 +69,7 @@ const postgresAt = (url: string, stop: () => void): Backend => {
       execFileSync("psql", ["-q", url, "-c", `create database ${name}`], { stdio: ["ignore", "ignore", "inherit"] })
       const database = new URL(url)
       database.pathname = `/${name}`
-      return { client: PgClient.layer({ url: Redacted.make(database.href), maxConnections: 3 }), url: database.href }
+      return { client: clientOf(database.href), url: database.href }
     },
     stop
   }

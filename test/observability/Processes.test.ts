@@ -5,7 +5,7 @@ import { join } from "node:path"
 import * as SqlClient from "@effect/sql/SqlClient"
 import { Effect } from "effect"
 import { Call, Chat } from "effect-steadfast"
-import { CallLog, type CallReport } from "effect-steadfast/observability"
+import { CallLog, CallReport } from "effect-steadfast/observability"
 import * as CallLogLibsql from "effect-steadfast/observability/CallLogLibsql"
 import { Fault, Reply } from "effect-steadfast/testing"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
@@ -63,18 +63,22 @@ describe("a call log that processes share", () => {
         const holder = worker("hold", file, "5000")
         const gone = ended(holder)
         yield* Effect.promise(() => lines(holder, 1))
-        for (const record of records.slice(10)) {
+        for (const [index, record] of records.slice(10).entries()) {
           // Fails if it waits for anything.
           Effect.runSync(observer(record))
-          yield* Effect.sleep(1)
+          if (index % 10 === 0) yield* Effect.sleep(1)
         }
-        assert.strictEqual((yield* log.stats).waiting, 490, "the lock is held")
+        assert.deepStrictEqual(yield* log.stats, { written: 10, waiting: 400, lost: 90 }, "the lock is held")
         yield* Effect.promise(() => gone)
         yield* log.flush
-        assert.deepStrictEqual(yield* log.stats, { written: 500, waiting: 0, lost: 0 })
-      }).pipe(Effect.provide(CallLogLibsql.layer({ file })))
+        assert.deepStrictEqual(yield* log.stats, { written: 410, waiting: 0, lost: 90 })
+      }).pipe(Effect.provide(CallLogLibsql.layer({ file, maxBuffered: 400, keep: Number.POSITIVE_INFINITY })))
     )
-    assert.strictEqual(await Effect.runPromise(count(file, "steadfast_calls")), 500)
+    assert.strictEqual(await Effect.runPromise(count(file, "steadfast_calls")), 410)
+    const { lost } = await Effect.runPromise(
+      Effect.provide(CallReport.report({ by: "day" }), CallLogLibsql.client(file))
+    )
+    assert.deepStrictEqual(lost, { records: 90, overflow: 90, refused: 0 })
   })
 })
 

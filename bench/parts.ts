@@ -13,5 +13,6 @@ export const parts: Readonly<Record<string, () => Promise<Part>>> = {
   size: () => import("./size.js"),
   composition: () => import("./composition.js"),
   retry: () => import("./retry.js"),
-  traffic: () => import("./traffic.js")
+  traffic: () => import("./traffic.js"),
+  calllog: () => import("./calllog.js")
 }

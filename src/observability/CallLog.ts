@@ -256,7 +256,7 @@ const noteFeedback = ({ call, name, score }: Feedback): Effect.Effect<void, SqlE
 const open = <R>(
   connect: Effect.Effect<SqlClient.SqlClient, unknown, R | Scope.Scope>,
   given: Options
-): Effect.Effect<Context.Context<CallLog>, never, Scope.Scope | Exclude<R, Scope.Scope>> =>
+): Effect.Effect<Layer.Layer<CallLog>, never, Scope.Scope | Exclude<R, Scope.Scope>> =>
   Effect.gen(function* () {
     const options = settings.read(given, "CallLog")
     const buffer = Buffer.make(options.maxBuffered, options.batchSize)
@@ -291,8 +291,8 @@ const open = <R>(
           Effect.provideService(noteFeedback(feedback), SqlClient.SqlClient, client)
         )
     }
-    const observed = yield* Layer.build(Call.observe(observer))
-    return Context.merge(Context.make(CallLog, log), observed)
+    // A layer: built here, its observer would hide those of the layers beside it, or they this one.
+    return Layer.merge(Layer.succeed(CallLog, log), Call.observe(observer))
   })
 
 /**
@@ -302,7 +302,7 @@ const open = <R>(
  * @category layers
  */
 export const layer = (options: Options = {}): Layer.Layer<CallLog, never, SqlClient.SqlClient> =>
-  Layer.scopedContext(open(SqlClient.SqlClient, options))
+  Layer.unwrapScoped(open(SqlClient.SqlClient, options))
 
 /**
  * The call log over a client of its own, which is made when the database is there. A program starts without it, and its
@@ -316,5 +316,5 @@ export const layerFrom = <E, R>(
   options: Options = {}
 ): Layer.Layer<CallLog, never, R> => {
   const connect = Effect.map(Layer.build(client), (context) => Context.get(context, SqlClient.SqlClient))
-  return Layer.scopedContext(open(connect, options)) as Layer.Layer<CallLog, never, R>
+  return Layer.unwrapScoped(open(connect, options)) as Layer.Layer<CallLog, never, R>
 }

@@ -34,7 +34,10 @@ const calls = (client: Layer.Layer<SqlClient.SqlClient, unknown>) =>
       assert.strictEqual((yield* Effect.either(ask))._tag, "Left")
       assert.include(JSON.stringify(yield* ask), answer)
       yield* Effect.flatMap(CallLog.CallLog, (log) => log.flush)
-    }).pipe(Effect.provide(Layer.mergeAll(log, Telemetry.layerMetrics({ labels: ["tenant"] }))), Effect.provide(kept.layer))
+    }).pipe(
+      Effect.provide(Layer.mergeAll(log, Telemetry.layerMetrics({ labels: ["tenant"] }))),
+      Effect.provide(kept.layer)
+    )
     return kept
   })
 
@@ -43,7 +46,8 @@ const places = (ids: ReadonlyArray<string>) =>
   Effect.gen(function* () {
     const sql = yield* SqlClient.SqlClient
     const found: Record<string, string> = {}
-    for (const { name } of Object.values(tables)) found[name] = JSON.stringify(yield* sql.unsafe(`select * from ${name}`))
+    for (const { name } of Object.values(tables))
+      found[name] = JSON.stringify(yield* sql.unsafe(`select * from ${name}`))
     const handler = HttpApp.toWebHandlerRuntime(yield* Effect.runtime<SqlClient.SqlClient>())(Dashboard.routes)
     for (const path of ["", "api/overview?range=1h", "api/calls", ...ids.map((id) => `api/calls/${id}`)]) {
       const response = yield* Effect.promise(() => handler(new Request(`http://test/${path}`)))

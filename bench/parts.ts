@@ -14,5 +14,6 @@ export const parts: Readonly<Record<string, () => Promise<Part>>> = {
   composition: () => import("./composition.js"),
   agent: () => import("./agent.js"),
   retry: () => import("./retry.js"),
-  traffic: () => import("./traffic.js")
+  traffic: () => import("./traffic.js"),
+  calllog: () => import("./calllog.js")
 }

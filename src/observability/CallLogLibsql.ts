@@ -24,7 +24,7 @@ import { dirname, resolve } from "node:path"
 import { pathToFileURL } from "node:url"
 import type * as SqlClient from "@effect/sql/SqlClient"
 import * as LibsqlClient from "@effect/sql-libsql/LibsqlClient"
-import { type Client, createClient, type InStatement, type ResultSet } from "@libsql/client"
+import { type Client, createClient, type InStatement } from "@libsql/client"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as CallLog from "./CallLog.js"
@@ -47,17 +47,21 @@ const settings = "pragma synchronous = normal"
  */
 const open = async (url: string): Promise<Client> => {
   const client = createClient({ url, timeout: busyMillis, concurrency: 1 })
-  const execute = async (statement: InStatement): Promise<ResultSet> => {
-    try {
-      return await client.execute(statement)
-    } catch (error) {
-      if (/^SQLITE_/.test(String((error as { readonly code?: unknown }).code))) {
-        await client.reconnect()
-        await client.execute(settings)
+  const anew =
+    <Args extends ReadonlyArray<unknown>, A>(run: (...args: Args) => Promise<A>) =>
+    async (...args: Args): Promise<A> => {
+      try {
+        return await run(...args)
+      } catch (error) {
+        if (/^SQLITE_/.test(String((error as { readonly code?: unknown }).code))) {
+          await client.reconnect()
+          await client.execute(settings)
+        }
+        throw error
       }
-      throw error
     }
-  }
+  const execute = anew((statement: InStatement) => client.execute(statement))
+  const batch = anew(client.batch.bind(client))
   try {
     await client.execute("pragma journal_mode = wal")
     await client.execute(settings)
@@ -68,6 +72,7 @@ const open = async (url: string): Promise<Client> => {
   return new Proxy(client, {
     get: (target, name) => {
       if (name === "execute") return execute
+      if (name === "batch") return batch
       const value: unknown = Reflect.get(target, name, target)
       return typeof value === "function" ? value.bind(target) : value
     }

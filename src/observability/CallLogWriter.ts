@@ -1,5 +1,5 @@
 /**
- * The writes of the call log: many rows in one statement, and what to do when a statement fails.
+ * The writes of the call log: what is written and deleted, and what to do when that fails.
  *
  * @since 0.2.0
  */
@@ -9,28 +9,9 @@ import type { SqlError } from "@effect/sql/SqlError"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import type { CallRecord } from "../calls/CallRecord.js"
-import { dayOf, type Row, type Rows, rowsOf, type Value } from "./CallLogRows.js"
+import { dayOf, type Row, type Rows, rowsOf } from "./CallLogRows.js"
 import { type Table, tables } from "./CallLogSchema.js"
-
-/** SQLite binds 32,766 values in a statement, PostgreSQL 65,535. */
-const mostValues = 32_000
-
-const texts = new Map<string, string>()
-
-/** One INSERT of many rows. The texts are kept: batches have few sizes. */
-const insertText = (table: Table, rows: number, numbered: boolean): string => {
-  const key = `${table.name} ${rows} ${numbered}`
-  const known = texts.get(key)
-  if (known !== undefined) return known
-  const columns = Object.keys(table.columns)
-  const group = (row: number) =>
-    `(${columns.map((_, index) => (numbered ? `$${row * columns.length + index + 1}` : "?")).join(",")})`
-  const values = Array.from({ length: rows }, (_, row) => group(row)).join(",")
-  const text = `insert into ${table.name} (${columns.join(",")}) values ${values} on conflict do nothing`
-  if (texts.size > 1000) texts.clear()
-  texts.set(key, text)
-  return text
-}
+import { inserts, together } from "./CallLogStatements.js"
 
 /**
  * Inserts rows into a table. A row whose key is there already is left as it is.
@@ -38,22 +19,7 @@ const insertText = (table: Table, rows: number, numbered: boolean): string => {
  * @internal
  */
 export const insert = (table: Table, rows: ReadonlyArray<Row>): Effect.Effect<void, SqlError, SqlClient.SqlClient> =>
-  Effect.flatMap(SqlClient.SqlClient, (sql) => {
-    const columns = Object.keys(table.columns)
-    const most = Math.floor(mostValues / columns.length)
-    const numbered = sql.onDialectOrElse({ pg: () => true, orElse: () => false })
-    const chunks: Array<ReadonlyArray<Row>> = []
-    for (let start = 0; start < rows.length; start += most) chunks.push(rows.slice(start, start + most))
-    return Effect.forEach(
-      chunks,
-      (chunk) => {
-        const values: Array<Value> = []
-        for (const row of chunk) for (const column of columns) values.push(row[column] ?? null)
-        return sql.unsafe(insertText(table, chunk.length, numbered), values)
-      },
-      { discard: true }
-    )
-  })
+  Effect.flatMap(SqlClient.SqlClient, (sql) => together(inserts(sql, table, rows)))
 
 /**
  * Each set of labels once, whichever calls share it.
@@ -65,32 +31,28 @@ export const setsOf = (rows: ReadonlyArray<Rows>): ReadonlyArray<Row> => [
 ]
 
 /**
- * Writes records with all that belongs to them. The row of a call comes last: where it is, its attempts are too,
- * without a transaction.
+ * Writes records with all that belongs to them, together: no call is there without its attempts, and none of these
+ * without its call.
  *
  * @internal
  */
 export const write = (records: ReadonlyArray<CallRecord>): Effect.Effect<void, SqlError, SqlClient.SqlClient> =>
-  Effect.suspend(() => {
-    const rows = records.map(rowsOf)
-    return insert(
-      tables.attempts,
-      rows.flatMap(({ attempts }) => attempts)
-    ).pipe(
-      Effect.zipRight(
-        insert(
-          tables.labels,
-          rows.flatMap(({ labels }) => labels)
-        )
-      ),
-      Effect.zipRight(insert(tables.labelSets, setsOf(rows))),
-      Effect.zipRight(
-        insert(
-          tables.calls,
-          rows.map(({ call }) => call)
-        )
-      )
-    )
+  Effect.flatMap(SqlClient.SqlClient, (sql) => {
+    const all = records.map(rowsOf)
+    const attempts: Array<Row> = []
+    const labels: Array<Row> = []
+    const calls: Array<Row> = []
+    for (const rows of all) {
+      calls.push(rows.call)
+      for (const row of rows.attempts) attempts.push(row)
+      for (const row of rows.labels) labels.push(row)
+    }
+    return together([
+      ...inserts(sql, tables.attempts, attempts),
+      ...inserts(sql, tables.labels, labels),
+      ...inserts(sql, tables.labelSets, setsOf(all)),
+      ...inserts(sql, tables.calls, calls)
+    ])
   })
 
 /** What a driver says of values that no later try makes good: SQLite by name, PostgreSQL by class. */
@@ -123,11 +85,19 @@ export const whyOf = (cause: Cause.Cause<unknown>): string => {
 /** The calls that one statement deletes: few enough not to hold up a writer. */
 const portion = 500
 
+/** The tables that hold rows of a call, and the columns that name it. */
+const owners = [
+  { name: tables.labels.name, key: "call_id" },
+  { name: tables.feedback.name, key: "call_id" },
+  { name: tables.attempts.name, key: "call_id" },
+  { name: tables.calls.name, key: "id" }
+]
+
 /** The rest between two portions, in which others write. */
 const rest = "20 millis"
 
 /**
- * Deletes what began before a time, in portions.
+ * Deletes what began before a time, in portions of whole calls.
  *
  * @internal
  */
@@ -138,11 +108,11 @@ export const deleteBefore = (cutoff: number): Effect.Effect<void, SqlError, SqlC
       const old = yield* sql<{ readonly id: string }>`select id from steadfast_calls where started_at < ${cutoff}
         order by started_at limit ${sql.literal(String(portion))}`
       if (old.length === 0) break
-      const ids = old.map(({ id }) => id)
-      yield* sql`delete from steadfast_labels where ${sql.in("call_id", ids)}`
-      yield* sql`delete from steadfast_feedback where ${sql.in("call_id", ids)}`
-      yield* sql`delete from steadfast_attempts where ${sql.in("call_id", ids)}`
-      yield* sql`delete from steadfast_calls where ${sql.in("id", ids)}`
+      const values = old.map(({ id }) => id)
+      const places = values.map(() => "?").join(",")
+      yield* together(
+        owners.map(({ key, name }) => ({ text: `delete from ${name} where ${key} in (${places})`, values }))
+      )
       yield* Effect.sleep(rest)
     }
     yield* sql`delete from steadfast_label_sets where day < ${dayOf(cutoff)}`

@@ -1,0 +1,121 @@
+/**
+ * Statements of the call log that happen together or not at all, and its INSERTs of many rows.
+ *
+ * A process may be killed between two statements. So what belongs together is one thing for the database: one statement
+ * in PostgreSQL, the driver's batch in libSQL, and a transaction in another SQLite.
+ *
+ * @since 0.2.0
+ */
+
+import * as SqlClient from "@effect/sql/SqlClient"
+import { SqlError } from "@effect/sql/SqlError"
+import * as Effect from "effect/Effect"
+import type { Row, Value } from "./CallLogRows.js"
+import type { Table } from "./CallLogSchema.js"
+
+/**
+ * A statement with a `?` for each of its values.
+ *
+ * @internal
+ */
+export interface Statement {
+  readonly text: string
+  readonly values: ReadonlyArray<Value>
+}
+
+/** SQLite binds 32,766 values in a statement. */
+const mostValues = 32_000
+
+const isPostgres = (sql: SqlClient.SqlClient): boolean => sql.onDialectOrElse({ pg: () => true, orElse: () => false })
+
+/** The rows as values. All rows of a table have the same keys in the same order. */
+const insertValues = (name: string, rows: ReadonlyArray<Row>): Statement => {
+  const columns = Object.keys(rows[0] ?? {})
+  const group = `(${columns.map(() => "?").join(",")})`
+  const groups = `${`${group},`.repeat(rows.length - 1)}${group}`
+  return {
+    text: `insert into ${name} (${columns.join(",")}) values ${groups} on conflict do nothing`,
+    values: rows.flatMap((row) => Object.values(row))
+  }
+}
+
+/** The rows as one value. PostgreSQL reads a short text with JSON faster than a text with thousands of parameters. */
+const insertJson = ({ columns, name }: Table, rows: ReadonlyArray<Row>): Statement => {
+  const names = Object.keys(columns).join(",")
+  const types = Object.entries(columns).map(([column, type]) => `${column} ${type.replace(" not null", "")}`)
+  return {
+    text:
+      `insert into ${name} (${names}) select ${names} from json_to_recordset(?::json) as r(${types.join(",")}) ` +
+      "on conflict do nothing",
+    values: [JSON.stringify(rows)]
+  }
+}
+
+/**
+ * The statements that insert rows into a table. A row whose key is there already is left as it is.
+ *
+ * @internal
+ */
+export const inserts = (sql: SqlClient.SqlClient, table: Table, rows: ReadonlyArray<Row>): ReadonlyArray<Statement> => {
+  if (rows.length === 0) return []
+  if (isPostgres(sql)) return [insertJson(table, rows)]
+  const most = Math.floor(mostValues / Object.keys(table.columns).length)
+  const statements: Array<Statement> = []
+  for (let start = 0; start < rows.length; start += most) {
+    statements.push(insertValues(table.name, rows.slice(start, start + most)))
+  }
+  return statements
+}
+
+/** The libSQL driver behind a connection of `@effect/sql-libsql`. */
+interface Batching {
+  readonly batch: (
+    statements: ReadonlyArray<{ readonly sql: string; readonly args: ReadonlyArray<Value> }>,
+    mode: "write"
+  ) => Promise<unknown>
+}
+
+const batchingOf = (connection: object): Batching | undefined => {
+  const { sdk } = connection as { readonly sdk?: Partial<Batching> }
+  return typeof sdk?.batch === "function" ? (sdk as Batching) : undefined
+}
+
+/** One statement: all parts of it see the tables as they were before it. */
+const joined = (statements: ReadonlyArray<Statement>): Statement => {
+  let number = 0
+  const texts = statements.map(({ text }) => text.replace(/\?/g, () => `$${++number}`))
+  const parts = texts.slice(0, -1).map((text, index) => `s${index} as (${text})`)
+  const last = texts[texts.length - 1] ?? ""
+  return {
+    text: parts.length === 0 ? last : `with ${parts.join(", ")} ${last}`,
+    values: statements.flatMap(({ values }) => values)
+  }
+}
+
+/**
+ * Runs statements together: what a killed process leaves is all of them, or none. In PostgreSQL none may need what
+ * another of them wrote.
+ *
+ * @internal
+ */
+export const together = (statements: ReadonlyArray<Statement>): Effect.Effect<void, SqlError, SqlClient.SqlClient> =>
+  Effect.gen(function* () {
+    const sql = yield* SqlClient.SqlClient
+    const run = ({ text, values }: Statement) => sql.unsafe(text, values)
+    const [first] = statements
+    if (first === undefined) return
+    if (isPostgres(sql)) return yield* Effect.asVoid(run(joined(statements)))
+    if (statements.length === 1) return yield* Effect.asVoid(run(first))
+    // A place in the line of the client's transactions, which have the connection for themselves.
+    const driver = batchingOf(yield* sql.reserve)
+    if (driver === undefined) return yield* sql.withTransaction(Effect.forEach(statements, run, { discard: true }))
+    // `withTransaction` of this client never gives its only permit back once it has met a lock.
+    yield* Effect.tryPromise({
+      try: () =>
+        driver.batch(
+          statements.map(({ text, values }) => ({ sql: text, args: values })),
+          "write"
+        ),
+      catch: (cause) => new SqlError({ cause, message: "Failed to execute a batch" })
+    })
+  }).pipe(Effect.scoped)

@@ -23,48 +23,35 @@ export interface Statement {
   readonly values: ReadonlyArray<Value>
 }
 
-/** SQLite binds 32,766 values in a statement. */
-const mostValues = 32_000
-
 const isPostgres = (sql: SqlClient.SqlClient): boolean => sql.onDialectOrElse({ pg: () => true, orElse: () => false })
 
-/** The rows as values. All rows of a table have the same keys in the same order. */
-const insertValues = (name: string, rows: ReadonlyArray<Row>): Statement => {
-  const columns = Object.keys(rows[0] ?? {})
-  const group = `(${columns.map(() => "?").join(",")})`
-  const groups = `${`${group},`.repeat(rows.length - 1)}${group}`
-  return {
-    text: `insert into ${name} (${columns.join(",")}) values ${groups} on conflict do nothing`,
-    values: rows.flatMap((row) => Object.values(row))
-  }
-}
-
-/** The rows as one value. PostgreSQL reads a short text with JSON faster than a text with thousands of parameters. */
-const insertJson = ({ columns, name }: Table, rows: ReadonlyArray<Row>): Statement => {
+/** What both databases do with the rows of one JSON text. A row whose key is there already is left as it is. */
+const insertFrom = ({ columns, name }: Table, values: string, source: string, rows: unknown): Statement => {
   const names = Object.keys(columns).join(",")
-  const types = Object.entries(columns).map(([column, type]) => `${column} ${type.replace(" not null", "")}`)
   return {
-    text:
-      `insert into ${name} (${names}) select ${names} from json_to_recordset(?::json) as r(${types.join(",")}) ` +
-      "on conflict do nothing",
+    text: `insert into ${name} (${names}) select ${values} from ${source} where true on conflict do nothing`,
     values: [JSON.stringify(rows)]
   }
 }
 
 /**
- * The statements that insert rows into a table. A row whose key is there already is left as it is.
+ * The statements that insert rows into a table, as one value with JSON. PostgreSQL reads it faster than a text with
+ * thousands of parameters. SQLite makes of such a text a program of its own for each row, which stays in memory until
+ * the collector finds the statement: writing took a gigabyte.
  *
  * @internal
  */
 export const inserts = (sql: SqlClient.SqlClient, table: Table, rows: ReadonlyArray<Row>): ReadonlyArray<Statement> => {
   if (rows.length === 0) return []
-  if (isPostgres(sql)) return [insertJson(table, rows)]
-  const most = Math.floor(mostValues / Object.keys(table.columns).length)
-  const statements: Array<Statement> = []
-  for (let start = 0; start < rows.length; start += most) {
-    statements.push(insertValues(table.name, rows.slice(start, start + most)))
+  const columns = Object.entries(table.columns)
+  if (isPostgres(sql)) {
+    const types = columns.map(([column, type]) => `${column} ${type.replace(" not null", "")}`).join(",")
+    const names = columns.map(([column]) => column).join(",")
+    return [insertFrom(table, names, `json_to_recordset(?::json) as r(${types})`, rows)]
   }
-  return statements
+  const places = columns.map((_, index) => `value ->> ${index}`).join(",")
+  const arrays = rows.map((row) => columns.map(([column]) => row[column] ?? null))
+  return [insertFrom(table, places, "json_each(?)", arrays)]
 }
 
 /** The libSQL driver behind a connection of `@effect/sql-libsql`. */

@@ -206,7 +206,7 @@ describe("a whole day", () => {
       facts.map((one) => ({ ...one, tenant: undefined }))
     )
     const sorted = (row: CallReport.ReportRow) => ({ ...row, handoffs: [...row.handoffs].sort(byHandoff) })
-    equal(sorted(overview.totals), all[0])
+    equal(sorted(overview.totals), { ...all[0], group: "all" })
     equal(
       overview.targets
         .map(sorted)

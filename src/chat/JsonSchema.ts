@@ -63,6 +63,21 @@ const tidy = (node: unknown): unknown => {
 }
 
 /**
+ * The name of a definition in a reference such as `#/$defs/name`: a JSON pointer in a URI.
+ *
+ * @internal
+ */
+export const definitionName = (reference: unknown): string | undefined => {
+  const name = typeof reference === "string" ? /^#\/(?:\$defs|definitions)\/(.+)$/.exec(reference)?.[1] : undefined
+  if (name === undefined) return undefined
+  try {
+    return decodeURIComponent(name).replace(/~1/g, "/").replace(/~0/g, "~")
+  } catch {
+    return name.replace(/~1/g, "/").replace(/~0/g, "~")
+  }
+}
+
+/**
  * JSON schemas in requests that come from a file or the network: objects. In memory a `Schema` is taken too.
  *
  * @since 0.2.0

@@ -295,6 +295,8 @@ export const fromLeaf = (leaf: Leaf): ChatModel => {
   }
   /** `given` is the request of the first attempt: another `request` tells of a wrong answer. */
   const generated = (request: Chat.Request, check?: AnswerCheck.AnswerCheck, given = request) => {
+    /** The usage of an answer that came, though its attempt fails: it is billed all the same. */
+    let usage: Chat.Usage | undefined
     const once = (maxTokens: number | undefined) =>
       Attempt.run(target, (attempt) => {
         if (request !== given) attempt.note({ correction: true })
@@ -302,6 +304,7 @@ export const fromLeaf = (leaf: Leaf): ChatModel => {
           // Not `{ ...answered(response), usage }`: each such object gets its own hidden class (Node 20).
           const { responseId, responseModel } = answered(response)
           attempt.note({ responseId, responseModel, usage: response.usage, finishReason: response.finishReason })
+          usage = response.usage
           return response
         })
         return check === undefined ? answer : Effect.flatMap(answer, (response) => AnswerCheck.checked(check, response))
@@ -309,7 +312,7 @@ export const fromLeaf = (leaf: Leaf): ChatModel => {
     const { maxTokens } = request
     return guardRepeat(
       request,
-      SpendScope.attempt({ provider, model, prompt: request, maxTokens, usage: usageOf }, once)
+      SpendScope.attempt({ provider, model, prompt: request, maxTokens, usage: usageOf, failed: () => usage }, once)
     )
   }
   const streamed = (request: Chat.Request, check?: AnswerCheck.AnswerCheck, given = request) => {

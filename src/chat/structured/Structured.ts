@@ -22,7 +22,7 @@ import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as Call from "../../calls/Call.js"
-import { InvalidRequest, InvalidResponse, type LlmError } from "../../errors/LlmError.js"
+import { InvalidRequest, InvalidResponse, isAboutAnswer, isLlmError, type LlmError } from "../../errors/LlmError.js"
 import * as Answer from "../Answer.js"
 import type * as Chat from "../Chat.js"
 import * as JsonSchema from "../JsonSchema.js"
@@ -62,7 +62,8 @@ export interface ObjectResponse<A> extends Chat.Response {
 }
 
 /**
- * A value that is not whole: any field, member or end of a text may be missing.
+ * A value that is not whole: any field, member or end of a text may be missing. An optional field may be `null`, the
+ * form in which some providers leave it out.
  *
  * @since 0.2.0
  * @category models
@@ -72,7 +73,7 @@ export type Growing<I> = I extends string | number | boolean | bigint | symbol |
   : I extends ReadonlyArray<infer T>
     ? ReadonlyArray<Growing<T>>
     : I extends object
-      ? { readonly [K in keyof I]?: Growing<I[K]> }
+      ? { readonly [K in keyof I]?: Growing<I[K]> | (Record<never, never> extends Pick<I, K> ? null : never) }
       : unknown
 
 /**
@@ -102,7 +103,7 @@ interface Asked {
 const known = new WeakMap<object, Asked>()
 
 const rootOf = (json: JsonSchema.Json): JsonSchema.Json => {
-  const name = typeof json.$ref === "string" ? /^#\/\$defs\/(.+)$/.exec(json.$ref)?.[1] : undefined
+  const name = JsonSchema.definitionName(json.$ref)
   const found = name === undefined ? undefined : (json.$defs as Record<string, JsonSchema.Json> | undefined)?.[name]
   return found ?? json
 }
@@ -114,14 +115,10 @@ const asked = (schema: Schema.Schema.All): Asked => {
   const wrapped = rootOf(json).type !== "object"
   const { $defs, ...value } = json
   const whole = { type: "object", properties: { value }, required: ["value"], additionalProperties: false }
-  const { identifier, title } = (json.$ref === undefined ? {} : { identifier: String(json.$ref).slice(8) }) as {
-    readonly identifier?: string
-    readonly title?: string
-  }
   const made: Asked = {
     json: wrapped ? { ...whole, ...($defs === undefined ? {} : { $defs }) } : json,
     wrapped,
-    name: nameOf(identifier ?? title ?? "answer")
+    name: nameOf(JsonSchema.definitionName(json.$ref) ?? "answer")
   }
   known.set(schema, made)
   return made
@@ -192,8 +189,9 @@ const checker = <A, I, R>(
       const calls = toolCalls.length > 0 ? `found tool calls and ${found.why.replace(/^found /, "")}` : found.why
       return fail(response, "not-json", calls)
     }
-    const inner = JsonAnswer.withoutNulls(found.value, json)
-    const value = wrapped && Predicate.isRecord(inner) && "value" in inner ? inner.value : inner
+    const isBare = wrapped && !(Predicate.isRecord(found.value) && "value" in found.value)
+    const whole = JsonAnswer.withoutNulls(isBare ? { value: found.value } : found.value, json)
+    const value = wrapped ? (whole as { readonly value: unknown }).value : whole
     return Effect.matchEffect(context(decode(value)), {
       onSuccess: (decoded) => {
         values.set(response, decoded)
@@ -208,10 +206,6 @@ const checker = <A, I, R>(
     check
   }
 }
-
-/** The codes of answers that were read, and are not what was asked for. */
-const isAboutAnswer = (u: unknown): u is InvalidResponse =>
-  u instanceof InvalidResponse && (u.code === "not-json" || u.code === "misfit" || u.code === "truncated")
 
 /** A request with its check, or why there can be none. */
 const prepared = <A, I, R>(
@@ -236,7 +230,7 @@ const prepared = <A, I, R>(
       what,
       feedback,
       (effect) => Effect.provide(effect, context),
-      isAboutAnswer(before) ? before.message : undefined
+      isLlmError(before) && isAboutAnswer(before) ? before.message : undefined
     )
     const format = { type: "json-schema", name: name ?? what.name, schema: what.json, strict: true } as const
     return Effect.succeed({ checker: check, request: AnswerCheck.put({ ...request, responseFormat: format }, check) })

@@ -130,22 +130,30 @@ export const hold = (
   return scope?.hold(scope, ask, Context.get(context, Prices.Prices), now)
 }
 
+/** The most that is known of the usage of an attempt. */
+interface Reading<A> {
+  /** Reads the usage off the answer. */
+  readonly usage: (value: A) => Usage | undefined
+  /** The usage of an attempt that fails after its answer came, for example because the answer does not fit. */
+  readonly failed?: (() => Usage | undefined) | undefined
+}
+
 /** The settlement of an exit. Only an `LlmError` can prove that the attempt cost nothing. */
-const endOf = <A>(exit: Exit.Exit<A, unknown>, usage: (value: A) => Usage | undefined): Settlement => {
+const endOf = <A>(exit: Exit.Exit<A, unknown>, { failed, usage }: Reading<A>): Settlement => {
   if (Exit.isSuccess(exit)) return { usage: usage(exit.value), delivery: "unknown" }
   const failure = Option.getOrUndefined(Cause.failureOption(exit.cause))
-  return { delivery: LlmError.isLlmError(failure) ? failure.delivery : "unknown" }
+  return { usage: failed?.(), delivery: LlmError.isLlmError(failure) ? failure.delivery : "unknown" }
 }
 
 /**
- * Runs an attempt under a hold. `body` gets the `maxTokens` to send, and `usage` reads the usage off the answer. A
- * `ChatModel` does this itself.
+ * Runs an attempt under a hold. `body` gets the `maxTokens` to send, `usage` reads the usage off the answer, and
+ * `failed` tells that of an attempt that fails after its answer came. A `ChatModel` does this itself.
  *
  * @since 0.2.0
  * @category holds
  */
 export const attempt = <A, E, R>(
-  ask: HoldOptions & { readonly usage: (value: A) => Usage | undefined },
+  ask: HoldOptions & Reading<A>,
   body: (maxTokens: number | undefined) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E | LlmError.BudgetExceeded | LlmError.Timeout, R> =>
   Effect.withFiberRuntime<A, E | LlmError.BudgetExceeded | LlmError.Timeout, R>((fiber) =>
@@ -156,7 +164,7 @@ export const attempt = <A, E, R>(
           if (held === undefined) return restore(body(ask.maxTokens))
           if (held._tag !== "Hold") return Effect.fail(held)
           return Immediate.ended(restore(Effect.suspend(() => body(held.maxTokens))), (exit) => {
-            held.settle(endOf(exit, ask.usage))
+            held.settle(endOf(exit, ask))
             return exit
           })
         })

@@ -12,6 +12,7 @@ export const parts: Readonly<Record<string, () => Promise<Part>>> = {
   memory: () => import("./memory.js"),
   size: () => import("./size.js"),
   composition: () => import("./composition.js"),
+  structured: () => import("./structured.js"),
   retry: () => import("./retry.js"),
   traffic: () => import("./traffic.js")
 }

@@ -316,7 +316,7 @@ export const fromLeaf = (leaf: Leaf): ChatModel => {
     )
   }
   const streamed = (request: Chat.Request, check?: AnswerCheck.AnswerCheck, given = request) => {
-    const once = (maxTokens: number | undefined) =>
+    const once = (maxTokens: number | undefined, told?: (usage: Chat.Usage) => void) =>
       ChatStream.held(
         ChatStream.evidenced(
           (fiber, context) => Attempt.open(fiber, context, target),
@@ -325,7 +325,12 @@ export const fromLeaf = (leaf: Leaf): ChatModel => {
             const answer = open(bounded(request, maxTokens), attempt)
             return check === undefined ? answer : AnswerCheck.source(check, answer)
           },
-          noteEvent
+          told === undefined
+            ? noteEvent
+            : (event, opened) => {
+                if (event._tag === "Usage") told(event.usage)
+                noteEvent(event, opened)
+              }
         )
       )
     return guardRepeatSource(request, Spending.source(target, request, once))

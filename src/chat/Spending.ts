@@ -23,7 +23,8 @@ const deliveryOf = (exit: Exit.Exit<unknown, LlmError>): Delivery => {
 }
 
 /**
- * If a `Spend` limit is in force, opens a stream under a hold, with the `maxTokens` that the hold allows.
+ * If a `Spend` limit is in force, opens a stream under a hold, with the `maxTokens` that the hold allows. `open` may
+ * tell a usage that the reader never sees: the first events of an attempt that failed without content are lost.
  *
  * @since 0.2.0
  * @category combinators
@@ -31,7 +32,7 @@ const deliveryOf = (exit: Exit.Exit<unknown, LlmError>): Delivery => {
 export const source = (
   target: Attempt.Target,
   request: Chat.Request,
-  open: (maxTokens: number | undefined) => ChatStream.Source
+  open: (maxTokens: number | undefined, told?: (usage: Chat.Usage) => void) => ChatStream.Source
 ): ChatStream.Source =>
   Source.make((opening) => {
     const { closing, context, fiber } = opening
@@ -45,8 +46,12 @@ export const source = (
       hold.release()
       return undefined
     })
-    const guarded = ChatStream.guarded(open(hold.maxTokens), () =>
-      Effect.succeed(({ exit, usage }) => Effect.sync(() => hold.settle({ usage, delivery: deliveryOf(exit) })))
+    let known: Chat.Usage | undefined
+    const told = (usage: Chat.Usage): void => {
+      known = usage
+    }
+    const guarded = ChatStream.guarded(open(hold.maxTokens, told), () =>
+      Effect.succeed(({ exit, usage = known }) => Effect.sync(() => hold.settle({ usage, delivery: deliveryOf(exit) })))
     )
     return Source.open(guarded, opening)
   })

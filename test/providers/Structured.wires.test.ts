@@ -27,16 +27,18 @@ const prices = Prices.layer(
 const usage = { inputTokens: 10, outputTokens: 3 }
 const usdOfOne = 10 + 3 * 10
 
+type Told = ReadonlyArray<readonly [role: string, text: RegExp]>
+
 interface Answer {
   readonly step: Step.Step
   /** The code of the error; none for a right answer. */
   readonly code?: (wire: Wire) => string | undefined
   readonly tag?: LlmError.Tag
   /** The turns after the question in the next request. `undefined`: there is no next request. */
-  readonly told?: ReadonlyArray<readonly [string, RegExp]>
+  readonly told?: Told
 }
 
-const told = (text: string, why: RegExp): Answer["told"] => [
+const told = (text: string, why: RegExp): Told => [
   ["assistant", new RegExp(`^${text.replace(/[{}"]/g, "\\$&")}$`)],
   ["user", why]
 ]
@@ -126,6 +128,8 @@ for (const [name, wire] of Object.entries<Wire>(wires)) {
       )
     }
     for (const [kind, { code, step, tag = "InvalidResponse", told }] of Object.entries(answers)) {
+      // Gemini never answers with silence: its empty answer is that of the test above.
+      if (kind === "empty" && name === "Gemini") continue
       for (const [how, asked] of Object.entries(asks)) {
         it.effect(`${kind}, ${how}`, () =>
           Effect.gen(function* () {
@@ -155,7 +159,7 @@ for (const [name, wire] of Object.entries<Wire>(wires)) {
               ]
             )
             assert.deepStrictEqual([spent?.usd, spent?.attempts], [2 * usdOfOne, 2])
-            const asTold: Answer["told"] = [["user", /^Who is she\?$/], ...told]
+            const asTold: Told = [["user", /^Who is she\?$/], ...told]
             const turns = wire.turns(bodies[1])
             // Anthropic's format puts turns of the same role together.
             const isJoined = name === "Anthropic" && told.length === 1

@@ -3,15 +3,15 @@ import { HttpClient, HttpClientRequest, HttpClientResponse } from "@effect/platf
 import { Effect } from "effect"
 import { Chat, ChatModel, RetryPolicy } from "effect-steadfast"
 import type { Batch } from "./case.js"
-import { bareBody, objectBody, openAiBody, question, responseHeaders, textOf, url } from "./wire.js"
+import { bareBody, openAiBody, question, responseHeaders, textOf, url } from "./wire.js"
 
 export const request = Chat.prompt(question)
 
-const stubbed = (all: ReadonlyArray<Record<string, string>>, body = openAiBody) => {
+const stubbed = (all: ReadonlyArray<Record<string, string>>) => {
   const ready = all.map((headers) => ({
     status: 200,
     headers: new Headers(headers),
-    text: () => Promise.resolve(body)
+    text: () => Promise.resolve(openAiBody)
   }))
   let next = 0
   return HttpClient.make((request) =>
@@ -21,9 +21,6 @@ const stubbed = (all: ReadonlyArray<Record<string, string>>, body = openAiBody) 
 
 /** An `HttpClient` whose response is there before it is asked for; only its body is a promise. */
 export const stubClient = stubbed([responseHeaders])
-
-/** The same with an answer that is JSON. */
-export const objectClient = stubbed([responseHeaders], objectBody)
 
 /** The same with limits that a call every few microseconds does not exhaust, and a little less or more of them left each time. */
 export const roomyClient = stubbed(

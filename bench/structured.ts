@@ -1,28 +1,28 @@
-/** What an answer by a schema adds to a plain call with the same request and the same answer. */
-import type { Effect } from "effect"
+/** What an answer by a schema adds to a plain call with the same request and answer, and to one decoded by hand. */
+import { Effect, ParseResult, Schema } from "effect"
 import type { Chat, ChatModel } from "effect-steadfast"
-import type { Case, Goal, Table } from "./case.js"
+import { type Case, type Goal, promiseBatch, type Table } from "./case.js"
+import { objectBody, stubFetch } from "./wire.js"
 
 const plain = "generate, all on"
 
+const byHand = "generate, JSON.parse and decode by hand"
+
 const most: ReadonlyArray<Goal> = [{ figure: "cpu", against: plain, most: 1.15 }]
 
-/** The row of an invoice. */
-const invoice = async () => {
-  const { Schema } = await import("effect")
-  return Schema.Struct({
-    number: Schema.NonEmptyString,
-    due: Schema.DateFromString,
-    currency: Schema.Literal("EUR", "USD"),
-    paid: Schema.optional(Schema.Boolean),
-    lines: Schema.Array(Schema.Struct({ item: Schema.String, count: Schema.Int, price: Schema.Number }))
-  })
-}
+/** An invoice. Its decoder is made once, as an app has it. */
+const Invoice = Schema.Struct({
+  number: Schema.NonEmptyString,
+  due: Schema.DateFromString,
+  currency: Schema.Literal("EUR", "USD"),
+  paid: Schema.optional(Schema.Boolean),
+  lines: Schema.Array(Schema.Struct({ item: Schema.String, count: Schema.Int, price: Schema.Number }))
+})
 
-type Invoice = Awaited<ReturnType<typeof invoice>>
+type Invoice = typeof Invoice
 
-/** In one fiber, over a client without `fetch`. */
-const inFiber = (
+/** From promise to promise, over a `fetch` that answers at once; each call is made anew. */
+const over = (
   name: string,
   make: (
     model: ChatModel.ChatModel,
@@ -35,31 +35,35 @@ const inFiber = (
   name,
   goals,
   make: async () => {
-    const { HttpClient } = await import("@effect/platform")
-    const { Effect, Redacted } = await import("effect")
+    globalThis.fetch = stubFetch(objectBody)
     const steadfast = await import("effect-steadfast")
-    const { effectsBatch, objectClient, request, resilient } = await import("./fixtures.js")
-    const { model } = await import("./wire.js")
-    const leaf = await steadfast.OpenAi.make({ model, apiKey: Redacted.make("sk-bench") }).pipe(
-      Effect.provideService(HttpClient.HttpClient, objectClient),
-      Effect.runPromise
-    )
-    const held = resilient(leaf, leaf)
-    const schema = await invoice()
-    return { batch: effectsBatch(() => Effect.withTracerEnabled(make(held, schema, request, steadfast), false)) }
+    const { request } = await import("./fixtures.js")
+    const { assistant, runtime } = await (await import("./ours.js")).open()
+    return { batch: promiseBatch(() => runtime.runPromise(make(assistant, Invoice, request, steadfast))) }
   }
 })
 
 export const tables: ReadonlyArray<Table> = [
   {
-    title: "an answer by a schema, answered at once by a client without fetch",
+    title: "an answer by a schema, over a stub fetch",
     base: plain,
-    length: 0.5,
     cases: [
-      inFiber(plain, (model, schema, request) =>
+      over(plain, (model, schema, request) =>
         model.generate({ ...request, responseFormat: { type: "json-schema", name: "invoice", schema, strict: true } })
       ),
-      inFiber(
+      over(byHand, (model, schema, request) =>
+        Effect.flatMap(
+          model.generate({
+            ...request,
+            responseFormat: { type: "json-schema", name: "invoice", schema, strict: true }
+          }),
+          ({ text }) => {
+            const { paid, ...rest } = JSON.parse(text)
+            return ParseResult.decodeUnknown(schema)(paid === null ? rest : { ...rest, paid })
+          }
+        )
+      ),
+      over(
         "generateObject, all on",
         (model, schema, request, { ChatModel }) =>
           ChatModel.generateObject(model, schema, request, { name: "invoice" }),

@@ -50,8 +50,9 @@ export const of = (schema: JsonSchema): Json => {
 }
 
 /**
- * Without the names that `JSONSchema.make` gives to what has no other form. It writes an empty `Struct`, which takes any
- * value but null, as a choice of object and array: here it is an object without fields, as a tool without parameters.
+ * Without the names that `JSONSchema.make` gives to what has no other form. It writes an empty `Struct`, which takes
+ * any value but null, as a choice of object and array: here it is an object without fields, as a tool without
+ * parameters.
  */
 const tidy = (node: unknown): unknown => {
   if (Array.isArray(node)) return node.map(tidy)

@@ -87,13 +87,13 @@ const choicesOf = (node: unknown, root: Json, depth = 0): ReadonlyArray<Json> =>
   return Array.isArray(at.anyOf) && depth < 32 ? at.anyOf.flatMap((one) => choicesOf(one, root, depth + 1)) : [at]
 }
 
-const typesOf = (at: Json): ReadonlyArray<unknown> => (at.type === undefined ? [] : [at.type].flat())
+const mayBe = ({ type }: Json, ...kinds: ReadonlyArray<string>): boolean =>
+  type === undefined || kinds.some((kind) => kind === type || list(type).includes(kind))
 
 const takesNull = (node: unknown, root: Json): boolean =>
   choicesOf(node, root).some((at) => {
     const { const: only, enum: some } = at
-    const types = typesOf(at)
-    if (types.length > 0) return types.includes("null")
+    if (at.type !== undefined) return mayBe(at, "null")
     return only === null || list(some).includes(null) || (only === undefined && some === undefined && !at.properties)
   })
 
@@ -111,14 +111,10 @@ export const withoutNulls = (value: unknown, schema: Json): unknown => {
     const { const: only, enum: some } = at
     if (only !== undefined && only !== value) return false
     if (some !== undefined && !list(some).includes(value)) return false
-    const types = typesOf(at)
-    if (value === null) return types.length === 0 || types.includes("null")
-    if (typeof value !== "object") {
-      return (
-        types.length === 0 || types.includes(typeof value) || (typeof value === "number" && types.includes("integer"))
-      )
-    }
-    if (types.length > 0 && !types.includes(Array.isArray(value) ? "array" : "object")) return false
+    if (value === null) return mayBe(at, "null")
+    if (typeof value === "number") return mayBe(at, "number", "integer")
+    if (typeof value !== "object") return mayBe(at, typeof value)
+    if (!mayBe(at, Array.isArray(value) ? "array" : "object")) return false
     if (Array.isArray(value)) {
       const items = list(at.prefixItems)
       return value.every((one, index) => isOf(one, items[index] ?? at.items, exact))

@@ -16,6 +16,7 @@
 
 import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import { dual } from "effect/Function"
 import * as ParseResult from "effect/ParseResult"
 import * as Predicate from "effect/Predicate"
@@ -45,8 +46,8 @@ export interface ObjectOptions {
   /** The name of the schema for the provider: letters, digits, `_` and `-`. Default: the schema's identifier. */
   readonly name?: string | undefined
   /**
-   * Whether an attempt after a wrong answer shows the model that answer (if it has at most 4,000 characters) and what was
-   * wrong with it. Default `true`.
+   * Whether an attempt after a wrong answer shows the model that answer (if it has at most 4,000 characters) and what
+   * was wrong with it. Default `true`.
    */
   readonly feedback?: boolean | undefined
 }
@@ -156,8 +157,10 @@ const corrected = (request: Chat.Request, text: string, why: string): Chat.Reque
   return { ...request, messages: [first, ...rest, ...turns] }
 }
 
+const isEither = <A, E, R>(self: Effect.Effect<A, E, R>): self is Either.Either<A, E> => Either.isEither(self)
+
 interface Checker<A> extends AnswerCheck.AnswerCheck {
-  /** The decoded value of an answer; of one that was checked before, without decoding it again. */
+  /** The decoded value of an answer; of the last that was checked, without decoding it again. */
   readonly check: (response: Chat.Response) => Effect.Effect<A, InvalidResponse>
 }
 
@@ -168,8 +171,7 @@ const checker = <A, I, R>(
   context: <B, E>(self: Effect.Effect<B, E, R>) => Effect.Effect<B, E>,
   before: string | undefined
 ): Checker<A> => {
-  const decode = ParseResult.decodeUnknown(schema, { errors: "all" })
-  const values = new WeakMap<Chat.Response, A>()
+  const decode = ParseResult.decodeUnknown(schema)
   let last: { readonly text: string; readonly value: A } | undefined
   let told = before === undefined ? undefined : { text: "", why: before }
 
@@ -179,7 +181,6 @@ const checker = <A, I, R>(
   }
   const check = (response: Chat.Response): Effect.Effect<A, InvalidResponse> => {
     const { finishReason, text, toolCalls } = response
-    if (values.has(response)) return Effect.succeed(values.get(response) as A)
     if (last?.text === text) return Effect.succeed(last.value)
     const found = JsonAnswer.find(text)
     if (finishReason === "length" && found._tag === "Wrong") {
@@ -190,16 +191,21 @@ const checker = <A, I, R>(
       return fail(response, "not-json", calls)
     }
     const isBare = wrapped && !(Predicate.isRecord(found.value) && "value" in found.value)
-    const whole = JsonAnswer.withoutNulls(isBare ? { value: found.value } : found.value, json)
+    const held = isBare ? { value: found.value } : found.value
+    const whole = text.includes("null") ? JsonAnswer.withoutNulls(held, json) : held
     const value = wrapped ? (whole as { readonly value: unknown }).value : whole
-    return Effect.matchEffect(context(decode(value)), {
-      onSuccess: (decoded) => {
-        values.set(response, decoded)
-        last = { text, value: decoded }
-        return Effect.succeed(decoded)
-      },
-      onFailure: (issue) => fail(response, "misfit", JsonAnswer.misfit(ParseResult.parseError(issue), value))
-    })
+    const onSuccess = (decoded: A): Effect.Effect<A> => {
+      last = { text, value: decoded }
+      return Effect.succeed(decoded)
+    }
+    const onFailure = (issue: ParseResult.ParseIssue) =>
+      fail(response, "misfit", JsonAnswer.misfit(ParseResult.parseError(issue), value))
+    // Most schemas decode at once, and most answers fit. To provide the services is to copy the context, which costs
+    // more than to decode; to look for all that is wrong takes twice as long as to find that something is.
+    const first: Effect.Effect<A, ParseResult.ParseIssue, R> = decode(value)
+    if (isEither(first) && Either.isRight(first)) return onSuccess(first.right)
+    const all = isEither(first) ? ParseResult.decodeUnknown(schema, { errors: "all" })(value) : first
+    return Effect.matchEffect(context(all), { onFailure, onSuccess })
   }
   return {
     ask: (request) => (told === undefined || !feedback ? request : corrected(request, told.text, told.why)),
@@ -232,8 +238,8 @@ const prepared = <A, I, R>(
       (effect) => Effect.provide(effect, context),
       isLlmError(before) && isAboutAnswer(before) ? before.message : undefined
     )
-    const format = { type: "json-schema", name: name ?? what.name, schema: what.json, strict: true } as const
-    return Effect.succeed({ checker: check, request: AnswerCheck.put({ ...request, responseFormat: format }, check) })
+    const responseFormat = AnswerCheck.format(name ?? what.name, what.json, check)
+    return Effect.succeed({ checker: check, request: { ...request, responseFormat } })
   })
 
 // -----------------------------------------------------------------------------
@@ -316,8 +322,8 @@ const growing = <A, I>(checker: Checker<A>, wrapped: boolean) => {
 
 export const streamObject: {
   /**
-   * Asks for a streamed answer by a schema: the value as it grows, at most once for each piece of the answer, and at the
-   * end the decoded one, the same that {@link generateObject} gives.
+   * Asks for a streamed answer by a schema: the value as it grows, at most once for each piece of the answer, and at
+   * the end the decoded one, the same that {@link generateObject} gives.
    *
    * Fails as `generateObject` does. In the mode `strict` a wrong answer is not asked for again once a part of it was
    * delivered; in the mode `restart` it is, after a `Reset`.

@@ -35,8 +35,8 @@ export interface AnswerCheck {
 const key: unique symbol = Symbol.for("steadfast/AnswerCheck")
 
 /**
- * The check is with the format that it is about. It is no part of the request's data: JSON has no word of it, and a copy
- * of the request carries it on.
+ * The check is with the format that it is about. It is no part of the request's data: JSON has no word of it, and a
+ * copy of the request carries it on.
  */
 type Carrying = Chat.Request["responseFormat"] & { readonly [key]?: AnswerCheck }
 

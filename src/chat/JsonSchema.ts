@@ -20,7 +20,7 @@ import { JsonObject } from "./Message.js"
  * @since 0.2.0
  * @category models
  */
-export type Json = typeof JsonObject.Type
+export type Json = { readonly [key: string]: unknown }
 
 /**
  * A JSON schema: an Effect `Schema`, the result of `JSONSchema.make`, or a plain object.

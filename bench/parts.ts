@@ -13,6 +13,7 @@ export const parts: Readonly<Record<string, () => Promise<Part>>> = {
   size: () => import("./size.js"),
   composition: () => import("./composition.js"),
   agent: () => import("./agent.js"),
+  structured: () => import("./structured.js"),
   retry: () => import("./retry.js"),
   traffic: () => import("./traffic.js"),
   calllog: () => import("./calllog.js")

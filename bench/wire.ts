@@ -4,30 +4,48 @@ export const model = "gpt-4o-mini"
 export const url = "https://api.openai.com/v1/chat/completions"
 export const question = "The capital of France?"
 
-/** An answer of Chat Completions, as the provider sends it. */
-export const openAiBody = JSON.stringify({
-  id: "chatcmpl-1",
-  object: "chat.completion",
-  created: 1_750_000_000,
-  model: "gpt-4o-mini-2024-07-18",
-  choices: [
-    {
-      index: 0,
-      message: { role: "assistant", content: "Paris.", refusal: null, annotations: [] },
-      logprobs: null,
-      finish_reason: "stop"
-    }
-  ],
-  usage: {
-    prompt_tokens: 12,
-    completion_tokens: 2,
-    total_tokens: 14,
-    prompt_tokens_details: { cached_tokens: 0, audio_tokens: 0 },
-    completion_tokens_details: { reasoning_tokens: 0, audio_tokens: 0 }
-  },
-  service_tier: "default",
-  system_fingerprint: "fp_1"
-})
+/** An answer of Chat Completions with a text, as the provider sends it. */
+const bodyOf = (content: string, tokens: number): string =>
+  JSON.stringify({
+    id: "chatcmpl-1",
+    object: "chat.completion",
+    created: 1_750_000_000,
+    model: "gpt-4o-mini-2024-07-18",
+    choices: [
+      {
+        index: 0,
+        message: { role: "assistant", content, refusal: null, annotations: [] },
+        logprobs: null,
+        finish_reason: "stop"
+      }
+    ],
+    usage: {
+      prompt_tokens: 12,
+      completion_tokens: tokens,
+      total_tokens: 12 + tokens,
+      prompt_tokens_details: { cached_tokens: 0, audio_tokens: 0 },
+      completion_tokens_details: { reasoning_tokens: 0, audio_tokens: 0 }
+    },
+    service_tier: "default",
+    system_fingerprint: "fp_1"
+  })
+
+export const openAiBody = bodyOf("Paris.", 2)
+
+/** An answer by a schema: the row of an invoice. */
+export const objectBody = bodyOf(
+  JSON.stringify({
+    number: "2024-0117",
+    due: "2024-03-01",
+    currency: "EUR",
+    paid: null,
+    lines: [
+      { item: "Desk", count: 2, price: 249.5 },
+      { item: "Lamp", count: 4, price: 39 }
+    ]
+  }),
+  60
+)
 
 /** The same answer of Anthropic's Messages. */
 export const anthropicBody = JSON.stringify({

@@ -36,6 +36,15 @@ const shows: Record<string, ReadonlyArray<string>> = {
   "quickstart.ts": ["RateLimited > Overloaded > ok", "claude-haiku-4-5", "nobody", "npm run dashboard"],
   "rate-limits.ts": ["Retry alone", "100 of 100 jobs done", "A queue that learns it"],
   "streaming.ts": ["StreamInterrupted", "from the top", "repeated characters cut off", "Timeout"],
+  "structured.ts": [
+    "2 × desk for Ada, due 2026-05-01",
+    "1 × lamp for Grace, due some day",
+    "4 × chair for Edsger, due some day",
+    "1 × desk for Barbara, due 2026-06-02",
+    "found text (26 characters), expected one JSON value and nothing else\n  then ok",
+    'answer.item: found a string, expected "desk" or "lamp" or "chair"; answer.count: found a number',
+    "Rate limit reached"
+  ],
   "typed-errors.ts": ["check the key of openai", "top up the account", "come back in 10m", "unhandled: ModelNotFound"]
 }
 

@@ -44,8 +44,8 @@ export {
 // -----------------------------------------------------------------------------
 
 /**
- * A function that the model may call. `parameters` is the schema of an object: a `Schema`, a JSON schema made of one, or
- * a plain object. `strict` asks the provider to enforce it.
+ * A function that the model may call. `parameters` is the schema of an object: a `Schema`, a JSON schema made of one,
+ * or a plain object. `strict` asks the provider to enforce it.
  *
  * @since 0.1.0
  * @category models

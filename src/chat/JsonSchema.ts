@@ -20,7 +20,7 @@ import { JsonObject } from "./Message.js"
  * @since 0.2.0
  * @category models
  */
-export type Json = typeof JsonObject.Type
+export type Json = { readonly [key: string]: unknown }
 
 /**
  * A JSON schema: an Effect `Schema`, the result of `JSONSchema.make`, or a plain object.
@@ -50,8 +50,9 @@ export const of = (schema: JsonSchema): Json => {
 }
 
 /**
- * Without the names that `JSONSchema.make` gives to what has no other form. It writes an empty `Struct`, which takes any
- * value but null, as a choice of object and array: here it is an object without fields, as a tool without parameters.
+ * Without the names that `JSONSchema.make` gives to what has no other form. It writes an empty `Struct`, which takes
+ * any value but null, as a choice of object and array: here it is an object without fields, as a tool without
+ * parameters.
  */
 const tidy = (node: unknown): unknown => {
   if (Array.isArray(node)) return node.map(tidy)
@@ -60,6 +61,21 @@ const tidy = (node: unknown): unknown => {
   if ($id === "/schemas/%7B%7D") return { type: "object", properties: {}, additionalProperties: false }
   const own = typeof $id === "string" && $id.startsWith("/schemas/")
   return Object.fromEntries(Object.entries(own ? rest : node).map(([key, one]) => [key, tidy(one)]))
+}
+
+/**
+ * The name of a definition in a reference such as `#/$defs/name`: a JSON pointer in a URI.
+ *
+ * @internal
+ */
+export const definitionName = (reference: unknown): string | undefined => {
+  const name = typeof reference === "string" ? /^#\/(?:\$defs|definitions)\/(.+)$/.exec(reference)?.[1] : undefined
+  if (name === undefined) return undefined
+  try {
+    return decodeURIComponent(name).replace(/~1/g, "/").replace(/~0/g, "~")
+  } catch {
+    return name.replace(/~1/g, "/").replace(/~0/g, "~")
+  }
 }
 
 /**

@@ -312,7 +312,12 @@ export const fromLeaf = (leaf: Leaf): ChatModel => {
             const answer = open(bounded(request, maxTokens), heard(attempt, told))
             return check === undefined ? answer : AnswerCheck.source(check, answer)
           },
-          noteEvent
+          told === undefined
+            ? noteEvent
+            : (event, opened) => {
+                if (event._tag === "Usage") told(event.usage)
+                noteEvent(event, opened)
+              }
         )
       )
     return guardRepeatSource(request, Spending.source(target, request, once))

@@ -10,7 +10,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import type * as Attempt from "../calls/Attempt.js"
-import type { LlmError } from "../errors/LlmError.js"
+import { isAboutAnswer, type LlmError } from "../errors/LlmError.js"
 import * as Immediate from "../policies/Immediate.js"
 import * as SpendScope from "../policies/spend/SpendScope.js"
 import type * as Chat from "./Chat.js"
@@ -22,7 +22,8 @@ const errorOf = (exit: Exit.Exit<unknown, LlmError>): LlmError | undefined =>
 
 /**
  * If a `Spend` limit is in force, opens a stream under a hold, with the `maxTokens` that the hold allows. `told` takes
- * each usage that the attempt notes. It is final if the answer was filtered; of a stream that broke it is a part.
+ * each usage that the attempt notes. It is final if the answer was filtered, or read and wrong; of a
+ * stream that broke it is a part.
  *
  * @since 0.2.0
  * @category combinators
@@ -52,7 +53,8 @@ export const source = (
       Effect.succeed(({ exit, usage }) =>
         Effect.sync(() => {
           const error = errorOf(exit)
-          const final = error?._tag === "ContentFiltered" ? (usage ?? noted) : usage
+          const isRead = error !== undefined && (error._tag === "ContentFiltered" || isAboutAnswer(error))
+          const final = isRead ? (usage ?? noted) : usage
           hold.settle({ usage: final, delivery: error?.delivery ?? "unknown" })
         })
       )

@@ -398,13 +398,25 @@ export const fallbackOf = (error: LlmError): Rule["fallback"] => error.fallbacka
  */
 export const isFallbackable = (error: LlmError): boolean => fallbackOf(error) !== false
 
+/** The codes of `ChatModel.generateObject` for an answer that was read, and is not what was asked for. */
+const answerCodes: ReadonlyArray<string | undefined> = ["not-json", "misfit", "truncated"]
+
 /**
- * The effect of an error on the health of its target, by the {@link rules}.
+ * Whether an answer came and was read, but is not what was asked for. Its target is well.
+ *
+ * @internal
+ */
+export const isAboutAnswer = (error: LlmError): error is InvalidResponse =>
+  error._tag === "InvalidResponse" && answerCodes.includes(error.code)
+
+/**
+ * The effect of an error on the health of its target, by the {@link rules}. An answer that does not fit a schema has
+ * none: a schema that a model does not follow must not close the way to it for all others.
  *
  * @since 0.2.0
  * @category getters
  */
-export const healthOf = (error: LlmError): Health => ruleOf(error).health
+export const healthOf = (error: LlmError): Health => (isAboutAnswer(error) ? "ignored" : ruleOf(error).health)
 
 /**
  * The wait that the server asked for, if any.

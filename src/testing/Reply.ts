@@ -149,6 +149,16 @@ export const reasoning = (
   make([{ _tag: "Reasoning", chunks: words(thoughts) }, ...textPart(options.text ?? "", options.chunks)], options)
 
 /**
+ * An answer by which the model itself refuses. OpenAI's formats have a field for its words and end as usual. Anthropic
+ * ends with the stop reason `refusal`, and Gemini without a word, with the finish reason `SAFETY`.
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const refusal = (words: string, options: Options = {}): Step.Reply =>
+  make([{ _tag: "Refusal", chunks: split(words, options.chunks) }], options)
+
+/**
  * Settings of replies given byte for byte. `tokenDelay` is the time between pieces.
  *
  * @since 0.1.0

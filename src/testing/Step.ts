@@ -55,6 +55,7 @@ export interface Usage {
 export type Part =
   | { readonly _tag: "Text"; readonly chunks: ReadonlyArray<string> }
   | { readonly _tag: "Reasoning"; readonly chunks: ReadonlyArray<string> }
+  | { readonly _tag: "Refusal"; readonly chunks: ReadonlyArray<string> }
   | { readonly _tag: "ToolCall"; readonly id?: string | undefined; readonly name: string; readonly arguments: string }
 
 /**

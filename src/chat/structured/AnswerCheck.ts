@@ -14,6 +14,7 @@ import * as Option from "effect/Option"
 import type { InvalidResponse } from "../../errors/LlmError.js"
 import * as Answer from "../Answer.js"
 import type * as Chat from "../Chat.js"
+import type { Json } from "../JsonSchema.js"
 import * as Layers from "../stream/Layers.js"
 import * as Pull from "../stream/Pull.js"
 import * as Source from "../stream/Source.js"
@@ -33,16 +34,19 @@ export interface AnswerCheck {
 
 const key: unique symbol = Symbol.for("steadfast/AnswerCheck")
 
-/** The symbol is no part of a request's data: JSON has no word of it, and a copy of the request carries it on. */
-type Carrying = Chat.Request & { readonly [key]?: AnswerCheck }
+/**
+ * The check is with the format that it is about. It is no part of the request's data: JSON has no word of it, and a
+ * copy of the request carries it on.
+ */
+type Carrying = Chat.Request["responseFormat"] & { readonly [key]?: AnswerCheck }
 
 /**
- * A request whose answers are checked.
+ * A format whose answers are checked.
  *
  * @internal
  */
-export const put = (request: Chat.Request, check: AnswerCheck): Chat.Request => {
-  const carrying: Carrying = { ...request, [key]: check }
+export const format = (name: string, schema: Json, check: AnswerCheck): Chat.Request["responseFormat"] => {
+  const carrying: Carrying = { type: "json-schema", name, schema, strict: true, [key]: check }
   return carrying
 }
 
@@ -51,7 +55,8 @@ export const put = (request: Chat.Request, check: AnswerCheck): Chat.Request => 
  *
  * @internal
  */
-export const of = (request: Chat.Request): AnswerCheck | undefined => (request as Carrying)[key]
+export const of = ({ responseFormat }: Chat.Request): AnswerCheck | undefined =>
+  responseFormat === undefined ? undefined : (responseFormat as Carrying)[key]
 
 /**
  * Checks a whole answer.

@@ -9,7 +9,7 @@
  */
 
 import * as ParseResult from "effect/ParseResult"
-import type { Json } from "../JsonSchema.js"
+import { definitionName, type Json } from "../JsonSchema.js"
 
 // -----------------------------------------------------------------------------
 // text
@@ -70,75 +70,92 @@ const object = (u: unknown): Json | undefined =>
 
 const list = (u: unknown): ReadonlyArray<unknown> => (Array.isArray(u) ? u : [])
 
-/** A node without its reference. */
+/** A node without its reference, and with all that it must also be. */
 const target = (node: unknown, root: Json): Json => {
   let at = object(node) ?? {}
-  for (let hops = 0; hops < 32 && typeof at.$ref === "string"; hops++) {
-    const name = /^#\/\$defs\/(.+)$/.exec(at.$ref)?.[1]
-    const found = name === undefined ? undefined : object(object(root.$defs)?.[unescaped(name)])
-    if (found === undefined) break
-    const { $ref, ...rest } = at
-    at = { ...found, ...rest }
+  for (let hops = 0; hops < 32 && (at.$ref !== undefined || at.allOf !== undefined); hops++) {
+    const { $ref, allOf, ...rest } = at
+    const found = object(object(root.$defs)?.[definitionName($ref) ?? ""])
+    at = Object.assign({}, found, ...list(allOf), rest)
   }
   return at
 }
 
-/** A name in a JSON pointer that is a part of a URI. */
-const unescaped = (name: string): string => {
-  try {
-    return decodeURIComponent(name).replace(/~1/g, "/").replace(/~0/g, "~")
-  } catch {
-    return name
-  }
+/** The choices of a node, and of these; the node itself if it is none. */
+const choicesOf = (node: unknown, root: Json, depth = 0): ReadonlyArray<Json> => {
+  const at = target(node, root)
+  return Array.isArray(at.anyOf) && depth < 32 ? at.anyOf.flatMap((one) => choicesOf(one, root, depth + 1)) : [at]
 }
 
-const takesNull = (node: unknown, root: Json): boolean => {
-  const at = target(node, root)
-  if (list(at.type).includes("null") || at.type === "null" || list(at.enum).includes(null)) return true
-  if (at.anyOf !== undefined) return list(at.anyOf).some((one) => takesNull(one, root))
-  return at.type === undefined && at.enum === undefined && at.const === undefined && at.properties === undefined
-}
+const mayBe = ({ type }: Json, ...kinds: ReadonlyArray<string>): boolean =>
+  type === undefined || kinds.some((kind) => kind === type || list(type).includes(kind))
+
+const takesNull = (node: unknown, root: Json): boolean =>
+  choicesOf(node, root).some((at) => {
+    const { const: only, enum: some } = at
+    if (at.type !== undefined) return mayBe(at, "null")
+    return only === null || list(some).includes(null) || (only === undefined && some === undefined && !at.properties)
+  })
 
 /**
  * A value without the nulls that stand for absent fields. Providers that enforce a schema want every field, so an
- * optional field is asked for as one that may be null.
+ * optional field is asked for as one that may be null. Of a choice the first that fits counts, one without unknown
+ * fields before the others.
  *
  * @since 0.2.0
  * @category combinators
  */
 export const withoutNulls = (value: unknown, schema: Json): unknown => {
+  /** Whether a value may be of a node, and whether that has all of its fields. */
+  const fits = (value: unknown, at: Json, exact: boolean): boolean => {
+    const { const: only, enum: some } = at
+    if (only !== undefined && only !== value) return false
+    if (some !== undefined && !list(some).includes(value)) return false
+    if (value === null) return mayBe(at, "null")
+    if (typeof value === "number") return mayBe(at, "number", "integer")
+    if (typeof value !== "object") return mayBe(at, typeof value)
+    if (!mayBe(at, Array.isArray(value) ? "array" : "object")) return false
+    if (Array.isArray(value)) {
+      const items = list(at.prefixItems)
+      return value.every((one, index) => isOf(one, items[index] ?? at.items, exact))
+    }
+    const fields = object(at.properties) ?? {}
+    const required = list(at.required)
+    return (
+      required.every((key) => Object.hasOwn(value, String(key))) &&
+      Object.entries(value).every(([key, one]) => {
+        if (!Object.hasOwn(fields, key)) return at.additionalProperties !== false || !exact
+        return (one === null && !required.includes(key)) || isOf(one, fields[key], exact)
+      })
+    )
+  }
+  const isOf = (value: unknown, node: unknown, exact: boolean): boolean =>
+    choicesOf(node, schema).some((at) => fits(value, at, exact))
+  const chosen = (value: unknown, node: unknown): Json => {
+    const choices = choicesOf(node, schema)
+    return choices.length < 2
+      ? (choices[0] ?? {})
+      : (choices.find((at) => fits(value, at, true)) ?? choices.find((at) => fits(value, at, false)) ?? {})
+  }
   const walk = (value: unknown, node: unknown): unknown => {
     if (typeof value !== "object" || value === null) return value
-    const at = target(node, schema)
+    const at = chosen(value, node)
     if (Array.isArray(value)) {
       const items = list(at.prefixItems)
       return at.items === undefined && items.length === 0
         ? value
         : value.map((one, index) => walk(one, items[index] ?? at.items))
     }
-    const branches = list(at.anyOf).map((one) => target(one, schema))
-    const fields = object(at.properties) ?? object(branches.find((one) => fits(value as Json, one))?.properties)
-    const required =
-      at.properties === undefined ? branches.find((one) => fits(value as Json, one))?.required : at.required
+    const fields = object(at.properties) ?? {}
+    const required = list(at.required)
     const out: Record<string, unknown> = {}
     for (const [key, one] of Object.entries(value)) {
-      const field = fields !== undefined && Object.hasOwn(fields, key) ? fields[key] : at.additionalProperties
-      const isOptional = fields !== undefined && Object.hasOwn(fields, key) && !list(required).includes(key)
-      if (one === null && isOptional && !takesNull(field, schema)) continue
+      const isField = Object.hasOwn(fields, key)
+      const field = isField ? fields[key] : at.additionalProperties
+      if (one === null && isField && !required.includes(key) && !takesNull(field, schema)) continue
       define(out, key, walk(one, field))
     }
     return out
-  }
-  /** Whether an object may be of a branch: it has what the branch needs, and its literals. */
-  const fits = (value: Json, branch: Json): boolean => {
-    const fields = object(branch.properties)
-    if (fields === undefined || !list(branch.required).every((key) => Object.hasOwn(value, String(key)))) return false
-    return Object.entries(fields).every(([key, field]) => {
-      const { const: only, enum: some } = target(field, schema)
-      const one = value[key]
-      if (one === undefined || one === null) return true
-      return (only === undefined || only === one) && (some === undefined || list(some).includes(one))
-    })
   }
   return walk(value, schema)
 }

@@ -16,13 +16,14 @@
 
 import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import { dual } from "effect/Function"
 import * as ParseResult from "effect/ParseResult"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as Call from "../../calls/Call.js"
-import { InvalidRequest, InvalidResponse, type LlmError } from "../../errors/LlmError.js"
+import { InvalidRequest, InvalidResponse, isAboutAnswer, isLlmError, type LlmError } from "../../errors/LlmError.js"
 import * as Answer from "../Answer.js"
 import type * as Chat from "../Chat.js"
 import * as JsonSchema from "../JsonSchema.js"
@@ -45,8 +46,8 @@ export interface ObjectOptions {
   /** The name of the schema for the provider: letters, digits, `_` and `-`. Default: the schema's identifier. */
   readonly name?: string | undefined
   /**
-   * Whether an attempt after a wrong answer shows the model that answer (if it has at most 4,000 characters) and what was
-   * wrong with it. Default `true`.
+   * Whether an attempt after a wrong answer shows the model that answer (if it has at most 4,000 characters) and what
+   * was wrong with it. Default `true`.
    */
   readonly feedback?: boolean | undefined
 }
@@ -62,7 +63,8 @@ export interface ObjectResponse<A> extends Chat.Response {
 }
 
 /**
- * A value that is not whole: any field, member or end of a text may be missing.
+ * A value that is not whole: any field, member or end of a text may be missing. An optional field may be `null`, the
+ * form in which some providers leave it out.
  *
  * @since 0.2.0
  * @category models
@@ -72,7 +74,7 @@ export type Growing<I> = I extends string | number | boolean | bigint | symbol |
   : I extends ReadonlyArray<infer T>
     ? ReadonlyArray<Growing<T>>
     : I extends object
-      ? { readonly [K in keyof I]?: Growing<I[K]> }
+      ? { readonly [K in keyof I]?: Growing<I[K]> | (Record<never, never> extends Pick<I, K> ? null : never) }
       : unknown
 
 /**
@@ -102,7 +104,7 @@ interface Asked {
 const known = new WeakMap<object, Asked>()
 
 const rootOf = (json: JsonSchema.Json): JsonSchema.Json => {
-  const name = typeof json.$ref === "string" ? /^#\/\$defs\/(.+)$/.exec(json.$ref)?.[1] : undefined
+  const name = JsonSchema.definitionName(json.$ref)
   const found = name === undefined ? undefined : (json.$defs as Record<string, JsonSchema.Json> | undefined)?.[name]
   return found ?? json
 }
@@ -114,14 +116,10 @@ const asked = (schema: Schema.Schema.All): Asked => {
   const wrapped = rootOf(json).type !== "object"
   const { $defs, ...value } = json
   const whole = { type: "object", properties: { value }, required: ["value"], additionalProperties: false }
-  const { identifier, title } = (json.$ref === undefined ? {} : { identifier: String(json.$ref).slice(8) }) as {
-    readonly identifier?: string
-    readonly title?: string
-  }
   const made: Asked = {
     json: wrapped ? { ...whole, ...($defs === undefined ? {} : { $defs }) } : json,
     wrapped,
-    name: nameOf(identifier ?? title ?? "answer")
+    name: nameOf(JsonSchema.definitionName(json.$ref) ?? "answer")
   }
   known.set(schema, made)
   return made
@@ -159,8 +157,10 @@ const corrected = (request: Chat.Request, text: string, why: string): Chat.Reque
   return { ...request, messages: [first, ...rest, ...turns] }
 }
 
+const isEither = <A, E, R>(self: Effect.Effect<A, E, R>): self is Either.Either<A, E> => Either.isEither(self)
+
 interface Checker<A> extends AnswerCheck.AnswerCheck {
-  /** The decoded value of an answer; of one that was checked before, without decoding it again. */
+  /** The decoded value of an answer; of the last that was checked, without decoding it again. */
   readonly check: (response: Chat.Response) => Effect.Effect<A, InvalidResponse>
 }
 
@@ -171,8 +171,7 @@ const checker = <A, I, R>(
   context: <B, E>(self: Effect.Effect<B, E, R>) => Effect.Effect<B, E>,
   before: string | undefined
 ): Checker<A> => {
-  const decode = ParseResult.decodeUnknown(schema, { errors: "all" })
-  const values = new WeakMap<Chat.Response, A>()
+  const decode = ParseResult.decodeUnknown(schema)
   let last: { readonly text: string; readonly value: A } | undefined
   let told = before === undefined ? undefined : { text: "", why: before }
 
@@ -182,7 +181,6 @@ const checker = <A, I, R>(
   }
   const check = (response: Chat.Response): Effect.Effect<A, InvalidResponse> => {
     const { finishReason, text, toolCalls } = response
-    if (values.has(response)) return Effect.succeed(values.get(response) as A)
     if (last?.text === text) return Effect.succeed(last.value)
     const found = JsonAnswer.find(text)
     if (finishReason === "length" && found._tag === "Wrong") {
@@ -192,26 +190,28 @@ const checker = <A, I, R>(
       const calls = toolCalls.length > 0 ? `found tool calls and ${found.why.replace(/^found /, "")}` : found.why
       return fail(response, "not-json", calls)
     }
-    const inner = JsonAnswer.withoutNulls(found.value, json)
-    const value = wrapped && Predicate.isRecord(inner) && "value" in inner ? inner.value : inner
-    return Effect.matchEffect(context(decode(value)), {
-      onSuccess: (decoded) => {
-        values.set(response, decoded)
-        last = { text, value: decoded }
-        return Effect.succeed(decoded)
-      },
-      onFailure: (issue) => fail(response, "misfit", JsonAnswer.misfit(ParseResult.parseError(issue), value))
-    })
+    const isBare = wrapped && !(Predicate.isRecord(found.value) && "value" in found.value)
+    const held = isBare ? { value: found.value } : found.value
+    const whole = text.includes("null") ? JsonAnswer.withoutNulls(held, json) : held
+    const value = wrapped ? (whole as { readonly value: unknown }).value : whole
+    const onSuccess = (decoded: A): Effect.Effect<A> => {
+      last = { text, value: decoded }
+      return Effect.succeed(decoded)
+    }
+    const onFailure = (issue: ParseResult.ParseIssue) =>
+      fail(response, "misfit", JsonAnswer.misfit(ParseResult.parseError(issue), value))
+    // Most schemas decode at once, and most answers fit. To provide the services is to copy the context, which costs
+    // more than to decode; to look for all that is wrong takes twice as long as to find that something is.
+    const first: Effect.Effect<A, ParseResult.ParseIssue, R> = decode(value)
+    if (isEither(first) && Either.isRight(first)) return onSuccess(first.right)
+    const all = isEither(first) ? ParseResult.decodeUnknown(schema, { errors: "all" })(value) : first
+    return Effect.matchEffect(context(all), { onFailure, onSuccess })
   }
   return {
     ask: (request) => (told === undefined || !feedback ? request : corrected(request, told.text, told.why)),
     check
   }
 }
-
-/** The codes of answers that were read, and are not what was asked for. */
-const isAboutAnswer = (u: unknown): u is InvalidResponse =>
-  u instanceof InvalidResponse && (u.code === "not-json" || u.code === "misfit" || u.code === "truncated")
 
 /** A request with its check, or why there can be none. */
 const prepared = <A, I, R>(
@@ -236,10 +236,10 @@ const prepared = <A, I, R>(
       what,
       feedback,
       (effect) => Effect.provide(effect, context),
-      isAboutAnswer(before) ? before.message : undefined
+      isLlmError(before) && isAboutAnswer(before) ? before.message : undefined
     )
-    const format = { type: "json-schema", name: name ?? what.name, schema: what.json, strict: true } as const
-    return Effect.succeed({ checker: check, request: AnswerCheck.put({ ...request, responseFormat: format }, check) })
+    const responseFormat = AnswerCheck.format(name ?? what.name, what.json, check)
+    return Effect.succeed({ checker: check, request: { ...request, responseFormat } })
   })
 
 // -----------------------------------------------------------------------------
@@ -322,8 +322,8 @@ const growing = <A, I>(checker: Checker<A>, wrapped: boolean) => {
 
 export const streamObject: {
   /**
-   * Asks for a streamed answer by a schema: the value as it grows, at most once for each piece of the answer, and at the
-   * end the decoded one, the same that {@link generateObject} gives.
+   * Asks for a streamed answer by a schema: the value as it grows, at most once for each piece of the answer, and at
+   * the end the decoded one, the same that {@link generateObject} gives.
    *
    * Fails as `generateObject` does. In the mode `strict` a wrong answer is not asked for again once a part of it was
    * delivered; in the mode `restart` it is, after a `Reset`.

@@ -23,15 +23,7 @@ import type { Rules } from "./SchemaRules.js"
 // -----------------------------------------------------------------------------
 
 /** The name of a definition in a reference. */
-const nameOf = (node: Json.Json): string | undefined => {
-  const name = typeof node.$ref === "string" ? /^#\/(?:\$defs|definitions)\/(.+)$/.exec(node.$ref)?.[1] : undefined
-  if (name === undefined) return undefined
-  try {
-    return decodeURIComponent(name).replace(/~1/g, "/").replace(/~0/g, "~")
-  } catch {
-    return name
-  }
-}
+const nameOf = ({ $ref }: Json.Json): string | undefined => JsonSchema.definitionName($ref)
 
 const definitionsOf = (schema: Json.Json): Json.Json => ({
   ...Json.object(schema.definitions),
@@ -171,7 +163,7 @@ const write = (given: JsonSchema.JsonSchema, rules: Rules): Enforced | { readonl
     const one = Json.object(u)
     const name = nameOf(one)
     if (one.$ref !== undefined) return reference(one, name, path, isOptional, depth)
-    if (Array.isArray(one.allOf)) return node(merged(one, one.allOf), path, isOptional, depth + 1)
+    if (Array.isArray(one.allOf)) return node(merged(one, parts(one, one.allOf, path)), path, isOptional, depth + 1)
     const out: Record<string, unknown> = {}
     const words: Array<string> = []
     for (const [key, value] of Object.entries(one)) {
@@ -183,11 +175,28 @@ const write = (given: JsonSchema.JsonSchema, rules: Rules): Enforced | { readonl
       if (fits) out[key] = value
       else if (key !== "title" && key !== "default") words.push(`${key}: ${JSON.stringify(value)}`)
     }
-    shape(one, out, path, depth)
+    shape(one, out, words, path, depth)
     if (words.length > 0) {
       out.description = [out.description, `(${words.join(", ")})`].filter((part) => part !== undefined).join(" ")
     }
     return out
+  }
+
+  /** The parts of a node that must be all of them. A lone reference stays one: it may be to the node itself. */
+  const parts = (one: Json.Json, all: ReadonlyArray<unknown>, path: string): ReadonlyArray<Json.Json> => {
+    const isAlone = all.length === 1 && one.properties === undefined
+    const opened = isAlone
+      ? all.map(Json.object)
+      : all.map(Json.object).map((part) => {
+          const name = nameOf(part)
+          if (name === undefined) return part
+          const { $ref, ...beside } = part
+          if (cycles.has(name)) throw new Impossible(`${path} is several things at once`)
+          return { ...Json.object(definitions[name]), ...beside }
+        })
+    const choices = [one, ...opened].filter(({ anyOf, oneOf }) => anyOf !== undefined || oneOf !== undefined)
+    if (choices.length > 1) throw new Impossible(`${path} is several choices at once`)
+    return opened
   }
 
   const reference = (
@@ -210,7 +219,13 @@ const write = (given: JsonSchema.JsonSchema, rules: Rules): Enforced | { readonl
     return node({ ...Json.object(found), ...beside }, path, isOptional, depth + 1)
   }
 
-  const shape = (one: Json.Json, out: Record<string, unknown>, path: string, depth: number): void => {
+  const shape = (
+    one: Json.Json,
+    out: Record<string, unknown>,
+    words: Array<string>,
+    path: string,
+    depth: number
+  ): void => {
     const branches = Array.isArray(one.anyOf) ? one.anyOf : Array.isArray(one.oneOf) ? one.oneOf : undefined
     const values = Array.isArray(one.enum) ? one.enum : one.const === undefined ? undefined : [one.const]
     if (branches !== undefined) {
@@ -222,6 +237,7 @@ const write = (given: JsonSchema.JsonSchema, rules: Rules): Enforced | { readonl
       out.type = one.type ?? (types.length === 1 ? types[0] : types)
       if (types.every((type) => rules.enums.has(type))) out.enum = values
       else if (types.length > 1) throw new Impossible(`${path} is one of several kinds`)
+      else if (types[0] !== "null") words.push(`one of ${JSON.stringify(values)}`)
     } else if (one.type === "object" || one.properties !== undefined) object(one, out, path, depth)
     else if (one.type === "array" || one.items !== undefined || one.prefixItems !== undefined)
       array(one, out, path, depth)
@@ -287,6 +303,7 @@ const write = (given: JsonSchema.JsonSchema, rules: Rules): Enforced | { readonl
   try {
     const { $defs, definitions: _, ...own } = root
     const whole = node(own, "the schema", false, 0)
+    if (rules.objectRoot && whole.type !== "object") throw new Impossible("the schema is no object")
     const written: Record<string, Json.Json> = {}
     for (const name of used) written[name] = node(definitions[name], name, false, 0)
     if (optional > rules.most.optional)
@@ -301,10 +318,9 @@ const write = (given: JsonSchema.JsonSchema, rules: Rules): Enforced | { readonl
 }
 
 /** A node and all that it must also be, as one: keywords of the parts are put together, the later ones count. */
-const merged = ({ allOf, ...rest }: Json.Json, parts: ReadonlyArray<unknown>): Json.Json => {
+const merged = ({ allOf, ...rest }: Json.Json, parts: ReadonlyArray<Json.Json>): Json.Json => {
   const all: Record<string, unknown> = { ...rest }
-  for (const part of parts) {
-    const { properties, required, ...others } = Json.object(part)
+  for (const { properties, required, ...others } of parts) {
     Object.assign(all, others)
     if (properties !== undefined) all.properties = { ...Json.object(all.properties), ...Json.object(properties) }
     if (required !== undefined) all.required = [...new Set([...Json.array(all.required), ...Json.array(required)])]

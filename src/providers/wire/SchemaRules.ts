@@ -15,6 +15,8 @@ export interface Rules {
   readonly keywords: ReadonlySet<string>
   /** The formats that it takes. */
   readonly formats: ReadonlySet<string>
+  /** Whether the schema itself must be an object. */
+  readonly objectRoot: boolean
   /** Whether each object must require all of its fields and no other. */
   readonly allRequired: boolean
   /** Whether an object may have fields of any name (`additionalProperties` with a schema). */
@@ -49,6 +51,7 @@ export const openai: Rules = {
     )
   ),
   formats: new Set("date-time time date duration email hostname ipv4 ipv6 uuid".split(" ")),
+  objectRoot: true,
   allRequired: true,
   records: false,
   tuples: false,
@@ -68,6 +71,7 @@ export const openai: Rules = {
 export const anthropic: Rules = {
   keywords: new Set("title description format minItems default".split(" ")),
   formats: new Set("date-time time date duration email hostname uri ipv4 ipv6 uuid".split(" ")),
+  objectRoot: false,
   allRequired: false,
   records: false,
   tuples: false,
@@ -87,6 +91,7 @@ export const anthropic: Rules = {
 export const gemini: Rules = {
   keywords: new Set("title description format minimum maximum minItems maxItems".split(" ")),
   formats: new Set("date-time date time".split(" ")),
+  objectRoot: false,
   allRequired: false,
   records: true,
   tuples: true,

@@ -42,9 +42,12 @@ const parseInput = (json: string): unknown => {
   }
 }
 
+const stopReason = (reply: Step.Reply): string => (Wire.isRefusal(reply) ? "refusal" : stopReasons[reply.finish])
+
 const block = (part: Step.Part, position: number, context: Wire.Context): Readonly<Record<string, unknown>> => {
   switch (part._tag) {
     case "Text":
+    case "Refusal":
       return { type: "text", text: part.chunks.join("") }
     case "Reasoning":
       return { type: "thinking", thinking: part.chunks.join(""), signature }
@@ -69,7 +72,7 @@ const message = (reply: Step.Reply, context: Wire.Context, fields: Readonly<Reco
 const json = (reply: Step.Reply, context: Wire.Context): unknown =>
   message(reply, context, {
     content: reply.parts.map((part, position) => block(part, position, context)),
-    stop_reason: stopReasons[reply.finish],
+    stop_reason: stopReason(reply),
     stop_sequence: null,
     usage: usage(reply, context)
   })
@@ -96,6 +99,7 @@ const blockFrames = (part: Step.Part, index: number, context: Wire.Context): Rea
   const stop = named("content_block_stop", { index })
   switch (part._tag) {
     case "Text":
+    case "Refusal":
       return [start({ text: "" }), ...part.chunks.map((text) => delta({ type: "text_delta", text }, true)), stop]
     case "Reasoning":
       return [
@@ -132,7 +136,7 @@ const frames = (reply: Step.Reply, context: Wire.Context): ReadonlyArray<Wire.Fr
     // The first ping comes right after the first block has begun.
     ...(first === undefined ? [ping] : [first, ping, ...rest]),
     named("message_delta", {
-      delta: { stop_reason: stopReasons[reply.finish], stop_sequence: null },
+      delta: { stop_reason: stopReason(reply), stop_sequence: null },
       usage: { output_tokens: counts.output_tokens }
     }),
     named("message_stop", {})

@@ -43,7 +43,14 @@ const functionCall = (part: Extract<Step.Part, { readonly _tag: "ToolCall" }>) =
   }
 })
 
-const whole = (part: Step.Part): unknown => {
+const finishReason = (reply: Step.Reply): string => (Wire.isRefusal(reply) ? "SAFETY" : finishReasons[reply.finish])
+
+/** The parts that are sent: a refusal has no words. */
+const spoken = (reply: Step.Reply) => reply.parts.filter((part) => part._tag !== "Refusal")
+
+type Spoken = Exclude<Step.Part, { readonly _tag: "Refusal" }>
+
+const whole = (part: Spoken): unknown => {
   switch (part._tag) {
     case "Text":
       return { text: part.chunks.join("") }
@@ -54,7 +61,7 @@ const whole = (part: Step.Part): unknown => {
   }
 }
 
-const pieces = (part: Step.Part): ReadonlyArray<unknown> => {
+const pieces = (part: Spoken): ReadonlyArray<unknown> => {
   switch (part._tag) {
     case "Text":
       return part.chunks.map((text) => ({ text }))
@@ -82,16 +89,19 @@ const candidates = (parts: ReadonlyArray<unknown>, finishReason: string | undefi
 })
 
 const json = (reply: Step.Reply, context: Wire.Context): unknown => ({
-  ...candidates(reply.parts.map(whole), finishReasons[reply.finish]),
+  ...candidates(spoken(reply).map(whole), finishReason(reply)),
   ...tail(reply, context)
 })
 
 const frames = (reply: Step.Reply, context: Wire.Context): ReadonlyArray<Wire.Frame> => {
   const end = tail(reply, context)
   // A blocked answer ends without content.
-  const last = candidates(reply.finish === "content-filter" ? [] : [{ text: "" }], finishReasons[reply.finish])
+  const isBlocked = reply.finish === "content-filter" || Wire.isRefusal(reply)
+  const last = candidates(isBlocked ? [] : [{ text: "" }], finishReason(reply))
   const chunks = [
-    ...reply.parts.flatMap(pieces).map((part) => ({ data: { ...candidates([part], undefined), ...end }, token: true })),
+    ...spoken(reply)
+      .flatMap(pieces)
+      .map((part) => ({ data: { ...candidates([part], undefined), ...end }, token: true })),
     { data: { ...last, ...end }, token: false }
   ]
   if (context.request.sse) {

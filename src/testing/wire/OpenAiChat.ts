@@ -60,7 +60,7 @@ const json = (reply: Step.Reply, context: Wire.Context): unknown => {
         index: 0,
         message: {
           role: "assistant",
-          content: text === "" && calls.length > 0 ? null : text,
+          content: text === "" && (calls.length > 0 || Wire.isRefusal(reply)) ? null : text,
           ...(thoughts === "" ? {} : { reasoning_content: thoughts }),
           ...(calls.length === 0
             ? {}
@@ -71,7 +71,7 @@ const json = (reply: Step.Reply, context: Wire.Context): unknown => {
                   function: { name: call.name, arguments: call.arguments }
                 }))
               }),
-          refusal: null,
+          refusal: Wire.isRefusal(reply) ? Wire.join(reply, "Refusal") : null,
           annotations: []
         },
         logprobs: null,
@@ -92,6 +92,8 @@ const deltas = (reply: Step.Reply, context: Wire.Context): ReadonlyArray<unknown
         return part.chunks.map((content) => ({ content }))
       case "Reasoning":
         return part.chunks.map((reasoning_content) => ({ reasoning_content }))
+      case "Refusal":
+        return part.chunks.map((refusal) => ({ refusal }))
       case "ToolCall": {
         const index = calls.indexOf(part)
         const id = toolId(part, context, index)

@@ -65,12 +65,13 @@ const item = (part: Step.Part, position: number, reply: Step.Reply, context: Wir
   const status = isCut(reply) ? "incomplete" : "completed"
   switch (part._tag) {
     case "Text":
+    case "Refusal":
       return {
         id: Wire.id("msg_", context.index, position),
         type: "message",
         status,
         role: "assistant",
-        content: [outputText(part.chunks.join(""))]
+        content: [part._tag === "Text" ? outputText(part.chunks.join("")) : refusal(part.chunks.join(""))]
       }
     case "Reasoning":
       return {
@@ -91,6 +92,8 @@ const item = (part: Step.Part, position: number, reply: Step.Reply, context: Wir
 }
 
 const outputText = (text: string) => ({ type: "output_text", text, annotations: [], logprobs: [] })
+
+const refusal = (text: string) => ({ type: "refusal", refusal: text })
 
 const finished = (reply: Step.Reply, context: Wire.Context) =>
   response(reply, context, {
@@ -125,6 +128,18 @@ const partEvents = (part: Step.Part, index: number, reply: Step.Reply, context: 
         ),
         { type: "response.output_text.done", ...here, text, logprobs: [] },
         { type: "response.content_part.done", ...here, part: outputText(text) },
+        done
+      ]
+    }
+    case "Refusal": {
+      const text = part.chunks.join("")
+      const here = { ...at, content_index: 0 }
+      return [
+        added({ status: "in_progress", content: [] }),
+        { type: "response.content_part.added", ...here, part: refusal("") },
+        ...part.chunks.map((delta): Event => ({ type: "response.refusal.delta", ...here, delta, token: true })),
+        { type: "response.refusal.done", ...here, refusal: text },
+        { type: "response.content_part.done", ...here, part: refusal(text) },
         done
       ]
     }

@@ -310,12 +310,20 @@ export const usageOf = (
 export const cacheWrites = (tokens: number) => (tokens === 0 ? {} : { cache_write_tokens: tokens })
 
 /**
+ * Whether the model refuses.
+ *
+ * @since 0.2.0
+ * @category rendering
+ */
+export const isRefusal = (reply: Step.Reply): boolean => reply.parts.some(({ _tag }) => _tag === "Refusal")
+
+/**
  * The joined text of all parts with a tag.
  *
  * @since 0.1.0
  * @category rendering
  */
-export const join = (reply: Step.Reply, tag: "Text" | "Reasoning"): string =>
+export const join = (reply: Step.Reply, tag: "Text" | "Reasoning" | "Refusal"): string =>
   reply.parts.reduce((text, part) => (part._tag === tag ? text + part.chunks.join("") : text), "")
 
 /**

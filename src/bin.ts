@@ -3,8 +3,8 @@
  * The `steadfast` command: reports over a call log.
  *
  * `steadfast report --db calls.db --since 24h --by target`, `steadfast calls --db calls.db --failed`,
- * `steadfast reconcile --db calls.db --bill bill.csv`, and `steadfast dashboard --db calls.db --port 4777`, a page that it
- * serves until it is stopped. What goes wrong is told on stderr, with exit code 1. It writes nothing to the log, but
+ * `steadfast reconcile --db calls.db --bill bill.csv`, and `steadfast dashboard --db calls.db --port 4777`, a page that
+ * it serves until it is stopped. What goes wrong is told on stderr, with exit code 1. It writes nothing to the log, but
  * brings the tables of an earlier version up to date.
  *
  * It needs `@effect/cli` and `@effect/platform-node`, and the packages of the database: `@effect/sql-libsql` and

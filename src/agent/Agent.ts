@@ -233,7 +233,8 @@ const loop = <const Tools extends ReadonlyArray<Tool.Any>, E, R>(
     }
   })
   const attributes = { "gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": name }
-  const whole = options.deadline === undefined ? identity : Resilience.deadline(time.read(options.deadline, "Agent: deadline"))
+  const whole =
+    options.deadline === undefined ? identity : Resilience.deadline(time.read(options.deadline, "Agent: deadline"))
   return Effect.withSpan(whole(running), `invoke_agent ${name}`, { attributes })
 }
 

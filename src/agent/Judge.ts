@@ -56,7 +56,7 @@ export interface Judgement {
 export interface Options {
   /** What counts beside the completion of the task, in a sentence. Default: nothing. */
   readonly criteria?: string | undefined
-  /** The most characters of input and of output that are shown; the middle of a longer one is left out. Default 20,000. */
+  /** The most characters of input and of output that are shown: a longer one loses its middle. Default 20,000. */
   readonly maxCharacters?: number | undefined
 }
 
@@ -93,7 +93,9 @@ export const taskCompletion =
     const request = Chat.request({
       messages: [
         Chat.system(criteria === undefined ? task : `${task} It counts too: ${criteria}`),
-        Chat.user(`<task>\n${shown(input, maxCharacters)}\n</task>\n<answer>\n${shown(output, maxCharacters)}\n</answer>`)
+        Chat.user(
+          `<task>\n${shown(input, maxCharacters)}\n</task>\n<answer>\n${shown(output, maxCharacters)}\n</answer>`
+        )
       ],
       temperature: 0
     })

@@ -1,8 +1,8 @@
 /**
  * Tools: functions that a model may call, with typed parameters and results.
  *
- * {@link make} describes a tool. A `Toolkit` puts tools together and takes their handlers, so that what a tool does is a
- * layer, and a test may give another one. The model's arguments are decoded by `parameters`: the handler gets the
+ * {@link make} describes a tool. A `Toolkit` puts tools together and takes their handlers, so that what a tool does is
+ * a layer, and a test may give another one. The model's arguments are decoded by `parameters`: the handler gets the
  * decoded value, and a wrong argument is told to the model.
  *
  * @example
@@ -51,7 +51,7 @@ export interface Tool<Name extends string, Parameters, Success, Failure> {
  * @since 0.2.0
  * @category models
  */
-export type Any = Tool<string, any, any, any>
+export type Any = Tool<string, unknown, unknown, unknown>
 
 /**
  * The decoded arguments of a tool.
@@ -83,17 +83,22 @@ export type Failure<T> = T extends Tool<string, infer _P, infer _S, infer F> ? F
  * @since 0.2.0
  * @category options
  */
-export interface Options<Name extends string, Parameters, Success, Failure> {
+export interface Options<
+  Name extends string,
+  P extends Schema.Schema.AnyNoContext,
+  S extends Schema.Schema.AnyNoContext,
+  F extends Schema.Schema.All
+> {
   /** The name that the model calls it by: letters, digits, `_` and `-`, at most 64. */
   readonly name: Name
   /** What it does and when to use it, for the model. */
   readonly description?: string | undefined
   /** The arguments: a schema of an object. */
-  readonly parameters: Schema.Schema<Parameters, any>
+  readonly parameters: P
   /** The result of the handler. It goes to the model as JSON; a text as it is. Default: any value. */
-  readonly success?: Schema.Schema<Success, any> | undefined
+  readonly success?: S | undefined
   /** The error of the handler, which goes to the model as JSON. Default: the handler does not fail. */
-  readonly failure?: Schema.Schema<Failure, any> | undefined
+  readonly failure?: F | undefined
   /** Whether the provider enforces the parameters, where it can. Default: the provider's. */
   readonly strict?: boolean | undefined
   /**
@@ -109,9 +114,14 @@ export interface Options<Name extends string, Parameters, Success, Failure> {
  * @since 0.2.0
  * @category constructors
  */
-export const make = <const Name extends string, Parameters, Success = unknown, Failure = never>(
-  options: Options<Name, Parameters, Success, Failure>
-): Tool<Name, Parameters, Success, Failure> => {
+export const make = <
+  const Name extends string,
+  P extends Schema.Schema.AnyNoContext,
+  S extends Schema.Schema.AnyNoContext = typeof Schema.Unknown,
+  F extends Schema.Schema.All = typeof Schema.Never
+>(
+  options: Options<Name, P, S, F>
+): Tool<Name, Schema.Schema.Type<P>, Schema.Schema.Type<S>, Schema.Schema.Type<F>> => {
   const { description, failure, idempotent = false, name, parameters, strict, success } = options
   if (!/^[\w-]{1,64}$/.test(name)) {
     throw new RangeError(`Tool: name: found ${JSON.stringify(name)}, expected 1 to 64 letters, digits, _ and -`)

@@ -42,11 +42,8 @@ export interface Handler<in out Name extends string> {
  * @since 0.2.0
  * @category models
  */
-export type HandlersOf<Tools extends ReadonlyArray<Tool.Any>> = Tools extends ReadonlyArray<infer T>
-  ? T extends Tool.Any
-    ? Handler<T["name"]>
-    : never
-  : never
+export type HandlersOf<Tools extends ReadonlyArray<Tool.Any>> =
+  Tools extends ReadonlyArray<infer T> ? (T extends Tool.Any ? Handler<T["name"]> : never) : never
 
 /**
  * The handlers of tools, by name. Each gets the decoded arguments, and the call as the model made it.
@@ -121,8 +118,9 @@ export const make = <const Tools extends ReadonlyArray<Tool.Any>>(...tools: Tool
       const run =
         (name: string): Run =>
         (args, call) =>
-          Effect.mapInputContext(Effect.suspend(() => (byName[name] as (typeof byName)[string])(args, call)), (caller) =>
-            Context.merge(context, caller as Context.Context<never>)
+          Effect.mapInputContext(
+            Effect.suspend(() => (byName[name] as (typeof byName)[string])(args, call)),
+            (caller) => Context.merge(context, caller as Context.Context<never>)
           )
       return tools.reduce<Context.Context<never>>(
         (all, { name }) => Context.add(all, handlerTag(name), run(name)) as Context.Context<never>,
@@ -170,13 +168,14 @@ export const run = <const Tools extends ReadonlyArray<Tool.Any>>(
   const given = call.arguments ?? {}
   const decoded = ParseResult.decodeUnknown(tool.parameters, { errors: "all" })(given)
   return Effect.matchEffect(decoded, {
-    onFailure: (issue) =>
-      Effect.succeed(failed(JsonAnswer.misfit(ParseResult.parseError(issue), given, "arguments"))),
+    onFailure: (issue) => Effect.succeed(failed(JsonAnswer.misfit(ParseResult.parseError(issue), given, "arguments"))),
     onSuccess: (args) =>
       Effect.flatMap(handlerTag(tool.name), (handler) =>
         Effect.matchEffect(handler(args, call), {
           onFailure: (error) =>
-            Effect.map(Effect.orDie(ParseResult.encode(tool.failure as Schema.Schema.AnyNoContext)(error)), (value) => failed(written(value))),
+            Effect.map(Effect.orDie(ParseResult.encode(tool.failure as Schema.Schema.AnyNoContext)(error)), (value) =>
+              failed(written(value))
+            ),
           onSuccess: (success) =>
             Effect.map(Effect.orDie(ParseResult.encode(tool.success)(success)), (value) => ({
               content: written(value),

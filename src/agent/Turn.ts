@@ -38,7 +38,9 @@ export interface State {
  * @category models
  */
 export interface Limits {
+  /** The most answers of the model. */
   readonly steps: number
+  /** The same calls so many times in a row end the run. */
   readonly repeats: number
 }
 

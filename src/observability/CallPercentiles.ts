@@ -1,8 +1,8 @@
 /**
  * Percentiles of the waits in a call log: exact, without sorting the waits.
  *
- * Most calls do not wait. Those that did are counted by groups and narrow buckets; a rank tells its bucket, and only the
- * waits of such buckets are read. The counts of all groups together make the percentiles of the total.
+ * Most calls do not wait. Those that did are counted by groups and narrow buckets; a rank tells its bucket, and only
+ * the waits of such buckets are read. The counts of all groups together make the percentiles of the total.
  *
  * @since 0.2.0
  */

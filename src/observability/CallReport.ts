@@ -149,7 +149,8 @@ export interface ReportRow {
 }
 
 /**
- * A report. `total` counts all calls of its rows together, and is absent without a call. `lost` counts the records that the log could not keep in that time, by reason; they are in no row.
+ * A report. `total` counts all calls of its rows together, and is absent without a call. `lost` counts the records that
+ * the log could not keep in that time, by reason; they are in no row.
  *
  * @since 0.2.0
  * @category models

@@ -9,9 +9,9 @@
  * - Chronic: the alarm has stood for an hour.
  * - Cleared: both were at most half of that, for 5 minutes; or no call came in the whole window.
  *
- * An alarm is raised once, turns chronic at most once and is cleared once, as a log line (WARN, WARN, INFO), as an event
- * of `changes`, and as the gauge `steadfast.degraded` by `target` (1, then 0). {@link webhook} posts the events. `states`
- * is the current view.
+ * An alarm is raised once, turns chronic at most once and is cleared once, as a log line (WARN, WARN, INFO), as an
+ * event of `changes`, and as the gauge `steadfast.degraded` by `target` (1, then 0). {@link webhook} posts the events.
+ * `states` is the current view.
  *
  * Gotchas:
  * - A call belongs to the target that it was meant for: that of its first attempt, or the one that this fell back from.

@@ -30,10 +30,17 @@ const done = Reply.text("It is paid back.")
 const noting = Effect.map(Ref.make<ReadonlyArray<string>>([]), (notes) => ({
   notes,
   layer: tools.toLayer({
-    look: ({ order }) => Effect.as(Ref.update(notes, (all) => [...all, `look ${order}`]), { order, paid: true }),
+    look: ({ order }) =>
+      Effect.as(
+        Ref.update(notes, (all) => [...all, `look ${order}`]),
+        { order, paid: true }
+      ),
     refund: ({ order }) =>
       order === 7
-        ? Effect.as(Ref.update(notes, (all) => [...all, `refund ${order}`]), "paid back")
+        ? Effect.as(
+            Ref.update(notes, (all) => [...all, `refund ${order}`]),
+            "paid back"
+          )
         : Effect.fail({ reason: "no such order" })
   })
 }))
@@ -65,7 +72,14 @@ describe("run", () => {
       assert.isTrue(Exit.isSuccess(exit))
       if (!Exit.isSuccess(exit)) return
       assert.strictEqual(exit.value.text, "It is paid back.")
-      assert.deepStrictEqual(roles(exit.value.messages), ["user", "assistant", "tool", "assistant", "tool", "assistant"])
+      assert.deepStrictEqual(roles(exit.value.messages), [
+        "user",
+        "assistant",
+        "tool",
+        "assistant",
+        "tool",
+        "assistant"
+      ])
       assert.deepStrictEqual(notes, ["look 7", "refund 7"])
       assert.lengthOf(records, 3)
       assert.strictEqual(
@@ -169,8 +183,8 @@ describe("run", () => {
       )
       assert.deepStrictEqual(ran, ["look"])
       const [sent] = yield* provider.requests
-      const { messages } = sent?.body as { messages: Array<Record<string, unknown>> }
-      assert.match(String(messages[3]?.content), /cut off\. Whether it took effect is not known/)
+      const body = sent?.body as { readonly messages: ReadonlyArray<{ readonly content: unknown }> } | undefined
+      assert.match(String(body?.messages[3]?.content), /cut off\. Whether it took effect is not known/)
     })
   )
 
@@ -288,10 +302,16 @@ describe("a law", () => {
       Fault.status(500)
     ]
     const one = fc.record({
-      script: fc.array(fc.oneof(fc.constantFrom(...faults), fc.nat(2).map((n) => ["a", "b", "c"].slice(0, n + 1))), {
-        minLength: 1,
-        maxLength: 8
-      }),
+      script: fc.array(
+        fc.oneof(
+          fc.constantFrom(...faults),
+          fc.nat(2).map((n) => ["a", "b", "c"].slice(0, n + 1))
+        ),
+        {
+          minLength: 1,
+          maxLength: 8
+        }
+      ),
       interruptAt: fc.option(fc.nat(20_000), { nil: undefined }),
       isStream: fc.boolean(),
       slow: fc.nat(2000)
@@ -313,7 +333,11 @@ describe("a law", () => {
         const Count = Tool.make({ name: "count", parameters: Schema.Struct({ n: Schema.Number }) })
         const kit = Toolkit.make(Count)
         const handlers = kit.toLayer({
-          count: (_, { id }) => Effect.zipRight(Effect.sync(() => ran.push(id)), Effect.sleep(slow))
+          count: (_, { id }) =>
+            Effect.zipRight(
+              Effect.sync(() => ran.push(id)),
+              Effect.sleep(slow)
+            )
         })
         const program = Effect.gen(function* () {
           const provider = yield* FaultyProvider.make({ script: [...steps, done] })

@@ -232,16 +232,13 @@ describe("a whole day", () => {
       [...Day.targets].sort()
     )
     const chosen = facts.filter((one) => one.asked.provider === "openai" && one.tenant === "tenant-1")
-    equal(
-      sorted(acme.totals),
-      {
-        ...truthOf(
-          "label:none",
-          chosen.map((one) => ({ ...one, tenant: undefined }))
-        )[0],
-        group: "all"
-      }
-    )
+    equal(sorted(acme.totals), {
+      ...truthOf(
+        "label:none",
+        chosen.map((one) => ({ ...one, tenant: undefined }))
+      )[0],
+      group: "all"
+    })
     const latest = told.toSorted((a, b) => b.call.at - a.call.at)
     equal(
       newest.calls.map(({ startedAt }: CallReport.CallSummary) => startedAt),

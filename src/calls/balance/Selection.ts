@@ -80,7 +80,8 @@ export interface Keys<Q> extends Pick<KeyPool.View, "admit" | "end"> {
 /**
  * The state of one attempt until a member has answered it.
  *
- * @internal
+ * @since 0.2.0
+ * @category models
  */
 export interface Selection<Q> {
   readonly members: Members<Q>

@@ -21,7 +21,8 @@ import * as WaitQueue from "../WaitQueue.js"
 /**
  * A queue, and the pace at which it lets attempts return.
  *
- * @internal
+ * @since 0.2.0
+ * @category models
  */
 export interface Line {
   readonly queue: WaitQueue.WaitQueue<undefined>
@@ -43,7 +44,8 @@ export type Waiting = Set<WaitQueue.WaitQueue<undefined>>
 /**
  * The queues of one model.
  *
- * @internal
+ * @since 0.2.0
+ * @category models
  */
 export interface MemberQueues {
   /** Whether attempts that leave out the same members for good wait. */

@@ -7,7 +7,6 @@
  * @since 0.2.0
  */
 
-import * as Capabilities from "../../chat/Capabilities.js"
 import type * as Chat from "../../chat/Chat.js"
 import { InvalidRequest } from "../../errors/LlmError.js"
 import * as InWords from "../wire/InWords.js"
@@ -52,6 +51,8 @@ export interface Dialect {
   readonly reasoning?: OpenAiReasoning.Style
   /** The files that the server takes. Default `"any"`. */
   readonly files?: OpenAiFiles.Files
+  /** Whether the server takes a JSON schema for the answer; else it is asked for any JSON. Default `true`. */
+  readonly schemas?: boolean
   /** Whether the server itself leaves out what a model does not take. Default `false`. */
   readonly adapts?: boolean
 }
@@ -177,15 +178,14 @@ const encodeMessages = (
 /** The format of the answer. A server without schemas is asked for JSON, and told the schema in words. */
 const encodeFormat = (
   format: Chat.Request["responseFormat"],
-  { model, provider }: Target,
+  { dialect }: Target,
   leftOut: Set<string>
 ): { readonly field?: Json.Json; readonly words?: string } => {
   if (format === undefined) return {}
-  const takes = Capabilities.known({ provider, model }).structuredOutput
   if (format.type === "json") return { field: { type: "json_object" } }
-  if (takes === "json" || takes === false) {
+  if (dialect.schemas === false) {
     leftOut.add("responseFormat.schema (asked for in words)")
-    return { words: InWords.json(format), ...(takes === "json" ? { field: { type: "json_object" } } : {}) }
+    return { words: InWords.json(format), field: { type: "json_object" } }
   }
   const { schema, strict, why } = JsonSchemas.choose(format.schema, format.strict, SchemaRules.openai)
   if (why !== undefined) leftOut.add(`responseFormat.strict (${why})`)

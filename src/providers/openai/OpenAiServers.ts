@@ -74,7 +74,7 @@ export const dialects: ReadonlyMap<string, OpenAiChat.Dialect> = new Map<string,
       files: "document"
     }
   ],
-  ["deepseek", { ...plain, baseUrl: "https://api.deepseek.com/v1", reasoning: "thinking", files: "none" }],
+  ["deepseek", { ...plain, baseUrl: "https://api.deepseek.com/v1", reasoning: "thinking", files: "none", schemas: false }],
   ["together", { ...plain, baseUrl: "https://api.together.xyz/v1", reasoning: "toggle" }],
   [
     "fireworks",
@@ -100,7 +100,10 @@ export const dialects: ReadonlyMap<string, OpenAiChat.Dialect> = new Map<string,
   ["xai", { ...plain, baseUrl: "https://api.x.ai/v1", files: "none" }],
   ["cerebras", { ...plain, baseUrl: "https://api.cerebras.ai/v1", maxTokens: "max_completion_tokens", files: "none" }],
   ["moonshot", { ...plain, baseUrl: "https://api.moonshot.ai/v1", reasoning: "thinking", files: "none" }],
-  ["zai", { ...plain, baseUrl: "https://api.z.ai/api/paas/v4", reasoning: "thinking", files: "none" }],
+  [
+    "zai",
+    { ...plain, baseUrl: "https://api.z.ai/api/paas/v4", reasoning: "thinking", files: "none", schemas: false }
+  ],
   ["vllm", { ...plain, baseUrl: "http://localhost:8000/v1", metadata: "always" }],
   ["ollama", { ...plain, baseUrl: "http://localhost:11434/v1", files: "none" }]
 ])

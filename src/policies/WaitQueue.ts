@@ -42,7 +42,8 @@ export class Elsewhere extends Context.Tag("steadfast/WaitQueue/Elsewhere")<Else
 /**
  * A gate's answer to a call that must wait. Times are in epoch milliseconds.
  *
- * @internal
+ * @since 0.2.0
+ * @category models
  */
 export class Wait<out Why> {
   constructor(
@@ -58,7 +59,8 @@ export class Wait<out Why> {
 /**
  * A gate, as one call sees it.
  *
- * @internal
+ * @since 0.2.0
+ * @category models
  */
 export interface Gate<out A, in out Why, out E> {
   /**
@@ -88,7 +90,8 @@ export interface Settings {
 /**
  * What a queue should know of one call.
  *
- * @internal
+ * @since 0.2.0
+ * @category models
  */
 export interface Terms {
   /** The context with the deadline and the fallback. Default: that of the fiber. */
@@ -107,7 +110,8 @@ export interface Terms {
 /**
  * A queue before one gate.
  *
- * @internal
+ * @since 0.2.0
+ * @category models
  */
 export interface WaitQueue<in out Why> {
   /**

@@ -75,8 +75,8 @@ describe("what our own decoders read", () => {
             Effect.runPromise(
               Effect.gen(function* () {
                 const answer = yield* collected(events)
-                // In a body the calls are last.
-                fc.pre(answer.finishReason !== "length" || answer.toolCalls.length === 0)
+                // In a body the calls are last, and one at the token limit cannot be known to be whole.
+                if (answer.finishReason === "length" && answer.toolCalls.length > 0) return
                 const body = AnswerBody.make(dialect, answer, origin)
                 const read = yield* generate(readers[dialect], Reply.raw([JSON.stringify(body)]))
                 assert.deepStrictEqual(said(plain(read)), said(answer))

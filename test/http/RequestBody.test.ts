@@ -99,7 +99,7 @@ describe("what a provider's encoder writes", () => {
 
   it.effect("is read with its format, its effort and its seed", () =>
     Effect.gen(function* () {
-      const schema = { type: "object", properties: {} }
+      const schema = { type: "object", properties: {}, required: [], additionalProperties: false }
       const request = Chat.prompt("hi", {
         responseFormat: { type: "json-schema", name: "answer", schema, strict: true },
         reasoning: { effort: "low" },

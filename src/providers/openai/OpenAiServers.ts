@@ -74,7 +74,10 @@ export const dialects: ReadonlyMap<string, OpenAiChat.Dialect> = new Map<string,
       files: "document"
     }
   ],
-  ["deepseek", { ...plain, baseUrl: "https://api.deepseek.com/v1", reasoning: "thinking", files: "none", schemas: false }],
+  [
+    "deepseek",
+    { ...plain, baseUrl: "https://api.deepseek.com/v1", reasoning: "thinking", files: "none", schemas: false }
+  ],
   ["together", { ...plain, baseUrl: "https://api.together.xyz/v1", reasoning: "toggle" }],
   [
     "fireworks",

@@ -103,10 +103,7 @@ export const dialects: ReadonlyMap<string, OpenAiChat.Dialect> = new Map<string,
   ["xai", { ...plain, baseUrl: "https://api.x.ai/v1", files: "none" }],
   ["cerebras", { ...plain, baseUrl: "https://api.cerebras.ai/v1", maxTokens: "max_completion_tokens", files: "none" }],
   ["moonshot", { ...plain, baseUrl: "https://api.moonshot.ai/v1", reasoning: "thinking", files: "none" }],
-  [
-    "zai",
-    { ...plain, baseUrl: "https://api.z.ai/api/paas/v4", reasoning: "thinking", files: "none", schemas: false }
-  ],
+  ["zai", { ...plain, baseUrl: "https://api.z.ai/api/paas/v4", reasoning: "thinking", files: "none", schemas: false }],
   ["vllm", { ...plain, baseUrl: "http://localhost:8000/v1", metadata: "always" }],
   ["ollama", { ...plain, baseUrl: "http://localhost:11434/v1", files: "none" }]
 ])

@@ -161,6 +161,9 @@ interface Face {
   readonly tell: (event: AgentEvent) => Effect.Effect<unknown>
 }
 
+/** Where a span was begun is the same place in this file each time. */
+const span = { captureStackTrace: false }
+
 const loop = <const Tools extends ReadonlyArray<Tool.Any>, E, R>(
   model: ChatModel.ChatModel,
   toolkit: Toolkit.Toolkit<Tools>,
@@ -168,41 +171,44 @@ const loop = <const Tools extends ReadonlyArray<Tool.Any>, E, R>(
   options: Options<E, R>,
   { ask, tell }: Face
 ): Effect.Effect<Result, LlmError.LlmError | AgentStopped | E, Toolkit.HandlersOf<Tools> | R> => {
-  const { concurrency = "unbounded", name = model.name, save = () => Effect.void } = options
+  const { concurrency = "unbounded", name = model.name, save } = options
   const limits = { steps: count("steps", options.steps ?? 10), repeats: count("repeats", options.repeats ?? 3) }
   const tools = [...(request.tools ?? []), ...Toolkit.described(toolkit.tools)]
   const idempotent = new Set(toolkit.tools.filter((tool) => tool.idempotent).map((tool) => tool.name as string))
+  const saved = (messages: Messages): Effect.Effect<unknown, E, R> => save?.(messages) ?? Effect.void
+
+  const ran = (call: Chat.ToolCall) =>
+    Effect.withSpan(Toolkit.run(toolkit, call), `execute_tool ${call.name}`, {
+      ...span,
+      attributes: {
+        "gen_ai.operation.name": "execute_tool",
+        "gen_ai.tool.name": call.name,
+        "gen_ai.tool.call.id": call.id
+      }
+    })
 
   /** Runs calls, and gives the conversation with their results, in the order of the calls. */
-  const answering = Effect.fnUntraced(function* (
-    messages: Messages,
-    calls: ReadonlyArray<Chat.ToolCall>,
-    step: number,
-    wasCut: boolean
-  ) {
-    const done = new Map<string, Chat.Message>()
-    const so = (): Messages => [...messages, ...calls.flatMap(({ id }) => done.get(id) ?? [])]
-    const saving = yield* Effect.makeSemaphore(1)
-    const one = (call: Chat.ToolCall) => {
-      const running =
-        wasCut && !idempotent.has(call.name)
-          ? Effect.succeed(unknown)
-          : Effect.withSpan(Toolkit.run(toolkit, call), `execute_tool ${call.name}`, {
-              attributes: {
-                "gen_ai.operation.name": "execute_tool",
-                "gen_ai.tool.name": call.name,
-                "gen_ai.tool.call.id": call.id
-              }
-            })
-      return Effect.flatMap(running, (result) => {
-        done.set(call.id, Toolkit.answer(call, result))
-        const told = tell({ _tag: "ToolResult", step, call, ...result })
-        return Effect.zipRight(saving.withPermits(1)(Effect.suspend(() => save(so()))), told)
-      })
-    }
-    yield* Effect.forEach(calls, one, { concurrency, discard: true })
-    return so()
-  })
+  const answering = (messages: Messages, calls: ReadonlyArray<Chat.ToolCall>, step: number, wasCut: boolean) =>
+    Effect.suspend(() => {
+      const results: Array<Chat.Message | undefined> = calls.map(() => undefined)
+      const so = (): Messages => [...messages, ...results.filter((result) => result !== undefined)]
+      // One result at a time is saved, each time all that are there.
+      const saving = save === undefined ? undefined : Effect.unsafeMakeSemaphore(1)
+      const one = (call: Chat.ToolCall, index: number) =>
+        Effect.flatMap(wasCut && !idempotent.has(call.name) ? Effect.succeed(unknown) : ran(call), (result) => {
+          results[index] = Toolkit.answer(call, result)
+          const told = tell({ _tag: "ToolResult", step, call, ...result })
+          return saving === undefined
+            ? told
+            : Effect.zipRight(saving.withPermits(1)(Effect.suspend(() => saved(so()))), told)
+        })
+      const [first] = calls
+      const all =
+        calls.length === 1 && first !== undefined
+          ? one(first, 0)
+          : Effect.forEach(calls, one, { concurrency, discard: true })
+      return Effect.map(all, so)
+    })
 
   const running = Effect.gen(function* () {
     const responses: Array<Chat.Response> = []
@@ -221,10 +227,10 @@ const loop = <const Tools extends ReadonlyArray<Tool.Any>, E, R>(
       if (next._tag === "Stop") {
         const closed = response.toolCalls.map((call) => Toolkit.answer(call, unrun))
         messages = [...messages, ...closed]
-        yield* save(messages)
+        yield* saved(messages)
         return yield* new AgentStopped({ reason: next.reason, steps: state.steps, messages })
       }
-      yield* save(messages)
+      yield* saved(messages)
       if (next._tag === "Done") {
         const usage = responses.reduce<Chat.Usage | undefined>((sum, one) => Usage.add(sum, one.usage), undefined)
         return { text: response.text, messages, responses, usage }
@@ -235,7 +241,7 @@ const loop = <const Tools extends ReadonlyArray<Tool.Any>, E, R>(
   const attributes = { "gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": name }
   const whole =
     options.deadline === undefined ? identity : Resilience.deadline(time.read(options.deadline, "Agent: deadline"))
-  return Effect.withSpan(whole(running), `invoke_agent ${name}`, { attributes })
+  return Effect.withSpan(whole(running), `invoke_agent ${name}`, { ...span, attributes })
 }
 
 // -----------------------------------------------------------------------------

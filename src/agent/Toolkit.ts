@@ -89,8 +89,16 @@ export interface Result {
 
 type Run = (args: unknown, call: Chat.ToolCall) => Effect.Effect<unknown, unknown>
 
-const handlerTag = <Name extends string>(name: Name): Context.Tag<Handler<Name>, Run> =>
-  Context.GenericTag<Handler<Name>, Run>(`steadfast/agent/Handler/${name}`)
+/** A tag keeps the place where it was made, which takes longer than all else that a call of a tool needs. */
+const tags = new Map<string, Context.Tag<Handler<string>, Run>>()
+
+const handlerTag = (name: string): Context.Tag<Handler<string>, Run> => {
+  const known = tags.get(name)
+  if (known !== undefined) return known
+  const tag = Context.GenericTag<Handler<string>, Run>(`steadfast/agent/Handler/${name}`)
+  tags.set(name, tag)
+  return tag
+}
 
 // -----------------------------------------------------------------------------
 // constructors

@@ -18,6 +18,7 @@ import * as Layer from "effect/Layer"
 import * as ParseResult from "effect/ParseResult"
 import type * as Schema from "effect/Schema"
 import * as Chat from "../chat/Chat.js"
+import * as JsonSchema from "../chat/JsonSchema.js"
 import * as JsonAnswer from "../chat/structured/JsonAnswer.js"
 import type * as Tool from "./Tool.js"
 
@@ -147,7 +148,21 @@ export const make = <const Tools extends ReadonlyArray<Tool.Any>>(...tools: Tool
  * @category conversions
  */
 export const described = (tools: ReadonlyArray<Tool.Any>): ReadonlyArray<Chat.Tool> =>
-  tools.map(({ description, name, parameters, strict }) => ({ name, description, parameters, strict }))
+  tools.map(({ description, name, parameters, strict }) => ({
+    name,
+    description,
+    parameters: written(parameters),
+    strict
+  }))
+
+/** The JSON of a schema; a `Schema` that has none is left to the request, whose error says so. */
+const written = (schema: Tool.Any["parameters"]): Chat.JsonSchema => {
+  try {
+    return JsonSchema.of(schema)
+  } catch {
+    return schema
+  }
+}
 
 // -----------------------------------------------------------------------------
 // running
@@ -155,7 +170,7 @@ export const described = (tools: ReadonlyArray<Tool.Any>): ReadonlyArray<Chat.To
 
 const failed = (content: string): Result => ({ content: `Error: ${content}`, isFailure: true })
 
-const written = (value: unknown): string => (typeof value === "string" ? value : (JSON.stringify(value) ?? "done"))
+const text = (value: unknown): string => (typeof value === "string" ? value : (JSON.stringify(value) ?? "done"))
 
 /**
  * Runs a call that a model made, once. What is wrong with the call, and the handler's own error, is told to the model;
@@ -182,11 +197,11 @@ export const run = <const Tools extends ReadonlyArray<Tool.Any>>(
         Effect.matchEffect(handler(args, call), {
           onFailure: (error) =>
             Effect.map(Effect.orDie(ParseResult.encode(tool.failure as Schema.Schema.AnyNoContext)(error)), (value) =>
-              failed(written(value))
+              failed(text(value))
             ),
           onSuccess: (success) =>
             Effect.map(Effect.orDie(ParseResult.encode(tool.success)(success)), (value) => ({
-              content: written(value),
+              content: text(value),
               isFailure: false
             }))
         })

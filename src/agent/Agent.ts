@@ -33,6 +33,7 @@
 
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as FiberRef from "effect/FiberRef"
 import { identity } from "effect/Function"
 import * as Queue from "effect/Queue"
 import * as Schema from "effect/Schema"
@@ -161,8 +162,18 @@ interface Face {
   readonly tell: (event: AgentEvent) => Effect.Effect<unknown>
 }
 
-/** Where a span was begun is the same place in this file each time. */
-const span = { captureStackTrace: false }
+/** Runs an effect in a span. Where it was begun is the same place in this file each time. */
+const spanned = <A, E, R>(
+  self: Effect.Effect<A, E, R>,
+  name: string,
+  attributes: Readonly<Record<string, string>>
+): Effect.Effect<A, E, R> =>
+  Effect.withFiberRuntime((fiber) =>
+    // A span that nobody sees takes as long as one that somebody does.
+    fiber.getFiberRef(FiberRef.currentTracerEnabled)
+      ? (Effect.withSpan(self, name, { attributes, captureStackTrace: false }) as Effect.Effect<A, E, R>)
+      : self
+  )
 
 const loop = <const Tools extends ReadonlyArray<Tool.Any>, E, R>(
   model: ChatModel.ChatModel,
@@ -178,13 +189,10 @@ const loop = <const Tools extends ReadonlyArray<Tool.Any>, E, R>(
   const saved = (messages: Messages): Effect.Effect<unknown, E, R> => save?.(messages) ?? Effect.void
 
   const ran = (call: Chat.ToolCall) =>
-    Effect.withSpan(Toolkit.run(toolkit, call), `execute_tool ${call.name}`, {
-      ...span,
-      attributes: {
-        "gen_ai.operation.name": "execute_tool",
-        "gen_ai.tool.name": call.name,
-        "gen_ai.tool.call.id": call.id
-      }
+    spanned(Toolkit.run(toolkit, call), `execute_tool ${call.name}`, {
+      "gen_ai.operation.name": "execute_tool",
+      "gen_ai.tool.name": call.name,
+      "gen_ai.tool.call.id": call.id
     })
 
   /** Runs calls, and gives the conversation with their results, in the order of the calls. */
@@ -241,7 +249,7 @@ const loop = <const Tools extends ReadonlyArray<Tool.Any>, E, R>(
   const attributes = { "gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": name }
   const whole =
     options.deadline === undefined ? identity : Resilience.deadline(time.read(options.deadline, "Agent: deadline"))
-  return Effect.withSpan(whole(running), `invoke_agent ${name}`, { ...span, attributes })
+  return spanned(whole(running), `invoke_agent ${name}`, attributes)
 }
 
 // -----------------------------------------------------------------------------

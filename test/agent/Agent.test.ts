@@ -6,6 +6,7 @@ import { Fault, FaultyProvider, Reply, type Step } from "effect-steadfast/testin
 import * as fc from "fast-check"
 import { attempts, elapse, modelOf, recorded, scripted } from "../chat/support.js"
 import { cases, seed } from "../support/cases.js"
+import { collectSpans } from "../support/spans.js"
 
 const Look = Tool.make({
   name: "look",
@@ -219,6 +220,27 @@ describe("run", () => {
         )
       )
       assert.deepInclude(error, { _tag: "Timeout", phase: "total" })
+    })
+  )
+
+  it.effect("is one span, with one for each question and each tool, and usage on the questions alone", () =>
+    Effect.gen(function* () {
+      const { layer: traced, named, spans } = collectSpans()
+      const { model } = yield* scripted(look, Fault.status(503), refund, done)
+      const { layer } = yield* noting
+      yield* elapse(
+        Agent.run(held(model), tools, question, { name: "support" }).pipe(Effect.provide(layer), Effect.provide(traced))
+      )
+      const [run] = named("invoke_agent support")
+      assert.strictEqual(run?.attributes["gen_ai.agent.name"], "support")
+      const inside = spans().filter((span) => span.parentSpanContext?.spanId === run?.spanContext().spanId)
+      assert.deepStrictEqual(
+        inside.map(({ name }) => name),
+        ["chat m-1", "execute_tool look", "chat m-1", "execute_tool refund", "chat m-1"]
+      )
+      assert.strictEqual(named("execute_tool look")[0]?.attributes["gen_ai.tool.call.id"], "call-1")
+      const counting = spans().filter(({ attributes }) => attributes["gen_ai.usage.output_tokens"] !== undefined)
+      assert.lengthOf(counting, 3)
     })
   )
 

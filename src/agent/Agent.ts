@@ -55,7 +55,8 @@ import * as Turn from "./Turn.js"
 // -----------------------------------------------------------------------------
 
 /**
- * The agent stopped without an answer, and why. `messages` is the conversation so far.
+ * The agent stopped without an answer, and why. `messages` is the conversation so far, from which another run can go on;
+ * an answer that is empty or was cut is not in it.
  *
  * @since 0.2.0
  * @category errors
@@ -64,6 +65,8 @@ export class AgentStopped extends Schema.TaggedError<AgentStopped>()("AgentStopp
   reason: Schema.Literal("steps", "empty", "repeated", "length"),
   /** The answers of the model. */
   steps: Schema.Int,
+  /** The text of the last answer. */
+  text: Schema.String,
   messages: Schema.Array(Chat.Message)
 }) {
   override get message(): string {
@@ -180,10 +183,11 @@ const loop = <const Tools extends ReadonlyArray<Tool.Any>, E, R>(
     step: number,
     wasCut: boolean
   ) {
-    const done = new Map<string, Chat.Message>()
-    const so = (): Messages => [...messages, ...calls.flatMap(({ id }) => done.get(id) ?? [])]
+    // By place and not by id: a model may give two calls the same one.
+    const done: Array<Chat.Message | undefined> = []
+    const so = (): Messages => [...messages, ...calls.flatMap((_, index) => done[index] ?? [])]
     const saving = yield* Effect.makeSemaphore(1)
-    const one = (call: Chat.ToolCall) => {
+    const one = (call: Chat.ToolCall, index: number) => {
       const running =
         wasCut && !idempotent.has(call.name)
           ? Effect.succeed(unknown)
@@ -195,7 +199,7 @@ const loop = <const Tools extends ReadonlyArray<Tool.Any>, E, R>(
               }
             })
       return Effect.flatMap(running, (result) => {
-        done.set(call.id, Toolkit.answer(call, result))
+        done[index] = Toolkit.answer(call, result)
         const told = tell({ _tag: "ToolResult", step, call, ...result })
         return Effect.zipRight(saving.withPermits(1)(Effect.suspend(() => save(so()))), told)
       })
@@ -217,13 +221,15 @@ const loop = <const Tools extends ReadonlyArray<Tool.Any>, E, R>(
       const [next, after] = Turn.next(state, response, limits)
       responses.push(response)
       state = after
-      messages = [...messages, Chat.reply(response)]
       if (next._tag === "Stop") {
-        const closed = response.toolCalls.map((call) => Toolkit.answer(call, unrun))
-        messages = [...messages, ...closed]
+        const { text, toolCalls } = response
+        // An answer that is empty or cut is none to go on from: a conversation that ends with it would count as ended.
+        const closed = toolCalls.map((call) => Toolkit.answer(call, unrun))
+        if (closed.length > 0) messages = [...messages, Chat.reply(response), ...closed]
         yield* save(messages)
-        return yield* new AgentStopped({ reason: next.reason, steps: state.steps, messages })
+        return yield* new AgentStopped({ reason: next.reason, steps: state.steps, text, messages })
       }
+      messages = [...messages, Chat.reply(response)]
       yield* save(messages)
       if (next._tag === "Done") {
         const usage = responses.reduce<Chat.Usage | undefined>((sum, one) => Usage.add(sum, one.usage), undefined)

@@ -196,6 +196,47 @@ describe("run", () => {
     })
   )
 
+  it.effect("goes on where it stopped: an answer that was cut or empty is asked for again", () =>
+    Effect.gen(function* () {
+      for (const [last, text] of [
+        [Reply.text("It is", { finish: "length" }), "It is"],
+        [Reply.text(" "), " "]
+      ] as const) {
+        const saved: Array<ReadonlyArray<Chat.Message>> = []
+        const first = yield* running([look, last], { save: (messages) => Effect.sync(() => saved.push(messages)) })
+        const error =
+          Exit.isFailure(first.exit) && first.exit.cause._tag === "Fail" ? first.exit.cause.error : undefined
+        if (error?._tag !== "AgentStopped") return assert.fail(String(first.exit))
+        assert.strictEqual(error.text, text)
+        assert.deepStrictEqual(roles(error.messages), ["user", "assistant", "tool"])
+        assert.deepStrictEqual(saved.at(-1), error.messages)
+        const messages = yield* Schema.decodeUnknown(Chat.Request.fields.messages)(error.messages)
+        const second = yield* running([done], {}, { messages })
+        assert.isTrue(Exit.isSuccess(second.exit) && second.exit.value.text === "It is paid back.")
+      }
+    })
+  )
+
+  it.effect("gives each of two calls with one id its own result", () =>
+    Effect.gen(function* () {
+      const calls = ["7", "8"].map((order) => ({ id: "same", name: "look", arguments: { order } }))
+      const asked = Chat.assistant("", calls)
+      const results = (messages: ReadonlyArray<Chat.Message>) =>
+        messages.flatMap((message) => (message.role === "tool" ? [message.content] : []))
+      const Idempotent = Toolkit.make(Tool.make({ ...Look, idempotent: true }))
+      const handlers = Idempotent.toLayer({ look: ({ order }) => Effect.succeed({ order, paid: true }) })
+      const run = (messages: Chat.Request["messages"]) =>
+        Effect.gen(function* () {
+          const { model } = yield* scripted(done)
+          return yield* elapse(Effect.provide(Agent.run(model, Idempotent, { messages }), handlers))
+        })
+      const both = yield* run([Chat.user("go"), asked])
+      assert.deepStrictEqual(results(both.messages), ['{"order":7,"paid":true}', '{"order":8,"paid":true}'])
+      const second = yield* run([Chat.user("go"), asked, Chat.toolResult("same", "seven")])
+      assert.deepStrictEqual(results(second.messages), ["seven", '{"order":8,"paid":true}'])
+    })
+  )
+
   it.effect("keeps labels, spend and deadline over the whole run, tools included", () =>
     Effect.gen(function* () {
       const { model } = yield* scripted(look)

@@ -190,6 +190,8 @@ const checker = <A, I, R>(
       const calls = toolCalls.length > 0 ? `found tool calls and ${found.why.replace(/^found /, "")}` : found.why
       return fail(response, "not-json", calls)
     }
+    const deep = JsonAnswer.tooDeep(found.value)
+    if (deep !== undefined) return fail(response, "misfit", deep)
     const isBare = wrapped && !(Predicate.isRecord(found.value) && "value" in found.value)
     const held = isBare ? { value: found.value } : found.value
     const whole = text.includes("null") ? JsonAnswer.withoutNulls(held, json) : held

@@ -10,6 +10,23 @@ class Person extends Schema.Class<Person>("Person")({
   born: Schema.DateFromString
 }) {}
 
+interface List {
+  readonly next: List | null
+}
+const List: Schema.Schema<List> = Schema.Struct({
+  next: Schema.NullOr(Schema.suspend((): Schema.Schema<List> => List))
+}).annotations({ identifier: "List" })
+
+type Term =
+  | { readonly left: Term; readonly right: Term; readonly op: "plus" | "times" }
+  | { readonly n: number; readonly note?: string | undefined }
+const term = Schema.suspend((): Schema.Schema<Term> => Term)
+const Term: Schema.Schema<Term> = Schema.Union(
+  Schema.Struct({ left: term, right: term, op: Schema.Literal("plus") }),
+  Schema.Struct({ left: term, right: term, op: Schema.Literal("times") }),
+  Schema.Struct({ n: Schema.Number, note: Schema.optional(Schema.String) })
+).annotations({ identifier: "Term" })
+
 const ask = Chat.prompt("Who is she?")
 const json = '{"name":"Ada","age":36,"born":"1815-12-10"}'
 
@@ -100,6 +117,46 @@ describe("generateObject", () => {
         /^InvalidResponse truncated: found an answer that was cut at the token limit/
       )
       assert.match(String(yield* asked(Order, Reply.text('{"items":[{"pri'))), /begins like JSON and is none/)
+    })
+  )
+
+  it.effect("shows no value in the words of a parser or a filter", () =>
+    Effect.gen(function* () {
+      const Inner = Schema.Struct({ a: Schema.parseJson(Schema.Struct({ b: Schema.Number })) })
+      const Own = Schema.Struct({ a: Schema.String.pipe(Schema.filter((a) => `${a} is no name`)) })
+      for (const text of ["my secret", "{my secret", '["my secret"', "{'my secret'}", '"my secret']) {
+        assert.strictEqual(
+          yield* asked(Inner, Reply.text(JSON.stringify({ a: text }))),
+          "InvalidResponse misfit: answer.a: found a string, expected JSON"
+        )
+      }
+      assert.strictEqual(
+        yield* asked(Own, Reply.text('{"a":"my secret"}')),
+        "InvalidResponse misfit: answer.a: found a string, … is no name"
+      )
+    })
+  )
+
+  it.effect("refuses JSON that is nested too deep for a decoder, as an error and no defect", () =>
+    Effect.gen(function* () {
+      const nested = (levels: number) => `${'{"next":'.repeat(levels - 1)}{"next":null}${"}".repeat(levels - 1)}`
+      assert.isObject(yield* asked(List, Reply.text(nested(200))))
+      for (const levels of [201, 20_000]) {
+        assert.strictEqual(
+          yield* asked(List, Reply.text(nested(levels))),
+          "InvalidResponse misfit: answer: found JSON of more than 200 levels, expected fewer"
+        )
+      }
+    })
+  )
+
+  it.effect("looks at each value of choices in choices once", () =>
+    Effect.gen(function* () {
+      const deep = (levels: number): string =>
+        levels === 0 ? '{"n":1,"note":null}' : `{"left":${deep(levels - 1)},"right":{"n":1},"op":"times"}`
+      // Without that, each level would double the time: a minute would be far too short.
+      const value = yield* asked(Term, Reply.text(deep(60)))
+      assert.strictEqual(JSON.stringify(value), deep(60).replace(',"note":null', ""))
     })
   )
 

@@ -145,7 +145,7 @@ const sinkOf = (response: ServerResponse, { processing = false }: SendOptions): 
 
 /**
  * Sends a reply, and ends with it. A client that leaves interrupts the call behind it. If it is interrupted itself, as
- * when the server stops, the connection is closed.
+ * when the server stops, the connection is closed; so it is by a head that cannot be written.
  *
  * @since 0.2.0
  * @category running
@@ -156,7 +156,7 @@ export const send = <R = never>(
   options: SendOptions = {}
 ): Effect.Effect<void, never, R> =>
   Effect.raceFirst(HttpReply.run(reply, sinkOf(response, options)), left(response)).pipe(
-    Effect.onInterrupt(() =>
+    Effect.onError(() =>
       Effect.sync(() => {
         response.destroy()
       })

@@ -32,7 +32,11 @@ const fenced = (text: string): string | undefined => {
   const first = text.indexOf(fence)
   const last = text.lastIndexOf(fence)
   if (first === -1 || last === first) return undefined
-  return text.slice(first + fence.length, last).replace(/^[ \t]*[\w+.-]*(?=\s|[[{"])/, "")
+  // `trim` takes a byte order mark away too.
+  return text
+    .slice(first + fence.length, last)
+    .replace(/^[ \t]*[\w+.-]*(?=\s|[[{"])/, "")
+    .trim()
 }
 
 const parsed = (text: string): Found | undefined => {

@@ -73,6 +73,7 @@ describe("generateObject", () => {
     Effect.gen(function* () {
       const bare = Schema.Struct({ name: Schema.String, age: Schema.optional(Schema.Int) })
       assert.deepStrictEqual(yield* asked(bare, Reply.text('```json\n{"name":"Ada"}\n```')), { name: "Ada" })
+      assert.deepStrictEqual(yield* asked(bare, Reply.text('```json\n\uFEFF{"name":"Ada"}\n```')), { name: "Ada" })
       assert.deepStrictEqual(yield* asked(bare, Reply.text('Here:\n```\n{"name":"`A```"}\n```\nDone.')), {
         name: "`A```"
       })
@@ -91,6 +92,11 @@ describe("generateObject", () => {
       assert.deepStrictEqual(yield* asked(list, Reply.text("[1, 2]")), [1, 2])
       const either = Schema.Union(Schema.Struct({ a: Schema.String }), Schema.Struct({ b: Schema.Number }))
       assert.deepStrictEqual(yield* asked(either, Reply.text('{"value":{"b":2}}')), { b: 2 })
+      const pair = Schema.Union(Schema.Struct({ kind: Schema.String, value: Schema.Number }), Schema.Null)
+      const held = { kind: "a", value: 1 }
+      assert.deepStrictEqual(yield* asked(pair, Reply.text(JSON.stringify(held))), held)
+      assert.deepStrictEqual(yield* asked(pair, Reply.text(JSON.stringify({ value: held }))), held)
+      assert.deepStrictEqual(yield* asked(pair, Reply.text(JSON.stringify({ value: held, note: "x" }))), held)
     })
   )
 
@@ -267,6 +273,17 @@ describe("streamObject", () => {
       assert.strictEqual(last?._tag, "Whole")
       if (last?._tag === "Whole") assert.deepStrictEqual(last.value, whole.value)
       assert.isTrue(events.slice(0, -1).every(({ _tag }) => _tag === "Partial"))
+    })
+  )
+
+  it.effect("gives a list as it grows, in its field and bare", () =>
+    Effect.gen(function* () {
+      for (const text of ['{"value":[1,2]}', "[1,2]"]) {
+        const { model } = yield* scripted(Reply.text(text, { chunks: text.length, tokenDelay: "10 millis" }))
+        const events = yield* elapse(Stream.runCollect(ChatModel.streamObject(model, Schema.Array(Schema.Number), ask)))
+        const values = [...events].map((event) => (event._tag === "Reset" ? event : event.value))
+        assert.deepStrictEqual(values, [[], [1], [1, 2], [1, 2]])
+      }
     })
   )
 

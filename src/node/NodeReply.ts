@@ -106,11 +106,16 @@ const left = (response: ServerResponse): Effect.Effect<void> =>
 /** Ends when there is room again, or the connection is closed. */
 const drained = (response: ServerResponse): Effect.Effect<void> =>
   Effect.async((resume) => {
-    const done = (): void => resume(Effect.void)
-    response.once("drain", done).once("close", done)
-    return Effect.sync(() => {
+    // An answer to a slow reader waits often: nothing of a wait may stay.
+    const leave = (): void => {
       response.off("drain", done).off("close", done)
-    })
+    }
+    const done = (): void => {
+      leave()
+      resume(Effect.void)
+    }
+    response.on("drain", done).on("close", done)
+    return Effect.sync(leave)
   })
 
 /** Writes a text, and ends when it and everything before it was given to the network. */

@@ -55,8 +55,8 @@ import * as Turn from "./Turn.js"
 // -----------------------------------------------------------------------------
 
 /**
- * The agent stopped without an answer, and why. `messages` is the conversation so far, from which another run can go on;
- * an answer that is empty or was cut is not in it.
+ * The agent stopped without an answer, and why. `messages` is the conversation so far, from which another run can go
+ * on; an answer that is empty or was cut is not in it.
  *
  * @since 0.2.0
  * @category errors

@@ -270,7 +270,7 @@ export const run = <R>(work: Work<R>, sink: Sink, options: Options): Effect.Effe
     )
   })
 
-/** What the client is told of events that end without `Finish`: the end of the connection would make them look whole. */
+/** What the client is told of events that end without `Finish`: a clean end would make them look whole. */
 const unfinished = (model: string | undefined) =>
   new LlmError.StreamInterrupted({
     provider: "steadfast",

@@ -237,6 +237,26 @@ describe("run", () => {
     })
   )
 
+  it.effect("takes null for an argument that is absent, as strict parameters make a model write it", () =>
+    Effect.gen(function* () {
+      const parameters = Schema.Struct({
+        order: Schema.NullOr(Schema.Int),
+        note: Schema.optional(Schema.String),
+        items: Schema.Array(Schema.Struct({ count: Schema.optionalWith(Schema.Int, { default: () => 1 }) }))
+      })
+      const strict = Toolkit.make(Tool.make({ name: "pack", parameters, strict: true }))
+      const given: Array<unknown> = []
+      const handlers = strict.toLayer({ pack: (args) => Effect.sync(() => given.push(args)) })
+      const args = { order: null, note: null, items: [{ count: null }, { count: 2 }] }
+      const { model, provider } = yield* scripted(Reply.toolCall({ name: "pack", arguments: args }), done)
+      yield* elapse(Effect.provide(Agent.run(model, strict, question), handlers))
+      assert.deepStrictEqual(given, [{ order: null, items: [{ count: 1 }, { count: 2 }] }])
+      const [first] = yield* provider.requests
+      assert.nestedPropertyVal(first?.body, "tools[0].function.strict", true)
+      assert.nestedPropertyVal(first?.body, "tools[0].function.parameters.required[1]", "note")
+    })
+  )
+
   it.effect("keeps labels, spend and deadline over the whole run, tools included", () =>
     Effect.gen(function* () {
       const { model } = yield* scripted(look)

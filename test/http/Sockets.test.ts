@@ -248,6 +248,15 @@ describe("a service on node:http, besides", () => {
       )
       assert.strictEqual(wrong.status, 400)
       assert.match(wrong.body.error.message, /body: found nothing, expected a JSON object/)
+      const small = yield* serving((request, response) =>
+        Effect.flatMap(NodeReply.json(request, { maxBytes: 20 }), (body) =>
+          NodeReply.send(
+            HttpReply.serve("openai", body, () => model),
+            response
+          )
+        )
+      )
+      assert.strictEqual((yield* post(small.port, false)).status, 400)
       assert.lengthOf(yield* server.requests, 0)
     })
   )

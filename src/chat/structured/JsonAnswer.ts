@@ -71,12 +71,14 @@ const maxDepth = 200
 const isHolder = (u: unknown): u is object => typeof u === "object" && u !== null
 
 /**
- * Why a value is nested too deep to be decoded; `undefined` if it is not.
+ * Why the value of a text is nested too deep to be decoded; `undefined` if it is not.
  *
  * @since 0.2.0
  * @category getters
  */
-export const tooDeep = (value: unknown): string | undefined => {
+export const tooDeep = (value: unknown, text: string): string | undefined => {
+  // Each level has a mark at its begin and one at its end: most texts are too short.
+  if (text.length <= 2 * maxDepth) return undefined
   let level = [value].filter(isHolder)
   for (let depth = 0; level.length > 0; depth++) {
     if (depth >= maxDepth) return `answer: found JSON of more than ${maxDepth} levels, expected fewer`

@@ -190,7 +190,7 @@ const checker = <A, I, R>(
       const calls = toolCalls.length > 0 ? `found tool calls and ${found.why.replace(/^found /, "")}` : found.why
       return fail(response, "not-json", calls)
     }
-    const deep = JsonAnswer.tooDeep(found.value)
+    const deep = JsonAnswer.tooDeep(found.value, text)
     if (deep !== undefined) return fail(response, "misfit", deep)
     const read = (isBare: boolean): unknown => {
       const held = isBare ? { value: found.value } : found.value

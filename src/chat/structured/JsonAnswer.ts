@@ -68,7 +68,15 @@ export const find = (text: string): Found => {
 /** No answer is so deep, and a decoder that goes through a deeper one by recursion may run out of stack. */
 const maxDepth = 200
 
-const isHolder = (u: unknown): u is object => typeof u === "object" && u !== null
+/** Whether a parsed value has more levels. It goes no deeper than to find that out. */
+const hasMore = (value: unknown, levels: number): boolean => {
+  if (typeof value !== "object" || value === null) return false
+  if (levels === 0) return true
+  if (Array.isArray(value)) return value.some((one) => hasMore(one, levels - 1))
+  // Without a list of the values; a parsed object inherits nothing that it would show.
+  for (const key in value) if (hasMore((value as Json)[key], levels - 1)) return true
+  return false
+}
 
 /**
  * Why the value of a text is nested too deep to be decoded; `undefined` if it is not.
@@ -76,16 +84,11 @@ const isHolder = (u: unknown): u is object => typeof u === "object" && u !== nul
  * @since 0.2.0
  * @category getters
  */
-export const tooDeep = (value: unknown, text: string): string | undefined => {
+export const tooDeep = (value: unknown, text: string): string | undefined =>
   // Each level has a mark at its begin and one at its end: most texts are too short.
-  if (text.length <= 2 * maxDepth) return undefined
-  let level = [value].filter(isHolder)
-  for (let depth = 0; level.length > 0; depth++) {
-    if (depth >= maxDepth) return `answer: found JSON of more than ${maxDepth} levels, expected fewer`
-    level = level.flatMap((one) => Object.values(one).filter(isHolder))
-  }
-  return undefined
-}
+  text.length > 2 * maxDepth && hasMore(value, maxDepth)
+    ? `answer: found JSON of more than ${maxDepth} levels, expected fewer`
+    : undefined
 
 // -----------------------------------------------------------------------------
 // nulls

@@ -173,7 +173,11 @@ const loop = <const Tools extends ReadonlyArray<Tool.Any>, E, R>(
 ): Effect.Effect<Result, LlmError.LlmError | AgentStopped | E, Toolkit.HandlersOf<Tools> | R> => {
   const { concurrency = "unbounded", name = model.name, save = () => Effect.void } = options
   const limits = { steps: count("steps", options.steps ?? 10), repeats: count("repeats", options.repeats ?? 3) }
-  const tools = [...(request.tools ?? []), ...Toolkit.described(toolkit.tools)]
+  if (concurrency !== "unbounded") count("concurrency", concurrency)
+  const own = Toolkit.described(toolkit.tools)
+  // A request that was kept may have them already, and providers refuse a name that comes twice.
+  const others = (request.tools ?? []).filter((tool) => own.every(({ name }) => name !== tool.name))
+  const tools = [...others, ...own]
   const idempotent = new Set(toolkit.tools.filter((tool) => tool.idempotent).map((tool) => tool.name as string))
 
   /** Runs calls, and gives the conversation with their results, in the order of the calls. */

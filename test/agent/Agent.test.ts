@@ -237,6 +237,34 @@ describe("run", () => {
     })
   )
 
+  it.effect("throws for an option that is out of its range, for a wrong name and for the same name twice", () =>
+    Effect.gen(function* () {
+      const { model } = yield* scripted(done)
+      const wrong: ReadonlyArray<Agent.Options> = [
+        { steps: 0 },
+        { steps: Number.NaN },
+        { repeats: 1.5 },
+        { concurrency: 0 },
+        { concurrency: Number.NaN }
+      ]
+      for (const options of wrong) assert.throws(() => Agent.run(model, tools, question, options), RangeError)
+      assert.throws(() => Tool.make({ name: "pay back", parameters: Schema.Struct({}) }), RangeError)
+      assert.throws(() => Toolkit.make(Look, Look), RangeError)
+    })
+  )
+
+  it.effect("names each tool once, also if the request has it already", () =>
+    Effect.gen(function* () {
+      const request = { ...question, tools: Toolkit.described([Look]) }
+      const { sent } = yield* running([done], {}, request)
+      const named = (sent[0] as unknown as { tools: ReadonlyArray<{ function: { name: string } }> }).tools
+      assert.deepStrictEqual(
+        named.map((tool) => tool.function.name),
+        ["look", "refund"]
+      )
+    })
+  )
+
   it.effect("takes null for an argument that is absent, as strict parameters make a model write it", () =>
     Effect.gen(function* () {
       const parameters = Schema.Struct({

@@ -56,7 +56,8 @@ import * as Turn from "./Turn.js"
 // -----------------------------------------------------------------------------
 
 /**
- * The agent stopped without an answer, and why. `messages` is the conversation so far.
+ * The agent stopped without an answer, and why. `messages` is the conversation so far, from which another run can go
+ * on; an answer that is empty or was cut is not in it.
  *
  * @since 0.2.0
  * @category errors
@@ -65,6 +66,8 @@ export class AgentStopped extends Schema.TaggedError<AgentStopped>()("AgentStopp
   reason: Schema.Literal("steps", "empty", "repeated", "length"),
   /** The answers of the model. */
   steps: Schema.Int,
+  /** The text of the last answer. */
+  text: Schema.String,
   messages: Schema.Array(Chat.Message)
 }) {
   override get message(): string {
@@ -184,7 +187,11 @@ const loop = <const Tools extends ReadonlyArray<Tool.Any>, E, R>(
 ): Effect.Effect<Result, LlmError.LlmError | AgentStopped | E, Toolkit.HandlersOf<Tools> | R> => {
   const { concurrency = "unbounded", name = model.name, save } = options
   const limits = { steps: count("steps", options.steps ?? 10), repeats: count("repeats", options.repeats ?? 3) }
-  const tools = [...(request.tools ?? []), ...Toolkit.described(toolkit.tools)]
+  if (concurrency !== "unbounded") count("concurrency", concurrency)
+  const own = Toolkit.described(toolkit.tools)
+  // A request that was kept may have them already, and providers refuse a name that comes twice.
+  const others = (request.tools ?? []).filter((tool) => own.every(({ name }) => name !== tool.name))
+  const tools = [...others, ...own]
   const idempotent = new Set(toolkit.tools.filter((tool) => tool.idempotent).map((tool) => tool.name as string))
   const saved = (messages: Messages): Effect.Effect<unknown, E, R> => save?.(messages) ?? Effect.void
 
@@ -198,6 +205,7 @@ const loop = <const Tools extends ReadonlyArray<Tool.Any>, E, R>(
   /** Runs calls, and gives the conversation with their results, in the order of the calls. */
   const answering = (messages: Messages, calls: ReadonlyArray<Chat.ToolCall>, step: number, wasCut: boolean) =>
     Effect.suspend(() => {
+      // By place and not by id: a model may give two calls the same one.
       const results: Array<Chat.Message | undefined> = calls.map(() => undefined)
       const so = (): Messages => [...messages, ...results.filter((result) => result !== undefined)]
       // One result at a time is saved, each time all that are there.
@@ -231,13 +239,15 @@ const loop = <const Tools extends ReadonlyArray<Tool.Any>, E, R>(
       const [next, after] = Turn.next(state, response, limits)
       responses.push(response)
       state = after
-      messages = [...messages, Chat.reply(response)]
       if (next._tag === "Stop") {
-        const closed = response.toolCalls.map((call) => Toolkit.answer(call, unrun))
-        messages = [...messages, ...closed]
+        const { text, toolCalls } = response
+        // An answer that is empty or cut is none to go on from: a conversation that ends with it would count as ended.
+        const closed = toolCalls.map((call) => Toolkit.answer(call, unrun))
+        if (closed.length > 0) messages = [...messages, Chat.reply(response), ...closed]
         yield* saved(messages)
-        return yield* new AgentStopped({ reason: next.reason, steps: state.steps, messages })
+        return yield* new AgentStopped({ reason: next.reason, steps: state.steps, text, messages })
       }
+      messages = [...messages, Chat.reply(response)]
       yield* saved(messages)
       if (next._tag === "Done") {
         const usage = responses.reduce<Chat.Usage | undefined>((sum, one) => Usage.add(sum, one.usage), undefined)

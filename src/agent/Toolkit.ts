@@ -172,6 +172,18 @@ const failed = (content: string): Result => ({ content: `Error: ${content}`, isF
 
 const text = (value: unknown): string => (typeof value === "string" ? value : (JSON.stringify(value) ?? "done"))
 
+/** A provider that enforces parameters wants every field: null stands for an optional one that is absent. */
+const withoutNulls = ({ parameters }: Tool.Any, args: unknown): unknown => {
+  let schema: JsonSchema.Json
+  try {
+    schema = JsonSchema.of(parameters)
+  } catch {
+    // Such a tool can be in no request.
+    return args
+  }
+  return JsonAnswer.withoutNulls(args, schema)
+}
+
 /**
  * Runs a call that a model made, once. What is wrong with the call, and the handler's own error, is told to the model;
  * a result that does not fit its schema is a defect.
@@ -188,7 +200,7 @@ export const run = <const Tools extends ReadonlyArray<Tool.Any>>(
     const names = toolkit.tools.map(({ name }) => name).join(", ")
     return Effect.succeed(failed(`there is no tool ${JSON.stringify(call.name)}. The tools are: ${names}`))
   }
-  const given = call.arguments ?? {}
+  const given = withoutNulls(tool, call.arguments ?? {})
   const decoded = ParseResult.decodeUnknown(tool.parameters, { errors: "all" })(given)
   return Effect.matchEffect(decoded, {
     onFailure: (issue) => Effect.succeed(failed(JsonAnswer.misfit(ParseResult.parseError(issue), given, "arguments"))),

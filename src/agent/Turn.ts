@@ -115,10 +115,13 @@ export const unanswered = (messages: ReadonlyArray<Chat.Message>): ReadonlyArray
   const last = messages.findLastIndex(({ role }) => role !== "tool")
   const message = messages[last]
   if (message?.role !== "assistant") return []
-  const answered = new Set(
-    messages.slice(last + 1).map((after) => (after.role === "tool" ? after.toolCallId : undefined))
-  )
-  return (message.toolCalls ?? []).filter(({ id }) => !answered.has(id))
+  const open = [...(message.toolCalls ?? [])]
+  // Two calls may have the same id: each result answers one.
+  for (const after of messages.slice(last + 1)) {
+    const index = open.findIndex(({ id }) => after.role === "tool" && after.toolCallId === id)
+    if (index >= 0) open.splice(index, 1)
+  }
+  return open
 }
 
 /**

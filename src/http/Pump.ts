@@ -186,24 +186,27 @@ export const run = <R>(work: Work<R>, sink: Sink, options: Options): Effect.Effe
     const connection = new Connection(sink, Duration.decode(options.readerTimeout ?? defaultReaderTimeout))
     const streaming = work._tag === "Stream"
 
+    // Names in lower case: a name in two cases would be one header with two values.
+    const given = Object.fromEntries(
+      Object.entries(options.headers ?? {}).map(([name, value]) => [name.toLowerCase(), value])
+    )
     const headOf = (status: number, own: Readonly<Record<string, string>>): Head => ({
       status,
-      headers: { ...options.headers, "x-request-id": requestId, ...own }
+      headers: { ...given, "x-request-id": requestId, ...own }
     })
     const decide = (): void => {
       if (!connection.decided) connection.head(headOf(200, EventStream.headers))
     }
 
     /** Sends a whole body of JSON. */
-    const sendJson = (head: Head, body: unknown): void => {
-      const text = JSON.stringify(body)
+    const sendJson = (head: Head, text: string): void => {
       const length = { "content-length": String(encoder.encode(text).byteLength) }
       connection.head({ ...head, headers: { ...head.headers, ...length } })
       sink.write(text)
       connection.end()
     }
     const sendError = ({ body, headers, status }: ErrorResponse.ErrorResponse): void =>
-      sendJson(headOf(status, headers), body)
+      sendJson(headOf(status, headers), JSON.stringify(body))
 
     /** Ends what the answer's failure left: with a status, or with an error frame and a broken connection. */
     const failed = (cause: Cause.Cause<LlmError.LlmError | ReaderLost>, frames?: Encoder): Effect.Effect<void> => {
@@ -216,7 +219,9 @@ export const run = <R>(work: Work<R>, sink: Sink, options: Options): Effect.Effe
       return logged
     }
 
+    let finished = false
     const send = (frames: Encoder) => (event: Chat.Event) => {
+      finished ||= event._tag === "Finish"
       const text = frames.push(event)
       if (typeof text !== "string") return Effect.fail(text)
       if (text === "") return undefined
@@ -226,16 +231,18 @@ export const run = <R>(work: Work<R>, sink: Sink, options: Options): Effect.Effe
 
     const main = Effect.suspend((): Effect.Effect<void, never, R> => {
       if (work._tag === "Answer") {
-        return Effect.matchCauseEffect(work.answer, {
+        // An answer that cannot be written as JSON is a defect, of which the client is told.
+        const written = Effect.map(work.answer, (answer) => JSON.stringify(AnswerBody.make(dialect, answer, origin)))
+        return Effect.matchCauseEffect(written, {
           onFailure: (cause) => failed(cause),
-          onSuccess: (answer) =>
-            Effect.sync(() => sendJson(headOf(200, json), AnswerBody.make(dialect, answer, origin)))
+          onSuccess: (text) => Effect.sync(() => sendJson(headOf(200, json), text))
         })
       }
       const frames = EventStream.make(dialect, origin)
       return Effect.matchCauseEffect(ChatStream.forEach(work.events, send(frames)), {
         onFailure: (cause) => failed(cause, frames),
-        onSuccess: () => Effect.sync(() => connection.end())
+        onSuccess: () =>
+          finished ? Effect.sync(() => connection.end()) : failed(Cause.fail(unfinished(options.model)), frames)
       })
     })
 
@@ -261,6 +268,17 @@ export const run = <R>(work: Work<R>, sink: Sink, options: Options): Effect.Effe
       () => main,
       (fiber) => Fiber.interrupt(fiber)
     )
+  })
+
+/** What the client is told of events that end without `Finish`: a clean end would make them look whole. */
+const unfinished = (model: string | undefined) =>
+  new LlmError.StreamInterrupted({
+    provider: "steadfast",
+    model,
+    message: "the events ended without Finish",
+    delivery: "unknown",
+    received: 0,
+    partial: ""
   })
 
 /** What the client of a stream is told of a defect. */

@@ -106,11 +106,16 @@ const left = (response: ServerResponse): Effect.Effect<void> =>
 /** Ends when there is room again, or the connection is closed. */
 const drained = (response: ServerResponse): Effect.Effect<void> =>
   Effect.async((resume) => {
-    const done = (): void => resume(Effect.void)
-    response.once("drain", done).once("close", done)
-    return Effect.sync(() => {
+    // An answer to a slow reader waits often: nothing of a wait may stay.
+    const leave = (): void => {
       response.off("drain", done).off("close", done)
-    })
+    }
+    const done = (): void => {
+      leave()
+      resume(Effect.void)
+    }
+    response.on("drain", done).on("close", done)
+    return Effect.sync(leave)
   })
 
 /** Writes a text, and ends when it and everything before it was given to the network. */
@@ -145,7 +150,7 @@ const sinkOf = (response: ServerResponse, { processing = false }: SendOptions): 
 
 /**
  * Sends a reply, and ends with it. A client that leaves interrupts the call behind it. If it is interrupted itself, as
- * when the server stops, the connection is closed.
+ * when the server stops, the connection is closed; so it is by a head that cannot be written.
  *
  * @since 0.2.0
  * @category running
@@ -156,7 +161,7 @@ export const send = <R = never>(
   options: SendOptions = {}
 ): Effect.Effect<void, never, R> =>
   Effect.raceFirst(HttpReply.run(reply, sinkOf(response, options)), left(response)).pipe(
-    Effect.onInterrupt(() =>
+    Effect.onError(() =>
       Effect.sync(() => {
         response.destroy()
       })

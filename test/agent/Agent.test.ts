@@ -197,6 +197,95 @@ describe("run", () => {
     })
   )
 
+  it.effect("goes on where it stopped: an answer that was cut or empty is asked for again", () =>
+    Effect.gen(function* () {
+      for (const [last, text] of [
+        [Reply.text("It is", { finish: "length" }), "It is"],
+        [Reply.text(" "), " "]
+      ] as const) {
+        const saved: Array<ReadonlyArray<Chat.Message>> = []
+        const first = yield* running([look, last], { save: (messages) => Effect.sync(() => saved.push(messages)) })
+        const error =
+          Exit.isFailure(first.exit) && first.exit.cause._tag === "Fail" ? first.exit.cause.error : undefined
+        if (error?._tag !== "AgentStopped") return assert.fail(String(first.exit))
+        assert.strictEqual(error.text, text)
+        assert.deepStrictEqual(roles(error.messages), ["user", "assistant", "tool"])
+        assert.deepStrictEqual(saved.at(-1), error.messages)
+        const messages = yield* Schema.decodeUnknown(Chat.Request.fields.messages)(error.messages)
+        const second = yield* running([done], {}, { messages })
+        assert.isTrue(Exit.isSuccess(second.exit) && second.exit.value.text === "It is paid back.")
+      }
+    })
+  )
+
+  it.effect("gives each of two calls with one id its own result", () =>
+    Effect.gen(function* () {
+      const calls = ["7", "8"].map((order) => ({ id: "same", name: "look", arguments: { order } }))
+      const asked = Chat.assistant("", calls)
+      const results = (messages: ReadonlyArray<Chat.Message>) =>
+        messages.flatMap((message) => (message.role === "tool" ? [message.content] : []))
+      const Idempotent = Toolkit.make(Tool.make({ ...Look, idempotent: true }))
+      const handlers = Idempotent.toLayer({ look: ({ order }) => Effect.succeed({ order, paid: true }) })
+      const run = (messages: Chat.Request["messages"]) =>
+        Effect.gen(function* () {
+          const { model } = yield* scripted(done)
+          return yield* elapse(Effect.provide(Agent.run(model, Idempotent, { messages }), handlers))
+        })
+      const both = yield* run([Chat.user("go"), asked])
+      assert.deepStrictEqual(results(both.messages), ['{"order":7,"paid":true}', '{"order":8,"paid":true}'])
+      const second = yield* run([Chat.user("go"), asked, Chat.toolResult("same", "seven")])
+      assert.deepStrictEqual(results(second.messages), ["seven", '{"order":8,"paid":true}'])
+    })
+  )
+
+  it.effect("throws for an option that is out of its range, for a wrong name and for the same name twice", () =>
+    Effect.gen(function* () {
+      const { model } = yield* scripted(done)
+      const wrong: ReadonlyArray<Agent.Options> = [
+        { steps: 0 },
+        { steps: Number.NaN },
+        { repeats: 1.5 },
+        { concurrency: 0 },
+        { concurrency: Number.NaN }
+      ]
+      for (const options of wrong) assert.throws(() => Agent.run(model, tools, question, options), RangeError)
+      assert.throws(() => Tool.make({ name: "pay back", parameters: Schema.Struct({}) }), RangeError)
+      assert.throws(() => Toolkit.make(Look, Look), RangeError)
+    })
+  )
+
+  it.effect("names each tool once, also if the request has it already", () =>
+    Effect.gen(function* () {
+      const request = { ...question, tools: Toolkit.described([Look]) }
+      const { sent } = yield* running([done], {}, request)
+      const named = (sent[0] as unknown as { tools: ReadonlyArray<{ function: { name: string } }> }).tools
+      assert.deepStrictEqual(
+        named.map((tool) => tool.function.name),
+        ["look", "refund"]
+      )
+    })
+  )
+
+  it.effect("takes null for an argument that is absent, as strict parameters make a model write it", () =>
+    Effect.gen(function* () {
+      const parameters = Schema.Struct({
+        order: Schema.NullOr(Schema.Int),
+        note: Schema.optional(Schema.String),
+        items: Schema.Array(Schema.Struct({ count: Schema.optionalWith(Schema.Int, { default: () => 1 }) }))
+      })
+      const strict = Toolkit.make(Tool.make({ name: "pack", parameters, strict: true }))
+      const given: Array<unknown> = []
+      const handlers = strict.toLayer({ pack: (args) => Effect.sync(() => given.push(args)) })
+      const args = { order: null, note: null, items: [{ count: null }, { count: 2 }] }
+      const { model, provider } = yield* scripted(Reply.toolCall({ name: "pack", arguments: args }), done)
+      yield* elapse(Effect.provide(Agent.run(model, strict, question), handlers))
+      assert.deepStrictEqual(given, [{ order: null, items: [{ count: 1 }, { count: 2 }] }])
+      const [first] = yield* provider.requests
+      assert.nestedPropertyVal(first?.body, "tools[0].function.strict", true)
+      assert.nestedPropertyVal(first?.body, "tools[0].function.parameters.required[1]", "note")
+    })
+  )
+
   it.effect("keeps labels, spend and deadline over the whole run, tools included", () =>
     Effect.gen(function* () {
       const { model } = yield* scripted(look)

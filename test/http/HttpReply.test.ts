@@ -68,6 +68,17 @@ const observed = (pieces: ReadonlyArray<Chat.Event>, rest: Events = Stream.never
 const live = (name: string, test: () => Effect.Effect<void, unknown, Scope.Scope>) => it.scopedLive(name, test)
 
 describe("a whole stream", () => {
+  live("has own headers in any case, of which none changes ours", () =>
+    Effect.gen(function* () {
+      const headers = { "Content-Type": "text/plain", "X-Request-ID": "other", "X-Own": "mine" }
+      const response = yield* respond(Stream.make(start, text("a"), finish), { headers, requestId: "req_1" })
+      assert.strictEqual(response.headers.get("content-type"), "text/event-stream; charset=utf-8")
+      assert.strictEqual(response.headers.get("x-request-id"), "req_1")
+      assert.strictEqual(response.headers.get("x-own"), "mine")
+      yield* readAll(response)
+    })
+  )
+
   live("is a stream of events, which ends at once after its terminator", () =>
     Effect.gen(function* () {
       const response = yield* respond(Stream.make(start, text("a"), finish), { requestId: "req_1" })
@@ -118,6 +129,25 @@ describe("an error", () => {
       assert.match(frames, /"content":"a".*data: \{"error":\{.*"code":"stream_interrupted"\}\}\n\n$/s)
       assert.notInclude(frames, "[DONE]")
     })
+  )
+
+  live("is an end without Finish too", () =>
+    Effect.gen(function* () {
+      const empty = yield* respond(Stream.empty)
+      assert.strictEqual(empty.status, 502)
+      const { error, text: frames } = yield* readAll(yield* respond(Stream.make(start, text("a"))))
+      assert.instanceOf(error, Error)
+      assert.match(frames, /"content":"a".*"code":"stream_interrupted"/s)
+    })
+  )
+
+  live("is an answer that cannot be written", () =>
+    Effect.gen(function* () {
+      const odd = { ...answer, toolCalls: [{ id: "call-1", name: "look", arguments: { a: 1n } }] }
+      const response = yield* HttpReply.toWebResponse(HttpReply.answer(Effect.succeed(odd)))
+      assert.strictEqual(response.status, 500)
+      assert.nestedPropertyVal(yield* json(response), "error.code", "internal_error")
+    }).pipe(Effect.provide(Logger.remove(Logger.defaultLogger)))
   )
 
   live("that is a bug tells nothing of it", () =>

@@ -3,8 +3,8 @@ import type { AddressInfo } from "node:net"
 import { type HttpClient, HttpRouter, HttpServer, HttpServerRequest } from "@effect/platform"
 import { NodeHttpServer } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Clock, Effect, Layer, Logger, Runtime, type Scope } from "effect"
-import type { ChatModel } from "effect-steadfast"
+import { Clock, Effect, Layer, Logger, Runtime, type Scope, Stream } from "effect"
+import type { Chat, ChatModel } from "effect-steadfast"
 import { HttpReply } from "effect-steadfast/http"
 import { NodeReply, NodeTransport } from "effect-steadfast/node"
 import { Fault, FaultyProvider, Reply, type Step } from "effect-steadfast/testing"
@@ -18,18 +18,10 @@ const quiet = Logger.remove(Logger.defaultLogger)
 
 const path = "/v1/chat/completions"
 
-/** A service of `node:http`. It runs until the scope closes. */
-const bare = (model: ChatModel.ChatModel, options: HttpReply.Options & NodeReply.SendOptions = {}) =>
+/** A server of `node:http`. It runs until the scope closes. */
+const serving = (served: (request: IncomingMessage, response: ServerResponse) => Effect.Effect<void>) =>
   Effect.gen(function* () {
     const runtime = yield* Effect.runtime<never>()
-    const served = (request: IncomingMessage, response: ServerResponse) =>
-      Effect.flatMap(NodeReply.json(request), (body) =>
-        NodeReply.send(
-          HttpReply.serve("openai", body, () => model, options),
-          response,
-          options
-        )
-      )
     const open = { now: 0 }
     const server = yield* Effect.acquireRelease(
       Effect.async<Server>((resume) => {
@@ -54,6 +46,18 @@ const bare = (model: ChatModel.ChatModel, options: HttpReply.Options & NodeReply
     )
     return { port: (server.address() as AddressInfo).port, open }
   })
+
+/** A service of `node:http`. */
+const bare = (model: ChatModel.ChatModel, options: HttpReply.Options & NodeReply.SendOptions = {}) =>
+  serving((request, response) =>
+    Effect.flatMap(NodeReply.json(request), (body) =>
+      NodeReply.send(
+        HttpReply.serve("openai", body, () => model, options),
+        response,
+        options
+      )
+    )
+  )
 
 /** The same on the platform's server. */
 const platform = (model: ChatModel.ChatModel, options: HttpReply.Options = {}) =>
@@ -244,7 +248,48 @@ describe("a service on node:http, besides", () => {
       )
       assert.strictEqual(wrong.status, 400)
       assert.match(wrong.body.error.message, /body: found nothing, expected a JSON object/)
+      const small = yield* serving((request, response) =>
+        Effect.flatMap(NodeReply.json(request, { maxBytes: 20 }), (body) =>
+          NodeReply.send(
+            HttpReply.serve("openai", body, () => model),
+            response
+          )
+        )
+      )
+      assert.strictEqual((yield* post(small.port, false)).status, 400)
       assert.lengthOf(yield* server.requests, 0)
+    })
+  )
+
+  live("leaves nothing behind of the waits for a reader", () =>
+    Effect.gen(function* () {
+      const piece: Chat.Event = { _tag: "TextDelta", text: "x".repeat(100_000) }
+      const start: Chat.Event = { _tag: "Start", provider: "openai", model: "m-1" }
+      const finish: Chat.Event = { _tag: "Finish", reason: "stop" }
+      const events = Stream.fromIterable([start, ...Array<Chat.Event>(200).fill(piece), finish])
+      const most = { waiting: 0 }
+      const { port } = yield* serving((_, response) => {
+        const counted = Stream.tap(events, () =>
+          Effect.sync(() => {
+            most.waiting = Math.max(most.waiting, response.listenerCount("close"))
+          })
+        )
+        return NodeReply.send(HttpReply.stream(counted), response)
+      })
+      const { text, whole } = yield* post(port, true)
+      assert.isTrue(whole)
+      assert.isAbove(text.length, 20_000_000)
+      assert.isAtMost(most.waiting, 5)
+    })
+  )
+
+  live("breaks off where a head cannot be written", () =>
+    Effect.gen(function* () {
+      const { port } = yield* serving((_, response) =>
+        NodeReply.send(HttpReply.stream(Stream.empty, { requestId: "two\nlines" }), response)
+      )
+      const error = yield* Effect.flip(post(port, true))
+      assert.match(error.message, /socket hang up/)
     })
   )
 

@@ -151,6 +151,46 @@ const table: Record<string, readonly [Schema.Struct.Field, unknown, unknown?, un
   ]
 }
 
+describe("definitions", () => {
+  it("that are kept have names which every reader of pointers reads alike", () => {
+    interface Part {
+      readonly parts: ReadonlyArray<Part>
+    }
+    const recursive = (identifier: string): Schema.Schema<Part> => {
+      const own: Schema.Schema<Part> = Schema.Struct({
+        parts: Schema.Array(Schema.suspend((): Schema.Schema<Part> => own))
+      }).annotations({ identifier })
+      return own
+    }
+    const found = enforced(Schema.Struct({ a: recursive("shop/Part"), b: recursive("shop~Part") }), "openai")
+    if ("why" in found) return assert.fail(found.why)
+    const { $defs, properties } = found.schema as Record<string, Record<string, Node>>
+    assert.deepStrictEqual(Object.keys($defs ?? {}), ["shop_Part", "shop_Part_"])
+    assert.deepStrictEqual(properties, { a: { $ref: "#/$defs/shop_Part" }, b: { $ref: "#/$defs/shop_Part_" } })
+    assert.nestedPropertyVal($defs, "shop_Part_.properties.parts.items.$ref", "#/$defs/shop_Part_")
+  })
+
+  it("that would be written out too often are not enforced", () => {
+    const twice = (to: string) => ({ a: { $ref: `#/$defs/${to}` }, b: { $ref: `#/$defs/${to}` } })
+    const all = Array.from({ length: 40 }, (_, index) => [
+      `level${index}`,
+      { type: "object", properties: index === 39 ? {} : twice(`level${index + 1}`), required: ["a", "b"] }
+    ])
+    for (const provider of providers) {
+      const found = enforced({ type: "object", properties: twice("level0"), $defs: Object.fromEntries(all) }, provider)
+      assert.property(found, "why")
+    }
+  })
+
+  it("and fields may have any name", () => {
+    const schema = JSON.parse('{"type":"object","properties":{"__proto__":{"type":"string"}},"required":["__proto__"]}')
+    for (const provider of providers) {
+      const found = enforced(schema, provider)
+      assert.include(JSON.stringify(found), '"properties":{"__proto__":{"type":"string"}}')
+    }
+  })
+})
+
 describe("schemas by the rules of a provider", () => {
   for (const [name, [field, ...out]] of Object.entries(table)) {
     it(name, () => {

@@ -32,7 +32,11 @@ const fenced = (text: string): string | undefined => {
   const first = text.indexOf(fence)
   const last = text.lastIndexOf(fence)
   if (first === -1 || last === first) return undefined
-  return text.slice(first + fence.length, last).replace(/^[ \t]*[\w+.-]*(?=\s|[[{"])/, "")
+  // `trim` takes a byte order mark away too.
+  return text
+    .slice(first + fence.length, last)
+    .replace(/^[ \t]*[\w+.-]*(?=\s|[[{"])/, "")
+    .trim()
 }
 
 const parsed = (text: string): Found | undefined => {
@@ -60,6 +64,31 @@ export const find = (text: string): Found => {
   const kind = /^(?:```[\w+.-]*\s*)?[[{]/.test(bare) ? "text that begins like JSON and is none" : "text"
   return { _tag: "Wrong", why: `found ${kind} (${bare.length} characters), expected one JSON value and nothing else` }
 }
+
+/** No answer is so deep, and a decoder that goes through a deeper one by recursion may run out of stack. */
+const maxDepth = 200
+
+/** Whether a parsed value has more levels. It goes no deeper than to find that out. */
+const hasMore = (value: unknown, levels: number): boolean => {
+  if (typeof value !== "object" || value === null) return false
+  if (levels === 0) return true
+  if (Array.isArray(value)) return value.some((one) => hasMore(one, levels - 1))
+  // Without a list of the values; a parsed object inherits nothing that it would show.
+  for (const key in value) if (hasMore((value as Json)[key], levels - 1)) return true
+  return false
+}
+
+/**
+ * Why the value of a text is nested too deep to be decoded; `undefined` if it is not.
+ *
+ * @since 0.2.0
+ * @category getters
+ */
+export const tooDeep = (value: unknown, text: string): string | undefined =>
+  // Each level has a mark at its begin and one at its end: most texts are too short.
+  text.length > 2 * maxDepth && hasMore(value, maxDepth)
+    ? `answer: found JSON of more than ${maxDepth} levels, expected fewer`
+    : undefined
 
 // -----------------------------------------------------------------------------
 // nulls
@@ -129,8 +158,20 @@ export const withoutNulls = (value: unknown, schema: Json): unknown => {
       })
     )
   }
-  const isOf = (value: unknown, node: unknown, exact: boolean): boolean =>
-    choicesOf(node, schema).some((at) => fits(value, at, exact))
+  // Each value is held against a node once. In choices inside of choices, each choice would else double the work below.
+  const known = { exact: new Map<object, Map<unknown, boolean>>(), loose: new Map<object, Map<unknown, boolean>>() }
+  const isOf = (value: unknown, node: unknown, exact: boolean): boolean => {
+    const look = () => choicesOf(node, schema).some((at) => fits(value, at, exact))
+    if (typeof value !== "object" || value === null) return look()
+    const byValue = exact ? known.exact : known.loose
+    const byNode = byValue.get(value) ?? new Map<unknown, boolean>()
+    byValue.set(value, byNode)
+    const before = byNode.get(node)
+    if (before !== undefined) return before
+    const found = look()
+    byNode.set(node, found)
+    return found
+  }
   const chosen = (value: unknown, node: unknown): Json => {
     const choices = choicesOf(node, schema)
     return choices.length < 2
@@ -205,8 +246,12 @@ const shown = (path: ReadonlyArray<PropertyKey>, root: string): string =>
     root
   )
 
+/** The words of `JSON.parse`, which show the text, in the engines of Node, Bun and Safari. */
+const isOfParser = (message: string): boolean =>
+  /is not valid JSON$|JSON at position|^Unexpected end of JSON|^JSON[ .][Pp]arse/.test(message)
+
 /** The expectation in the message of an issue, without the value that it ends with. */
-const expected = (message: string): string => {
+const expected = (message: string, found: unknown): string => {
   const one = message.replace(/\s+/g, " ")
   const asked = /^Expected (.*?), actual /.exec(one)?.[1]
   if (asked !== undefined) return `expected ${asked}`
@@ -214,7 +259,10 @@ const expected = (message: string): string => {
   if (into !== undefined) return `expected a text for ${into}`
   if (/^is missing$/.test(one)) return "expected a value"
   if (/^is unexpected/.test(one)) return "expected no such field"
-  return one.length > 120 ? `${one.slice(0, 120)}…` : one
+  if (isOfParser(one)) return "expected JSON"
+  // A filter of the application may show the value.
+  const words = typeof found === "string" && found.length > 2 ? one.replaceAll(found, "…") : one
+  return words.length > 120 ? `${words.slice(0, 120)}…` : words
 }
 
 /**
@@ -229,8 +277,9 @@ export const misfit = (error: ParseResult.ParseError, value: unknown, root = "an
   const seen = new Map<string, string>()
   for (const { message, path } of issues) {
     const place = shown(path, root)
-    const found = kindOf(at(value, path))
-    const words = expected(message)
+    const held = at(value, path)
+    const found = kindOf(held)
+    const words = expected(message, held)
     seen.set(
       place,
       seen.has(place)

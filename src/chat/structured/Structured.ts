@@ -190,10 +190,15 @@ const checker = <A, I, R>(
       const calls = toolCalls.length > 0 ? `found tool calls and ${found.why.replace(/^found /, "")}` : found.why
       return fail(response, "not-json", calls)
     }
-    const isBare = wrapped && !(Predicate.isRecord(found.value) && "value" in found.value)
-    const held = isBare ? { value: found.value } : found.value
-    const whole = text.includes("null") ? JsonAnswer.withoutNulls(held, json) : held
-    const value = wrapped ? (whole as { readonly value: unknown }).value : whole
+    const deep = JsonAnswer.tooDeep(found.value, text)
+    if (deep !== undefined) return fail(response, "misfit", deep)
+    const read = (isBare: boolean): unknown => {
+      const held = isBare ? { value: found.value } : found.value
+      const whole = text.includes("null") ? JsonAnswer.withoutNulls(held, json) : held
+      return wrapped ? (whole as { readonly value: unknown }).value : whole
+    }
+    const fields = wrapped && Predicate.isRecord(found.value) && "value" in found.value ? Object.keys(found.value) : []
+    const value = read(wrapped && fields.length === 0)
     const onSuccess = (decoded: A): Effect.Effect<A> => {
       last = { text, value: decoded }
       return Effect.succeed(decoded)
@@ -204,6 +209,9 @@ const checker = <A, I, R>(
     // more than to decode; to look for all that is wrong takes twice as long as to find that something is.
     const first: Effect.Effect<A, ParseResult.ParseIssue, R> = decode(value)
     if (isEither(first) && Either.isRight(first)) return onSuccess(first.right)
+    // A member of a union may have a field `value` of its own.
+    const bare = fields.length > 1 ? decode(read(true)) : undefined
+    if (bare !== undefined && isEither(bare) && Either.isRight(bare)) return onSuccess(bare.right)
     const all = isEither(first) ? ParseResult.decodeUnknown(schema, { errors: "all" })(value) : first
     return Effect.matchEffect(context(all), { onFailure, onSuccess })
   }
@@ -291,7 +299,7 @@ const growing = <A, I>(checker: Checker<A>, wrapped: boolean) => {
   let reader = PartialJson.make()
   const valueOf = (): unknown => {
     const value = reader.value()
-    return !wrapped ? value : Predicate.isRecord(value) ? value.value : undefined
+    return wrapped && Predicate.isRecord(value) ? value.value : value
   }
   return (events: ReadonlyArray<Chat.Event>): Effect.Effect<ReadonlyArray<ObjectEvent<A, I>>, InvalidResponse> => {
     answer.add(events)

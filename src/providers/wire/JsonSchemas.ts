@@ -93,6 +93,9 @@ const structure = new Set(
   ).split(" ")
 )
 
+/** Definitions are written out, so that a few that refer to each other may become many. OpenAI takes 5,000 fields. */
+const maxNodes = 10_000
+
 const typeOf = (value: unknown): string => (value === null ? "null" : typeof value)
 
 /** The JSON type of all values, if they have one. */
@@ -152,11 +155,21 @@ const write = (given: JsonSchema.JsonSchema, rules: Rules): Enforced | { readonl
   const root = rooted(given)
   const definitions = definitionsOf(root)
   const cycles = recursive(definitions)
-  const used = new Set<string>()
+  const names = new Map<string, string>()
+  let nodes = 0
   let optional = 0
   let choices = 0
 
+  /** The name of a definition in the schema: no provider says how it reads a pointer with `/` or `~` in a name. */
+  const plain = (name: string): string => {
+    let made = names.get(name) ?? name.replace(/[^\w.-]+/g, "_")
+    if (!names.has(name)) for (const others = [...names.values()]; others.includes(made); ) made += "_"
+    names.set(name, made)
+    return made
+  }
+
   const node = (u: unknown, path: string, isOptional: boolean, depth: number): Json.Json => {
+    if (++nodes > maxNodes) throw new Impossible("the schema is too large without references")
     if (depth > 64) throw new Impossible(`${path} is nested too deep`)
     if (u === true) return node({}, path, isOptional, depth)
     if (u === false) throw new Impossible(`${path} takes no value`)
@@ -213,8 +226,7 @@ const write = (given: JsonSchema.JsonSchema, rules: Rules): Enforced | { readonl
       if (rules.recursion === "none" || (rules.recursion === "optional" && !isOptional)) {
         throw new Impossible(`${path} refers to itself`)
       }
-      used.add(name)
-      return { $ref: `#/$defs/${name}` }
+      return { $ref: `#/$defs/${plain(name)}` }
     }
     return node({ ...Json.object(found), ...beside }, path, isOptional, depth + 1)
   }
@@ -256,14 +268,14 @@ const write = (given: JsonSchema.JsonSchema, rules: Rules): Enforced | { readonl
     const isOpen = isRecord || patterns || (fields.length === 0 && others === undefined && one.properties === undefined)
     if (isOpen && !rules.records) throw new Impossible(`${path} may have any field`)
     out.type = one.type ?? "object"
-    const properties: Record<string, unknown> = {}
-    for (const [key, value] of fields) {
+    const properties = fields.map(([key, value]) => {
       const isOptional = !required.has(key)
       if (isOptional) optional++
       const field = node(value, `${path}.${key}`, isOptional, depth + 1)
-      properties[key] = isOptional && rules.allRequired ? orNull(field) : field
-    }
-    if (fields.length > 0 || !isOpen) out.properties = properties
+      return [key, isOptional && rules.allRequired ? orNull(field) : field]
+    })
+    // `fromEntries` makes a field of any name, also of the name `__proto__`.
+    if (fields.length > 0 || !isOpen) out.properties = Object.fromEntries(properties)
     const kept = rules.allRequired
       ? fields.map(([key]) => key)
       : fields.map(([key]) => key).filter((key) => required.has(key))
@@ -305,11 +317,11 @@ const write = (given: JsonSchema.JsonSchema, rules: Rules): Enforced | { readonl
     const whole = node(own, "the schema", false, 0)
     if (rules.objectRoot && whole.type !== "object") throw new Impossible("the schema is no object")
     const written: Record<string, Json.Json> = {}
-    for (const name of used) written[name] = node(definitions[name], name, false, 0)
+    for (const [name, made] of names) written[made] = node(definitions[name], name, false, 0)
     if (optional > rules.most.optional)
       return { why: `it has more than ${rules.most.optional} fields that may be absent` }
     if (choices > rules.most.choices) return { why: `it has more than ${rules.most.choices} choices` }
-    const schema = used.size === 0 ? whole : { ...whole, $defs: written }
+    const schema = names.size === 0 ? whole : { ...whole, $defs: written }
     return { schema, nullable: rules.allRequired && optional > 0 }
   } catch (thrown) {
     if (thrown instanceof Impossible) return { why: thrown.why }

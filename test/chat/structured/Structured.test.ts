@@ -10,6 +10,23 @@ class Person extends Schema.Class<Person>("Person")({
   born: Schema.DateFromString
 }) {}
 
+interface List {
+  readonly next: List | null
+}
+const List: Schema.Schema<List> = Schema.Struct({
+  next: Schema.NullOr(Schema.suspend((): Schema.Schema<List> => List))
+}).annotations({ identifier: "List" })
+
+type Term =
+  | { readonly left: Term; readonly right: Term; readonly op: "plus" | "times" }
+  | { readonly n: number; readonly note?: string | undefined }
+const term = Schema.suspend((): Schema.Schema<Term> => Term)
+const Term: Schema.Schema<Term> = Schema.Union(
+  Schema.Struct({ left: term, right: term, op: Schema.Literal("plus") }),
+  Schema.Struct({ left: term, right: term, op: Schema.Literal("times") }),
+  Schema.Struct({ n: Schema.Number, note: Schema.optional(Schema.String) })
+).annotations({ identifier: "Term" })
+
 const ask = Chat.prompt("Who is she?")
 const json = '{"name":"Ada","age":36,"born":"1815-12-10"}'
 
@@ -56,6 +73,7 @@ describe("generateObject", () => {
     Effect.gen(function* () {
       const bare = Schema.Struct({ name: Schema.String, age: Schema.optional(Schema.Int) })
       assert.deepStrictEqual(yield* asked(bare, Reply.text('```json\n{"name":"Ada"}\n```')), { name: "Ada" })
+      assert.deepStrictEqual(yield* asked(bare, Reply.text('```json\n\uFEFF{"name":"Ada"}\n```')), { name: "Ada" })
       assert.deepStrictEqual(yield* asked(bare, Reply.text('Here:\n```\n{"name":"`A```"}\n```\nDone.')), {
         name: "`A```"
       })
@@ -74,6 +92,11 @@ describe("generateObject", () => {
       assert.deepStrictEqual(yield* asked(list, Reply.text("[1, 2]")), [1, 2])
       const either = Schema.Union(Schema.Struct({ a: Schema.String }), Schema.Struct({ b: Schema.Number }))
       assert.deepStrictEqual(yield* asked(either, Reply.text('{"value":{"b":2}}')), { b: 2 })
+      const pair = Schema.Union(Schema.Struct({ kind: Schema.String, value: Schema.Number }), Schema.Null)
+      const held = { kind: "a", value: 1 }
+      assert.deepStrictEqual(yield* asked(pair, Reply.text(JSON.stringify(held))), held)
+      assert.deepStrictEqual(yield* asked(pair, Reply.text(JSON.stringify({ value: held }))), held)
+      assert.deepStrictEqual(yield* asked(pair, Reply.text(JSON.stringify({ value: held, note: "x" }))), held)
     })
   )
 
@@ -100,6 +123,46 @@ describe("generateObject", () => {
         /^InvalidResponse truncated: found an answer that was cut at the token limit/
       )
       assert.match(String(yield* asked(Order, Reply.text('{"items":[{"pri'))), /begins like JSON and is none/)
+    })
+  )
+
+  it.effect("shows no value in the words of a parser or a filter", () =>
+    Effect.gen(function* () {
+      const Inner = Schema.Struct({ a: Schema.parseJson(Schema.Struct({ b: Schema.Number })) })
+      const Own = Schema.Struct({ a: Schema.String.pipe(Schema.filter((a) => `${a} is no name`)) })
+      for (const text of ["my secret", "{my secret", '["my secret"', "{'my secret'}", '"my secret']) {
+        assert.strictEqual(
+          yield* asked(Inner, Reply.text(JSON.stringify({ a: text }))),
+          "InvalidResponse misfit: answer.a: found a string, expected JSON"
+        )
+      }
+      assert.strictEqual(
+        yield* asked(Own, Reply.text('{"a":"my secret"}')),
+        "InvalidResponse misfit: answer.a: found a string, … is no name"
+      )
+    })
+  )
+
+  it.effect("refuses JSON that is nested too deep for a decoder, as an error and no defect", () =>
+    Effect.gen(function* () {
+      const nested = (levels: number) => `${'{"next":'.repeat(levels - 1)}{"next":null}${"}".repeat(levels - 1)}`
+      assert.isObject(yield* asked(List, Reply.text(nested(200))))
+      for (const levels of [201, 20_000]) {
+        assert.strictEqual(
+          yield* asked(List, Reply.text(nested(levels))),
+          "InvalidResponse misfit: answer: found JSON of more than 200 levels, expected fewer"
+        )
+      }
+    })
+  )
+
+  it.effect("looks at each value of choices in choices once", () =>
+    Effect.gen(function* () {
+      const deep = (levels: number): string =>
+        levels === 0 ? '{"n":1,"note":null}' : `{"left":${deep(levels - 1)},"right":{"n":1},"op":"times"}`
+      // Without that, each level would double the time: a minute would be far too short.
+      const value = yield* asked(Term, Reply.text(deep(60)))
+      assert.strictEqual(JSON.stringify(value), deep(60).replace(',"note":null', ""))
     })
   )
 
@@ -210,6 +273,17 @@ describe("streamObject", () => {
       assert.strictEqual(last?._tag, "Whole")
       if (last?._tag === "Whole") assert.deepStrictEqual(last.value, whole.value)
       assert.isTrue(events.slice(0, -1).every(({ _tag }) => _tag === "Partial"))
+    })
+  )
+
+  it.effect("gives a list as it grows, in its field and bare", () =>
+    Effect.gen(function* () {
+      for (const text of ['{"value":[1,2]}', "[1,2]"]) {
+        const { model } = yield* scripted(Reply.text(text, { chunks: text.length, tokenDelay: "10 millis" }))
+        const events = yield* elapse(Stream.runCollect(ChatModel.streamObject(model, Schema.Array(Schema.Number), ask)))
+        const values = [...events].map((event) => (event._tag === "Reset" ? event : event.value))
+        assert.deepStrictEqual(values, [[], [1], [1, 2], [1, 2]])
+      }
     })
   )
 

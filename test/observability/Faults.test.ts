@@ -10,7 +10,7 @@ import { Call } from "effect-steadfast"
 import { CallLog, CallReport } from "effect-steadfast/observability"
 import * as CallLogLibsql from "effect-steadfast/observability/CallLogLibsql"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
-import { cases, exhaustive } from "../support/cases.js"
+import { exhaustive } from "../support/cases.js"
 import { collectLogs, type Line } from "../support/evidence.js"
 import { backends } from "./databases.js"
 import { scriptedCall } from "./scriptedDay.js"
@@ -201,7 +201,7 @@ describe("memory", () => {
   })
   afterAll(() => processes?.remove())
 
-  const count = cases(1_000_000, 20_000)
+  const count = exhaustive ? 1_000_000 : 20_000
   for (const [title, url, outcome] of [
     ["while a file is written", join(folder, "memory.db"), { written: count, waiting: 0, lost: 0 }],
     ["while the database is away", "away", { written: 0, waiting: 10_000, lost: count - 10_000 }]

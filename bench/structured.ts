@@ -8,7 +8,7 @@ const plain = "generate, all on"
 
 const byHand = "generate, JSON.parse and decode by hand"
 
-const most: ReadonlyArray<Goal> = [{ figure: "cpu", against: byHand, most: 1.1 }]
+const most: ReadonlyArray<Goal> = [{ figure: "cpu", against: plain, most: 1.15 }]
 
 /** An invoice. Its decoder is made once, as an app has it. */
 const Invoice = Schema.Struct({

@@ -150,13 +150,13 @@ const count = (name: string, value: number): number => {
 
 const time = PolicyOptions.duration()
 
-/** What a cut tool call is answered with. */
-const unknown: Toolkit.Result = {
+/** The answer to a call that was cut off. */
+const cutOff: Toolkit.Result = {
   content: "Error: this call was cut off. Whether it took effect is not known.",
   isFailure: true
 }
 
-/** What the calls of the answer are answered with at which an agent stops, so that its conversation can go on. */
+/** The answer to calls that an agent does not run because it stops, so that its conversation can go on. */
 const unrun: Toolkit.Result = { content: "Error: this call was not run, because the agent stopped.", isFailure: true }
 
 /** How the loop asks the model, and tells what happens. */
@@ -178,16 +178,24 @@ const spanned = <A, E, R>(
       : self
   )
 
+/** The options as the loop uses them. Throws a `RangeError` for one that is out of its range. */
+const settingsOf = <E, R>(model: ChatModel.ChatModel, options: Options<E, R>) => {
+  const { concurrency = "unbounded", deadline, name = model.name, repeats = 3, save, steps = 10 } = options
+  return {
+    limits: { steps: count("steps", steps), repeats: count("repeats", repeats) },
+    concurrency: concurrency === "unbounded" ? concurrency : count("concurrency", concurrency),
+    within: deadline === undefined ? identity : Resilience.deadline(time.read(deadline, "Agent: deadline")),
+    name,
+    save
+  }
+}
+
 const loop = <const Tools extends ReadonlyArray<Tool.Any>, E, R>(
-  model: ChatModel.ChatModel,
   toolkit: Toolkit.Toolkit<Tools>,
   request: Chat.Request,
-  options: Options<E, R>,
+  { concurrency, limits, name, save, within }: ReturnType<typeof settingsOf<E, R>>,
   { ask, tell }: Face
 ): Effect.Effect<Result, LlmError.LlmError | AgentStopped | E, Toolkit.HandlersOf<Tools> | R> => {
-  const { concurrency = "unbounded", name = model.name, save } = options
-  const limits = { steps: count("steps", options.steps ?? 10), repeats: count("repeats", options.repeats ?? 3) }
-  if (concurrency !== "unbounded") count("concurrency", concurrency)
   const own = Toolkit.described(toolkit.tools)
   // A request that was kept may have them already, and providers refuse a name that comes twice.
   const others = (request.tools ?? []).filter((tool) => own.every(({ name }) => name !== tool.name))
@@ -211,7 +219,7 @@ const loop = <const Tools extends ReadonlyArray<Tool.Any>, E, R>(
       // One result at a time is saved, each time all that are there.
       const saving = save === undefined ? undefined : Effect.unsafeMakeSemaphore(1)
       const one = (call: Chat.ToolCall, index: number) =>
-        Effect.flatMap(wasCut && !idempotent.has(call.name) ? Effect.succeed(unknown) : ran(call), (result) => {
+        Effect.flatMap(wasCut && !idempotent.has(call.name) ? Effect.succeed(cutOff) : ran(call), (result) => {
           results[index] = Toolkit.answer(call, result)
           const told = tell({ _tag: "ToolResult", step, call, ...result })
           return saving === undefined
@@ -257,9 +265,7 @@ const loop = <const Tools extends ReadonlyArray<Tool.Any>, E, R>(
     }
   })
   const attributes = { "gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": name }
-  const whole =
-    options.deadline === undefined ? identity : Resilience.deadline(time.read(options.deadline, "Agent: deadline"))
-  return spanned(whole(running), `invoke_agent ${name}`, attributes)
+  return spanned(within(running), `invoke_agent ${name}`, attributes)
 }
 
 // -----------------------------------------------------------------------------
@@ -281,7 +287,10 @@ export const run = <const Tools extends ReadonlyArray<Tool.Any>, E = never, R = 
   request: Chat.Request,
   options: Options<E, R> = {}
 ): Effect.Effect<Result, LlmError.LlmError | AgentStopped | E, Toolkit.HandlersOf<Tools> | R> =>
-  loop(model, toolkit, request, options, { ask: (request) => model.generate(request), tell: () => Effect.void })
+  loop(toolkit, request, settingsOf(model, options), {
+    ask: (request) => model.generate(request),
+    tell: () => Effect.void
+  })
 
 /** The events that wait for the reader of a stream: so many, and then the model's stream waits. */
 const capacity = 16
@@ -298,8 +307,9 @@ export const stream = <const Tools extends ReadonlyArray<Tool.Any>, E = never, R
   toolkit: Toolkit.Toolkit<Tools>,
   request: Chat.Request,
   options: Options<E, R> = {}
-): Stream.Stream<AgentEvent, LlmError.LlmError | AgentStopped | E, Toolkit.HandlersOf<Tools> | R> =>
-  Stream.unwrapScoped(
+): Stream.Stream<AgentEvent, LlmError.LlmError | AgentStopped | E, Toolkit.HandlersOf<Tools> | R> => {
+  const settings = settingsOf(model, options)
+  return Stream.unwrapScoped(
     Effect.gen(function* () {
       const queue = yield* Effect.acquireRelease(
         Queue.bounded<Take.Take<AgentEvent, LlmError.LlmError | AgentStopped | E>>(capacity),
@@ -315,7 +325,7 @@ export const stream = <const Tools extends ReadonlyArray<Tool.Any>, E = never, R
           })
           return Effect.map(reading, () => answer.response())
         })
-      const running = Effect.flatMap(loop(model, toolkit, request, options, { ask, tell }), (result) =>
+      const running = Effect.flatMap(loop(toolkit, request, settings, { ask, tell }), (result) =>
         tell({ _tag: "Done", result })
       )
       // No finalizer: an interrupted run has no reader, and would wait for a place in the queue for ever.
@@ -327,3 +337,4 @@ export const stream = <const Tools extends ReadonlyArray<Tool.Any>, E = never, R
       return Stream.flattenTake(Stream.fromQueue(queue))
     })
   )
+}

@@ -151,16 +151,17 @@ export const described = (tools: ReadonlyArray<Tool.Any>): ReadonlyArray<Chat.To
   tools.map(({ description, name, parameters, strict }) => ({
     name,
     description,
-    parameters: written(parameters),
+    // The error of the request says that a `Schema` has no JSON schema.
+    parameters: jsonOf(parameters) ?? parameters,
     strict
   }))
 
-/** The JSON of a schema; a `Schema` that has none is left to the request, whose error says so. */
-const written = (schema: Tool.Any["parameters"]): Chat.JsonSchema => {
+/** The JSON of a schema, if it has one. */
+const jsonOf = (schema: Tool.Any["parameters"]): JsonSchema.Json | undefined => {
   try {
     return JsonSchema.of(schema)
   } catch {
-    return schema
+    return undefined
   }
 }
 
@@ -171,18 +172,6 @@ const written = (schema: Tool.Any["parameters"]): Chat.JsonSchema => {
 const failed = (content: string): Result => ({ content: `Error: ${content}`, isFailure: true })
 
 const text = (value: unknown): string => (typeof value === "string" ? value : (JSON.stringify(value) ?? "done"))
-
-/** A provider that enforces parameters wants every field: null stands for an optional one that is absent. */
-const withoutNulls = ({ parameters }: Tool.Any, args: unknown): unknown => {
-  let schema: JsonSchema.Json
-  try {
-    schema = JsonSchema.of(parameters)
-  } catch {
-    // Such a tool can be in no request.
-    return args
-  }
-  return JsonAnswer.withoutNulls(args, schema)
-}
 
 /**
  * Runs a call that a model made, once. What is wrong with the call, and the handler's own error, is told to the model;
@@ -200,8 +189,11 @@ export const run = <const Tools extends ReadonlyArray<Tool.Any>>(
     const names = toolkit.tools.map(({ name }) => name).join(", ")
     return Effect.succeed(failed(`there is no tool ${JSON.stringify(call.name)}. The tools are: ${names}`))
   }
-  const given = withoutNulls(tool, call.arguments ?? {})
-  const decoded = ParseResult.decodeUnknown(tool.parameters, { errors: "all" })(given)
+  const schema = jsonOf(tool.parameters)
+  const sent = call.arguments ?? {}
+  // A provider that enforces parameters wants every field: null stands for an optional one that is absent.
+  const given = schema === undefined ? sent : JsonAnswer.withoutNulls(sent, schema)
+  const decoded = JsonAnswer.decoding(ParseResult.decodeUnknown(tool.parameters, { errors: "all" }), given)
   return Effect.matchEffect(decoded, {
     onFailure: (issue) => Effect.succeed(failed(JsonAnswer.misfit(ParseResult.parseError(issue), given, "arguments"))),
     onSuccess: (args) =>

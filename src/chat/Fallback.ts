@@ -34,6 +34,7 @@ import type * as Handover from "../calls/Handover.js"
 import * as LlmError from "../errors/LlmError.js"
 import * as Capabilities from "./Capabilities.js"
 import type * as Chat from "./Chat.js"
+import * as AnswerCheck from "./structured/AnswerCheck.js"
 
 /**
  * A target by the names that errors use, and its capabilities.
@@ -126,7 +127,9 @@ const isOfWindow = (error: LlmError.LlmError): boolean =>
 const needsOf = (request: Chat.Request, targets: ReadonlyArray<Target>): Capabilities.Needs => {
   let smallest = Number.POSITIVE_INFINITY
   for (const { capabilities } of targets) smallest = Math.min(smallest, capabilities.contextWindow ?? smallest)
-  return Capabilities.needs(request, smallest)
+  const needs = Capabilities.needs(request, smallest)
+  // The answer is decoded here: a target that takes no schema is asked for it in words.
+  return AnswerCheck.of(request) === undefined ? needs : { ...needs, structuredOutput: "json" }
 }
 
 const refusals = (targets: ReadonlyArray<Target>, needs: Capabilities.Needs): string | undefined => {

@@ -78,6 +78,8 @@ export const definitionName = (reference: unknown): string | undefined => {
   }
 }
 
+const isObject = Schema.is(JsonObject)
+
 /**
  * JSON schemas in requests that come from a file or the network: objects. In memory a `Schema` is taken too.
  *
@@ -86,7 +88,7 @@ export const definitionName = (reference: unknown): string | undefined => {
  */
 export const JsonSchema: Schema.Schema<JsonSchema, Json> = Schema.transformOrFail(
   JsonObject,
-  Schema.declare((u): u is JsonSchema => Schema.isSchema(u) || Schema.is(JsonObject)(u), { identifier: "JsonSchema" }),
+  Schema.declare((u): u is JsonSchema => Schema.isSchema(u) || isObject(u), { identifier: "JsonSchema" }),
   {
     strict: true,
     decode: (json) => ParseResult.succeed(json),

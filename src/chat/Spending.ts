@@ -22,8 +22,8 @@ const errorOf = (exit: Exit.Exit<unknown, LlmError>): LlmError | undefined =>
 
 /**
  * If a `Spend` limit is in force, opens a stream under a hold, with the `maxTokens` that the hold allows. `told` takes
- * each usage that the attempt notes. It is final if the answer was filtered, or read and wrong; of a
- * stream that broke it is a part.
+ * each usage that the attempt notes. It is final if the answer was filtered, or read and wrong; of a stream that broke
+ * it is a part.
  *
  * @since 0.2.0
  * @category combinators

@@ -67,6 +67,12 @@ const batchingOf = (connection: object): Batching | undefined => {
   return typeof sdk?.batch === "function" ? (sdk as Batching) : undefined
 }
 
+/**
+ * A turn of the event loop. The driver's promises are done at once, so that a writer with much to do takes none, and
+ * without one Node gives back no memory of the driver's statements: a million records took 1.1 GB.
+ */
+const turn = (): Promise<void> => new Promise((resolve) => void setTimeout(resolve, 0))
+
 /** One statement: all parts of it see the tables as they were before it. */
 const joined = (statements: ReadonlyArray<Statement>): Statement => {
   let number = 0
@@ -99,10 +105,12 @@ export const together = (statements: ReadonlyArray<Statement>): Effect.Effect<vo
     // `withTransaction` of this client never gives its only permit back once it has met a lock.
     yield* Effect.tryPromise({
       try: () =>
-        driver.batch(
-          statements.map(({ text, values }) => ({ sql: text, args: values })),
-          "write"
-        ),
+        driver
+          .batch(
+            statements.map(({ text, values }) => ({ sql: text, args: values })),
+            "write"
+          )
+          .then(turn),
       catch: (cause) => new SqlError({ cause, message: "Failed to execute a batch" })
     })
   }).pipe(Effect.scoped)

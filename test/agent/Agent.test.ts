@@ -1,5 +1,19 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Deferred, Effect, Exit, Fiber, Layer, Ref, Schema, Stream, TestClock, TestContext } from "effect"
+import {
+  Context,
+  Deferred,
+  Effect,
+  Exit,
+  Fiber,
+  Layer,
+  Logger,
+  LogLevel,
+  Ref,
+  Schema,
+  Stream,
+  TestClock,
+  TestContext
+} from "effect"
 import { Call, Chat, ChatModel, type LlmError, RetryPolicy, Spend } from "effect-steadfast"
 import { Agent, Tool, Toolkit } from "effect-steadfast/agent"
 import { Fault, FaultyProvider, Reply, type Step } from "effect-steadfast/testing"
@@ -110,6 +124,26 @@ describe("run", () => {
       assert.strictEqual(told?.[1], 'Error: there is no tool "lookup". The tools are: look, refund')
       assert.strictEqual(told?.[2], 'Error: {"reason":"no such order"}')
       assert.strictEqual(told?.[3], "Error: arguments.order: found a string, expected number")
+    })
+  )
+
+  it.effect("tells the model of arguments at which the schema's own code throws", () =>
+    Effect.gen(function* () {
+      const Link = Schema.transform(Schema.String, Schema.String, {
+        strict: true,
+        decode: (text) => new URL(text).href,
+        encode: (text) => text
+      })
+      const kit = Toolkit.make(Tool.make({ name: "open", parameters: Schema.Struct({ link: Link }) }))
+      const { model, provider } = yield* scripted(
+        Reply.toolCall({ name: "open", id: "a", arguments: { link: "no link" } }),
+        done
+      )
+      yield* elapse(
+        Agent.run(model, kit, question).pipe(Effect.provide(kit.toLayer({ open: () => Effect.die("not run") })))
+      )
+      const [, sent] = yield* provider.requests
+      assert.match(JSON.stringify(sent?.body), /the schema's own code threw \(TypeError\)/)
     })
   )
 
@@ -404,6 +438,15 @@ describe("stream", () => {
   )
 })
 
+describe("options", () => {
+  it("that are out of their range are refused where run and stream are called", () => {
+    const model = undefined as unknown as ChatModel.ChatModel
+    const kit = Toolkit.make()
+    assert.throws(() => Agent.run({ name: "m" } as typeof model, kit, question, { steps: 0 }), /Agent: steps/)
+    assert.throws(() => Agent.stream({ name: "m" } as typeof model, kit, question, { repeats: 0 }), /Agent: repeats/)
+  })
+})
+
 describe("a law", () => {
   it("a handler runs at most once for each call, whatever fails, retries, falls back or is interrupted", async () => {
     const faults: ReadonlyArray<Step.Step> = [
@@ -465,7 +508,9 @@ describe("a law", () => {
           } else yield* TestClock.adjust("1 hour")
           yield* Fiber.await(fiber)
         })
-        await Effect.runPromise(Effect.provide(program, TestContext.TestContext))
+        await Effect.runPromise(
+          program.pipe(Logger.withMinimumLogLevel(LogLevel.None), Effect.provide(TestContext.TestContext))
+        )
         assert.deepStrictEqual(ran, [...new Set(ran)])
       }),
       { numRuns: cases(2000, 20), seed }

@@ -8,7 +8,10 @@
  * @since 0.2.0
  */
 
+import type * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as ParseResult from "effect/ParseResult"
+import * as Schema from "effect/Schema"
 import { definitionName, type Json } from "../JsonSchema.js"
 
 // -----------------------------------------------------------------------------
@@ -291,4 +294,23 @@ export const misfit = (error: ParseResult.ParseError, value: unknown, root = "an
   const more = places.length > maxPlaces ? `; and ${places.length - maxPlaces} more` : ""
   const text = places.slice(0, maxPlaces).join("; ")
   return `${text.length > maxLength ? `${text.slice(0, maxLength)}…` : text}${more}`
+}
+
+/**
+ * Decodes a value. Code of a schema that throws at an odd value (`new URL(text)` in a transformation) says that the
+ * value does not fit: an answer of a provider is no defect.
+ *
+ * @since 0.2.0
+ * @category conversions
+ */
+export const decoding = <A, R>(
+  decode: (value: unknown) => Effect.Effect<A, ParseResult.ParseIssue, R>,
+  value: unknown
+): Effect.Effect<A, ParseResult.ParseIssue, R> => {
+  try {
+    return decode(value)
+  } catch (thrown) {
+    const name = thrown instanceof Error ? thrown.name : typeof thrown
+    return Either.left(new ParseResult.Type(Schema.Unknown.ast, value, `the schema's own code threw (${name})`))
+  }
 }

@@ -148,7 +148,7 @@ const wrong = (response: Chat.Response, code: "not-json" | "misfit" | "truncated
 /** A request that tells of the answer before, as the next turns of the conversation. */
 const corrected = (request: Chat.Request, text: string, why: string): Chat.Request => {
   const isShown = text.trim() !== "" && text.length <= maxShown
-  const words = `Your ${isShown ? "" : "last "}answer does not fit: ${why}. Answer again, with the whole JSON value only.`
+  const words = `Your ${isShown ? "" : "last "}answer does not fit: ${why}. Answer again with the whole JSON value only.`
   const [first, ...rest] = request.messages
   const turns: ReadonlyArray<Chat.Message> = [
     ...(isShown ? [{ role: "assistant", content: text } as const] : []),
@@ -183,7 +183,8 @@ const checker = <A, I, R>(
     const { finishReason, text, toolCalls } = response
     if (last?.text === text) return Effect.succeed(last.value)
     const found = JsonAnswer.find(text)
-    if (finishReason === "length" && found._tag === "Wrong") {
+    // The beginning of a number is a number; of other JSON no beginning is whole.
+    if (finishReason === "length" && (found._tag === "Wrong" || typeof found.value === "number")) {
       return fail(response, "truncated", `found an answer that was cut at the token limit (${text.length} characters)`)
     }
     if (found._tag === "Wrong") {
@@ -207,12 +208,14 @@ const checker = <A, I, R>(
       fail(response, "misfit", JsonAnswer.misfit(ParseResult.parseError(issue), value))
     // Most schemas decode at once, and most answers fit. To provide the services is to copy the context, which costs
     // more than to decode; to look for all that is wrong takes twice as long as to find that something is.
-    const first: Effect.Effect<A, ParseResult.ParseIssue, R> = decode(value)
+    const first: Effect.Effect<A, ParseResult.ParseIssue, R> = JsonAnswer.decoding(decode, value)
     if (isEither(first) && Either.isRight(first)) return onSuccess(first.right)
     // A member of a union may have a field `value` of its own.
-    const bare = fields.length > 1 ? decode(read(true)) : undefined
+    const bare = fields.length > 1 ? JsonAnswer.decoding(decode, read(true)) : undefined
     if (bare !== undefined && isEither(bare) && Either.isRight(bare)) return onSuccess(bare.right)
-    const all = isEither(first) ? ParseResult.decodeUnknown(schema, { errors: "all" })(value) : first
+    const all = isEither(first)
+      ? JsonAnswer.decoding(ParseResult.decodeUnknown(schema, { errors: "all" }), value)
+      : first
     return Effect.matchEffect(context(all), { onFailure, onSuccess })
   }
   return {

@@ -175,15 +175,15 @@ const encodeMessages = (
 // fields
 // -----------------------------------------------------------------------------
 
-/** The format of the answer. A server without schemas is asked for JSON, and told the schema in words. */
+/** The format of the answer. Who takes no schema is asked for JSON, and told the schema in words. */
 const encodeFormat = (
   format: Chat.Request["responseFormat"],
-  { dialect }: Target,
+  { dialect, model }: Target,
   leftOut: Set<string>
 ): { readonly field?: Json.Json; readonly words?: string } => {
   if (format === undefined) return {}
   if (format.type === "json") return { field: { type: "json_object" } }
-  if (dialect.schemas === false) {
+  if (dialect.schemas === false || !OpenAiModels.takesSchemas(model)) {
     leftOut.add("responseFormat.schema (asked for in words)")
     return { words: InWords.json(format), field: { type: "json_object" } }
   }

@@ -93,6 +93,15 @@ export const of = (model: string): OpenAiModel | undefined => {
 }
 
 /**
+ * Whether a model of OpenAI's takes a JSON schema for its answer: from gpt-4o-2024-08-06 on (guide "Structured model
+ * outputs").
+ *
+ * @since 0.2.0
+ * @category facts
+ */
+export const takesSchemas = (model: string): boolean => !/gpt-(?:3[.]?5|4(?![.o\d])|4o-2024-05-13)/i.test(model)
+
+/**
  * Whether a model reasons at an effort, or by default: then it refuses `temperature` and `top_p`.
  *
  * @since 0.2.0

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Exit, Schema, Stream } from "effect"
 import { Chat, ChatModel, type LlmError, RetryPolicy } from "effect-steadfast"
-import { FaultyProvider, Reply, type Step } from "effect-steadfast/testing"
+import { Fault, FaultyProvider, Reply, type Step } from "effect-steadfast/testing"
 import { attempts, elapse, modelOf, recorded, scripted } from "../support.js"
 
 class Person extends Schema.Class<Person>("Person")({
@@ -217,6 +217,47 @@ describe("generateObject", () => {
       const { records, value } = yield* recorded(elapse(ChatModel.generateObject(both, Person, ask)))
       assert.strictEqual(value.value.age, 36)
       assert.deepStrictEqual(attempts(records[0]), ["failure InvalidResponse", "success"])
+    })
+  )
+
+  it.effect("falls back to a model that takes no schema: it is asked in words", () =>
+    Effect.gen(function* () {
+      const first = yield* scripted(Fault.status(503))
+      const provider = yield* FaultyProvider.make({ script: [Reply.text(json)] })
+      const second = yield* modelOf(provider, { provider: "deepseek", model: "deepseek-chat" })
+      const both = first.model.pipe(ChatModel.orElse(second))
+      const { value } = yield* elapse(ChatModel.generateObject(both, Person, ask))
+      assert.strictEqual(value.name, "Ada")
+      const [body] = yield* bodies(provider)
+      assert.deepStrictEqual(body?.response_format, { type: "json_object" })
+      assert.match(JSON.stringify(body?.messages), /must match this JSON schema/)
+    })
+  )
+
+  it.effect("takes no beginning of a number for the number", () =>
+    Effect.gen(function* () {
+      const cut = yield* asked(Schema.Number, Reply.text("12", { finish: "length" }))
+      assert.match(String(cut), /^InvalidResponse truncated/)
+      assert.strictEqual(yield* asked(Schema.Number, Reply.text('{"value":12}', { finish: "length" })), 12)
+    })
+  )
+
+  it.effect("says of a schema whose own code throws that the answer does not fit", () =>
+    Effect.gen(function* () {
+      const Link = Schema.transform(
+        Schema.String,
+        Schema.declare((u): u is URL => u instanceof URL),
+        {
+          strict: true,
+          decode: (text) => new URL(text),
+          encode: String
+        }
+      )
+      const wrong = yield* asked(Schema.Struct({ link: Link }), Reply.text('{"link":"secret text"}'))
+      assert.strictEqual(
+        wrong,
+        "InvalidResponse misfit: answer: found an object, the schema's own code threw (TypeError)"
+      )
     })
   )
 

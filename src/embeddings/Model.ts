@@ -108,6 +108,17 @@ export const EmbeddingModel: Context.Tag<EmbeddingModel, EmbeddingModel> =
  */
 export const isEmbeddingModel = (u: unknown): u is EmbeddingModel => Predicate.hasProperty(u, TypeId)
 
+/**
+ * What {@link Space.check} reads of a model.
+ *
+ * @internal
+ */
+export const spacedOf = (model: EmbeddingModel): Space.Spaced => ({
+  name: model.name,
+  space: model.space,
+  targets: model[TypeId].targets
+})
+
 const Proto = {
   pipe() {
     // biome-ignore lint/complexity/noArguments: the shape that Effect's Pipeable has

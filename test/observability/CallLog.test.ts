@@ -7,7 +7,7 @@ import { deleteBefore, write } from "../../src/observability/CallLogWriter.js"
 import { cases, seed } from "../support/cases.js"
 import { errorOf } from "../support/errors.js"
 import { collectLogs } from "../support/evidence.js"
-import { type Backend, backends, type Database } from "./databases.js"
+import { type Backend, backends, type Database, noServer } from "./databases.js"
 import { chance, scriptedDay } from "./scriptedDay.js"
 import { byHandoff, truthOf } from "./truth.js"
 
@@ -95,7 +95,7 @@ for (const { name, start } of backends) {
     /** A test with a database of its own; skipped where there is none. */
     const check = (title: string, body: (database: Database) => Effect.Effect<void, unknown>) =>
       it(title, async (context) => {
-        if (backend === undefined) return context.skip()
+        if (backend === undefined) return context.skip(noServer)
         await Effect.runPromise(body(backend.make()))
       })
 

@@ -7,6 +7,7 @@ import { collectSpans } from "../support/spans.js"
 import { under } from "../support/time.js"
 import * as Day from "./day.js"
 import * as Prometheus from "./prometheus.js"
+import { count, sumOf } from "./truth.js"
 
 const scraped = Effect.map(Telemetry.prometheus, Prometheus.parse)
 
@@ -29,18 +30,6 @@ const ran = Effect.gen(function* () {
     seen: Prometheus.since(before, Prometheus.parse(text))
   }
 })
-
-const sumOf = <A>(all: ReadonlyArray<A>, f: (one: A) => number | undefined): number =>
-  all.reduce((sum, one) => sum + (f(one) ?? 0), 0)
-
-const count = <A>(all: ReadonlyArray<A>, f: (one: A) => string | undefined): Record<string, number> => {
-  const counts: Record<string, number> = {}
-  for (const one of all) {
-    const key = f(one)
-    if (key !== undefined) counts[key] = (counts[key] ?? 0) + 1
-  }
-  return counts
-}
 
 describe("the metrics of a day", () => {
   it.effect("equal what the providers noted, what the records say, and the sums over spans", () =>

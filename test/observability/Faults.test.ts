@@ -107,8 +107,7 @@ describe("a disk that is full", () => {
   it("costs records, which are counted and told, and no call", async (context) => {
     const mounted = smallDisk()
     if (mounted === undefined) {
-      console.warn("no disk could be mounted: only SQLite's own limit is tested")
-      return context.skip()
+      return context.skip("no small disk can be mounted here: only SQLite's own limit is tested")
     }
     try {
       const ballast = join(mounted.disk, "ballast")
@@ -144,7 +143,7 @@ describe("a PostgreSQL that crashes under load, and is back", () => {
       const backend = backends[1]?.start()
       if (backend?.server === undefined) {
         backend?.stop()
-        return context.skip()
+        return context.skip("there is no PostgreSQL of our own to crash: its programs are not installed")
       }
       const { server } = backend
       const database = backend.make()

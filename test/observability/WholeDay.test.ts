@@ -13,7 +13,7 @@ import { manualClock } from "../support/manualClock.js"
 import { collectSpans } from "../support/spans.js"
 import { clockOf } from "../support/time.js"
 import * as Prometheus from "./prometheus.js"
-import { byHandoff, truthOf } from "./truth.js"
+import { byHandoff, count, sumOf, truthOf } from "./truth.js"
 import * as Day from "./wholeDay.js"
 import { type Asked, type Told, truthsOf } from "./wholeTruth.js"
 
@@ -98,18 +98,6 @@ const lived = Effect.gen(function* () {
 }).pipe(Effect.scoped)
 
 type Lived = Effect.Effect.Success<typeof lived>
-
-const sumOf = <A>(all: ReadonlyArray<A>, f: (one: A) => number | undefined): number =>
-  all.reduce((sum, one) => sum + (f(one) ?? 0), 0)
-
-const count = <A>(all: ReadonlyArray<A>, f: (one: A) => string | undefined): Record<string, number> => {
-  const counts: Record<string, number> = {}
-  for (const one of all) {
-    const key = f(one)
-    if (key !== undefined) counts[key] = (counts[key] ?? 0) + 1
-  }
-  return counts
-}
 
 const sums = <A>(
   all: ReadonlyArray<A>,

@@ -12,6 +12,9 @@ import { PgClient } from "@effect/sql-pg"
 import { type Layer, Redacted } from "effect"
 import * as CallLogLibsql from "effect-steadfast/observability/CallLogLibsql"
 
+/** Why a test of PostgreSQL is skipped. */
+export const noServer = "there is no PostgreSQL here: neither its programs nor STEADFAST_PG_URL"
+
 /** A database that a test has for itself. */
 export interface Database {
   readonly client: Layer.Layer<SqlClient.SqlClient, unknown>

@@ -99,3 +99,17 @@ export const truthOf = (by: CallReport.By, all: ReadonlyArray<Facts>): ReadonlyA
   for (const facts of all) groups.set(groupOf(by, facts), [...(groups.get(groupOf(by, facts)) ?? []), facts])
   return [...groups].map(([group, facts]) => rowOf(group, facts)).sort((a, b) => (a.group < b.group ? -1 : 1))
 }
+
+/** The sum of a figure over all. */
+export const sumOf = <A>(all: ReadonlyArray<A>, f: (one: A) => number | undefined): number =>
+  all.reduce((sum, one) => sum + (f(one) ?? 0), 0)
+
+/** How many have each key; those without one are not counted. */
+export const count = <A>(all: ReadonlyArray<A>, f: (one: A) => string | undefined): Record<string, number> => {
+  const counts: Record<string, number> = {}
+  for (const one of all) {
+    const key = f(one)
+    if (key !== undefined) counts[key] = (counts[key] ?? 0) + 1
+  }
+  return counts
+}

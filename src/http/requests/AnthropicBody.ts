@@ -233,6 +233,15 @@ const formatOf = (output: Fields.Json | undefined): Chat.Request["responseFormat
 }
 
 /**
+ * The mark of a cache at the end of the conversation. The API has a field for that one, which a provider can be passed;
+ * the marks inside of blocks have no place in a `Chat.Request`.
+ */
+const cacheOf = (messages: ReadonlyArray<unknown>): unknown => {
+  const { content } = messages[messages.length - 1] as Fields.Json
+  return Array.isArray(content) ? content[content.length - 1]?.cache_control : undefined
+}
+
+/**
  * What a client asks for; throws the refusal of the first field that is wrong.
  *
  * @since 0.2.0
@@ -257,6 +266,8 @@ export const read = (body: unknown, { passTo }: Options): Asked => {
   const output = Fields.object(fields.output_config, "output_config")
   left.fields(metadata, known.metadata, "metadata")
   left.fields(output ?? {}, known.output, "output_config")
+  const cache = cacheOf(entries)
+  if (passTo !== undefined && fields.cache_control == null) left.fields({ cache_control: cache }, known.body)
   const toolChoice = choiceOf(fields.tool_choice, left)
   const reasoning = reasoningOf(fields.thinking, output, left)
   const { providerOptions, unread } = left.end(passTo)

@@ -55,3 +55,10 @@ export const headers: Readonly<Record<string, string>> = {
  * @category constants
  */
 export const comment: string = Frames.comment
+
+/**
+ * A comment of a text, in one line.
+ *
+ * @internal
+ */
+export const commentOf = (text: string): string => `: ${text.replace(/[\r\n]+/g, " ")}\n\n`

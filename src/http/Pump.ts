@@ -21,6 +21,7 @@ import * as AnswerBody from "./AnswerBody.js"
 import type { Dialect, Encoder, Origin } from "./Dialect.js"
 import * as ErrorResponse from "./ErrorResponse.js"
 import * as EventStream from "./EventStream.js"
+import * as RawFrames from "./RawFrames.js"
 
 /**
  * The options of an answer.
@@ -35,8 +36,8 @@ export interface Options {
   readonly model?: string | undefined
   /** The id of the request, as `x-request-id` and in errors. Default: a random one. */
   readonly requestId?: string | undefined
-  /** More headers. */
-  readonly headers?: Readonly<Record<string, string>> | undefined
+  /** More headers, or a function that gives them when the head is written. */
+  readonly headers?: Readonly<Record<string, string>> | (() => Readonly<Record<string, string>>) | undefined
   /**
    * The silence after which a comment is sent. While a stream has no content yet, the first comment decides for status
    * 200. Default 15 seconds; `"Infinity"` never.
@@ -48,6 +49,18 @@ export interface Options {
   readonly includeUsage?: boolean | undefined
   /** Whether the client sees what the provider said of an error, which may name accounts and hosts. Default `false`. */
   readonly verbose?: boolean | undefined
+  /**
+   * Whether an answer that came in a passage of the client's dialect is written as it came. Default `false`.
+   *
+   * @internal
+   */
+  readonly raw?: boolean | undefined
+  /**
+   * The text of a comment after the end of a stream.
+   *
+   * @internal
+   */
+  readonly trailer?: (() => string | undefined) | undefined
 }
 
 /**
@@ -163,6 +176,15 @@ class Connection {
   }
 }
 
+/** The headers of the options. Names in lower case: a name in two cases would be one header with two values. */
+const givenBy = ({ headers = {} }: Options): Readonly<Record<string, string>> =>
+  Object.fromEntries(
+    Object.entries(typeof headers === "function" ? headers() : headers).map(([name, value]) => [
+      name.toLowerCase(),
+      value
+    ])
+  )
+
 const json = { "content-type": "application/json" }
 
 const encoder = new TextEncoder()
@@ -179,20 +201,16 @@ export const run = <R>(work: Work<R>, sink: Sink, options: Options): Effect.Effe
     const { dialect = "openai" } = options
     const id = yield* randomId
     const requestId = options.requestId ?? `req_${id}`
-    const { includeUsage, model, verbose } = options
+    const { includeUsage, model, raw = false, verbose } = options
     const created = Math.floor((yield* Clock.currentTimeMillis) / 1000)
     const origin: Origin = { id: prefixes[dialect] + id, created, requestId, includeUsage, model, verbose }
     const told: ErrorResponse.Options = { dialect, requestId, verbose }
     const connection = new Connection(sink, Duration.decode(options.readerTimeout ?? defaultReaderTimeout))
     const streaming = work._tag === "Stream"
 
-    // Names in lower case: a name in two cases would be one header with two values.
-    const given = Object.fromEntries(
-      Object.entries(options.headers ?? {}).map(([name, value]) => [name.toLowerCase(), value])
-    )
     const headOf = (status: number, own: Readonly<Record<string, string>>): Head => ({
       status,
-      headers: { ...given, "x-request-id": requestId, ...own }
+      headers: { ...givenBy(options), "x-request-id": requestId, ...own }
     })
     const decide = (): void => {
       if (!connection.decided) connection.head(headOf(200, EventStream.headers))
@@ -219,6 +237,13 @@ export const run = <R>(work: Work<R>, sink: Sink, options: Options): Effect.Effe
       return logged
     }
 
+    /** Ends a stream that is whole. */
+    const ended = (): void => {
+      const text = options.trailer?.()
+      if (text !== undefined) sink.write(EventStream.commentOf(text))
+      connection.end()
+    }
+
     let finished = false
     const send = (frames: Encoder) => (event: Chat.Event) => {
       finished ||= event._tag === "Finish"
@@ -232,17 +257,22 @@ export const run = <R>(work: Work<R>, sink: Sink, options: Options): Effect.Effe
     const main = Effect.suspend((): Effect.Effect<void, never, R> => {
       if (work._tag === "Answer") {
         // An answer that cannot be written as JSON is a defect, of which the client is told.
-        const written = Effect.map(work.answer, (answer) => JSON.stringify(AnswerBody.make(dialect, answer, origin)))
+        const written = Effect.map(
+          work.answer,
+          (answer) =>
+            (raw ? RawFrames.textOf(dialect, answer) : undefined) ??
+            JSON.stringify(AnswerBody.make(dialect, answer, origin))
+        )
         return Effect.matchCauseEffect(written, {
           onFailure: (cause) => failed(cause),
           onSuccess: (text) => Effect.sync(() => sendJson(headOf(200, json), text))
         })
       }
-      const frames = EventStream.make(dialect, origin)
+      const codec = EventStream.make(dialect, origin)
+      const frames = raw ? RawFrames.encoder(dialect, codec) : codec
       return Effect.matchCauseEffect(ChatStream.forEach(work.events, send(frames)), {
         onFailure: (cause) => failed(cause, frames),
-        onSuccess: () =>
-          finished ? Effect.sync(() => connection.end()) : failed(Cause.fail(unfinished(options.model)), frames)
+        onSuccess: () => (finished ? Effect.sync(ended) : failed(Cause.fail(unfinished(options.model)), frames))
       })
     })
 

@@ -8,6 +8,7 @@
 import type { LlmError } from "../../errors/LlmError.js"
 import * as Usage from "../../policies/Usage.js"
 import type * as Chat from "../Chat.js"
+import * as Passage from "../Passage.js"
 import * as Continuation from "./Continuation.js"
 import * as Layers from "./Layers.js"
 import type * as StreamDecoder from "./StreamDecoder.js"
@@ -31,6 +32,10 @@ export type Joint =
   | { readonly _tag: "Resume"; readonly from: NonNullable<StreamDecoder.Cursor["resume"]> }
   | { readonly _tag: "Seam"; readonly method: Continuation.Method; readonly text: string }
 
+/** Whether a delta says something: by its text, or by the raw frames that it brings. */
+const isSaying = (event: Extract<Chat.Event, { readonly _tag: "TextDelta" }>): boolean =>
+  event.text !== "" || Passage.isKept(event)
+
 /**
  * Keeps the delivered text, and holds back events as the mode requires.
  *
@@ -49,10 +54,6 @@ export const make = (mode: Mode, request: Chat.Request) => {
   let continued = false
 
   const deliverText = (piece: string, out: Array<Chat.Event>): void => {
-    if (mode !== "continue") {
-      if (piece !== "") out.push({ _tag: "TextDelta", text: piece })
-      return
-    }
     const whole = blank + piece
     const end = whole.trimEnd().length
     blank = whole.slice(end)
@@ -72,7 +73,9 @@ export const make = (mode: Mode, request: Chat.Request) => {
   const takeOne = (event: Chat.Event, out: Array<Chat.Event>): void => {
     switch (event._tag) {
       case "TextDelta":
-        if (seam === undefined) deliverText(event.text, out)
+        if (mode !== "continue") {
+          if (isSaying(event)) out.push(event)
+        } else if (seam === undefined) deliverText(event.text, out)
         else settle(seam.state.add(event.text), out)
         return
       case "ReasoningDelta":
@@ -108,7 +111,7 @@ export const make = (mode: Mode, request: Chat.Request) => {
 
   /** Whether an event is delivered as it is, while nothing is lost or held back. */
   const passes = (event: Chat.Event): boolean =>
-    event._tag === "TextDelta" ? event.text !== "" : mode === "strict" || event._tag === "ReasoningDelta"
+    event._tag === "TextDelta" ? isSaying(event) : mode === "strict" || event._tag === "ReasoningDelta"
 
   return {
     /** The events to deliver now, possibly none. */

@@ -33,6 +33,7 @@ import { announced } from "../../policies/retry/RetryDecision.js"
 import * as TimeLimit from "../../policies/TimeLimit.js"
 import * as Usage from "../../policies/Usage.js"
 import type * as Chat from "../Chat.js"
+import * as Passage from "../Passage.js"
 import * as Continuation from "./Continuation.js"
 import * as Delivery from "./Delivery.js"
 import * as Layers from "./Layers.js"
@@ -77,7 +78,8 @@ export class Resume extends Context.Tag("steadfast/Replay/Resume")<
 >() {}
 
 /**
- * Set around a stream whose reader cannot be told of `Reset` and `Seam`: every replay in it is `strict`.
+ * Set around a stream whose reader cannot be told of `Reset` and `Seam`: every replay in it is `strict`. So it is with
+ * a `Passage`, whose raw frames tell of neither.
  *
  * @internal
  */
@@ -102,7 +104,8 @@ const replaying = (options: Options): Source.Source =>
   Source.make(({ closing: outer, context, fiber }) => {
     const above = Call.peek(context, Progress)
     const alive = Call.peek(context, Life.Life)
-    const mode = Call.peek(context, Strict) === undefined ? options.mode : "strict"
+    const isStrict = Call.peek(context, Strict) !== undefined || Passage.of(context, options.request) !== undefined
+    const mode = isStrict ? "strict" : options.mode
     const delivery = Delivery.make(mode, options.request)
     let closing = new Source.Closing()
     let pull: Pull.Pull = Effect.fail(Option.none())

@@ -21,6 +21,7 @@ import * as Call from "../../calls/Call.js"
 import type * as Capabilities from "../../chat/Capabilities.js"
 import type * as Chat from "../../chat/Chat.js"
 import * as ChatModel from "../../chat/ChatModel.js"
+import * as Passage from "../../chat/Passage.js"
 import * as EndLimit from "../../chat/stream/EndLimit.js"
 import * as Life from "../../chat/stream/Life.js"
 import * as Pull from "../../chat/stream/Pull.js"
@@ -34,11 +35,13 @@ import * as Deadline from "../../policies/Deadline.js"
 import * as Times from "../../policies/Times.js"
 import type * as Transport from "../Transport.js"
 import * as Json from "../wire/Json.js"
+import type * as Relay from "../wire/Relay.js"
 import * as WireFields from "../wire/WireFields.js"
 import * as WireFormat from "../wire/WireFormat.js"
 import * as Background from "./Background.js"
 import * as HttpExchange from "./HttpExchange.js"
 import * as HttpTarget from "./HttpTarget.js"
+import * as PassedBody from "./PassedBody.js"
 
 /**
  * A target and its address.
@@ -51,8 +54,9 @@ export interface Endpoint extends HttpTarget.Endpoint {
   readonly capabilities?: Capabilities.Capabilities | undefined
 }
 
-/** A request, what it could not say, and whether its answer is made later. */
-type Sent = Transport.Request & Required<Omit<WireFields.Encoded, "body">>
+/** A request, what it could not say, whether its answer is made later, and whether it is relayed as it comes. */
+type Sent = Transport.Request &
+  Required<Omit<WireFields.Encoded, "body">> & { readonly relay: Relay.Options | undefined }
 
 /**
  * The model at `endpoint`, in the wire format `format`.
@@ -78,13 +82,21 @@ export const make = (
 
   /** The request that carries `request`. One that cannot be written, as a circular schema, is an `InvalidRequest`. */
   const post = (request: Chat.Request, streaming: boolean, context: Context.Context<never>): Sent | InvalidRequest => {
+    const passage = Passage.of(context, request)
+    const passed = passage && PassedBody.make(passage, request, format, model, streaming)
+    if (passed instanceof InvalidRequest) return passed
+    const relay = passage && PassedBody.relay(passage, format)
+    const url = endpoint.url(streaming)
+    if (passed !== undefined) {
+      const headers = PassedBody.headers(headersIn(posted, context), passage?.headers)
+      return { method: "POST", url, headers, body: passed.body, maxBytes, leftOut: [], later: passed.later, relay }
+    }
     try {
       const encoded = format.encode(request, streaming)
       if (encoded instanceof InvalidRequest) return encoded
       const { later = false, leftOut } = encoded
       const body = JSON.stringify(encoded.body)
-      const headers = headersIn(posted, context)
-      return { method: "POST", url: endpoint.url(streaming), headers, body, maxBytes, leftOut, later }
+      return { method: "POST", url, headers: headersIn(posted, context), body, maxBytes, leftOut, later, relay }
     } catch (cause) {
       const why = ErrorMessage.clean(cause instanceof Error ? cause.message : String(cause), secrets)
       const message = `the request cannot be written as JSON: ${why}`
@@ -96,12 +108,18 @@ export const make = (
     text: string,
     context: WireFields.Exchange,
     isWhole: boolean,
-    attempt: Attempt.Attempt
+    attempt: Attempt.Attempt,
+    relay: Relay.Options | undefined
   ): Effect.Effect<Chat.Response, LlmError> => {
     if (!isSuccess(context)) return Effect.fail(refused(text, context))
     if (!isWhole) return Effect.fail(WireFields.tooLarge(context))
     const decoded = WireFormat.decode(format, text, context, (usage) => attempt.note({ usage }))
-    return decoded instanceof Error ? Effect.fail(decoded) : Effect.succeed(decoded)
+    if (decoded instanceof Error) return Effect.fail(decoded)
+    // An answer that came as the events of a stream is none to this client.
+    if (relay !== undefined && decoded.raw !== undefined && Json.parse(text) !== undefined) {
+      Passage.keep(decoded, relay.wire, text)
+    }
+    return Effect.succeed(decoded)
   }
 
   const generate = (request: Chat.Request, attempt: Attempt.Attempt): Effect.Effect<Chat.Response, LlmError> =>
@@ -114,7 +132,7 @@ export const make = (
           ? Background.answer(requestsAbout(sent, format.later, attempt))
           : send(fiber, fiber.currentContext, sent, {
               head: readHead(attempt),
-              text: (text, context, isWhole) => answer(text, context, isWhole, attempt),
+              text: (text, context, isWhole) => answer(text, context, isWhole, attempt, sent.relay),
               failed
             })
       )
@@ -132,7 +150,7 @@ export const make = (
       const state = later.stateOf(body)
       const id = known ?? later.idOf(body)
       if (state === "pending" && id !== undefined) return Effect.succeed({ id })
-      const end = answer(text, context, isWhole, attempt)
+      const end = answer(text, context, isWhole, attempt, sent.relay)
       return state === "ended" || known === undefined ? Effect.succeed({ end }) : Effect.map(end, () => ({ end }))
     }
     const exchange = (request: (context: Context.Context<never>) => Transport.Request, known?: string): Read =>
@@ -196,6 +214,11 @@ export const make = (
         return Effect.fail(isUnknown(error) ? gone(error.message, context) : error)
       }
 
+      const relayOf = (): Relay.Options | undefined => {
+        const passage = Passage.of(context, request)
+        return passage && PassedBody.relay(passage, format)
+      }
+
       const requested = (): Sent | LlmError => {
         if (from === undefined) return post(request, true, context)
         return format.resume === undefined
@@ -207,14 +230,16 @@ export const make = (
               body: undefined,
               maxBytes,
               leftOut: [],
-              later: false
+              later: false,
+              relay: relayOf()
             }
       }
 
       let decoder: StreamDecoder.Decoder | undefined
+      let relay: Relay.Options | undefined
       const readStream = (bytes: HttpExchange.Bytes, context: WireFields.Exchange): Effect.Effect<Pull.Pull> => {
         const start = from && { inside: "nothing" as const, usage: undefined, ...progress?.cursor, resume: from }
-        decoder = WireFormat.decoder(format, context, start)
+        decoder = WireFormat.decoder(format, context, start, relay)
         const pull = StreamDecoder.decode(bytes, decoder, {
           provider,
           model,
@@ -239,6 +264,7 @@ export const make = (
       const begin: Pull.Pull = Effect.withFiberRuntime((fiber) => {
         const sent = requested()
         if (sent instanceof Error) return Effect.fail(Option.some(sent))
+        relay = sent.relay
         const pieces = {
           closing,
           limit: ending,

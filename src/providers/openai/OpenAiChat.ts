@@ -28,5 +28,6 @@ export const format = (
   encode: OpenAiChatRequest.encode(provider, model, dialect),
   answers: { wire: OpenAiChatRequest.wire, reasonField: "choices[0].finish_reason" },
   reader: OpenAiChatAnswer.reader,
+  streamUsage: dialect.streamUsage,
   limits
 })

@@ -132,6 +132,13 @@ export class Assembly {
     this.out.push(event)
   }
 
+  /** An event without text, which says that the answer goes on. */
+  beat(): Chat.Event {
+    const event: Chat.Event = { _tag: "TextDelta", text: "" }
+    this.emit(event)
+    return event
+  }
+
   /** A piece that adds to the answer and is not delivered: hidden reasoning, a server's tool. */
   alive(inside: StreamDecoder.Cursor["inside"] = this.inside): void {
     this.progress++

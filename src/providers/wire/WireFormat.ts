@@ -19,6 +19,7 @@ import type { Limits } from "../../policies/pacer/RateLimits.js"
 import * as Assembly from "./Assembly.js"
 import * as Json from "./Json.js"
 import type * as Reader from "./Reader.js"
+import * as Relay from "./Relay.js"
 import * as WireFields from "./WireFields.js"
 
 /**
@@ -38,6 +39,8 @@ export interface WireFormat {
   readonly resume?: ((url: string, from: Replay.Resume["Type"]) => string) | undefined
   /** How to fetch an answer that is made later. Absent if the provider makes none. */
   readonly later?: Later | undefined
+  /** Whether a stream tells its usage only if `stream_options.include_usage` asks for it. Default `false`. */
+  readonly streamUsage?: boolean | undefined
   /** The rate limits in the headers; `undefined` if there are none. `now` in epoch milliseconds. */
   readonly limits: (headers: WireFields.Headers, now: number) => Limits | undefined
 }
@@ -164,7 +167,8 @@ const isNoise = (data: string, name = ""): boolean =>
   data === "" || data.startsWith(":") || heartbeat.test(data) || heartbeat.test(name)
 
 /**
- * A decoder for one stream, or, with the cursor of a broken stream, for the rest of that answer.
+ * A decoder for one stream, or, with the cursor of a broken stream, for the rest of that answer. With `passing` its
+ * events bring the raw frames.
  *
  * @since 0.2.0
  * @category decoding
@@ -172,9 +176,12 @@ const isNoise = (data: string, name = ""): boolean =>
 export const decoder = (
   format: WireFormat,
   context: WireFields.Exchange,
-  from?: StreamDecoder.Cursor
+  from?: StreamDecoder.Cursor,
+  passing?: Relay.Options
 ): StreamDecoder.Decoder => {
-  const resumed = (from?.resume?.after ?? -1) >= 0
+  const seen = from?.resume?.after ?? -1
+  const resumed = seen >= 0
+  const relay = passing && Relay.make(passing, seen)
   /** What was wrong with text outside of any event, which may be a whole answer. */
   let astray: LlmError | undefined
   /** Whether the answer came as a whole. */
@@ -240,6 +247,10 @@ export const decoder = (
     return Classify.frame(context, text, sent.event) ?? WireFields.missing(context, "data", text.slice(0, 200), "JSON")
   }
 
+  /** Frames that no event brought are asked for again. */
+  const placeOf = (place: StreamDecoder.Cursor["resume"]): StreamDecoder.Cursor["resume"] =>
+    place === undefined || relay === undefined ? place : { ...place, after: relay.after() }
+
   const take = (sent: Sse.Event): LlmError | undefined => {
     if (sent.data.charCodeAt(0) !== brace) return odd(sent)
     const parsed = Json.parse(sent.data)
@@ -249,10 +260,17 @@ export const decoder = (
   return {
     push: (sent, out) => {
       assembly.out = out
+      const first = out.length
       const { progress, size } = assembly
       try {
         const error = take(sent)
         if (error !== undefined) return error
+        if (relay !== undefined) {
+          const isEnd = assembly.closed || assembly.reason !== undefined
+          const state = { grew: assembly.size > size, moved: assembly.progress > progress, isEnd }
+          relay.take(sent, out, first, state, () => assembly.beat())
+          if (relay.size() > context.maxBytes) return WireFields.tooLarge(context)
+        }
       } catch (defect) {
         return WireFields.thrown(context, defect)
       }
@@ -267,7 +285,10 @@ export const decoder = (
       assembly.out = out
       try {
         reader.ending?.()
-        return assembly.end(reader.reply) ?? (assembly.progress === 0 ? astray : undefined)
+        const first = out.length
+        const error = assembly.end(reader.reply) ?? (assembly.progress === 0 ? astray : undefined)
+        relay?.end(out, first)
+        return error
       } catch (defect) {
         return WireFields.thrown(context, defect)
       }
@@ -275,7 +296,7 @@ export const decoder = (
     over: () => replayed || filtered !== undefined || assembly.over(),
     progress: () => assembly.progress,
     cursor: () => {
-      const position = assembly.position(reader.resume?.())
+      const position = assembly.position(placeOf(reader.resume?.()))
       return usage === undefined ? position : { ...position, usage }
     }
   }

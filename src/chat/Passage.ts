@@ -1,0 +1,94 @@
+/**
+ * A client's request as it came in over a wire, for a service that sends it on.
+ *
+ * Where the target speaks the client's own wire, the target gets the client's body, and the client gets the provider's
+ * answer, both as they came: fields that nobody here knows survive. The model decodes and counts as always, so that
+ * retries, fallbacks, errors, commits and records stay the same. The raw text of an answer is kept beside its
+ * `Chat.Response`, and the raw frames of a stream beside its events; {@link rawOf} finds them.
+ *
+ * Gotchas: provide it around the effect that reads a stream, not with `Stream.provideService`. Only the request that
+ * the passage stands for is sent raw: a copy that a policy made of it is encoded. A stream with a passage is `strict`.
+ *
+ * @since 0.2.0
+ */
+
+import * as Context from "effect/Context"
+import * as Call from "../calls/Call.js"
+import type { InvalidRequest } from "../errors/LlmError.js"
+import type * as Chat from "./Chat.js"
+
+/**
+ * The wire formats, by their names in `ProviderData`.
+ *
+ * @internal
+ */
+export type Wire = "openai-chat" | "openai-responses" | "anthropic" | "gemini"
+
+/**
+ * A client's request.
+ *
+ * @internal
+ */
+export interface Passage {
+  /** The wire of the body. */
+  readonly wire: Wire
+  /** The body: the text of a JSON object. */
+  readonly body: string
+  /** The request that the body stands for, by identity. */
+  readonly request: Chat.Request
+  /** Why the body could not be read as a request: a target of another wire refuses with it. */
+  readonly only?: InvalidRequest | undefined
+  /** The client's headers, of which the features and the version of the API are sent on. Names in lower case. */
+  readonly headers?: Readonly<Record<string, string>> | undefined
+}
+
+/**
+ * The passage in force; absent outside of one.
+ *
+ * @internal
+ */
+export const Passage: Context.Tag<Passage, Passage> = Context.GenericTag<Passage>("steadfast/Passage")
+
+/**
+ * The passage in force, if a request is its request or a copy with the same messages.
+ *
+ * @internal
+ */
+export const of = (context: Context.Context<never>, request: Chat.Request): Passage | undefined => {
+  const passage = Call.peek(context, Passage)
+  return passage !== undefined && passage.request.messages === request.messages ? passage : undefined
+}
+
+interface Raw {
+  readonly wire: string
+  readonly text: string
+}
+
+const raws = new WeakMap<object, Raw>()
+
+/**
+ * Keeps the raw text of an answer, or the frames that came with an event: those since the event before.
+ *
+ * @internal
+ */
+export const keep = (of: Chat.Response | Chat.Event, wire: string, text: string): void => {
+  raws.set(of, { wire, text })
+}
+
+/**
+ * The raw text of an answer, or the frames of an event (`""` if it has none of its own); `undefined` if it did not come
+ * over this wire in a passage.
+ *
+ * @internal
+ */
+export const rawOf = (of: Chat.Response | Chat.Event, wire: Wire): string | undefined => {
+  const raw = raws.get(of)
+  return raw?.wire === wire ? raw.text : undefined
+}
+
+/**
+ * Whether an event brings raw frames, so that it is no empty event although it may have no text.
+ *
+ * @internal
+ */
+export const isKept = (event: Chat.Event): boolean => raws.has(event)

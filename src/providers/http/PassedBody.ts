@@ -1,0 +1,104 @@
+/**
+ * The body and the headers of a request that is sent on as its client sent it. Pure.
+ *
+ * Only the name of the model is replaced. A stream of Chat Completions asks for its usage, too, because the record of
+ * the attempt needs it.
+ *
+ * @since 0.2.0
+ */
+
+import type * as Chat from "../../chat/Chat.js"
+import type * as Passage from "../../chat/Passage.js"
+import * as LlmError from "../../errors/LlmError.js"
+import * as JsonMembers from "../wire/JsonMembers.js"
+import type * as Relay from "../wire/Relay.js"
+import type * as WireFormat from "../wire/WireFormat.js"
+
+/**
+ * A body that is sent on.
+ *
+ * @internal
+ */
+export interface PassedBody {
+  readonly body: string
+  /** Whether the answer may be made later, and has to be fetched. */
+  readonly later: boolean
+}
+
+type Format = Pick<WireFormat.WireFormat, "answers" | "later" | "streamUsage">
+
+const usageOf = (body: string): string | undefined => {
+  const members = JsonMembers.read(body)
+  return members && JsonMembers.last(body, members, "stream_options")
+}
+
+const asksUsage = (options: string | undefined): boolean => {
+  const members = options === undefined ? undefined : JsonMembers.read(options)
+  return members !== undefined && JsonMembers.last(options as string, members, "include_usage") === "true"
+}
+
+/**
+ * How the answer is relayed to the client of a passage; `undefined` if the client speaks another wire.
+ *
+ * @internal
+ */
+export const relay = (passage: Passage.Passage, { answers: { wire } }: Format): Relay.Options | undefined =>
+  passage.wire === wire ? { wire, dropsUsage: wire === "openai-chat" && !asksUsage(usageOf(passage.body)) } : undefined
+
+/**
+ * The client's body for a target; `undefined` if the request has to be encoded, and the error of a body that nobody
+ * could read if it cannot be.
+ *
+ * @internal
+ */
+export const make = (
+  passage: Passage.Passage,
+  request: Chat.Request,
+  { answers: { wire }, later, streamUsage }: Format,
+  model: string,
+  streaming: boolean
+): PassedBody | LlmError.InvalidRequest | undefined => {
+  const { body, only } = passage
+  const members = passage.wire === wire && passage.request === request ? JsonMembers.read(body) : undefined
+  const says = (name: string): boolean => members !== undefined && JsonMembers.last(body, members, name) === "true"
+  // The path of a request to Gemini names the model, and whether the answer is a stream.
+  const isGemini = wire === "gemini"
+  if (members === undefined || (!isGemini && says("stream") !== streaming)) {
+    return only && LlmError.override(only, { fallbackable: true, delivery: "not-sent" })
+  }
+  if (isGemini) return { body, later: false }
+  const named = JsonMembers.set(body, "model", JSON.stringify(model))
+  const isLater = later !== undefined && says("background")
+  const options = usageOf(named)
+  if (!streaming || streamUsage !== true || asksUsage(options)) return { body: named, later: isLater }
+  const given = options?.startsWith("{") === true ? options : "{}"
+  const asking = JsonMembers.set(given, "include_usage", "true")
+  return { body: JsonMembers.set(named, "stream_options", asking), later: isLater }
+}
+
+/** What a client may say of the API itself; of these the first two hold over those of the target. */
+const ofClients = ["anthropic-version", "anthropic-beta", "openai-beta"]
+
+/**
+ * The headers of a request with those of the client. The client's version holds; features are joined; no other header
+ * of the client is sent on.
+ *
+ * @internal
+ */
+export const headers = (
+  own: Readonly<Record<string, string>>,
+  given: Passage.Passage["headers"] = {}
+): Readonly<Record<string, string>> => {
+  const out: Record<string, string> = { ...own }
+  for (const name of ofClients) {
+    const value = given[name]
+    if (value === undefined) continue
+    const before = out[name]
+    if (before === undefined || name === "anthropic-version") out[name] = value
+    else if (name === "anthropic-beta") out[name] = joined(before, value)
+  }
+  return out
+}
+
+const joined = (before: string, value: string): string =>
+  [...new Set(`${before},${value}`.split(",").map((one) => one.trim()))].filter((one) => one !== "").join(",")

@@ -1,0 +1,113 @@
+/**
+ * Changes the members of a JSON object in its text, so that every other byte stays.
+ *
+ * The text must be valid JSON. Of a member that stands there several times all are changed, and the last one counts, as
+ * with `JSON.parse`.
+ *
+ * @since 0.2.0
+ */
+
+import * as Json from "./Json.js"
+
+/**
+ * A member of an object, and where its value stands in the text.
+ *
+ * @internal
+ */
+export interface Member {
+  readonly name: string
+  readonly from: number
+  readonly to: number
+}
+
+const quote = 34
+const backslash = 92
+
+/** The index after the string that begins at `at`. */
+const afterString = (text: string, at: number): number => {
+  for (let end = text.indexOf('"', at + 1); end !== -1; end = text.indexOf('"', end + 1)) {
+    let before = end - 1
+    while (text.charCodeAt(before) === backslash) before--
+    if ((end - before) % 2 === 1) return end + 1
+  }
+  return text.length
+}
+
+const isBlank = (code: number): boolean => code === 32 || code === 10 || code === 13 || code === 9
+
+const afterBlanks = (text: string, at: number): number => {
+  let index = at
+  while (isBlank(text.charCodeAt(index))) index++
+  return index
+}
+
+/** The index after the value that begins at `at`. */
+const afterValue = (text: string, at: number): number => {
+  const first = text[at]
+  if (first === '"') return afterString(text, at)
+  const mark = first === "{" || first === "[" ? /["{}[\]]/g : /[,}\]\s]|$/g
+  mark.lastIndex = at
+  let depth = 0
+  for (let found = mark.exec(text); found !== null; found = mark.exec(text)) {
+    if (mark.source.startsWith("[,")) return found.index
+    if (found[0] === '"') mark.lastIndex = afterString(text, found.index)
+    else if (found[0] === "{" || found[0] === "[") depth++
+    else if (--depth === 0) return found.index + 1
+  }
+  return text.length
+}
+
+/**
+ * The members of the object that begins at `at`, after blanks; `undefined` if none does.
+ *
+ * @internal
+ */
+export const read = (text: string, at = 0): ReadonlyArray<Member> | undefined => {
+  let index = afterBlanks(text, at)
+  if (text[index] !== "{") return undefined
+  const members: Array<Member> = []
+  for (;;) {
+    // Past the brace, or the comma.
+    const key = afterBlanks(text, index + 1)
+    if (text.charCodeAt(key) !== quote) return members
+    const end = afterString(text, key)
+    const from = afterBlanks(text, afterBlanks(text, end) + 1)
+    const to = afterValue(text, from)
+    members.push({ name: Json.string(Json.parse(text.slice(key, end))) ?? "", from, to })
+    index = afterBlanks(text, to)
+    if (text[index] !== ",") return members
+  }
+}
+
+/**
+ * The text of the last member of a name.
+ *
+ * @internal
+ */
+export const last = (text: string, members: ReadonlyArray<Member>, name: string): string | undefined => {
+  const found = members.findLast((member) => member.name === name)
+  return found && text.slice(found.from, found.to)
+}
+
+/**
+ * The text of an object with a member set to a JSON text: replaced where it stands, or put at the beginning. The text
+ * itself if it is no object.
+ *
+ * @internal
+ */
+export const set = (text: string, name: string, json: string): string => {
+  const members = read(text)
+  if (members === undefined) return text
+  const places = members.filter((member) => member.name === name)
+  if (places.length === 0) {
+    const start = text.indexOf("{") + 1
+    return `${text.slice(0, start)}${JSON.stringify(name)}:${json}${members.length > 0 ? "," : ""}${text.slice(start)}`
+  }
+  let out = ""
+  let done = 0
+  for (const { from, to } of places) {
+    out += text.slice(done, from) + json
+    done = to
+  }
+  return out + text.slice(done)
+}

@@ -90,6 +90,14 @@ const reading = (body: unknown, { passTo }: Options): Asked => {
 }
 
 /**
+ * The request, or its refusal.
+ *
+ * @internal
+ */
+export const read = (body: unknown, options: Options = {}): Asked | InvalidRequest =>
+  Fields.reading(() => reading(body, options))
+
+/**
  * What a client asks for. `body` is parsed JSON; anything else is refused.
  *
  * @since 0.2.0
@@ -97,7 +105,7 @@ const reading = (body: unknown, { passTo }: Options): Asked => {
  */
 export const decode = (body: unknown, options: Options = {}): Effect.Effect<Asked, InvalidRequest> =>
   Effect.suspend(() => {
-    const found = Fields.reading(() => reading(body, options))
+    const found = read(body, options)
     return found instanceof InvalidRequest ? Effect.fail(found) : Effect.succeed(found)
   })
 

@@ -6,3 +6,4 @@
 
 export * as Gateway from "./Gateway.js"
 export * as GatewayServer from "./GatewayServer.js"
+export * as Observed from "./Observed.js"

@@ -38,8 +38,8 @@ export interface Provider {
   readonly keyGroup: string | undefined
   readonly headers: Readonly<Record<string, string | Redacted.Redacted>>
   readonly apiVersion: string | undefined
-  /** The limits that its account has, for the pacer. */
-  readonly limits: Pacer.LimitOptions | undefined
+  /** The limits that its account has, for the pacer: for each key. */
+  readonly limits: Pacer.Options | undefined
   /** `faulty` alone: what goes wrong, and how often. */
   readonly faults: Faults | undefined
 }

@@ -192,7 +192,7 @@ const Model = Schema.Struct({
   ...policies,
   kind: optional(PolicyOptions.oneOf("chat", "embeddings").schema),
   aliases: optional(Schema.Array(modelName)),
-  targets: Schema.Array(Target).pipe(Schema.minItems(1, worded("at least one target")))
+  targets: Schema.Array(Target)
 })
 
 // -----------------------------------------------------------------------------

@@ -201,6 +201,7 @@ export const make = (
 
   const models = Object.entries(file.models ?? {}).map(([name, given]): Resolved.Model => {
     const at = ["models", name]
+    if (given.targets.length === 0 && !report.has([...at, "targets"])) report.add([...at, "targets"], "at least one")
     const retry = over(shared.retry, given.retry)
     const timeout = over(shared.timeout, given.timeout)
     const listed = given.targets.flatMap((target, index): ReadonlyArray<Resolved.Target> => {

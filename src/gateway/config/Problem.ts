@@ -128,7 +128,8 @@ export const closest = (name: string, known: Iterable<string>): string | undefin
   const asked = plain(name)
   let best: { readonly name: string; readonly far: number } | undefined
   for (const one of known) {
-    const far = distance(asked, plain(one))
+    const isBeginning = asked.length >= 4 && plain(one).startsWith(asked)
+    const far = isBeginning ? 1 : distance(asked, plain(one))
     const near = Math.max(1, Math.floor(Math.min(asked.length, one.length) / 3))
     if (far <= near && (best === undefined || far < best.far)) best = { name: one, far }
   }

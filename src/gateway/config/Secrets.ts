@@ -60,6 +60,8 @@ export const read = (tree: unknown, report: Report.Report, readFile: ReadFile): 
     }
     return Tree.mapLeaves(tree, (leaf, path) => {
       if (typeof leaf !== "string" || !Report.isSecret(path)) return leaf
+      // What stands there is the name of a variable or a file without a value.
+      if (report.has(path)) return leaf
       const secret = (contents.get(JSON.stringify(path)) ?? leaf).trim()
       report.secret(secret)
       return secret

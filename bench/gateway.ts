@@ -50,9 +50,13 @@ const gateway = async (baseUrl: string, callLog: boolean): Promise<RequestListen
     providers: { openai: { baseUrl, key: "sk-bench" }, spare: { kind: "openai", baseUrl, key: "sk-spare" } },
     models: { assistant: { targets: [`openai/${model}`, `spare/${model}`], deadline: "90 seconds" } },
     keys: [{ name: "bench", key: clientKey }],
-    ...(callLog ? { observability: { callLog: join(mkdtempSync(join(tmpdir(), "steadfast-bench-")), "calls.db") } } : {})
+    ...(callLog
+      ? { observability: { callLog: join(mkdtempSync(join(tmpdir(), "steadfast-bench-")), "calls.db") } }
+      : {})
   })
-  const config = await Effect.runPromise(GatewayConfig.parse(text, { env: {} }))
+  const config = await Effect.runPromise(
+    GatewayConfig.parse(text, { file: "bench", env: {}, readFile: () => Effect.fail("none") })
+  )
   const quiet = Layer.mergeAll(Logger.minimumLogLevel(LogLevel.None), Layer.setTracerEnabled(false))
   const layers = Layer.provideMerge(Layer.mergeAll(Observed.layer(config), NodeTransport.layer), quiet)
   const runtime = ManagedRuntime.make(layers)

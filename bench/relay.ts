@@ -206,16 +206,16 @@ const least = { JSON: 0.45, SSE: 0.6 }
 const relays = (name: keyof typeof kinds): ReadonlyArray<Case> => {
   const kind = kinds[name]
   return [
-  relayed(kind, raw, proxy),
-  relayed(kind, "Steadfast, all on, undici", (baseUrl) => ours(baseUrl, false), [
-    { figure: "perCore", against: `${name}: ${raw}`, least: least[name] }
-  ]),
-  oneRound(relayed(kind, "Steadfast, all on, undici, spans and record", (baseUrl) => ours(baseUrl, true)))
+    relayed(kind, raw, proxy),
+    relayed(kind, "Steadfast, all on, undici", (baseUrl) => ours(baseUrl, false), [
+      { figure: "perCore", against: `${name}: ${raw}`, least: least[name] }
+    ]),
+    oneRound(relayed(kind, "Steadfast, all on, undici, spans and record", (baseUrl) => ours(baseUrl, true)))
   ]
 }
 
 /** The columns of a relay. */
-export const columns: Table["columns"] = [
+export const columns: NonNullable<Table["columns"]> = [
   { head: "requests/s of one core", figure: "perCore", show: "mean", digits: 0 },
   { head: "ratio", figure: "perCore", show: "ratio" },
   { head: "± %", figure: "perCore", show: "spread", digits: 1 },

@@ -83,7 +83,7 @@ export const make = (
   /** The request that carries `request`. One that cannot be written, as a circular schema, is an `InvalidRequest`. */
   const post = (request: Chat.Request, streaming: boolean, context: Context.Context<never>): Sent | InvalidRequest => {
     const passage = Passage.of(context, request)
-    const passed = passage && PassedBody.make(passage, request, format, model, streaming)
+    const passed = passage && PassedBody.make(passage, request, format, endpoint, streaming)
     if (passed instanceof InvalidRequest) return passed
     const relay = passage && PassedBody.relay(passage, format)
     const url = endpoint.url(streaming)

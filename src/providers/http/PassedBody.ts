@@ -55,7 +55,7 @@ export const make = (
   passage: Passage.Passage,
   request: Chat.Request,
   { answers: { wire }, later, streamUsage }: Format,
-  model: string,
+  { model, provider }: { readonly provider: string; readonly model: string },
   streaming: boolean
 ): PassedBody | LlmError.InvalidRequest | undefined => {
   const { body, only } = passage
@@ -64,7 +64,7 @@ export const make = (
   // The path of a request to Gemini names the model, and whether the answer is a stream.
   const isGemini = wire === "gemini"
   if (members === undefined || (!isGemini && says("stream") !== streaming)) {
-    return only && LlmError.override(only, { fallbackable: true, delivery: "not-sent" })
+    return only && LlmError.override(only, { provider, model, fallbackable: true, delivery: "not-sent" })
   }
   if (isGemini) return { body, later: false }
   const named = JsonMembers.set(body, "model", JSON.stringify(model))

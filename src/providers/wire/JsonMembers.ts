@@ -45,14 +45,18 @@ const afterBlanks = (text: string, at: number): number => {
 const afterValue = (text: string, at: number): number => {
   const first = text[at]
   if (first === '"') return afterString(text, at)
-  const mark = first === "{" || first === "[" ? /["{}[\]]/g : /[,}\]\s]|$/g
-  mark.lastIndex = at
+  if (first !== "{" && first !== "[") {
+    const length = text.slice(at).search(/[,}\]\s]/)
+    return length === -1 ? text.length : at + length
+  }
+  const marks = /["{}[\]]/g
+  marks.lastIndex = at
   let depth = 0
-  for (let found = mark.exec(text); found !== null; found = mark.exec(text)) {
-    if (mark.source.startsWith("[,")) return found.index
-    if (found[0] === '"') mark.lastIndex = afterString(text, found.index)
-    else if (found[0] === "{" || found[0] === "[") depth++
-    else if (--depth === 0) return found.index + 1
+  for (let found = marks.exec(text); found !== null; found = marks.exec(text)) {
+    const [mark] = found
+    if (mark === '"') marks.lastIndex = afterString(text, found.index)
+    else if (mark === "{" || mark === "[") depth++
+    else if (--depth === 0) return marks.lastIndex
   }
   return text.length
 }

@@ -1,8 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, FastCheck as fc, Schedule, type Scope, Stream } from "effect"
-import { Chat, ChatModel, LlmError, Spend } from "effect-steadfast"
-import { Fault, Reply } from "effect-steadfast/testing"
+import { Chat, ChatModel, ChatStream, LlmError, Spend } from "effect-steadfast"
+import { AnswerBody, EventStream } from "effect-steadfast/http"
+import { Fault, Reply, type Step } from "effect-steadfast/testing"
 import * as Passage from "../../src/chat/Passage.js"
+import { answers as anyAnswer } from "../http/support.js"
 import { cases } from "../support/cases.js"
 import {
   answer,
@@ -194,12 +196,18 @@ describe("the usage of Chat Completions", () => {
 })
 
 describe("the end of a stream", () => {
-  live("is added where the server left it out", () =>
+  live("is added where the server left it out, or broke off before it", () =>
     Effect.gen(function* () {
-      for (const wire of ["openai-chat"] as const) {
-        const all = framesOf(wire)
-        const got = yield* ask({ wire, stream: true, options: { script: [sse(all.slice(0, -1))] } })
-        assert.strictEqual(got.text, all.join(""))
+      const chat = framesOf("openai-chat")
+      const messages = framesOf("anthropic")
+      const left: ReadonlyArray<readonly [Passage.Wire, Step.Step]> = [
+        ["openai-chat", sse(chat.slice(0, -1))],
+        ["openai-chat", Fault.resetInBody({ events: chat.length - 1, reply: sse(chat) })],
+        ["anthropic", sse([...messages.slice(0, -1), "data: [DONE]\n\n"])]
+      ]
+      for (const [wire, step] of left) {
+        const got = yield* ask({ wire, stream: true, options: { script: [step] } })
+        assert.strictEqual(got.text, framesOf(wire).join(""))
         assert.isFalse(got.broken)
       }
     })
@@ -415,6 +423,47 @@ describe("an answer that the provider keeps", () => {
       }
     })
   )
+})
+
+describe("any answer in the frames of a dialect", () => {
+  const origin = { id: "answer-1", created: 1 }
+
+  for (const wire of wires) {
+    const dialect = dialectOf[wire]
+
+    live(`comes as it came over ${wire}, or breaks off`, () =>
+      Effect.gen(function* () {
+        const drawn = fc.sample(fc.tuple(anyAnswer, fc.double({ min: 0, max: 1, noNaN: true })), cases(2000))
+        for (const [events, share] of drawn) {
+          const encoder = EventStream.make(dialect, origin)
+          const whole = events.map((event) => encoder.push(event)).join("")
+          const bytes = new TextEncoder().encode(whole)
+          const place = Math.floor(share * bytes.length)
+          const pieces = [bytes.slice(0, place), bytes.slice(place)]
+          const got = yield* ask({ wire, stream: true, options: { script: [sse(pieces)] } })
+          assert.strictEqual(got.text, whole)
+          assert.isFalse(got.broken)
+
+          const cut = yield* ask({ wire, stream: true, options: { script: [sse(pieces.slice(0, 1))] } })
+          if (cut.broken) {
+            const shown = cut.text.replace(/(?:event: error\n)?data: [^\n]*\n\n$/, "")
+            assert.isTrue(whole.startsWith(shown))
+            assert.strictEqual(cut.records[0]?.outcome, "failure")
+          } else if (cut.status === 200) {
+            // The protocol has no more to say, but perhaps its terminator.
+            assert.isTrue(whole.startsWith(cut.text.replace("data: [DONE]\n\n", "")))
+            assert.strictEqual(cut.records[0]?.outcome, "success")
+          } else assert.strictEqual(cut.records[0]?.outcome, "failure")
+
+          const answer = yield* ChatStream.collect(Stream.fromIterable(events))
+          const text = JSON.stringify(AnswerBody.make(dialect, answer, origin))
+          const json = { headers: { "content-type": "application/json" } }
+          const body = yield* ask({ wire, stream: false, options: { script: [Reply.raw(text, json)] } })
+          assert.strictEqual(body.text, text)
+        }
+      })
+    )
+  }
 })
 
 it.effect("outside of a passage no answer is kept", () =>

@@ -27,8 +27,12 @@ export class CurrentLabels extends Context.Reference<CurrentLabels>()("steadfast
  */
 export const labelBounds = { count: 16, name: 64, value: 256 } as const
 
-/** Labels within the bounds: a name or value that is too long is cut, further labels are left out. */
-const bounded = (labels: Labels): Labels =>
+/**
+ * Labels within the bounds: a name or value that is too long is cut, further labels are left out.
+ *
+ * @internal
+ */
+export const bounded = (labels: Labels): Labels =>
   Object.fromEntries(
     Object.entries(labels)
       .slice(0, labelBounds.count)

@@ -200,7 +200,12 @@ const defect: Facts = {
   seconds: undefined
 }
 
-const ofFacts = (facts: Facts, { dialect = "openai", requestId }: Options): ErrorResponse => {
+/**
+ * The response for facts that are no error of a model.
+ *
+ * @internal
+ */
+export const ofFacts = (facts: Facts, { dialect = "openai", requestId }: Options): ErrorResponse => {
   const { code, grpc, message, param, seconds, status, type } = facts
   const id = requestId === undefined ? undefined : { request_id: requestId }
   return {

@@ -1,5 +1,5 @@
 /**
- * A client's request body as a `Chat.Request`, for a service that speaks OpenAI's or Anthropic's API.
+ * A client's request body as a `Chat.Request`, for a service that speaks OpenAI's APIs, Anthropic's or Gemini's.
  *
  * It is the inverse of a provider's encoder. A wrong field is an `InvalidRequest` whose message names the field,
  * what was found and what was expected; `ErrorResponse` answers it with a 400 and the field as `param`.
@@ -8,7 +8,10 @@
  * - Fields that `Chat.Request` has no word for are not sent on unless `passTo` says to which provider: they may cost
  *   money or store what the client says. `unread` names them.
  * - The model's name is the client's word. Look it up in a list of your own, and never send it on unseen.
- * - Thoughts that a client of Chat Completions sends back (`reasoning_content`) are left out.
+ * - Thoughts that a client of Chat Completions sends back (`reasoning_content`) are left out. The signed or encrypted
+ *   ones of the other dialects are kept with the model's name as the client says it.
+ * - Nothing is stored: `previous_response_id`, stored files and cached contents are refused.
+ * - Images and files in results of tools go into a message of the user after them.
  *
  * @example
  * import { Effect } from "effect"
@@ -25,10 +28,13 @@
 
 import * as Effect from "effect/Effect"
 import { InvalidRequest } from "../errors/LlmError.js"
+import type { Dialect } from "./Dialect.js"
 import * as AnthropicBody from "./requests/AnthropicBody.js"
 import type { Asked, Options } from "./requests/Asked.js"
 import * as Fields from "./requests/Fields.js"
+import * as GeminiBody from "./requests/GeminiBody.js"
 import * as OpenAiChatBody from "./requests/OpenAiChatBody.js"
+import * as OpenAiResponsesBody from "./requests/OpenAiResponsesBody.js"
 
 export type { Asked, Options } from "./requests/Asked.js"
 
@@ -38,9 +44,14 @@ export type { Asked, Options } from "./requests/Asked.js"
  * @since 0.2.0
  * @category models
  */
-export type Readable = "openai" | "anthropic"
+export type Readable = Dialect
 
-const readers = { openai: OpenAiChatBody.read, anthropic: AnthropicBody.read } as const
+const readers = {
+  openai: OpenAiChatBody.read,
+  responses: OpenAiResponsesBody.read,
+  anthropic: AnthropicBody.read,
+  gemini: GeminiBody.read
+} as const
 
 /**
  * The request, or its refusal.
@@ -48,7 +59,7 @@ const readers = { openai: OpenAiChatBody.read, anthropic: AnthropicBody.read } a
  * @internal
  */
 export const read = (dialect: Readable, body: unknown, options: Options = {}): Asked | InvalidRequest =>
-  Fields.reading(() => readers[dialect](body, options))
+  Fields.reading(() => readers[dialect](Fields.shallow(body, "body"), options))
 
 /**
  * What a client asks for. `body` is parsed JSON; anything else is refused.

@@ -130,7 +130,12 @@ const flushed = (response: ServerResponse, text: string): Effect.Effect<void> =>
     })
   })
 
-const sinkOf = (response: ServerResponse, { processing = false }: SendOptions): Pump.Sink => ({
+/**
+ * A connection to a client.
+ *
+ * @internal
+ */
+export const sinkOf = (response: ServerResponse, { processing = false }: SendOptions): Pump.Sink => ({
   head: ({ headers, status }) => {
     response.writeHead(status, headers)
   },

@@ -7,7 +7,7 @@
 import type * as Duration from "effect/Duration"
 import type * as Redacted from "effect/Redacted"
 import type * as ChatModel from "../../chat/ChatModel.js"
-import type * as Fallback from "../../chat/Fallback.js"
+import type * as LlmError from "../../errors/LlmError.js"
 import type * as Balancer from "../../policies/balance/Balancer.js"
 import type * as Hedge from "../../policies/Hedge.js"
 import type * as Pacer from "../../policies/pacer/Pacer.js"
@@ -38,8 +38,8 @@ export interface Provider {
   readonly keyGroup: string | undefined
   readonly headers: Readonly<Record<string, string | Redacted.Redacted>>
   readonly apiVersion: string | undefined
-  /** The limits that its account has, for the pacer. */
-  readonly limits: Pacer.LimitOptions | undefined
+  /** The limits that each key has, and the longest wait for them. `undefined`: learned. */
+  readonly limits: Pacer.Options | undefined
   /** `faulty` alone: what goes wrong, and how often. */
   readonly faults: Faults | undefined
 }
@@ -75,6 +75,14 @@ export interface Target {
 }
 
 /**
+ * Whether an error of each tag goes over to the next target.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export type FallbackRules = { readonly [K in LlmError.Tag]?: boolean | undefined }
+
+/**
  * A model that clients may name.
  *
  * @since 0.2.0
@@ -93,8 +101,8 @@ export interface Model {
   readonly retry: RetryPolicy.Options | undefined
   readonly timeout: ChatModel.Timeouts | undefined
   readonly deadline: Duration.Duration
-  /** When the next target is asked. `false`: never. */
-  readonly fallback: Fallback.When | false | undefined
+  /** When the next target is asked, by the tag of the error; tags left out as in `Fallback`. `false`: never. */
+  readonly fallback: FallbackRules | false | undefined
   /** How the targets share the traffic. `undefined`: in order, the next one only after a failure. */
   readonly balance: Balancer.Strategy | undefined
   /** Asks the second target too, where the first is late. */

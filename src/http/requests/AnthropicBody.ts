@@ -9,18 +9,24 @@
 import type * as Chat from "../../chat/Chat.js"
 import type { Asked, Options } from "./Asked.js"
 import * as Fields from "./Fields.js"
+import * as Leftover from "./Leftover.js"
+import * as ToolResult from "./ToolResult.js"
 
-type Parts = Exclude<Extract<Chat.Message, { role: "user" }>["content"], string>
-type Part = Parts[number]
-
-const known = new Set(
-  [
-    "model messages system max_tokens temperature top_p stop_sequences metadata",
-    "tools tool_choice thinking output_config stream"
-  ]
-    .join(" ")
-    .split(" ")
-)
+const known = {
+  body: Leftover.names(
+    "model messages system max_tokens temperature top_p stop_sequences metadata tools tool_choice thinking " +
+      "output_config stream"
+  ),
+  metadata: Leftover.names("user_id"),
+  output: Leftover.names("effort format"),
+  choice: Leftover.names("type name"),
+  thinking: Leftover.names("type budget_tokens display"),
+  tool: Leftover.names("type name description input_schema strict"),
+  text: Leftover.names("type text"),
+  media: Leftover.names("type source title"),
+  result: Leftover.names("type tool_use_id content is_error"),
+  call: Leftover.names("type id name input")
+}
 
 // -----------------------------------------------------------------------------
 // messages
@@ -34,15 +40,11 @@ const base64 = (text: string): string => {
   return btoa(binary)
 }
 
-const mediaOf = (block: Fields.Json, type: "image" | "document", at: string): Part => {
+const mediaOf = (block: Fields.Json, type: "image" | "document", at: string): ToolResult.Part => {
   const source = Fields.needed(Fields.object, block.source, `${at}.source`, "an object")
   const field = (name: string): string => Fields.needed(Fields.string, source[name], `${at}.source.${name}`, "a string")
-  const kind = Fields.needed(
-    Fields.oneOf("base64", "url", "text"),
-    source.type,
-    `${at}.source.type`,
-    '"base64", "url" or "text"'
-  )
+  const kinds = ["base64", "url", "text", "content"] as const
+  const kind = Fields.needed(Fields.oneOf(...kinds), source.type, `${at}.source.type`, "a string")
   const name = Fields.string(block.title, `${at}.title`)
   if (kind === "url") {
     const url = field("url")
@@ -50,41 +52,72 @@ const mediaOf = (block: Fields.Json, type: "image" | "document", at: string): Pa
       ? { type, url }
       : Fields.compact({ type: "file" as const, url, mediaType: "application/pdf", name })
   }
+  if (kind === "content") {
+    const data = base64(Fields.texts(source.content, `${at}.source.content`))
+    return Fields.compact({ type: "file" as const, data, mediaType: "text/plain", name })
+  }
   const mediaType = field("media_type")
   const data = kind === "text" ? base64(field("data")) : field("data")
   return type === "image" ? { type, data, mediaType } : Fields.compact({ type: "file" as const, data, mediaType, name })
 }
 
+/** A text, an image or a document. */
+const partOf = (
+  block: Fields.Json,
+  type: "text" | "image" | "document",
+  at: string,
+  left: Leftover.Leftover
+): ToolResult.Part => {
+  left.lost(block, type === "text" ? known.text : known.media, "messages[].content[]")
+  return type === "text"
+    ? { type, text: Fields.needed(Fields.string, block.text, `${at}.text`, "a string") }
+    : mediaOf(block, type, at)
+}
+
+const blockAt = (entry: unknown, at: string): Fields.Json => Fields.needed(Fields.object, entry, at, "an object")
+
+/** The result of a tool. No message of a tool says that it failed: its text does. */
+const resultOf = (block: Fields.Json, at: string, left: Leftover.Leftover): ToolResult.ToolResult => {
+  left.lost(block, known.result, "messages[].content[]")
+  const id = Fields.needed(Fields.string, block.tool_use_id, `${at}.tool_use_id`, "a string")
+  const failed = Fields.boolean(block.is_error, `${at}.is_error`) === true
+  const { content } = block
+  const parts: ReadonlyArray<ToolResult.Part> =
+    typeof content === "string"
+      ? [{ type: "text", text: content }]
+      : (Fields.array(content, `${at}.content`) ?? []).map((entry, index) => {
+          const where = `${at}.content[${index}]`
+          const one = blockAt(entry, where)
+          const types = ["text", "image", "document"] as const
+          return partOf(one, Fields.needed(Fields.oneOf(...types), one.type, `${where}.type`, "a string"), where, left)
+        })
+  const said = parts.some((part) => part.type === "text" && /^\W*error\b/i.test(part.text))
+  return ToolResult.make(id, failed && !said ? [{ type: "text", text: "Error: " }, ...parts] : parts)
+}
+
 /** The messages of a user's turn: results of tools first, for they answer the turn before. */
-const userTurn = (content: unknown, at: string): ReadonlyArray<Chat.Message> => {
+const userTurn = (content: unknown, at: string, left: Leftover.Leftover): ReadonlyArray<Chat.Message> => {
   if (typeof content === "string") return [{ role: "user", content }]
   const blocks = Fields.needed(Fields.array, content, at, "a string or an array of blocks")
-  const results: Array<Chat.Message> = []
-  const parts: Array<Part> = []
+  const results: Array<ToolResult.ToolResult> = []
+  const parts: Array<ToolResult.Part> = []
   for (const [index, entry] of blocks.entries()) {
     const where = `${at}[${index}]`
-    const block = Fields.needed(Fields.object, entry, where, "an object")
+    const block = blockAt(entry, where)
     const types = ["text", "image", "document", "tool_result"] as const
     const type = Fields.needed(Fields.oneOf(...types), block.type, `${where}.type`, "a string")
-    if (type === "text") {
-      parts.push({ type, text: Fields.needed(Fields.string, block.text, `${where}.text`, "a string") })
-    } else if (type === "tool_result") {
-      results.push({
-        role: "tool",
-        toolCallId: Fields.needed(Fields.string, block.tool_use_id, `${where}.tool_use_id`, "a string"),
-        content: Fields.texts(block.content, `${where}.content`)
-      })
-    } else parts.push(mediaOf(block, type, where))
+    if (type === "tool_result") results.push(resultOf(block, where, left))
+    else parts.push(partOf(block, type, where, left))
   }
-  return parts.length === 0 ? results : [...results, { role: "user", content: parts }]
+  return ToolResult.messages(results, parts)
 }
 
 const isThought = (block: Fields.Json): boolean => block.type === "thinking" || block.type === "redacted_thinking"
 
-const assistantTurn = (content: unknown, at: string, model: string): Chat.Message => {
+const assistantTurn = (content: unknown, at: string, { left, model, provider }: Context): Chat.Message => {
   if (typeof content === "string") return { role: "assistant", content }
   const blocks = Fields.needed(Fields.array, content, at, "a string or an array of blocks").map((entry, index) =>
-    Fields.needed(Fields.object, entry, `${at}[${index}]`, "an object")
+    blockAt(entry, `${at}[${index}]`)
   )
   let text = ""
   const toolCalls: Array<Chat.ToolCall> = []
@@ -92,8 +125,11 @@ const assistantTurn = (content: unknown, at: string, model: string): Chat.Messag
     const where = `${at}[${index}]`
     const types = ["text", "tool_use", "thinking", "redacted_thinking"] as const
     const type = Fields.needed(Fields.oneOf(...types), block.type, `${where}.type`, "a string")
-    if (type === "text") text += Fields.needed(Fields.string, block.text, `${where}.text`, "a string")
-    else if (type === "tool_use") {
+    if (type === "text") {
+      left.lost(block, known.text, "messages[].content[]")
+      text += Fields.needed(Fields.string, block.text, `${where}.text`, "a string")
+    } else if (type === "tool_use") {
+      left.lost(block, known.call, "messages[].content[]")
       toolCalls.push({
         id: Fields.needed(Fields.string, block.id, `${where}.id`, "a string"),
         name: Fields.needed(Fields.string, block.name, `${where}.name`, "a string"),
@@ -107,25 +143,44 @@ const assistantTurn = (content: unknown, at: string, model: string): Chat.Messag
     role: "assistant",
     content: text,
     ...(toolCalls.length === 0 ? {} : { toolCalls }),
-    ...(kept.some(isThought)
-      ? { providerData: { wire: "anthropic", provider: "anthropic", model, reply: { content: kept } } }
-      : {})
+    ...(kept.some(isThought) ? { providerData: { wire: "anthropic", provider, model, reply: { content: kept } } } : {})
   }
 }
 
-const systemOf = (value: unknown): ReadonlyArray<Chat.Message> => {
-  const content = Fields.texts(value, "system")
+const systemOf = (value: unknown, at: string, left: Leftover.Leftover): ReadonlyArray<Chat.Message> => {
+  const content = Fields.texts(value, at)
+  if (Array.isArray(value)) for (const block of value) left.lost(block, known.text, "system[]")
   return content === "" ? [] : [{ role: "system", content }]
+}
+
+/** The reader of one request. */
+interface Context {
+  readonly left: Leftover.Leftover
+  readonly provider: string
+  readonly model: string
+}
+
+const roles = ["user", "assistant", "system"] as const
+
+/** A system message stands in the list of messages, too, where it changes what was said before. */
+const turnOf = (entry: unknown, at: string, context: Context): ReadonlyArray<Chat.Message> => {
+  const message = blockAt(entry, at)
+  const role = Fields.needed(Fields.oneOf(...roles), message.role, `${at}.role`, "a string")
+  const { content } = message
+  const where = `${at}.content`
+  if (role === "user") return userTurn(content, where, context.left)
+  return role === "system" ? systemOf(content, where, context.left) : [assistantTurn(content, where, context)]
 }
 
 // -----------------------------------------------------------------------------
 // fields
 // -----------------------------------------------------------------------------
 
-const toolOf = (entry: unknown, at: string): Chat.Tool => {
+const toolOf = (entry: unknown, at: string, left: Leftover.Leftover): Chat.Tool => {
   const tool = Fields.needed(Fields.object, entry, at, "an object")
   // Tools that Anthropic runs itself have a type.
   Fields.oneOf("custom")(tool.type, `${at}.type`)
+  left.lost(tool, known.tool, "tools[]")
   return Fields.compact({
     name: Fields.needed(Fields.string, tool.name, `${at}.name`, "a string"),
     description: Fields.string(tool.description, `${at}.description`),
@@ -134,26 +189,39 @@ const toolOf = (entry: unknown, at: string): Chat.Tool => {
   })
 }
 
-const choiceOf = (value: unknown): Chat.Request["toolChoice"] => {
+const choiceOf = (value: unknown, left: Leftover.Leftover): Chat.Request["toolChoice"] => {
   const choice = Fields.object(value, "tool_choice")
   if (choice === undefined) return undefined
+  // Whether it calls several at once (`disable_parallel_tool_use`) only a provider knows.
+  left.fields(choice, known.choice, "tool_choice")
   const types = ["auto", "any", "none", "tool"] as const
   const type = Fields.needed(Fields.oneOf(...types), choice.type, "tool_choice.type", "a string")
   if (type === "tool") return { name: Fields.needed(Fields.string, choice.name, "tool_choice.name", "a string") }
   return type === "any" ? "required" : type
 }
 
-const efforts = ["minimal", "low", "medium", "high", "xhigh"] as const
+const displays = ["summarized", "omitted"] as const
 
-const reasoningOf = (thinking: unknown, output: Fields.Json | undefined): Chat.Reasoning | undefined => {
+const reasoningOf = (
+  thinking: unknown,
+  output: Fields.Json | undefined,
+  left: Leftover.Leftover
+): Chat.Reasoning | undefined => {
   const fields = Fields.object(thinking, "thinking")
-  const effort = Fields.oneOf(...efforts)(output?.effort, "output_config.effort")
+  const effort = Fields.effort(output?.effort, "output_config.effort")
   if (fields === undefined) return effort === undefined ? undefined : { effort }
-  const types = ["enabled", "adaptive", "disabled"] as const
+  left.fields(fields, known.thinking, "thinking")
+  const types = ["enabled", "adaptive", "disabled", "between_tools"] as const
   const type = Fields.needed(Fields.oneOf(...types), fields.type, "thinking.type", "a string")
-  if (type === "disabled") return { effort: "none" }
+  // A model that always thinks between its calls gets that again for the least effort.
+  if (type === "disabled" || type === "between_tools") return { effort: "none" }
   const budgetTokens = Fields.integer(1)(fields.budget_tokens, "thinking.budget_tokens")
-  return Fields.compact({ effort: effort ?? (budgetTokens === undefined ? "high" : undefined), budgetTokens })
+  const display = Fields.oneOf(...displays)(fields.display, "thinking.display")
+  return Fields.compact({
+    effort: effort ?? (budgetTokens === undefined ? "high" : undefined),
+    budgetTokens,
+    summary: display === undefined ? undefined : display === "summarized"
+  })
 }
 
 const formatOf = (output: Fields.Json | undefined): Chat.Request["responseFormat"] => {
@@ -162,6 +230,15 @@ const formatOf = (output: Fields.Json | undefined): Chat.Request["responseFormat
   Fields.needed(Fields.oneOf("json_schema"), format.type, "output_config.format.type", "a string")
   const schema = Fields.needed(Fields.object, format.schema, "output_config.format.schema", "an object")
   return { type: "json-schema", name: "answer", schema }
+}
+
+/**
+ * The mark of a cache at the end of the conversation. The API has a field for that one, which a provider can be passed;
+ * the marks inside of blocks have no place in a `Chat.Request`.
+ */
+const cacheOf = (messages: ReadonlyArray<unknown>): unknown => {
+  const { content } = messages[messages.length - 1] as Fields.Json
+  return Array.isArray(content) ? content[content.length - 1]?.cache_control : undefined
 }
 
 /**
@@ -174,44 +251,44 @@ export const read = (body: unknown, { passTo }: Options): Asked => {
   const fields = Fields.needed(Fields.object, body, "body", "a JSON object")
   const model = Fields.needed(Fields.string, fields.model, "model", "a string")
   const entries = Fields.needed(Fields.array, fields.messages, "messages", "an array")
-  const turns = entries.flatMap((entry, index) => {
-    const at = `messages[${index}]`
-    const message = Fields.needed(Fields.object, entry, at, "an object")
-    const role = Fields.needed(Fields.oneOf("user", "assistant"), message.role, `${at}.role`, "a string")
-    return role === "user"
-      ? userTurn(message.content, `${at}.content`)
-      : [assistantTurn(message.content, `${at}.content`, model)]
-  })
+  const left = Leftover.make()
+  left.fields(fields, known.body)
+  const context = { left, provider: passTo ?? "anthropic", model }
+  const turns = entries.flatMap((entry, index) => turnOf(entry, `messages[${index}]`, context))
   if (turns.length === 0) throw Fields.refusal("messages", "an empty array", "at least one message")
-  const [first, ...rest] = [...systemOf(fields.system), ...turns] as [Chat.Message, ...Array<Chat.Message>]
-  const tools = Fields.array(fields.tools, "tools")?.map((tool, index) => toolOf(tool, `tools[${index}]`))
-  const userId = Fields.string(Fields.object(fields.metadata, "metadata")?.user_id, "metadata.user_id")
+  const [first, ...rest] = [...systemOf(fields.system, "system", left), ...turns] as [
+    Chat.Message,
+    ...Array<Chat.Message>
+  ]
+  const tools = Fields.array(fields.tools, "tools")?.map((tool, index) => toolOf(tool, `tools[${index}]`, left))
+  const metadata = Fields.object(fields.metadata, "metadata") ?? {}
+  const userId = Fields.string(metadata.user_id, "metadata.user_id")
   const output = Fields.object(fields.output_config, "output_config")
-  const stop = Fields.array(fields.stop_sequences, "stop_sequences")?.map((entry, index) =>
-    Fields.needed(Fields.string, entry, `stop_sequences[${index}]`, "a string")
-  )
-  const unread = Fields.unread(fields, known)
+  left.fields(metadata, known.metadata, "metadata")
+  left.fields(output ?? {}, known.output, "output_config")
+  const cache = cacheOf(entries)
+  if (passTo !== undefined && fields.cache_control == null) left.fields({ cache_control: cache }, known.body)
+  const toolChoice = choiceOf(fields.tool_choice, left)
+  const reasoning = reasoningOf(fields.thinking, output, left)
+  const { providerOptions, unread } = left.end(passTo)
   const request: Chat.Request = Fields.compact({
     messages: [first, ...rest] as const,
     tools: tools?.length === 0 ? undefined : tools,
-    toolChoice: choiceOf(fields.tool_choice),
+    toolChoice,
     responseFormat: formatOf(output),
     temperature: Fields.number(fields.temperature, "temperature"),
     topP: Fields.number(fields.top_p, "top_p"),
     maxTokens: Fields.needed(Fields.integer(1), fields.max_tokens, "max_tokens", "a whole number from 1 on"),
-    reasoning: reasoningOf(fields.thinking, output),
-    stop: stop?.length === 0 ? undefined : stop,
+    reasoning,
+    stop: Fields.strings(fields.stop_sequences, "stop_sequences"),
     metadata: userId === undefined ? undefined : { user_id: userId },
-    providerOptions:
-      passTo === undefined || unread.length === 0
-        ? undefined
-        : { [passTo]: Object.fromEntries(unread.map((name) => [name, fields[name]])) }
+    providerOptions
   })
   return {
     model,
     request,
     stream: Fields.boolean(fields.stream, "stream") ?? false,
     includeUsage: true,
-    unread: passTo === undefined ? unread : []
+    unread
   }
 }

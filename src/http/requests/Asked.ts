@@ -20,7 +20,7 @@ export interface Asked {
   readonly stream: boolean
   /** Whether a stream of Chat Completions shall end with the usage. */
   readonly includeUsage: boolean
-  /** The fields of the body that were not read, by their names. */
+  /** The fields of the body that were neither read nor passed on, by their names: `[]` is any place in a list. */
   readonly unread: ReadonlyArray<string>
 }
 
@@ -36,4 +36,8 @@ export interface Options {
    * may cost money (`service_tier`), or store what a client says (`store`).
    */
   readonly passTo?: string | undefined
+  /** The model in the path of a request of Gemini's API. Default: the field `model` of its body. */
+  readonly model?: string | undefined
+  /** Whether the path of a request of Gemini's API asks for a stream. Default `false`. */
+  readonly stream?: boolean | undefined
 }

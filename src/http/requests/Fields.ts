@@ -9,6 +9,7 @@
 
 import * as ErrorMessage from "../../errors/ErrorMessage.js"
 import { InvalidRequest } from "../../errors/LlmError.js"
+import * as WireJson from "../../providers/wire/Json.js"
 
 /**
  * A JSON object.
@@ -170,7 +171,7 @@ export const compact = <A extends object>(fields: A): { [K in keyof A]: Exclude<
   }
 
 /**
- * The texts of a content that is a string or a list of text parts.
+ * The texts of a content that is a string or a list of text parts. A refusal is the text of its part.
  *
  * @since 0.2.0
  * @category readers
@@ -184,7 +185,8 @@ export const texts = (value: unknown, field: string, types: ReadonlyArray<string
       const at = `${field}[${index}]`
       const part = needed(object, entry, at, "an object")
       const type = needed(oneOf(...types), part.type, `${at}.type`, "a string")
-      return needed(string, part[type], `${at}.${type}`, "a string")
+      const name = type === "refusal" ? type : "text"
+      return needed(string, part[name], `${at}.${name}`, "a string")
     })
     .join("")
 }
@@ -203,7 +205,7 @@ export const parsed = (text: string, field: string): Json => {
   } catch {
     throw refusal(field, "text that is no JSON", "the JSON of an object")
   }
-  return needed(object, found, field, "the JSON of an object")
+  return needed(object, shallow(found, field), field, "the JSON of an object")
 }
 
 /**
@@ -218,10 +220,66 @@ export const inline = (url: string): { readonly data: string; readonly mediaType
 }
 
 /**
- * The names of the fields of a request that are not read, and that say something.
+ * The value, if it is not nested too deep to be read and written again.
  *
  * @since 0.2.0
- * @category getters
+ * @category readers
  */
-export const unread = (body: Json, known: ReadonlySet<string>): ReadonlyArray<string> =>
-  Object.keys(body).filter((key) => !known.has(key) && body[key] !== undefined && body[key] !== null)
+export const shallow = (value: unknown, field: string): unknown => {
+  if (WireJson.isDeep(value)) throw refusal(field, "more than 500 levels", "JSON that is not nested so deep")
+  return value
+}
+
+const efforts = ["none", "minimal", "low", "medium", "high", "xhigh", "max"] as const
+
+/**
+ * The effort of reasoning. `max` is the largest that `Chat.Reasoning` has a word for.
+ *
+ * @since 0.2.0
+ * @category readers
+ */
+export const effort = (value: unknown, field: string) => {
+  const found = oneOf(...efforts)(value, field)
+  return found === "max" ? "xhigh" : found
+}
+
+/**
+ * Texts, one or more; no value where there is none.
+ *
+ * @since 0.2.0
+ * @category readers
+ */
+export const strings: Reader<ReadonlyArray<string>> = (value, field) => {
+  const found = array(value, field)?.map((entry, index) => needed(string, entry, `${field}[${index}]`, "a string"))
+  return found?.length === 0 ? undefined : found
+}
+
+/**
+ * Texts by name, as metadata has them.
+ *
+ * @since 0.2.0
+ * @category readers
+ */
+export const words: Reader<Readonly<Record<string, string>>> = (value, field) => {
+  const found = object(value, field)
+  if (found === undefined) return undefined
+  return Object.fromEntries(
+    Object.entries(found).map(([key, one]) => [key, needed(string, one, `${field}.${key}`, "a string")])
+  )
+}
+
+/**
+ * An object with the names of its fields in camel case: Google's APIs take `inline_data` for `inlineData`.
+ *
+ * @since 0.2.0
+ * @category conversions
+ */
+export const camel = (fields: Json): Json => {
+  if (!Object.keys(fields).some((name) => name.includes("_"))) return fields
+  return Object.fromEntries(
+    Object.entries(fields).map(([name, value]) => [
+      name.replace(/(?<=[a-z0-9])_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase()),
+      value
+    ])
+  )
+}

@@ -7,17 +7,14 @@
 import type * as Chat from "../../chat/Chat.js"
 import type { Asked, Options } from "./Asked.js"
 import * as Fields from "./Fields.js"
+import * as Leftover from "./Leftover.js"
 
 type Parts = Exclude<Extract<Chat.Message, { role: "user" }>["content"], string>
 type Part = Parts[number]
 
-const known = new Set(
-  [
-    "model messages tools tool_choice response_format temperature top_p max_tokens max_completion_tokens",
+const known = Leftover.names(
+  "model messages tools tool_choice response_format temperature top_p max_tokens max_completion_tokens " +
     "reasoning_effort stop seed metadata stream stream_options n"
-  ]
-    .join(" ")
-    .split(" ")
 )
 
 // -----------------------------------------------------------------------------
@@ -150,19 +147,6 @@ const stopOf = (value: unknown): ReadonlyArray<string> | undefined => {
   )
 }
 
-const metadataOf = (value: unknown): Readonly<Record<string, string>> | undefined => {
-  const metadata = Fields.object(value, "metadata")
-  if (metadata === undefined) return undefined
-  return Object.fromEntries(
-    Object.entries(metadata).map(([key, one]) => [
-      key,
-      Fields.needed(Fields.string, one, `metadata.${key}`, "a string")
-    ])
-  )
-}
-
-const efforts = ["none", "minimal", "low", "medium", "high", "xhigh"] as const
-
 /**
  * What a client asks for; throws the refusal of the first field that is wrong.
  *
@@ -178,14 +162,12 @@ export const read = (body: unknown, { passTo }: Options): Asked => {
   // Several answers to one request are several calls.
   const answers = Fields.integer(1)(fields.n, "n") ?? 1
   if (answers !== 1) throw Fields.refusal("n", String(answers), "1")
-  const effort = Fields.oneOf(...efforts)(fields.reasoning_effort, "reasoning_effort")
+  const effort = Fields.effort(fields.reasoning_effort, "reasoning_effort")
   const tools = Fields.array(fields.tools, "tools")?.map((tool, index) => toolOf(tool, `tools[${index}]`))
   const limit = fields.max_completion_tokens ?? fields.max_tokens
-  const unread = Fields.unread(fields, known)
-  const options =
-    passTo === undefined || unread.length === 0
-      ? undefined
-      : { [passTo]: Object.fromEntries(unread.map((name) => [name, fields[name]])) }
+  const left = Leftover.make()
+  left.fields(fields, known)
+  const { providerOptions, unread } = left.end(passTo)
   const request: Chat.Request = Fields.compact({
     messages: [first, ...rest] as const,
     tools: tools?.length === 0 ? undefined : tools,
@@ -197,8 +179,8 @@ export const read = (body: unknown, { passTo }: Options): Asked => {
     reasoning: effort === undefined ? undefined : { effort },
     stop: stopOf(fields.stop),
     seed: Fields.integer()(fields.seed, "seed"),
-    metadata: metadataOf(fields.metadata),
-    providerOptions: options
+    metadata: Fields.words(fields.metadata, "metadata"),
+    providerOptions
   })
   const streamOptions = Fields.object(fields.stream_options, "stream_options")
   return {
@@ -206,6 +188,6 @@ export const read = (body: unknown, { passTo }: Options): Asked => {
     request,
     stream: Fields.boolean(fields.stream, "stream") ?? false,
     includeUsage: Fields.boolean(streamOptions?.include_usage, "stream_options.include_usage") ?? false,
-    unread: passTo === undefined ? unread : []
+    unread
   }
 }

@@ -21,8 +21,13 @@ import * as WireFields from "../wire/WireFields.js"
 /** Gemini takes any id of a call, but a result finds its function by it: no two calls have the same. */
 const anyId = /^[\s\S]/
 
-/** The placeholder for an unknown signature; documented at https://ai.google.dev/gemini-api/docs/thought-signatures */
-const noSignature = "skip_thought_signature_validator"
+/**
+ * The placeholder for an unknown signature; documented at https://ai.google.dev/gemini-api/docs/thought-signatures
+ *
+ * @since 0.2.0
+ * @category constants
+ */
+export const noSignature = "skip_thought_signature_validator"
 
 /** Whether a model wants signatures back: not Gemini 1 and 2. */
 const asksForSignatures = (model: string): boolean => !/gemini-[12]\b/.test(model)

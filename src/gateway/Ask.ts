@@ -1,0 +1,128 @@
+/**
+ * Asks a model as one call that the gateway watches: its id is known before its answer, and its attempts while it runs.
+ *
+ * @since 0.2.0
+ */
+
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
+import type * as Stream from "effect/Stream"
+import * as Call from "../calls/Call.js"
+import type { AttemptRecord } from "../calls/CallRecord.js"
+import type * as Chat from "../chat/Chat.js"
+import { type ChatModel, TypeId } from "../chat/ChatModel.js"
+import * as ChatStream from "../chat/stream/ChatStream.js"
+import * as Pull from "../chat/stream/Pull.js"
+import * as Source from "../chat/stream/Source.js"
+import type * as EmbeddingModel from "../embeddings/EmbeddingModel.js"
+import type { LlmError } from "../errors/LlmError.js"
+import * as Evidence from "./Evidence.js"
+
+/**
+ * A call, as far as it has come.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export class Watch {
+  private call: Call.Call | undefined
+  private running: { readonly provider: string; readonly model: string } | undefined
+
+  /** Opens the call under a context. */
+  readonly open = (
+    fiber: Fiber.RuntimeFiber<unknown, unknown>,
+    context: Context.Context<never>,
+    name: string,
+    operation: string
+  ): Call.Opened => {
+    const implicit = { lone: false, spanName: `${operation} ${name}`, operation }
+    const opened = Call.open(fiber, context, name, implicit)
+    this.call = Context.unsafeGet(opened.context, Call.CurrentCall)
+    return opened
+  }
+
+  /** Hears who began to answer. */
+  readonly heard = (event: Chat.Event): void => {
+    if (event._tag === "Start") this.running = { provider: event.provider, model: event.model }
+  }
+
+  get attempts(): ReadonlyArray<AttemptRecord> {
+    return this.call?.attempts ?? []
+  }
+
+  /** The facts by now; `undefined` before the call has begun. */
+  facts(): Evidence.Facts | undefined {
+    const { call } = this
+    if (call === undefined) return undefined
+    const { attempts, id } = call
+    // An attempt that has ended stands among the others.
+    const isOver = attempts.some(({ outcome }) => outcome === "success")
+    return Evidence.factsOf({ id, attempts, running: isOver ? undefined : this.running })
+  }
+}
+
+/** The error that the client is told, for the one that a model failed with. */
+type Told = (error: LlmError) => LlmError
+
+/**
+ * Asks for a whole answer.
+ *
+ * @since 0.2.0
+ * @category running
+ */
+export const answer = (
+  model: ChatModel,
+  request: Chat.Request,
+  watch: Watch,
+  told: Told
+): Effect.Effect<Chat.Response, LlmError> =>
+  Effect.mapError(
+    Call.under(
+      (fiber) => watch.open(fiber, fiber.currentContext, model.name, "chat"),
+      () => model.generate(request)
+    ),
+    told
+  )
+
+/**
+ * Asks for a streamed answer.
+ *
+ * @since 0.2.0
+ * @category running
+ */
+export const stream = (
+  model: ChatModel,
+  request: Chat.Request,
+  watch: Watch,
+  told: Told
+): Stream.Stream<Chat.Event, LlmError> => {
+  const source = ChatStream.evidenced(
+    (fiber, context) => watch.open(fiber, context, model.name, "chat"),
+    () => model[TypeId].open(request),
+    watch.heard
+  )
+  // On the source, so that the stream is read without the machinery of `Stream`.
+  return ChatStream.toStream(Source.map(source, (pull) => Pull.mapError(pull, Option.map(told))))
+}
+
+/**
+ * Asks for vectors.
+ *
+ * @since 0.2.0
+ * @category running
+ */
+export const vectors = (
+  model: EmbeddingModel.EmbeddingModel,
+  request: EmbeddingModel.Request,
+  watch: Watch,
+  told: Told
+): Effect.Effect<EmbeddingModel.Response, LlmError> =>
+  Effect.mapError(
+    Call.under(
+      (fiber) => watch.open(fiber, fiber.currentContext, model.name, "embeddings"),
+      () => model.embed(request)
+    ),
+    told
+  )

@@ -1,0 +1,146 @@
+/**
+ * Answers a client's chat request: reads it, finds the model, asks it within the client's rights, and tells the answer
+ * with its evidence.
+ *
+ * @since 0.2.0
+ */
+
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as ChatModel from "../chat/ChatModel.js"
+import type * as LlmError from "../errors/LlmError.js"
+import { InvalidRequest } from "../errors/LlmError.js"
+import * as ErrorResponse from "../http/ErrorResponse.js"
+import * as HttpReply from "../http/HttpReply.js"
+import * as RequestBody from "../http/RequestBody.js"
+import * as NodeReply from "../node/NodeReply.js"
+import * as Tokens from "../policies/spend/Tokens.js"
+import * as Ask from "./Ask.js"
+import type * as Body from "./Body.js"
+import * as ClientKeys from "./ClientKeys.js"
+import * as Controls from "./Controls.js"
+import * as Current from "./Current.js"
+import * as Evidence from "./Evidence.js"
+import type { Exchange } from "./Exchange.js"
+import type { Failures } from "./Failures.js"
+import type * as ModelTable from "./ModelTable.js"
+import * as Passing from "./Passing.js"
+import * as Refusal from "./Refusal.js"
+import * as Respond from "./Respond.js"
+import type { Route } from "./Route.js"
+import * as Soonest from "./Soonest.js"
+
+type ChatRoute = Extract<Route, { readonly _tag: "Chat" }>
+
+/** Whether nobody stands between us and the client: a proxy may take a `102 Processing` for the answer. */
+const isDirect = ({ headers }: Exchange["request"]): boolean =>
+  headers.via === undefined && headers["x-forwarded-for"] === undefined && headers.forwarded === undefined
+
+/**
+ * The model that a request names, or why the client does not get it.
+ *
+ * @since 0.2.0
+ * @category getters
+ */
+export const entryOf = <K extends ModelTable.Entry["kind"]>(
+  { client, now }: Exchange,
+  name: string,
+  kind: K
+): Extract<ModelTable.Entry, { readonly kind: K }> | Refusal.Refusal => {
+  const entry = Current.entryOf(now, name)
+  if (entry === undefined) return Refusal.unknownModel(name, Current.namesFor(now, client))
+  if (!ClientKeys.mayAsk(client, entry.config.name)) return Refusal.notAllowed(name)
+  if (entry.kind !== kind) return Refusal.notServed(`${name} answers ${entry.kind}, not ${kind}`)
+  return entry as Extract<ModelTable.Entry, { readonly kind: K }>
+}
+
+/**
+ * What a client that repeats a failed request by itself hears from memory.
+ *
+ * @since 0.2.0
+ * @category responding
+ */
+export const remembered = (exchange: Exchange, failures: Failures, asked: Parameters<Failures["find"]>[0]): boolean => {
+  const known = failures.find(asked, performance.now())
+  if (known === undefined) return false
+  Respond.error(exchange.response, known, { "x-steadfast-remembered": "true" })
+  return true
+}
+
+/** Serves a request whose body was read. */
+const serve = (exchange: Exchange, route: ChatRoute, failures: Failures, body: Body.Body): undefined => {
+  const { json, text } = body
+  const { client, id, now, request, response } = exchange
+  const { dialect } = route
+  const read = RequestBody.read(dialect, json, { model: route.model, stream: route.stream })
+  const named = read instanceof InvalidRequest ? Passing.modelIn(json, route.model) : read.model
+  if (named === undefined) return exchange.invalid(read as InvalidRequest)
+  const entry = entryOf(exchange, named, "chat")
+  if ("status" in entry) return exchange.refuse(entry)
+  const { headers } = request
+  const passing =
+    read instanceof InvalidRequest
+      ? Passing.unread(route, read, body, entry, now.config.providers, headers)
+      : Passing.make(dialect, read, text, headers)
+  if (passing instanceof InvalidRequest) return exchange.invalid(passing)
+  const { asked, passage } = passing
+  const { name } = entry.config
+  const controls = Controls.read(headers, entry.config.bounds)
+  if (controls instanceof InvalidRequest) return exchange.invalid(controls)
+  const repeated = { client: client.key.name, path: request.url ?? "", body: text }
+  if (remembered(exchange, failures, repeated)) return
+  if (!exchange.enter(Tokens.glance(asked.request))) return
+
+  const allowed = {
+    maxAttempts: controls.maxAttempts,
+    fallback: !controls.noFallback,
+    mayAsk: (model: string) => ClientKeys.mayAsk(client, model)
+  }
+  const made = entry.model(allowed)
+  const model = controls.timeout === undefined ? made : ChatModel.deadline(made, Duration.millis(controls.timeout))
+  const { keepAlive, processing, readerTimeout, verboseErrors } = now.config.server
+  const watch = new Ask.Watch()
+  let failed: LlmError.LlmError | undefined
+  const told = (error: LlmError.LlmError): LlmError.LlmError => {
+    failed = Soonest.of(watch.attempts, error)
+    return failed
+  }
+  const options = {
+    dialect,
+    requestId: id,
+    headers: () => {
+      const facts = watch.facts()
+      return facts === undefined ? {} : Evidence.headersOf(facts)
+    },
+    trailer: () => {
+      const facts = watch.facts()
+      return facts && Evidence.commentOf(facts)
+    },
+    includeUsage: asked.includeUsage,
+    keepAlive,
+    readerTimeout,
+    verbose: verboseErrors,
+    raw: true
+  }
+  const reply = asked.stream
+    ? HttpReply.stream(Ask.stream(model, asked.request, watch, told), options)
+    : HttpReply.answer(Ask.answer(model, asked.request, watch, told), options)
+  const sink = NodeReply.sinkOf(response, { processing: processing && isDirect(request) })
+  const sent = Effect.map(HttpReply.run(reply, sink), () => {
+    if (failed === undefined) return failures.answered(name)
+    // What has begun well and broke is another answer than an error from the start.
+    if (response.statusCode < 400) return undefined
+    const shown = ErrorResponse.make(failed, { dialect, requestId: id, verbose: verboseErrors })
+    return failures.add(repeated, name, shown, performance.now())
+  })
+  exchange.run(sent, controls, passage)
+}
+
+/**
+ * Answers a chat request.
+ *
+ * @since 0.2.0
+ * @category responding
+ */
+export const handle = (exchange: Exchange, route: ChatRoute, failures: Failures): undefined =>
+  exchange.body((body) => serve(exchange, route, failures, body))

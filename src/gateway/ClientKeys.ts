@@ -1,0 +1,196 @@
+/**
+ * Who a client is, and what it may do now: keys by their hash, and limits of requests, tokens, concurrency and money.
+ *
+ * Only hashes of keys are held. What a client may spend is a `Spend` scope of one day, so that every attempt is checked
+ * against it, retries and fallbacks included.
+ *
+ * @since 0.2.0
+ */
+
+import { createHash } from "node:crypto"
+import * as Effect from "effect/Effect"
+import * as Gcra from "../policies/pacer/Gcra.js"
+import * as Spend from "../policies/spend/Spend.js"
+import { type Headers, one } from "./Controls.js"
+import type { ClientKey } from "./config/Resolved.js"
+import * as Refusal from "./Refusal.js"
+
+/**
+ * The hash by which a key is known.
+ *
+ * @since 0.2.0
+ * @category getters
+ */
+export const hashOf = (key: string): string => createHash("sha256").update(key).digest("hex")
+
+/**
+ * The key that a request shows: clients of each dialect have a header of their own, and Gemini's may put it into the
+ * query.
+ *
+ * @since 0.2.0
+ * @category getters
+ */
+export const shown = (headers: Headers, url: string): string | undefined => {
+  const bearer = /^Bearer\s+(\S+)\s*$/i.exec(one(headers, "authorization") ?? "")?.[1]
+  const own = one(headers, "x-api-key") ?? one(headers, "api-key") ?? one(headers, "x-goog-api-key")
+  if (own !== undefined && own !== "") return own.trim()
+  if (bearer !== undefined) return bearer
+  const query = url.indexOf("?")
+  return query < 0 ? undefined : (new URLSearchParams(url.slice(query + 1)).get("key") ?? undefined)
+}
+
+/** What is known of a client at the moment. */
+interface State {
+  requests: Gcra.Bucket | undefined
+  tokens: Gcra.Bucket | undefined
+  running: number
+  day: number
+  spend: Spend.Scope | undefined
+}
+
+/**
+ * A client.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Client {
+  readonly key: ClientKey
+  readonly state: State
+}
+
+/**
+ * The clients of a gateway.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Clients {
+  /** Whether a request needs no key. */
+  readonly open: boolean
+  /** The client of a request; `undefined` if its key is missing or unknown. */
+  readonly of: (headers: Headers, url: string) => Client | undefined
+  readonly all: ReadonlyArray<Client>
+}
+
+const minute = 60_000
+const day = 86_400_000
+
+/** The client of a gateway without login. */
+const anybody: ClientKey = {
+  name: "anybody",
+  hash: "",
+  models: undefined,
+  requestsPerMinute: undefined,
+  tokensPerMinute: undefined,
+  maxConcurrent: undefined,
+  usdPerDay: undefined,
+  labels: {}
+}
+
+const begin = (): State => ({ requests: undefined, tokens: undefined, running: 0, day: -1, spend: undefined })
+
+/**
+ * The clients of a configuration. A client that was there `before`, by its name, keeps what it has used.
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const make = (keys: ReadonlyArray<ClientKey>, before?: Clients): Clients => {
+  const known = new Map(before?.all.map((client) => [client.key.name, client] as const))
+  const kept = (key: ClientKey): Client => {
+    const old = known.get(key.name)
+    // A new sum begins a new account: the day's spending is kept only under the same limit.
+    if (old !== undefined && old.key.usdPerDay !== key.usdPerDay) old.state.spend = undefined
+    return { key, state: old?.state ?? begin() }
+  }
+  if (keys.length === 0) {
+    const client = kept(anybody)
+    return { open: true, of: () => client, all: [client] }
+  }
+  const all = keys.map(kept)
+  const byHash = new Map(all.map((client) => [client.key.hash, client] as const))
+  return {
+    open: false,
+    all,
+    of: (headers, url) => {
+      const key = shown(headers, url)
+      return key === undefined ? undefined : byHash.get(hashOf(key))
+    }
+  }
+}
+
+/**
+ * Whether a client may ask a model.
+ *
+ * @since 0.2.0
+ * @category predicates
+ */
+export const mayAsk = ({ key }: Client, model: string): boolean =>
+  key.models === undefined || key.models.includes(model)
+
+const perMinute = (limit: number): Gcra.Limit => ({ limit, windowMillis: minute, burst: Math.max(1, limit) })
+
+const refusal = ({ key }: Client, what: string, wait: number): Refusal.Refusal =>
+  Refusal.limited(`the limit of ${key.name} is reached: ${what}`, wait)
+
+/**
+ * Takes a place for a request of about so many tokens, or refuses it. A place that was taken is given back with
+ * {@link leave}.
+ *
+ * @since 0.2.0
+ * @category operations
+ */
+export const enter = (client: Client, tokens: number, now: number): Refusal.Refusal | undefined => {
+  const { key, state } = client
+  const { maxConcurrent, requestsPerMinute, tokensPerMinute } = key
+  if (maxConcurrent !== undefined && state.running >= maxConcurrent) {
+    return refusal(client, `${maxConcurrent} requests at once`, 1000)
+  }
+  const requests = requestsPerMinute === undefined ? undefined : perMinute(requestsPerMinute)
+  const amount = tokensPerMinute === undefined ? undefined : perMinute(tokensPerMinute)
+  const before = requests && (state.requests ?? Gcra.full(requests, now))
+  const held = amount && (state.tokens ?? Gcra.full(amount, now))
+  if (requests !== undefined && before !== undefined) {
+    const ready = Gcra.readyAt(requests, before, 1, now)
+    if (ready > now) return refusal(client, `${requests.limit} requests a minute`, ready - now)
+  }
+  // A request above the whole limit is let through when the bucket is full, and leaves a debt.
+  const cost = amount === undefined ? 0 : Math.min(tokens, amount.burst)
+  if (amount !== undefined && held !== undefined) {
+    const ready = Gcra.readyAt(amount, held, cost, now)
+    if (ready > now) return refusal(client, `${amount.limit} tokens a minute`, ready - now)
+  }
+  if (requests !== undefined && before !== undefined) state.requests = Gcra.take(requests, before, 1, now)
+  if (amount !== undefined && held !== undefined) state.tokens = Gcra.take(amount, held, tokens, now)
+  state.running++
+  return undefined
+}
+
+/**
+ * Gives a place back.
+ *
+ * @since 0.2.0
+ * @category operations
+ */
+export const leave = ({ state }: Client): void => {
+  state.running--
+}
+
+/**
+ * The account of a client for today, in UTC; `undefined` for one without a limit of money.
+ *
+ * @since 0.2.0
+ * @category getters
+ */
+export const spendOf = ({ key, state }: Client, now: number): Effect.Effect<Spend.Scope | undefined> => {
+  const { usdPerDay } = key
+  if (usdPerDay === undefined) return Effect.succeed(undefined)
+  const today = Math.floor(now / day)
+  if (state.day === today && state.spend !== undefined) return Effect.succeed(state.spend)
+  return Effect.map(Spend.open({ usd: usdPerDay }, { name: key.name }), (scope) => {
+    state.day = today
+    state.spend = scope
+    return scope
+  })
+}

@@ -1,0 +1,73 @@
+/**
+ * Counts the tokens of a request that is not sent.
+ *
+ * Anthropic counts for itself, where a target of the model is there; else the count is our estimate, and a header says
+ * so.
+ *
+ * @since 0.2.0
+ */
+
+import { InvalidRequest } from "../errors/LlmError.js"
+import * as RequestBody from "../http/RequestBody.js"
+import * as Tokens from "../policies/spend/Tokens.js"
+import * as Chats from "./Chats.js"
+import * as Controls from "./Controls.js"
+import type { Exchange } from "./Exchange.js"
+import type { Relay } from "./Passthrough.js"
+import * as Respond from "./Respond.js"
+import type { Route } from "./Route.js"
+
+type CountRoute = Extract<Route, { readonly _tag: "CountTokens" }>
+
+const estimated = { "x-steadfast-estimated": "true" }
+
+/** A body that asks for an answer of one token: the APIs that count want no limit, those that answer do. */
+const asAnswer = (json: unknown): unknown =>
+  typeof json === "object" && json !== null && !Array.isArray(json) ? { max_tokens: 1, ...json } : json
+
+/** Gemini's clients may put the whole request into a field of its own. */
+const asGenerate = (json: unknown): unknown => {
+  const inner = (json as { readonly generateContentRequest?: unknown } | null)?.generateContentRequest
+  return inner ?? json
+}
+
+/**
+ * Answers with the number of tokens.
+ *
+ * @since 0.2.0
+ * @category responding
+ */
+export const handle = (exchange: Exchange, { dialect, model }: CountRoute, relay: Relay): undefined =>
+  exchange.body(({ json }) => {
+    const { now, response } = exchange
+    const body = dialect === "anthropic" ? asAnswer(json) : asGenerate(json)
+    const asked = RequestBody.read(dialect, body, { model, stream: false })
+    if (asked instanceof InvalidRequest) return exchange.invalid(asked)
+    const entry = Chats.entryOf(exchange, asked.model, "chat")
+    if ("status" in entry) return exchange.refuse(entry)
+    if (!exchange.enter(0)) return
+    const tokens = Tokens.estimate(asked.request)
+    const count = (): undefined => {
+      const found = dialect === "anthropic" ? { input_tokens: tokens } : { totalTokens: tokens }
+      Respond.json(response, 200, found, estimated)
+    }
+    const target =
+      dialect === "anthropic"
+        ? entry.config.targets.find(({ provider }) => now.config.providers.get(provider)?.kind === "anthropic")
+        : undefined
+    const provider = target && now.config.providers.get(target.provider)
+    if (target === undefined || provider === undefined) return count()
+    relay(
+      exchange,
+      {
+        provider,
+        model: target.model,
+        operation: "count-tokens",
+        path: "/messages/count_tokens",
+        body: Buffer.from(JSON.stringify({ ...(json as object), model: target.model })),
+        isSafe: true
+      },
+      Controls.none,
+      count
+    )
+  })

@@ -1,0 +1,77 @@
+/**
+ * Answers a client's request for vectors, in OpenAI's dialect.
+ *
+ * @since 0.2.0
+ */
+
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as EmbeddingModel from "../embeddings/EmbeddingModel.js"
+import type * as LlmError from "../errors/LlmError.js"
+import { InvalidRequest } from "../errors/LlmError.js"
+import * as EmbeddingsBody from "../http/EmbeddingsBody.js"
+import * as ErrorResponse from "../http/ErrorResponse.js"
+import * as Tokens from "../policies/spend/Tokens.js"
+import * as Ask from "./Ask.js"
+import type * as Body from "./Body.js"
+import * as Chats from "./Chats.js"
+import * as ClientKeys from "./ClientKeys.js"
+import * as Controls from "./Controls.js"
+import * as Evidence from "./Evidence.js"
+import type { Exchange } from "./Exchange.js"
+import type { Failures } from "./Failures.js"
+import * as Respond from "./Respond.js"
+import * as Soonest from "./Soonest.js"
+
+const tokensOf = (input: string | ReadonlyArray<string>): number =>
+  typeof input === "string" ? Tokens.ofText(input) : input.reduce((sum, text) => sum + Tokens.ofText(text), 0)
+
+const serve = (exchange: Exchange, failures: Failures, { json, text }: Body.Body): undefined => {
+  const { client, id, now, request, response } = exchange
+  const asked = EmbeddingsBody.read(json)
+  if (asked instanceof InvalidRequest) return exchange.invalid(asked)
+  const entry = Chats.entryOf(exchange, asked.model, "embeddings")
+  if ("status" in entry) return exchange.refuse(entry)
+  const controls = Controls.read(request.headers, entry.config.bounds)
+  if (controls instanceof InvalidRequest) return exchange.invalid(controls)
+  const repeated = { client: client.key.name, path: request.url ?? "", body: text }
+  if (Chats.remembered(exchange, failures, repeated)) return
+  if (!exchange.enter(tokensOf(asked.request.input))) return
+
+  const made = entry.model({
+    maxAttempts: controls.maxAttempts,
+    fallback: !controls.noFallback,
+    mayAsk: (model) => ClientKeys.mayAsk(client, model)
+  })
+  const model = controls.timeout === undefined ? made : EmbeddingModel.deadline(made, Duration.millis(controls.timeout))
+  const watch = new Ask.Watch()
+  const told = (error: LlmError.LlmError): LlmError.LlmError => Soonest.of(watch.attempts, error)
+  const evidence = () => {
+    const facts = watch.facts()
+    return { "x-request-id": id, ...(facts === undefined ? {} : Evidence.headersOf(facts)) }
+  }
+  const { name } = entry.config
+  const answered = Effect.matchEffect(Ask.vectors(model, asked.request, watch, told), {
+    onFailure: (error) =>
+      Effect.sync(() => {
+        const shown = ErrorResponse.make(error, { requestId: id, verbose: now.config.server.verboseErrors })
+        Respond.error(response, shown, evidence())
+        failures.add(repeated, name, shown, performance.now())
+      }),
+    onSuccess: (answer) =>
+      Effect.sync(() => {
+        Respond.json(response, 200, EmbeddingsBody.make(answer, { encoding: asked.encoding }), evidence())
+        failures.answered(name)
+      })
+  })
+  exchange.run(answered, controls)
+}
+
+/**
+ * Answers a request for vectors.
+ *
+ * @since 0.2.0
+ * @category responding
+ */
+export const handle = (exchange: Exchange, failures: Failures): undefined =>
+  exchange.body((body) => serve(exchange, failures, body))

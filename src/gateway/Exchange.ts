@@ -1,0 +1,150 @@
+/**
+ * One request of a client, from its head to its end, with what it holds: a place in the gateway, a place of its key,
+ * and a running call.
+ *
+ * @since 0.2.0
+ */
+
+import type { IncomingMessage, ServerResponse } from "node:http"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as FiberId from "effect/FiberId"
+import * as Runtime from "effect/Runtime"
+import * as Tracer from "effect/Tracer"
+import * as Call from "../calls/Call.js"
+import * as Labels from "../calls/Labels.js"
+import * as Passage from "../chat/Passage.js"
+import type { InvalidRequest } from "../errors/LlmError.js"
+import type { Dialect } from "../http/Dialect.js"
+import * as ErrorResponse from "../http/ErrorResponse.js"
+import * as Spend from "../policies/spend/Spend.js"
+import * as Body from "./Body.js"
+import * as ClientKeys from "./ClientKeys.js"
+import type * as Controls from "./Controls.js"
+import type * as Current from "./Current.js"
+import type * as Refusal from "./Refusal.js"
+import * as Respond from "./Respond.js"
+
+/**
+ * A request that is being served.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export class Exchange {
+  private entered = false
+  private over = false
+
+  constructor(
+    /** The configuration that this request is served by, to its end. */
+    readonly now: Current.Current,
+    readonly client: ClientKeys.Client,
+    readonly request: IncomingMessage,
+    readonly response: ServerResponse,
+    /** The id of the request and of its call. */
+    readonly id: string,
+    readonly dialect: Dialect,
+    private readonly runtime: Runtime.Runtime<never>,
+    private readonly held: Body.Held,
+    private readonly ended: () => undefined
+  ) {
+    response.once("close", () => this.end())
+  }
+
+  /** Gives back what the request holds. */
+  private end(): undefined {
+    if (this.over) return
+    this.over = true
+    if (this.entered) ClientKeys.leave(this.client)
+    this.ended()
+  }
+
+  /** Reads the body, and tells the client if it is none. */
+  body(then: (body: Body.Body) => void): undefined {
+    this.bytes((bytes) => {
+      const body = Body.parse(bytes)
+      if ("status" in body) this.refuse(body)
+      else then(body)
+    })
+  }
+
+  /** Reads the body as bytes. */
+  bytes(then: (bytes: Buffer) => void): undefined {
+    Body.read(this.request, this.now.config.server.maxBodyBytes, this.held, (body) => {
+      if (body === undefined) return
+      if (Buffer.isBuffer(body)) this.guarded(() => then(body))
+      else this.refuse(body)
+    })
+  }
+
+  /** Runs what may have a bug: the client hears of it, and the others are served on. */
+  guarded(run: () => void): undefined {
+    try {
+      run()
+    } catch (cause) {
+      this.fork(Effect.logError("a request could not be served", cause))
+      Respond.error(this.response, ErrorResponse.internal({ dialect: this.dialect, requestId: this.id }))
+    }
+  }
+
+  /** Takes a place of the client's key. `false` if it was refused, of which the client knows then. */
+  enter(tokens: number): boolean {
+    const refused = ClientKeys.enter(this.client, tokens, performance.now())
+    if (refused === undefined) {
+      this.entered = true
+      return true
+    }
+    this.refuse(refused)
+    return false
+  }
+
+  refuse(refusal: Refusal.Refusal): undefined {
+    Respond.refuse(this.response, refusal, this.dialect, this.id)
+  }
+
+  /** Tells a mistake in the request. */
+  invalid(error: InvalidRequest): undefined {
+    Respond.error(this.response, ErrorResponse.make(error, { dialect: this.dialect, requestId: this.id }))
+  }
+
+  /**
+   * Runs the work of the request under its context: labels, spending, the client's span, the id of the call. A client
+   * that leaves interrupts it.
+   */
+  run(effect: Effect.Effect<void>, { labels, parent }: Controls.Controls, passage?: Passage.Passage): undefined {
+    const { client, id } = this
+    const own =
+      (spend: Spend.Scope | undefined) =>
+      (context: Context.Context<never>): Context.Context<never> => {
+        const services = new Map<string, unknown>(context.unsafeMap)
+        services.set(Call.Ids.key, () => id)
+        services.set(
+          Call.CurrentLabels.key,
+          Labels.bounded({ client: client.key.name, ...client.key.labels, ...labels })
+        )
+        if (spend !== undefined) services.set(Spend.Spend.key, spend)
+        if (parent !== undefined) services.set(Tracer.ParentSpan.key, parent)
+        if (passage !== undefined) services.set(Passage.Passage.key, passage)
+        return Context.unsafeMake(services)
+      }
+    const work =
+      client.key.usdPerDay === undefined
+        ? Effect.mapInputContext(effect, own(undefined))
+        : Effect.flatMap(ClientKeys.spendOf(client, Date.now()), (scope) => Effect.mapInputContext(effect, own(scope)))
+    const { response } = this
+    const fiber = this.fork(work)
+    const left = (): undefined => {
+      if (!response.writableFinished) fiber.unsafeInterruptAsFork(FiberId.none)
+    }
+    response.once("close", left)
+    if (response.destroyed) left()
+    fiber.addObserver((exit) => {
+      if (Exit.isFailure(exit)) response.destroy()
+    })
+  }
+
+  private fork<A>(effect: Effect.Effect<A>) {
+    return Runtime.runFork(this.runtime)(effect)
+  }
+}

@@ -1,0 +1,91 @@
+/**
+ * Remembers failed requests for a short time, so that a client that repeats one by itself hears the same again, and the
+ * provider nothing.
+ *
+ * Some clients repeat whatever they are told. Without this, the retries of the gateway multiply with theirs: 4 attempts
+ * and 3 requests of the client are 12 attempts in an outage.
+ *
+ * A failure is known by client, path and body, byte for byte, and is forgotten when the same model has answered anybody.
+ *
+ * @since 0.2.0
+ */
+
+import { createHash } from "node:crypto"
+import type * as ErrorResponse from "../http/ErrorResponse.js"
+
+/**
+ * A request, as it is recognised.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Asked {
+  readonly client: string
+  readonly path: string
+  readonly body: string
+}
+
+interface Failure {
+  readonly model: string
+  readonly response: ErrorResponse.ErrorResponse
+  readonly until: number
+}
+
+/**
+ * The failures of a gateway.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Failures {
+  /** The answer to a request that failed a moment ago. */
+  readonly find: (asked: Asked, now: number) => ErrorResponse.ErrorResponse | undefined
+  /** Remembers a failure, if another try of this client would not help soon. */
+  readonly add: (asked: Asked, model: string, response: ErrorResponse.ErrorResponse, now: number) => void
+  /** Forgets the failures of a model, because it answers. */
+  readonly answered: (model: string) => void
+}
+
+/** The statuses that clients repeat by themselves. */
+const isRepeated = (status: number): boolean => status >= 500 || status === 429
+
+/** As many as are remembered: a failure takes about a kilobyte. */
+const most = 4096
+
+const keyOf = ({ body, client, path }: Asked): string =>
+  createHash("sha256").update(`${client}\n${path}\n`).update(body).digest("base64")
+
+/**
+ * A memory of failures. `millis` is how long one is remembered; with 0 none is.
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const make = (millis: () => number): Failures => {
+  const failures = new Map<string, Failure>()
+  const drop = (now: number): void => {
+    for (const [key, { until }] of failures) {
+      if (until > now && failures.size < most) return
+      failures.delete(key)
+    }
+  }
+  return {
+    find: (asked, now) => {
+      // Most of the time nothing fails: then nothing is hashed.
+      if (failures.size === 0) return undefined
+      drop(now)
+      const found = failures.get(keyOf(asked))
+      return found === undefined || found.until <= now ? undefined : found.response
+    },
+    add: (asked, model, response, now) => {
+      const patience = millis()
+      if (patience <= 0 || !isRepeated(response.status)) return
+      drop(now)
+      failures.set(keyOf(asked), { model, response, until: now + patience })
+    },
+    answered: (model) => {
+      if (failures.size === 0) return
+      for (const [key, failure] of failures) if (failure.model === model) failures.delete(key)
+    }
+  }
+}

@@ -1,0 +1,116 @@
+/**
+ * Runs a gateway from its file: reads it, listens, reloads on SIGHUP and when the file changes, and ends in order.
+ *
+ * @since 0.2.0
+ */
+
+import { unwatchFile, watchFile } from "node:fs"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Queue from "effect/Queue"
+import type * as Scope from "effect/Scope"
+import * as NodeTransport from "../node/NodeTransport.js"
+import type { Config } from "./config/Resolved.js"
+import * as Gateway from "./Gateway.js"
+import * as GatewayServer from "./GatewayServer.js"
+import * as Observed from "./Observed.js"
+
+/**
+ * The options of {@link run}.
+ *
+ * @since 0.2.0
+ * @category options
+ */
+export interface Options<E> {
+  /** The configuration, read anew each time. */
+  readonly read: Effect.Effect<Config, E>
+  /** The file that is watched. Default: none. */
+  readonly file?: string | undefined
+  readonly host?: string | undefined
+  readonly port?: number | undefined
+}
+
+/** How often the file is looked at. A watch of the system misses files that are replaced. */
+const watchMillis = 1000
+
+/** Tells when to read the file again. */
+const reloads = (file: string | undefined): Effect.Effect<Queue.Dequeue<string>, never, Scope.Scope> =>
+  Effect.gen(function* () {
+    // Several changes at once are one.
+    const queue = yield* Queue.sliding<string>(1)
+    const onSignal = (): void => void Queue.unsafeOffer(queue, "SIGHUP")
+    const onChange = (now: { readonly mtimeMs: number }, before: { readonly mtimeMs: number }): void => {
+      if (now.mtimeMs !== before.mtimeMs && now.mtimeMs !== 0) Queue.unsafeOffer(queue, "the file changed")
+    }
+    yield* Effect.acquireRelease(
+      Effect.sync(() => {
+        process.on("SIGHUP", onSignal)
+        if (file !== undefined) watchFile(file, { interval: watchMillis }, onChange)
+      }),
+      () =>
+        Effect.sync(() => {
+          process.off("SIGHUP", onSignal)
+          if (file !== undefined) unwatchFile(file, onChange)
+        })
+    )
+    return queue
+  })
+
+/** Settings that a running gateway keeps. */
+const kept = (before: Config, next: Config): ReadonlyArray<string> =>
+  [
+    before.server.host !== next.server.host || before.server.port !== next.server.port ? "server.host and port" : "",
+    before.server.requestTimeout.value !== next.server.requestTimeout.value &&
+    JSON.stringify(before.server.requestTimeout) !== JSON.stringify(next.server.requestTimeout)
+      ? "server.requestTimeout"
+      : "",
+    JSON.stringify(before.observability) !== JSON.stringify(next.observability) ? "observability" : ""
+  ].filter((name) => name !== "")
+
+const summary = ({ keys, models, notes }: Config): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    const names = models.map(({ name }) => name).join(", ")
+    yield* Effect.logInfo(`models: ${names}`)
+    if (keys.length === 0) yield* Effect.logWarning("no client keys: whoever reaches the port may ask")
+    for (const note of notes) yield* Effect.logWarning(note)
+  })
+
+const reloaded = <E>(gateway: Gateway.Gateway, read: Effect.Effect<Config, E>, why: string): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    const next = yield* read
+    const before = gateway.config()
+    yield* gateway.reload(next)
+    yield* Effect.logInfo(`reloaded (${why}); running requests end by the configuration before`)
+    const stays = kept(before, next)
+    if (stays.length > 0) yield* Effect.logWarning(`${stays.join(", ")}: changed, and in force after a restart`)
+    yield* summary(next)
+  }).pipe(
+    Effect.catchAllCause((cause) => Effect.logError(`not reloaded (${why}); the configuration before stays`, cause))
+  )
+
+/**
+ * Runs until it is interrupted; then no new connections are taken, running answers end within `server.drain`, and the
+ * call log is written. `started` hears of the address.
+ *
+ * @since 0.2.0
+ * @category running
+ */
+export const run = <E>(options: Options<E>, started?: Deferred.Deferred<GatewayServer.Running>) =>
+  Effect.gen(function* () {
+    const config = yield* options.read
+    const serving = Effect.gen(function* () {
+      const gateway = yield* Gateway.make(config)
+      const running = yield* GatewayServer.listen(gateway, options)
+      yield* Effect.addFinalizer(() =>
+        Effect.zipRight(Effect.logInfo(`stopping: ${gateway.running()} requests run`), running.drain)
+      )
+      yield* Effect.logInfo(`gateway: ${running.url}`)
+      yield* summary(config)
+      const queue = yield* reloads(options.file)
+      if (started !== undefined) yield* Deferred.succeed(started, running)
+      return yield* Effect.forever(Effect.flatMap(Queue.take(queue), (why) => reloaded(gateway, options.read, why)))
+    })
+    const layers = Layer.merge(Observed.layer(config), NodeTransport.layer)
+    return yield* Effect.provide(Effect.scoped(serving), layers)
+  })

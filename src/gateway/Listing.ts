@@ -1,0 +1,31 @@
+/**
+ * Tells a client which models it may ask.
+ *
+ * @since 0.2.0
+ */
+
+import * as ModelsBody from "../http/ModelsBody.js"
+import * as Current from "./Current.js"
+import type { Exchange } from "./Exchange.js"
+import * as Refusal from "./Refusal.js"
+import * as Respond from "./Respond.js"
+import type { Route } from "./Route.js"
+
+/**
+ * Answers with the list, or with one of its models.
+ *
+ * @since 0.2.0
+ * @category responding
+ */
+export const handle = (exchange: Exchange, { dialect, id }: Extract<Route, { readonly _tag: "Models" }>): undefined => {
+  const { client, now, response } = exchange
+  exchange.request.resume()
+  const names = Current.namesFor(now, client)
+  const isGemini = dialect === "gemini"
+  if (id === undefined) {
+    const models = names.map((name) => ({ id: name }))
+    return Respond.json(response, 200, isGemini ? ModelsBody.geminiList(models) : ModelsBody.list(models))
+  }
+  if (!names.includes(id)) return exchange.refuse(Refusal.unknownModel(id, names))
+  Respond.json(response, 200, isGemini ? ModelsBody.geminiOne({ id }) : ModelsBody.one({ id }))
+}

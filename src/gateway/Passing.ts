@@ -1,0 +1,111 @@
+/**
+ * Whether a client's body goes on as it came: to the targets that speak its dialect it does.
+ *
+ * A body that we cannot read may still be one that such a target understands: a field of tomorrow, a part that only one
+ * provider has. Then only those targets are asked.
+ *
+ * @since 0.2.0
+ */
+
+import * as Chat from "../chat/Chat.js"
+import type * as Passage from "../chat/Passage.js"
+import { InvalidRequest } from "../errors/LlmError.js"
+import type { Dialect } from "../http/Dialect.js"
+import type * as RequestBody from "../http/RequestBody.js"
+import * as Controls from "./Controls.js"
+import type { Kind, Provider } from "./config/Resolved.js"
+import type * as ModelTable from "./ModelTable.js"
+
+const wires: { readonly [K in Dialect]: Passage.Wire } = {
+  openai: "openai-chat",
+  responses: "openai-responses",
+  anthropic: "anthropic",
+  gemini: "gemini"
+}
+
+const spoken: { readonly [K in Kind]: Dialect } = {
+  openai: "openai",
+  azure: "openai",
+  faulty: "openai",
+  responses: "responses",
+  anthropic: "anthropic",
+  gemini: "gemini"
+}
+
+/** What a client asks for, and its body on its way to targets of its own dialect. */
+export interface Passing {
+  readonly asked: RequestBody.Asked
+  readonly passage: Passage.Passage
+}
+
+const object = (value: unknown): Readonly<Record<string, unknown>> =>
+  typeof value === "object" && value !== null && !Array.isArray(value)
+    ? (value as Readonly<Record<string, unknown>>)
+    : {}
+
+/** The headers that say which version and which features of an API a client speaks. */
+const headersOf = (headers: Controls.Headers): Readonly<Record<string, string>> => {
+  const found: Record<string, string> = {}
+  for (const name of ["anthropic-version", "anthropic-beta", "openai-beta"]) {
+    const value = Controls.one(headers, name)
+    if (value !== undefined) found[name] = value
+  }
+  return found
+}
+
+/**
+ * The name of the model in a body that could not be read.
+ *
+ * @since 0.2.0
+ * @category getters
+ */
+export const modelIn = (json: unknown, inPath: string | undefined): string | undefined => {
+  const name = inPath ?? object(json).model
+  return typeof name === "string" ? name : undefined
+}
+
+/**
+ * A body on its way.
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const make = (dialect: Dialect, asked: RequestBody.Asked, body: string, headers: Controls.Headers): Passing => ({
+  asked,
+  passage: { wire: wires[dialect], body, request: asked.request, headers: headersOf(headers) }
+})
+
+/**
+ * A body that could not be read, on its way to the targets of a model that speak its dialect; the refusal if there are
+ * none, or if it is no request of this dialect at all.
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const unread = (
+  route: { readonly dialect: Dialect; readonly stream?: boolean | undefined },
+  refusal: InvalidRequest,
+  { json, text }: { readonly json: unknown; readonly text: string },
+  { config }: ModelTable.Entry,
+  providers: ReadonlyMap<string, Provider>,
+  headers: Controls.Headers
+): Passing | InvalidRequest => {
+  const { dialect } = route
+  const isSpoken = config.targets.some(({ provider }) => {
+    const kind = providers.get(provider)?.kind
+    return kind !== undefined && spoken[kind] === dialect
+  })
+  const body = object(json)
+  const said = body.messages ?? body.input ?? body.contents
+  if (!isSpoken || said === undefined || said === null || (Array.isArray(said) && said.length === 0)) return refusal
+  const asked: RequestBody.Asked = {
+    model: config.name,
+    // It stands for the body where tokens are estimated, and is never sent.
+    request: Chat.prompt(text),
+    stream: route.stream ?? body.stream === true,
+    includeUsage: object(body.stream_options).include_usage === true,
+    unread: []
+  }
+  const { passage } = make(dialect, asked, text, headers)
+  return { asked, passage: { ...passage, only: refusal } }
+}

@@ -1,0 +1,8 @@
+/**
+ * The gateway: OpenAI-, Anthropic- and Gemini-compatible HTTP over named models.
+ *
+ * @since 0.2.0
+ */
+
+export * as Gateway from "./Gateway.js"
+export * as GatewayServer from "./GatewayServer.js"

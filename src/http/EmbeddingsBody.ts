@@ -1,0 +1,145 @@
+/**
+ * The bodies of OpenAI's `POST /v1/embeddings`: a client's request as one of an `EmbeddingModel`, and its answer.
+ *
+ * Gotchas: an input of token numbers is refused, because only the model's own tokenizer can read it. `user` and other
+ * fields that an embedding has no word for go to the provider `passTo` alone, as in `RequestBody`.
+ *
+ * @example
+ * import { Effect } from "effect"
+ * import type { EmbeddingModel } from "effect-steadfast"
+ * import { EmbeddingsBody } from "effect-steadfast/http"
+ *
+ * declare const model: EmbeddingModel.EmbeddingModel
+ *
+ * const answer = (body: unknown) =>
+ *   Effect.gen(function* () {
+ *     const asked = yield* EmbeddingsBody.decode(body)
+ *     return EmbeddingsBody.make(yield* model.embed(asked.request), asked)
+ *   })
+ *
+ * @since 0.2.0
+ */
+
+import * as Effect from "effect/Effect"
+import * as Encoding from "effect/Encoding"
+import type * as EmbeddingModel from "../embeddings/EmbeddingModel.js"
+import { InvalidRequest } from "../errors/LlmError.js"
+import * as Fields from "./requests/Fields.js"
+import * as Leftover from "./requests/Leftover.js"
+
+/**
+ * A decoded request.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Asked {
+  /** The model by the client's name for it. */
+  readonly model: string
+  readonly request: EmbeddingModel.Request
+  /** The way to write the vectors: as numbers, or as base64 of 32-bit floats, the lowest byte first. */
+  readonly encoding: "float" | "base64"
+  /** The fields of the body that were neither read nor passed on, by their names. */
+  readonly unread: ReadonlyArray<string>
+}
+
+/**
+ * The options of {@link decode}.
+ *
+ * @since 0.2.0
+ * @category options
+ */
+export interface Options {
+  /** The provider whose `providerOptions` get the fields that were not read. Default: they are left out. */
+  readonly passTo?: string | undefined
+}
+
+// -----------------------------------------------------------------------------
+// requests
+// -----------------------------------------------------------------------------
+
+const known = Leftover.names("model input dimensions encoding_format")
+
+const inputOf = (value: unknown): string | ReadonlyArray<string> => {
+  if (typeof value === "string") return value
+  const texts = Fields.needed(Fields.array, value, "input", "a text or an array of texts")
+  if (texts.length === 0) throw Fields.refusal("input", "an empty array", "at least one text")
+  return texts.map((entry, index) => {
+    const field = `input[${index}]`
+    if (typeof entry === "number" || Array.isArray(entry)) throw Fields.refusal(field, "token numbers", "a text")
+    return Fields.needed(Fields.string, entry, field, "a text")
+  })
+}
+
+const reading = (body: unknown, { passTo }: Options): Asked => {
+  const fields = Fields.needed(Fields.object, Fields.shallow(body, "body"), "body", "a JSON object")
+  const left = Leftover.make()
+  left.fields(fields, known)
+  const { providerOptions, unread } = left.end(passTo)
+  const encoding = Fields.oneOf("float", "base64")(fields.encoding_format, "encoding_format") ?? "float"
+  return {
+    model: Fields.needed(Fields.string, fields.model, "model", "a string"),
+    request: Fields.compact({
+      input: inputOf(fields.input),
+      dimensions: Fields.integer(1)(fields.dimensions, "dimensions"),
+      providerOptions
+    }),
+    encoding,
+    unread
+  }
+}
+
+/**
+ * The request, or its refusal.
+ *
+ * @internal
+ */
+export const read = (body: unknown, options: Options = {}): Asked | InvalidRequest =>
+  Fields.reading(() => reading(body, options))
+
+/**
+ * What a client asks for. `body` is parsed JSON; anything else is refused.
+ *
+ * @since 0.2.0
+ * @category decoding
+ */
+export const decode = (body: unknown, options: Options = {}): Effect.Effect<Asked, InvalidRequest> =>
+  Effect.suspend(() => {
+    const found = read(body, options)
+    return found instanceof InvalidRequest ? Effect.fail(found) : Effect.succeed(found)
+  })
+
+// -----------------------------------------------------------------------------
+// answers
+// -----------------------------------------------------------------------------
+
+const toBase64 = (vector: ReadonlyArray<number>): string => {
+  const bytes = new Uint8Array(vector.length * 4)
+  const view = new DataView(bytes.buffer)
+  for (let i = 0; i < vector.length; i++) view.setFloat32(i * 4, vector[i] ?? 0, true)
+  return Encoding.encodeBase64(bytes)
+}
+
+/**
+ * The body of an answer. `model` is the name that the client is told, by default that of the model that answered.
+ * A usage that is not known is told as zeros, because clients read one in every answer.
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const make = (
+  answer: EmbeddingModel.Response,
+  { encoding = "float", model = answer.model }: Partial<Pick<Asked, "encoding" | "model">> = {}
+): Readonly<Record<string, unknown>> => {
+  const tokens = answer.usage?.inputTokens ?? 0
+  return {
+    object: "list",
+    data: answer.vectors.map((vector, index) => ({
+      object: "embedding",
+      index,
+      embedding: encoding === "base64" ? toBase64(vector) : vector
+    })),
+    model,
+    usage: { prompt_tokens: tokens, total_tokens: tokens }
+  }
+}

@@ -1,0 +1,89 @@
+/**
+ * The bodies with which a service tells its models, for the clients of OpenAI, Anthropic and Gemini.
+ *
+ * `GET /v1/models` and `/v1/models/{id}` have one body for the clients of OpenAI and of Anthropic, which share these
+ * paths: {@link list} and {@link one}. Those of Gemini ask `GET /v1beta/models`: {@link geminiList} and
+ * {@link geminiOne}. All models stand on one page.
+ *
+ * @example
+ * import { ModelsBody } from "effect-steadfast/http"
+ *
+ * const body = ModelsBody.list([{ id: "fast" }, { id: "careful", name: "Careful", created: 1_790_000_000 }])
+ *
+ * @since 0.2.0
+ */
+
+/**
+ * A model of a service.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Model {
+  /** The name by which clients ask for it. */
+  readonly id: string
+  /** The name for people. Default: the id. */
+  readonly name?: string | undefined
+  /** When it was made, in whole seconds since 1970. Default 0. */
+  readonly created?: number | undefined
+  /** Its owner, which OpenAI's clients show. Default `"steadfast"`. */
+  readonly ownedBy?: string | undefined
+}
+
+type Body = Readonly<Record<string, unknown>>
+
+/** The last second of the calendar of `Date`. */
+const lastSecond = 8_640_000_000_000
+
+/**
+ * A model, to the clients of OpenAI and of Anthropic.
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const one = ({ created = 0, id, name = id, ownedBy = "steadfast" }: Model): Body => {
+  const seconds = Math.abs(created) <= lastSecond ? Math.trunc(created) : 0
+  return {
+    id,
+    object: "model",
+    type: "model",
+    created: seconds,
+    created_at: new Date(seconds * 1000).toISOString().replace(".000Z", "Z"),
+    owned_by: ownedBy,
+    display_name: name
+  }
+}
+
+/**
+ * The models, to the clients of OpenAI and of Anthropic.
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const list = (models: ReadonlyArray<Model>): Body => ({
+  object: "list",
+  data: models.map(one),
+  has_more: false,
+  first_id: models[0]?.id ?? null,
+  last_id: models[models.length - 1]?.id ?? null
+})
+
+/**
+ * A model, to the clients of Gemini.
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const geminiOne = ({ id, name = id }: Model): Body => ({
+  name: `models/${id}`,
+  displayName: name,
+  supportedGenerationMethods: ["generateContent", "streamGenerateContent"]
+})
+
+/**
+ * The models, to the clients of Gemini.
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const geminiList = (models: ReadonlyArray<Model>): Body => ({ models: models.map(geminiOne) })

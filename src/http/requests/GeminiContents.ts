@@ -1,0 +1,245 @@
+/**
+ * Reads contents of Gemini's `generateContent` as messages, the inverse of the provider's `GeminiContents`.
+ *
+ * A call of a function may have no id: it gets one, and the next result of a function with its name is its result.
+ * Signatures of thoughts are kept as `ProviderData` of the message and its calls, with which a Gemini gets them back.
+ *
+ * @since 0.2.0
+ */
+
+import type * as Chat from "../../chat/Chat.js"
+import * as Wire from "../../providers/gemini/GeminiContents.js"
+import * as Media from "../../providers/wire/Media.js"
+import * as Fields from "./Fields.js"
+import * as Leftover from "./Leftover.js"
+import * as ToolResult from "./ToolResult.js"
+
+/**
+ * The reader of the contents of one request.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Context {
+  readonly left: Leftover.Leftover
+  readonly provider: string
+  readonly model: string
+}
+
+/**
+ * An object, with the names of its fields in camel case.
+ *
+ * @since 0.2.0
+ * @category readers
+ */
+export const object = (value: unknown, field: string): Fields.Json | undefined => {
+  const found = Fields.object(value, field)
+  return found === undefined ? undefined : Fields.camel(found)
+}
+
+/**
+ * A list. Google's APIs take one that stands alone for a list of one.
+ *
+ * @since 0.2.0
+ * @category readers
+ */
+export const list = (value: unknown, field: string): ReadonlyArray<unknown> | undefined =>
+  typeof value === "object" && value !== null && !Array.isArray(value) ? [value] : Fields.array(value, field)
+
+// -----------------------------------------------------------------------------
+// parts
+// -----------------------------------------------------------------------------
+
+const known = {
+  content: Leftover.names("role parts"),
+  part: Leftover.names("text thought thoughtSignature inlineData fileData functionCall functionResponse"),
+  media: Leftover.names("mimeType data fileUri displayName"),
+  call: Leftover.names("id name args"),
+  result: Leftover.names("id name response parts")
+}
+
+/** The parts that a model makes beside text and calls: code that the provider runs. */
+const own = ["executableCode", "codeExecutionResult"] as const
+
+const inlineOf = (value: unknown, at: string, { left }: Context): ToolResult.Part => {
+  const media = Fields.needed(object, value, at, "an object")
+  left.lost(media, known.media, "contents[].parts[].inlineData")
+  const mediaType = Fields.needed(Fields.string, media.mimeType, `${at}.mimeType`, "a string")
+  const data = Fields.needed(Fields.string, media.data, `${at}.data`, "a string")
+  if (/^image\//i.test(mediaType)) return { type: "image", data, mediaType }
+  return Fields.compact({
+    type: "file" as const,
+    data,
+    mediaType,
+    name: Fields.string(media.displayName, `${at}.displayName`)
+  })
+}
+
+const linkedOf = (value: unknown, at: string, { left }: Context): ToolResult.Part => {
+  const media = Fields.needed(object, value, at, "an object")
+  left.lost(media, known.media, "contents[].parts[].fileData")
+  const url = Fields.needed(Fields.string, media.fileUri, `${at}.fileUri`, "a string")
+  const mediaType = Fields.string(media.mimeType, `${at}.mimeType`)
+  const image = { type: "image", url } as const
+  // An image has no media type of its own beside its URL.
+  if (mediaType?.startsWith("image/") && Media.of(image).mediaType === mediaType) return image
+  const name = Fields.string(media.displayName, `${at}.displayName`)
+  return Fields.compact({ type: "file" as const, url, mediaType, name })
+}
+
+/** A part of a user. */
+const partOf = (part: Fields.Json, at: string, context: Context): ToolResult.Part => {
+  context.left.lost(part, known.part, "contents[].parts[]")
+  if (part.inlineData != null) return inlineOf(part.inlineData, `${at}.inlineData`, context)
+  if (part.fileData != null) return linkedOf(part.fileData, `${at}.fileData`, context)
+  return { type: "text", text: Fields.needed(Fields.string, part.text, `${at}.text`, "a text, or another part") }
+}
+
+// -----------------------------------------------------------------------------
+// calls
+// -----------------------------------------------------------------------------
+
+/** The calls so far. */
+interface Calls {
+  readonly ids: Set<string>
+  /** The ids of the calls that wait for a result, by the name of their function. */
+  readonly open: Map<string, Set<string>>
+}
+
+const callOf = (value: unknown, at: string, newId: string, calls: Calls, context: Context): Chat.ToolCall => {
+  const call = Fields.needed(object, value, at, "an object")
+  context.left.lost(call, known.call, "contents[].parts[].functionCall")
+  const name = Fields.needed(Fields.string, call.name, `${at}.name`, "a string")
+  const id = Fields.string(call.id, `${at}.id`) || newId
+  calls.ids.add(id)
+  calls.open.set(name, (calls.open.get(name) ?? new Set()).add(id))
+  return { id, name, arguments: Fields.object(call.args, `${at}.args`) ?? {} }
+}
+
+/** The id of the call that a result belongs to. */
+const callFor = (result: Fields.Json, at: string, calls: Calls): string => {
+  const name = Fields.string(result.name, `${at}.name`) ?? ""
+  const stated = Fields.string(result.id, `${at}.id`) || undefined
+  const open = calls.open.get(name) ?? new Set()
+  const id = stated !== undefined && calls.ids.has(stated) ? stated : open.values().next().value
+  if (id === undefined) throw Fields.refusal(`${at}.name`, "no call that waits for it", "the name of an earlier call")
+  open.delete(id)
+  return id
+}
+
+/** The text of a result: `output` alone stands for itself. */
+const responseOf = (value: unknown, at: string): string => {
+  const response = Fields.object(value, at) ?? {}
+  const [first, ...others] = Object.keys(response)
+  return first === "output" && others.length === 0 && typeof response.output === "string"
+    ? response.output
+    : JSON.stringify(response)
+}
+
+const resultOf = (value: unknown, at: string, calls: Calls, context: Context): ToolResult.ToolResult => {
+  const result = Fields.needed(object, value, at, "an object")
+  context.left.lost(result, known.result, "contents[].parts[].functionResponse")
+  const media = list(result.parts, `${at}.parts`) ?? []
+  return ToolResult.make(callFor(result, at, calls), [
+    { type: "text", text: responseOf(result.response, `${at}.response`) },
+    ...media.map((entry, index) => {
+      const where = `${at}.parts[${index}]`
+      return partOf(Fields.needed(object, entry, where, "an object"), where, context)
+    })
+  ])
+}
+
+// -----------------------------------------------------------------------------
+// contents
+// -----------------------------------------------------------------------------
+
+type Placed = readonly [part: Fields.Json, at: string]
+
+const userTurn = (parts: ReadonlyArray<Placed>, calls: Calls, context: Context): ReadonlyArray<Chat.Message> => {
+  const results: Array<ToolResult.ToolResult> = []
+  const said: Array<ToolResult.Part> = []
+  for (const [part, at] of parts) {
+    if (part.functionResponse == null) said.push(partOf(part, at, context))
+    else results.push(resultOf(part.functionResponse, `${at}.functionResponse`, calls, context))
+  }
+  return ToolResult.messages(results, said)
+}
+
+const modelTurn = (parts: ReadonlyArray<Placed>, index: number, calls: Calls, context: Context): Chat.Message => {
+  const { model, provider } = context
+  const data = (reply: unknown): Chat.ProviderData => ({ wire: "gemini", provider, model, reply })
+  const kept: Array<Fields.Json> = []
+  const toolCalls: Array<Chat.ToolCall> = []
+  let text = ""
+  for (const [part, at] of parts) {
+    const stated = Fields.string(part.thoughtSignature, `${at}.thoughtSignature`)
+    const thoughtSignature = stated === Wire.noSignature || stated === "" ? undefined : stated
+    const isThought = Fields.boolean(part.thought, `${at}.thought`) === true
+    if (part.functionCall != null) {
+      const newId = `call_${index}_${toolCalls.length}`
+      const call = callOf(part.functionCall, `${at}.functionCall`, newId, calls, context)
+      const signed = thoughtSignature === undefined ? {} : { providerData: data({ thoughtSignature }) }
+      toolCalls.push({ ...call, ...signed })
+      // The call itself is written anew.
+      kept.push({ functionCall: {} })
+    } else if (own.some((name) => part[name] != null)) kept.push(part)
+    else {
+      const one = partOf(part, at, context)
+      if (one.type !== "text") throw Fields.refusal(at, "a file of the model", "a text or a call")
+      if (!isThought) text += one.text
+      if (!isThought || thoughtSignature !== undefined) {
+        kept.push(Fields.compact({ text: one.text, thoughtSignature, thought: isThought ? true : undefined }))
+      }
+    }
+  }
+  const isOwn = kept.some((part) => part.thoughtSignature !== undefined || own.some((name) => part[name] != null))
+  return {
+    role: "assistant",
+    content: text,
+    ...(toolCalls.length === 0 ? {} : { toolCalls }),
+    ...(isOwn ? { providerData: data({ parts: kept }) } : {})
+  }
+}
+
+/**
+ * The messages of the contents.
+ *
+ * @since 0.2.0
+ * @category decoding
+ */
+export const read = (value: unknown, context: Context): ReadonlyArray<Chat.Message> => {
+  const calls: Calls = { ids: new Set(), open: new Map() }
+  return Fields.needed(list, value, "contents", "an array").flatMap((entry, index): ReadonlyArray<Chat.Message> => {
+    const at = `contents[${index}]`
+    const content = Fields.needed(object, entry, at, "an object")
+    context.left.lost(content, known.content, "contents[]")
+    // Results of functions had a role of their own once.
+    const role = Fields.oneOf("user", "model", "function")(content.role, `${at}.role`) ?? "user"
+    const entries = list(content.parts, `${at}.parts`) ?? []
+    const parts = entries.map((part, position): Placed => {
+      const where = `${at}.parts[${position}]`
+      return [Fields.needed(object, part, where, "an object"), where]
+    })
+    if (role === "model") return [modelTurn(parts, index, calls, context)]
+    if (parts.length === 0) throw Fields.refusal(`${at}.parts`, "nothing", "at least one part")
+    return userTurn(parts, calls, context)
+  })
+}
+
+/**
+ * The system messages of `systemInstruction`, one for each part.
+ *
+ * @since 0.2.0
+ * @category decoding
+ */
+export const system = (value: unknown, context: Context): ReadonlyArray<Chat.Message> => {
+  const at = "systemInstruction"
+  if (typeof value === "string") return value === "" ? [] : [{ role: "system", content: value }]
+  const content = object(value, at)
+  return (list(content?.parts, `${at}.parts`) ?? []).map((entry, index) => {
+    const where = `${at}.parts[${index}]`
+    const part = partOf(Fields.needed(object, entry, where, "an object"), where, context)
+    if (part.type !== "text") throw Fields.refusal(where, "a file", "a text")
+    return { role: "system", content: part.text }
+  })
+}

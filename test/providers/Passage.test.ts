@@ -423,6 +423,21 @@ describe("an answer that the provider keeps", () => {
       }
     })
   )
+
+  live("does not say again what a server repeats", () =>
+    Effect.gen(function* () {
+      const all = framesOf("openai-responses").map((frame) =>
+        frame.replace('"id":"r-1",', '"id":"r-1","background":true,')
+      )
+      const script = [sse(all.slice(0, 4)), sse(all)]
+      const got = yield* ask({ wire: "openai-responses", stream: true, options: { script }, compose: again })
+      assert.deepStrictEqual(
+        got.requests.map(({ method }) => method),
+        ["POST", "GET"]
+      )
+      assert.strictEqual(got.text, all.join(""))
+    })
+  )
 })
 
 describe("any answer in the frames of a dialect", () => {

@@ -31,6 +31,11 @@ const { object } = fc.letrec<{ value: string; object: string; array: string }>((
     .map((items) => `[${items.map((item) => item.join("")).join(",")}]`)
 }))
 
+const membersOf = (text: string) => JsonMembers.read(text) ?? assert.fail("no object")
+
+const set = (text: string, changes: Readonly<Record<string, string | undefined>>) =>
+  JsonMembers.set(text, membersOf(text), changes)
+
 const numRuns = cases(20_000, 500)
 
 /** The text without the values of the members of a name. */
@@ -49,7 +54,7 @@ describe("a member that is set", () => {
   it("is set as in the parsed object, and every other byte stays", () => {
     fc.assert(
       fc.property(object, fc.string(), (text, model) => {
-        const changed = JsonMembers.set(text, "model", JSON.stringify(model))
+        const changed = set(text, { model: JSON.stringify(model), stream: undefined })
         assert.deepStrictEqual(JSON.parse(changed), { ...JSON.parse(text), model })
         const had = JsonMembers.read(text)?.some(({ name }) => name === "model")
         assert.strictEqual(
@@ -69,7 +74,7 @@ describe("a member that is set", () => {
   it("is told by its last value", () => {
     fc.assert(
       fc.property(object, (text) => {
-        const members = JsonMembers.read(text) ?? assert.fail("no object")
+        const members = membersOf(text)
         const parsed = new Map(Object.entries(JSON.parse(text)))
         assert.sameMembers([...new Set(members.map(({ name }) => name))], [...parsed.keys()])
         for (const [name, value] of parsed) {
@@ -80,12 +85,22 @@ describe("a member that is set", () => {
     )
   })
 
-  it("leaves what is no object", () => {
-    for (const text of ["", "[1]", '"{}"', "null"]) assert.strictEqual(JsonMembers.set(text, "model", "1"), text)
+  it("is set together with others", () => {
+    fc.assert(
+      fc.property(object, (text) => {
+        const changed = set(text, { model: '"m"', b: "[1]", stream: "{}" })
+        assert.deepStrictEqual(JSON.parse(changed), { ...JSON.parse(text), model: "m", b: [1], stream: {} })
+      }),
+      { numRuns }
+    )
+  })
+
+  it("is in no text but that of an object", () => {
+    for (const text of ["", "[1]", '"{}"', "null"]) assert.isUndefined(JsonMembers.read(text))
   })
 
   it("is found in a large body at once", () => {
     const text = `{"a":"${'\\"'.repeat(500_000)}","b":[${"{},".repeat(100_000)}1],"model":"x"}`
-    assert.strictEqual(JsonMembers.set(text, "model", '"y"'), text.replace('"x"', '"y"'))
+    assert.strictEqual(set(text, { model: '"y"' }), text.replace('"x"', '"y"'))
   })
 })

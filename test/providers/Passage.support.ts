@@ -159,6 +159,8 @@ export interface Asked {
   readonly stream: boolean
   /** The client's body. Default: that of `bodyOf`. */
   readonly body?: string
+  /** What makes the target. Default: that of the wire. */
+  readonly target?: Make
   readonly options?: FaultyProvider.Options
   readonly compose?: (
     model: ChatModel.ChatModel,
@@ -170,7 +172,7 @@ export interface Asked {
 }
 
 /** What a client got, what the targets got, and the record of the call. */
-export const ask = ({ body, compose, options, passage, reply, stream, wire, within = (self) => self }: Asked) =>
+export const ask = ({ body, compose, options, passage, reply, stream, target, wire, within = (self) => self }: Asked) =>
   Effect.gen(function* () {
     const bodies: Array<string> = []
     const provider = yield* FaultyProvider.make(options)
@@ -180,8 +182,9 @@ export const ask = ({ body, compose, options, passage, reply, stream, wire, with
       else if (body._tag === "Raw") bodies.push(String(body.body))
       return request
     })
-    const make = (wire: Passage.Wire) => Effect.orDie(Effect.provideService(makes[wire], HttpClient.HttpClient, client))
-    const own = yield* make(wire)
+    const connected = (one: Make) => Effect.orDie(Effect.provideService(one, HttpClient.HttpClient, client))
+    const make = (wire: Passage.Wire) => connected(makes[wire])
+    const own = yield* connected(target ?? makes[wire])
     const composed = compose?.(own, make) ?? own
     const model = Effect.isEffect(composed) ? yield* composed : composed
     const request = Chat.prompt("hi")

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, FastCheck as fc, Schedule, type Scope, Stream } from "effect"
-import { Chat, ChatModel, ChatStream, LlmError, Spend } from "effect-steadfast"
+import { Effect, FastCheck as fc, Redacted, Schedule, type Scope, Stream } from "effect"
+import { Chat, ChatModel, ChatStream, LlmError, OpenAi, Spend } from "effect-steadfast"
 import { AnswerBody, EventStream } from "effect-steadfast/http"
 import { Fault, Reply, type Step } from "effect-steadfast/testing"
 import * as Passage from "../../src/chat/Passage.js"
@@ -183,6 +183,17 @@ describe("the usage of Chat Completions", () => {
         assert.strictEqual(got.text, quiet)
         assert.strictEqual(got.records[0]?.attempts[0]?.usage?.outputTokens, 5)
       }
+    })
+  )
+
+  live("is not asked for where the server tells it anyway", () =>
+    Effect.gen(function* () {
+      const target = OpenAi.make({ provider: "mistral", model: "target-1", apiKey: Redacted.make("key") })
+      const body = streaming("")
+      const got = yield* ask({ wire, stream: true, target, body, options: { script: [sse(all)] } })
+      assert.deepStrictEqual(got.bodies, [sentOf(body)])
+      assert.strictEqual(got.text, quiet)
+      assert.strictEqual(got.records[0]?.attempts[0]?.usage?.outputTokens, 5)
     })
   )
 

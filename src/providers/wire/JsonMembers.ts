@@ -94,22 +94,26 @@ export const last = (text: string, members: ReadonlyArray<Member>, name: string)
 }
 
 /**
- * The text of an object with a member set to a JSON text: replaced where it stands, or put at the beginning. The text
- * itself if it is no object.
+ * The text of an object with members set to JSON texts: replaced where they stand, or put at the beginning.
  *
  * @internal
  */
-export const set = (text: string, name: string, json: string): string => {
-  const members = read(text)
-  if (members === undefined) return text
-  const places = members.filter((member) => member.name === name)
-  if (places.length === 0) {
-    const start = text.indexOf("{") + 1
-    return `${text.slice(0, start)}${JSON.stringify(name)}:${json}${members.length > 0 ? "," : ""}${text.slice(start)}`
+export const set = (
+  text: string,
+  members: ReadonlyArray<Member>,
+  changes: { readonly [name: string]: string | undefined }
+): string => {
+  const start = text.indexOf("{") + 1
+  let out = text.slice(0, start)
+  for (const [name, json] of Object.entries(changes)) {
+    if (json === undefined || members.some((member) => member.name === name)) continue
+    out += `${out.length > start ? "," : ""}${JSON.stringify(name)}:${json}`
   }
-  let out = ""
-  let done = 0
-  for (const { from, to } of places) {
+  if (out.length > start && members.length > 0) out += ","
+  let done = start
+  for (const { from, name, to } of members) {
+    const json = Object.hasOwn(changes, name) ? changes[name] : undefined
+    if (json === undefined) continue
     out += text.slice(done, from) + json
     done = to
   }

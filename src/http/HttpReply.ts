@@ -188,8 +188,10 @@ const webBody = (cancel: () => Promise<void>) => {
       controller?.enqueue(encoder.encode(text))
       return room() > 0 ? undefined : when(() => room() > 0)
     },
-    end: (): void => {
-      if (!gone) controller?.close()
+    end: (last?: string): void => {
+      if (gone) return
+      if (last !== undefined && last !== "") controller?.enqueue(encoder.encode(last))
+      controller?.close()
     },
     abort: (last: string | undefined): Effect.Effect<void> => {
       if (last !== undefined && last !== "" && !gone) controller?.enqueue(encoder.encode(last))

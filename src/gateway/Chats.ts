@@ -32,9 +32,12 @@ import * as Soonest from "./Soonest.js"
 
 type ChatRoute = Extract<Route, { readonly _tag: "Chat" }>
 
-/** Whether nobody stands between us and the client: a proxy may take a `102 Processing` for the answer. */
-const isDirect = ({ headers }: Exchange["request"]): boolean =>
-  headers.via === undefined && headers["x-forwarded-for"] === undefined && headers.forwarded === undefined
+/** Whether nobody stands between us and the client: a proxy may take a `102 Processing` for the answer. HTTP/1.0 has none. */
+const isDirect = ({ headers, httpVersionMinor }: Exchange["request"]): boolean =>
+  httpVersionMinor > 0 &&
+  headers.via === undefined &&
+  headers["x-forwarded-for"] === undefined &&
+  headers.forwarded === undefined
 
 /**
  * The model that a request names, or why the client does not get it.
@@ -87,7 +90,7 @@ const serve = (exchange: Exchange, route: ChatRoute, failures: Failures, body: B
   const { name } = entry.config
   const controls = Controls.read(headers, entry.config.bounds)
   if (controls instanceof InvalidRequest) return exchange.invalid(controls)
-  const repeated = { client: client.key.name, path: request.url ?? "", body: text }
+  const repeated = { client: client.key.name, path: request.url ?? "", body: text, controls }
   if (remembered(exchange, failures, repeated)) return
   if (!exchange.enter(Tokens.glance(asked.request))) return
 
@@ -98,7 +101,7 @@ const serve = (exchange: Exchange, route: ChatRoute, failures: Failures, body: B
   }
   const made = entry.model(allowed)
   const model = controls.timeout === undefined ? made : ChatModel.deadline(made, Duration.millis(controls.timeout))
-  const { keepAlive, processing, readerTimeout, verboseErrors } = now.config.server
+  const { processing, readerTimeout, verboseErrors } = now.config.server
   const watch = new Ask.Watch()
   let failed: LlmError.LlmError | undefined
   const told = (error: LlmError.LlmError): LlmError.LlmError => {
@@ -117,7 +120,6 @@ const serve = (exchange: Exchange, route: ChatRoute, failures: Failures, body: B
       return facts && Evidence.commentOf(facts)
     },
     includeUsage: asked.includeUsage,
-    keepAlive,
     readerTimeout,
     verbose: verboseErrors,
     raw: true

@@ -6,7 +6,9 @@
  */
 
 import type { IncomingMessage, ServerResponse } from "node:http"
+import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as FiberId from "effect/FiberId"
@@ -26,6 +28,11 @@ import type * as Current from "./Current.js"
 import type * as Refusal from "./Refusal.js"
 import * as Respond from "./Respond.js"
 
+/** The labels of a client that are not said of it already. */
+const others = (labels: Controls.Controls["labels"], { key }: ClientKeys.Client): Controls.Controls["labels"] =>
+  labels &&
+  Object.fromEntries(Object.entries(labels).filter(([name]) => name !== "client" && !Object.hasOwn(key.labels, name)))
+
 /**
  * A request that is being served.
  *
@@ -35,6 +42,8 @@ import * as Respond from "./Respond.js"
 export class Exchange {
   private entered = false
   private over = false
+  /** Ends what works for a client that left. */
+  private left: (() => void) | undefined
 
   constructor(
     /** The configuration that this request is served by, to its end. */
@@ -49,7 +58,14 @@ export class Exchange {
     private readonly held: Body.Held,
     private readonly ended: () => undefined
   ) {
-    response.once("close", () => this.end())
+    const closed = (): undefined => this.end()
+    response.once("close", closed)
+    // One that waits in line behind another of its connection does not hear that the connection was closed.
+    if (response.socket === null) {
+      const { socket } = request
+      socket.setMaxListeners(0).once("close", closed)
+      response.once("close", () => socket.off("close", closed))
+    }
   }
 
   /** Gives back what the request holds. */
@@ -58,6 +74,7 @@ export class Exchange {
     this.over = true
     if (this.entered) ClientKeys.leave(this.client)
     this.ended()
+    this.left?.()
   }
 
   /** Reads the body, and tells the client if it is none. */
@@ -83,9 +100,16 @@ export class Exchange {
     try {
       run()
     } catch (cause) {
-      this.fork(Effect.logError("a request could not be served", cause))
-      Respond.error(this.response, ErrorResponse.internal({ dialect: this.dialect, requestId: this.id }))
+      this.broken(cause)
     }
+  }
+
+  /** Tells a bug, as far as the client can still be told something. */
+  private broken(cause: unknown): undefined {
+    const { dialect, id, response } = this
+    this.fork(Effect.logError("a request could not be served", cause))
+    Respond.error(response, ErrorResponse.internal({ dialect, requestId: id }))
+    if (!response.writableEnded) response.destroy()
   }
 
   /** Takes a place of the client's key. `false` if it was refused, of which the client knows then. */
@@ -121,7 +145,8 @@ export class Exchange {
         services.set(Call.Ids.key, () => id)
         services.set(
           Call.CurrentLabels.key,
-          Labels.bounded({ client: client.key.name, ...client.key.labels, ...labels })
+          // A name of ours comes first, and is nobody else's: reports count by it.
+          Labels.bounded({ client: client.key.name, ...client.key.labels, ...others(labels, client) })
         )
         if (spend !== undefined) services.set(Spend.Spend.key, spend)
         if (parent !== undefined) services.set(Tracer.ParentSpan.key, parent)
@@ -133,14 +158,19 @@ export class Exchange {
         ? Effect.mapInputContext(effect, own(undefined))
         : Effect.flatMap(ClientKeys.spendOf(client, Date.now()), (scope) => Effect.mapInputContext(effect, own(scope)))
     const { response } = this
+    const { readerTimeout } = this.now.config.server
     const fiber = this.fork(work)
-    const left = (): undefined => {
+    this.left = () => {
       if (!response.writableFinished) fiber.unsafeInterruptAsFork(FiberId.none)
     }
-    response.once("close", left)
-    if (response.destroyed) left()
+    if (this.over || response.destroyed) this.left()
     fiber.addObserver((exit) => {
-      if (Exit.isFailure(exit)) response.destroy()
+      if (Exit.isFailure(exit)) {
+        if (Cause.isInterruptedOnly(exit.cause)) response.destroy()
+        else this.broken(exit.cause)
+      }
+      // The whole answer is on its way: one who takes nothing of it holds the place no longer than the reader of a stream.
+      else if (response.writableLength > 0) response.socket?.setTimeout(Duration.toMillis(readerTimeout))
     })
   }
 

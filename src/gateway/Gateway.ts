@@ -76,7 +76,12 @@ export const make = (
     let now = yield* Current.make(config, policies)
     let running = 0
     let stops = false
-    const held: Body.Held = { bytes: 0, most: mostHeld(config) }
+    const held: Body.Held = {
+      bytes: 0,
+      get most() {
+        return mostHeld(now.config)
+      }
+    }
     const failures = Failures.make(() => Duration.toMillis(now.config.server.rememberFailures))
     const operator = yield* Operator.make({
       policies,

@@ -61,10 +61,12 @@ const reloads = (file: string | undefined): Effect.Effect<Queue.Dequeue<string>,
 const kept = (before: Config, next: Config): ReadonlyArray<string> =>
   [
     before.server.host !== next.server.host || before.server.port !== next.server.port ? "server.host and port" : "",
-    before.server.requestTimeout.value !== next.server.requestTimeout.value &&
     JSON.stringify(before.server.requestTimeout) !== JSON.stringify(next.server.requestTimeout)
       ? "server.requestTimeout"
       : "",
+    before.server.maxConnections !== next.server.maxConnections ? "server.maxConnections" : "",
+    JSON.stringify(before.server.keepAlive) !== JSON.stringify(next.server.keepAlive) ? "server.keepAlive" : "",
+    JSON.stringify(before.prices) !== JSON.stringify(next.prices) ? "prices" : "",
     JSON.stringify(before.observability) !== JSON.stringify(next.observability) ? "observability" : ""
   ].filter((name) => name !== "")
 
@@ -102,12 +104,13 @@ export const run = <E>(options: Options<E>, started?: Deferred.Deferred<GatewayS
     const serving = Effect.gen(function* () {
       const gateway = yield* Gateway.make(config)
       const running = yield* GatewayServer.listen(gateway, options)
+      // A signal to reload must not end a gateway that is stopping.
+      const queue = yield* reloads(options.file)
       yield* Effect.addFinalizer(() =>
         Effect.zipRight(Effect.logInfo(`stopping: ${gateway.running()} requests run`), running.drain)
       )
       yield* Effect.logInfo(`gateway: ${running.url}`)
       yield* summary(config)
-      const queue = yield* reloads(options.file)
       if (started !== undefined) yield* Deferred.succeed(started, running)
       return yield* Effect.forever(Effect.flatMap(Queue.take(queue), (why) => reloaded(gateway, options.read, why)))
     })

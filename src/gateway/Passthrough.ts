@@ -7,6 +7,7 @@
  * @since 0.2.0
  */
 
+import type { ServerResponse } from "node:http"
 import { pipeline } from "node:stream"
 import * as Undici from "@effect/platform-node/Undici"
 import type * as ConfigError from "effect/ConfigError"
@@ -129,10 +130,20 @@ const textOf = async (body: Answer["body"]): Promise<string> => {
   return text
 }
 
-/** A status that the client can mend is told as the provider said it; others become our errors. */
+/**
+ * A status that the client can mend is told as the provider said it; others become our errors. So does a redirect: where
+ * it leads, our key is not meant for.
+ */
 const isTheCallers = (status: number): boolean =>
-  status < 400 ||
-  (status < 500 && status !== 401 && status !== 403 && status !== 407 && status !== 408 && status !== 429)
+  status < 300 ||
+  status === 304 ||
+  (status >= 400 &&
+    status < 500 &&
+    status !== 401 &&
+    status !== 403 &&
+    status !== 407 &&
+    status !== 408 &&
+    status !== 429)
 
 /** One request, until its head is there. */
 const once = (
@@ -189,11 +200,30 @@ const once = (
     )
   )
 
+/** Breaks off where the client takes nothing for so long, although there is something for it. */
+const watched = (response: ServerResponse, millis: number): (() => void) => {
+  let takes = true
+  const taken = (): void => {
+    takes = true
+  }
+  const timer = setInterval(() => {
+    if (response.writableLength > 0 && !takes) response.destroy()
+    takes = false
+  }, millis)
+  response.on("drain", taken)
+  return () => {
+    clearInterval(timer)
+    response.off("drain", taken)
+  }
+}
+
 /** Hands an answer back, as fast as the client takes it. */
-const back = (answer: Answer, { id, response }: Exchange): Effect.Effect<void> =>
+const back = (answer: Answer, { id, now, response }: Exchange): Effect.Effect<void> =>
   Effect.async((resume) => {
     response.writeHead(answer.statusCode, { ...responseHeaders(answer.headers), "x-request-id": id })
+    const stop = watched(response, Duration.toMillis(now.config.server.readerTimeout))
     pipeline(answer.body, response, (error) => {
+      stop()
       // What broke off is no answer, whatever has come of it.
       if (error) response.destroy()
       resume(Effect.void)
@@ -220,8 +250,10 @@ export const relaying =
       const pacer = yield* policies.pacer(provider)
       const ask = { key: `${address.group} ${operation} ${address.key ?? ""}`, provider: name, model }
       const paced = pacer.pace(once(sent, address, body, request), ask)
-      const held = mayRepeat ? Resilience.retry(paced, RetryPolicy.standard, { group: () => address.group }) : paced
-      return yield* held
+      const { maxAttempts, timeout } = controls
+      const policy = maxAttempts === undefined ? RetryPolicy.standard : RetryPolicy.make({ maxAttempts })
+      const held = mayRepeat ? Resilience.retry(paced, policy, { group: () => address.group }) : paced
+      return yield* timeout === undefined ? held : Resilience.deadline(held, timeout)
     }).pipe(Call.make(`${name} ${operation}`))
     const served = Effect.matchEffect(work, {
       onFailure: (error) =>
@@ -263,7 +295,7 @@ export const make =
   (relay: Relay) =>
   (exchange: Exchange, path: string): undefined => {
     const { method = "GET", headers, url = "" } = exchange.request
-    const controls = Controls.read(headers, unbounded)
+    const controls = Controls.read(headers, bounds)
     if (controls instanceof LlmError.InvalidRequest) return exchange.invalid(controls)
     const query = url.indexOf("?")
     const operation = path.split("/")[1] ?? ""
@@ -313,4 +345,5 @@ const withoutKey = (query: string): string => {
   return rest === "" ? "" : `?${rest}`
 }
 
-const unbounded = { maxAttempts: 100, timeout: Duration.infinity }
+/** There is no model to bound it: as many attempts as the standard policy has, and any time. */
+const bounds = { maxAttempts: 4, timeout: Duration.infinity }

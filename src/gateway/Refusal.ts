@@ -146,21 +146,6 @@ export const busy: Refusal = make(
 )
 
 /**
- * The gateway stops, or has not begun.
- *
- * @since 0.2.0
- * @category constants
- */
-export const stopping: Refusal = make(
-  503,
-  "overloaded_error",
-  "gateway_stopping",
-  "UNAVAILABLE",
-  "this gateway is stopping",
-  { seconds: 1 }
-)
-
-/**
  * No provider of the configuration serves this.
  *
  * @since 0.2.0

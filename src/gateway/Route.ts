@@ -34,6 +34,9 @@ export type Route =
 /** The APIs that are handed on. */
 const handedOn = /^\/(?:files|uploads|batches|images|audio|rerank|moderations)(?:\/|$)/
 
+/** Steps that lead out of a path, as a URL reads them: what is handed on has our key. */
+const leavesPath = /(?:^|[/\\])(?:\.|%2e){1,2}(?:[/\\]|$)/i
+
 const pages = new Set(["healthz", "readyz", "metrics", "status"])
 
 const versions = /^(?:\/(?:openai|api))?((?:\/v1(?:beta)?)*)(\/.*)$/
@@ -102,6 +105,6 @@ export const of = (method: string, url: string): Route => {
   if (rest.startsWith("/models/")) {
     return only(method, "GET", dialect, { _tag: "Models", dialect, id: decoded(rest.slice("/models/".length)) })
   }
-  if (handedOn.test(rest)) return { _tag: "Passthrough", path: rest }
+  if (handedOn.test(rest) && !leavesPath.test(rest)) return { _tag: "Passthrough", path: rest }
   return { _tag: "Unknown", dialect }
 }

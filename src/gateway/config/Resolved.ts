@@ -150,6 +150,7 @@ export interface Server {
   readonly requestTimeout: Duration.Duration
   /** How long running answers may take after SIGTERM. */
   readonly drain: Duration.Duration
+  /** How long a connection may be idle between two requests. */
   readonly keepAlive: Duration.Duration
   readonly readerTimeout: Duration.Duration
   /** How long a failed request is answered from memory, if the same client repeats it. Zero: never. */

@@ -32,8 +32,16 @@ import * as Soonest from "./Soonest.js"
 
 type ChatRoute = Extract<Route, { readonly _tag: "Chat" }>
 
-/** Whether nobody stands between us and the client: a proxy may take a `102 Processing` for the answer. HTTP/1.0 has none. */
-const isDirect = ({ headers, httpVersionMinor }: Exchange["request"]): boolean =>
+/**
+ * Whether nobody stands between us and the client: a proxy may take a `102 Processing` for the answer, and HTTP/1.0 has
+ * none.
+ *
+ * @internal
+ */
+export const isDirect = ({
+  headers,
+  httpVersionMinor
+}: Pick<Exchange["request"], "headers" | "httpVersionMinor">): boolean =>
   httpVersionMinor > 0 &&
   headers.via === undefined &&
   headers["x-forwarded-for"] === undefined &&

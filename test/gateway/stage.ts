@@ -1,10 +1,12 @@
 import { request as send } from "node:http"
 import { connect, type Socket } from "node:net"
 import * as SqlClient from "@effect/sql/SqlClient"
+import { assert } from "@effect/vitest"
 import { type Cause, Console, Context, Effect, Layer, type Scope } from "effect"
 import { Gateway, GatewayConfig, GatewayServer, Observed } from "effect-steadfast/gateway"
 import { NodeTransport } from "effect-steadfast/node"
 import type { CallLog } from "effect-steadfast/observability"
+import { FaultyProvider } from "effect-steadfast/testing"
 
 /** Keys that may be seen by nobody but those they are meant for. */
 export const keys = {
@@ -175,3 +177,61 @@ export const eventually = (holds: () => boolean, what: string, millis = 15_000):
     Effect.orDie,
     Effect.asVoid
   )
+
+/** Two providers of OpenAI's kind and a gateway before them; `more` is said besides. */
+export const staged = (
+  first: FaultyProvider.ServeOptions = {},
+  second: FaultyProvider.ServeOptions = {},
+  more: {
+    readonly server?: string
+    readonly keys?: string
+    readonly models?: string
+    readonly providers?: string
+    readonly rest?: string
+  } = {}
+) =>
+  Effect.gen(function* () {
+    const one = yield* FaultyProvider.serve(first)
+    const two = yield* FaultyProvider.serve(second)
+    const made = yield* stage(`
+server: { adminKey: ${keys.admin}${more.server ?? ""} }
+providers:
+  first: { kind: openai, baseUrl: "${one.url}/v1", key: ${keys.first} }
+  second: { kind: openai, baseUrl: "${two.url}/v1", key: ${keys.second} }
+${more.providers ?? ""}
+keys:
+  - { name: alice, key: ${keys.alice} }
+${more.keys ?? ""}
+models:
+  fast: { targets: [first/m1, second/m2], ${swift} }
+  single: { targets: [first/m1], ${swift} }
+${more.models ?? ""}
+${more.rest ?? ""}
+`)
+    return { ...made, first: one, second: two }
+  })
+
+/** How often a provider was asked. */
+export const count = (provider: FaultyProvider.Control): Effect.Effect<number> =>
+  Effect.map(provider.requests, ({ length }) => length)
+
+/** A path of each dialect, with a body for it. */
+export const dialects = [
+  ["openai", "/v1/chat/completions", chat("fast")],
+  ["responses", "/v1/responses", { model: "fast", input: "say hello" }],
+  ["anthropic", "/v1/messages", { ...chat("fast"), max_tokens: 9 }],
+  ["gemini", "/v1beta/models/fast:generateContent", { contents: [{ role: "user", parts: [{ text: "say hello" }] }] }]
+] as const
+
+/** An error as a client of a dialect reads it. */
+export const isRefused = (heard: Heard, status: number, dialect: string): void => {
+  assert.strictEqual(heard.status, status, heard.body)
+  assert.strictEqual(heard.headers["x-should-retry"], "false")
+  assert.include(heard.headers["content-type"], "application/json")
+  assert.isFalse(heard.cut)
+  const { code, message, type } = errorOf(heard)
+  assert.isString(message)
+  assert.isString(type)
+  if (dialect === "gemini") assert.strictEqual(code, status)
+  else assert.isString(code)
+}

@@ -1,0 +1,363 @@
+import { createHash, randomBytes } from "node:crypto"
+import { createServer, type IncomingMessage, type RequestListener } from "node:http"
+import type { AddressInfo } from "node:net"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { Fault, FaultyProvider } from "effect-steadfast/testing"
+import { asking, chat, count, errorOf, eventually, isRefused, keys, stage } from "./stage.js"
+
+interface Request {
+  readonly method: string
+  readonly url: string
+  readonly headers: IncomingMessage["headers"]
+  readonly body: Buffer
+}
+
+type Answer = (
+  request: Request,
+  count: number
+) => Parameters<RequestListener>[1] extends infer R ? (response: R) => void : never
+
+/** A provider that answers as it is told, and keeps what it heard. */
+const provider = (answer: Answer) =>
+  Effect.gen(function* () {
+    const heard: Array<Request> = []
+    const server = createServer((request, response) => {
+      const chunks: Array<Buffer> = []
+      request.on("data", (chunk: Buffer) => chunks.push(chunk))
+      request.on("error", () => {})
+      request.on("end", () => {
+        const { headers, method = "", url = "" } = request
+        const one = { method, url, headers, body: Buffer.concat(chunks) }
+        heard.push(one)
+        ;(answer(one, heard.length) as (given: typeof response) => void)(response)
+      })
+    })
+    yield* Effect.acquireRelease(
+      Effect.async<void>((resume) => void server.listen(0, "127.0.0.1", () => resume(Effect.void))),
+      () => Effect.sync(() => server.close().closeAllConnections())
+    )
+    return { heard, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1` }
+  })
+
+const gateway = (url: string, more = "") =>
+  stage(`
+server: { readerTimeout: 400 millis }
+providers: { first: { kind: openai, baseUrl: "${url}", key: ${keys.first} } }
+keys:
+  - { name: alice, key: ${keys.alice} }
+  - { name: bob, key: ${keys.bob}, models: [fast] }
+models: { fast: first/m1, other: first/m2 }
+${more}`)
+
+const json =
+  (status: number, body: unknown, headers: Record<string, string> = {}): ReturnType<Answer> =>
+  (response) =>
+    void response.writeHead(status, { "content-type": "application/json", ...headers }).end(JSON.stringify(body))
+
+describe("passthrough", () => {
+  it.scopedLive("hands a request on with our key, and the answer back", () =>
+    Effect.gen(function* () {
+      const { heard, url } = yield* provider(() =>
+        json(200, { id: "f-1" }, { "x-ratelimit-remaining-requests": "9", "set-cookie": "a=b", server: "theirs" })
+      )
+      const { gateway: made, url: at } = yield* gateway(url)
+      const headers = { "x-steadfast-label-a": "b", "openai-beta": "v2", cookie: "c", "x-forwarded-for": "1.2.3.4" }
+      const list = yield* asking(at, { path: `/v1/files?limit=2&key=${keys.alice}`, key: keys.alice, headers })
+      assert.deepStrictEqual([list.status, list.body], [200, '{"id":"f-1"}'])
+      assert.strictEqual(list.headers["x-ratelimit-remaining-requests"], "9")
+      assert.isString(list.headers["x-request-id"])
+      assert.notProperty(list.headers, "set-cookie")
+      const body = { model: "fast", input: "no harm", extra: [1, 2] }
+      yield* asking(at, { path: "/openai/v1/moderations", key: keys.alice, body })
+      yield* asking(at, { path: "/v1/files/f-1", key: keys.alice, method: "DELETE" })
+      assert.deepStrictEqual(
+        heard.map(({ method, url }) => `${method} ${url}`),
+        ["GET /v1/files?limit=2", "POST /v1/moderations", "DELETE /v1/files/f-1"]
+      )
+      assert.deepStrictEqual(JSON.parse(String(heard[1]?.body)), { ...body, model: "m1" })
+      for (const request of heard) {
+        assert.strictEqual(request.headers.authorization, `Bearer ${keys.first}`)
+        assert.notInclude(JSON.stringify([request.headers, request.url]), keys.alice)
+        for (const name of ["cookie", "x-forwarded-for", "x-steadfast-label-a"])
+          assert.notProperty(request.headers, name)
+      }
+      assert.strictEqual(heard[0]?.headers["openai-beta"], "v2")
+      yield* eventually(() => made.running() === 0, "places are given back")
+    })
+  )
+
+  it.scopedLive("leads nowhere else, whatever stands in the path", () =>
+    Effect.gen(function* () {
+      const { heard, url } = yield* provider(() => json(200, {}))
+      const { url: at } = yield* gateway(url)
+      for (const path of [
+        "/v1/files/../models",
+        "/v1/files/%2e%2e/organization/keys",
+        "/v1/files/..\\..\\x",
+        "/v1/files/.%2E/x"
+      ]) {
+        isRefused(yield* asking(at, { path, key: keys.alice }), 404, "openai")
+      }
+      assert.lengthOf(heard, 0)
+    })
+  )
+
+  it.scopedLive("streams an upload through, byte for byte", () =>
+    Effect.gen(function* () {
+      const hash = (bytes: Buffer): string => createHash("sha256").update(bytes).digest("hex")
+      const { heard, url } = yield* provider(({ body }) => json(200, { sha256: hash(body) }))
+      const { url: at } = yield* gateway(url, "")
+      const file = randomBytes(40 * 1024 * 1024)
+      const form = new FormData()
+      form.set("purpose", "batch")
+      form.set("file", new Blob([file]), "input.jsonl")
+      const response = yield* Effect.promise(() =>
+        fetch(`${at}/v1/files`, { method: "POST", body: form, headers: { authorization: `Bearer ${keys.alice}` } })
+      )
+      assert.strictEqual(response.status, 200)
+      const found = (yield* Effect.promise(() => response.json())) as { readonly sha256: string }
+      assert.strictEqual(found.sha256, hash(heard[0]?.body ?? Buffer.alloc(0)))
+      assert.isTrue(heard[0]?.body.includes(file))
+      assert.include(heard[0]?.headers["content-type"], "multipart/form-data; boundary=")
+    })
+  )
+
+  it.scopedLive("hands bytes back as they are, also where they are packed", () =>
+    Effect.gen(function* () {
+      const bytes = randomBytes(3_000_000)
+      const { url } = yield* provider(
+        () => (response) =>
+          void response.writeHead(200, { "content-type": "audio/mpeg", "content-encoding": "x-own" }).end(bytes)
+      )
+      const { url: at } = yield* gateway(url)
+      const response = yield* Effect.promise(() =>
+        fetch(`${at}/v1/audio/speech`, {
+          method: "POST",
+          body: "{}",
+          headers: { "x-api-key": keys.alice, "content-type": "application/json" }
+        })
+      )
+      assert.deepStrictEqual(Buffer.from(yield* Effect.promise(() => response.arrayBuffer())), bytes)
+      assert.strictEqual(response.headers.get("content-encoding"), "x-own")
+      assert.strictEqual(response.headers.get("content-type"), "audio/mpeg")
+    })
+  )
+
+  it.scopedLive("repeats what was read, and nothing that may have had an effect", () =>
+    Effect.gen(function* () {
+      const { heard, url } = yield* provider((_, count) =>
+        count % 2 === 1 ? (response) => void response.socket?.destroy() : json(200, {})
+      )
+      const { url: at } = yield* gateway(url)
+      assert.strictEqual((yield* asking(at, { path: "/v1/files", key: keys.alice })).status, 200)
+      assert.lengthOf(heard, 2)
+      const posted = yield* asking(at, { path: "/v1/batches", key: keys.alice, body: { input_file_id: "f" } })
+      isRefused(posted, 502, "openai")
+      assert.lengthOf(heard, 3)
+      heard.pop()
+      isRefused(yield* asking(at, { path: "/v1/files/f", key: keys.alice, method: "DELETE" }), 502, "openai")
+      assert.lengthOf(heard, 3)
+    })
+  )
+
+  it.scopedLive("sends again what was refused because of a limit, for as many attempts as the client allows", () =>
+    Effect.gen(function* () {
+      const { heard, url } = yield* provider((_, count) =>
+        json(count === 1 ? 429 : 200, { error: { message: "slow down" } })
+      )
+      const { url: at } = yield* gateway(url)
+      assert.strictEqual((yield* asking(at, { path: "/v1/batches", key: keys.alice, body: {} })).status, 200)
+      assert.lengthOf(heard, 2)
+      heard.length = 0
+      const once = { "x-steadfast-max-attempts": "1" }
+      const limited = yield* asking(at, { path: "/v1/batches", key: keys.alice, body: {}, headers: once })
+      isRefused(limited, 429, "openai")
+      assert.lengthOf(heard, 1)
+    })
+  )
+
+  it.scopedLive("ends when the client's time is over", () =>
+    Effect.gen(function* () {
+      const { url } = yield* provider(() => () => {})
+      const { gateway: made, url: at } = yield* gateway(url)
+      const headers = { "x-steadfast-timeout-ms": "100" }
+      isRefused(yield* asking(at, { path: "/v1/files", key: keys.alice, headers }), 504, "openai")
+      yield* eventually(() => made.running() === 0, "the place is given back")
+    })
+  )
+
+  it.scopedLive("tells the client its own mistakes, and ours as ours", () =>
+    Effect.gen(function* () {
+      const { url } = yield* provider(({ url }) =>
+        json(Number(url.split("/").at(-1)), { error: { message: `account acme, key ${keys.first}` } })
+      )
+      const { lines, url: at } = yield* gateway(url)
+      for (const [theirs, ours] of [
+        [400, 400],
+        [404, 404],
+        [409, 409],
+        [422, 422],
+        [401, 500],
+        [403, 403],
+        [500, 502]
+      ] as const) {
+        const heard = yield* asking(at, {
+          path: `/v1/files/${theirs}`,
+          key: keys.alice,
+          headers: { "x-steadfast-max-attempts": "1" }
+        })
+        assert.strictEqual(heard.status, ours, String(theirs))
+        if (ours !== theirs || ours === 403) {
+          isRefused(heard, ours, "openai")
+          assert.notInclude(heard.body, "acme")
+        }
+      }
+      assert.notInclude(lines.join("\n"), keys.first)
+    })
+  )
+
+  it.scopedLive("follows no redirect, and tells nobody where it leads", () =>
+    Effect.gen(function* () {
+      const other = yield* provider(() => json(200, {}))
+      const { heard, url } = yield* provider(
+        () => (response) => void response.writeHead(302, { location: `${other.url}/files` }).end()
+      )
+      const { url: at } = yield* gateway(url)
+      const headers = { "x-steadfast-max-attempts": "1" }
+      const told = yield* asking(at, { path: "/v1/files", key: keys.alice, headers })
+      isRefused(told, 502, "openai")
+      assert.notProperty(told.headers, "location")
+      assert.deepStrictEqual([heard.length, other.heard.length], [1, 0])
+    })
+  )
+
+  it.scopedLive("is for keys without models of their own, or names one of those", () =>
+    Effect.gen(function* () {
+      const { heard, url } = yield* provider(() => json(200, {}))
+      const { url: at } = yield* gateway(url)
+      for (const asked of [
+        { path: "/v1/files" },
+        { path: "/v1/audio/speech", body: { model: "other" } },
+        { path: "/v1/audio/speech", body: { model: "m1" } },
+        { path: "/v1/audio/speech", body: {} },
+        { path: "/v1/files/f", method: "DELETE" }
+      ]) {
+        isRefused(yield* asking(at, { key: keys.bob, ...asked }), 403, "openai")
+      }
+      assert.strictEqual(
+        (yield* asking(at, { key: keys.bob, path: "/v1/audio/speech", body: { model: "fast" } })).status,
+        200
+      )
+      assert.lengthOf(heard, 1)
+    })
+  )
+
+  it.scopedLive("ends with a client that leaves, or takes nothing", () =>
+    Effect.gen(function* () {
+      let closed = 0
+      const { url } = yield* provider(() => (response) => {
+        response.writeHead(200, { "content-type": "application/octet-stream" })
+        const more = (): void => {
+          while (!response.destroyed && response.write(Buffer.alloc(65_536))) {}
+        }
+        response.on("drain", more).on("close", () => closed++)
+        more()
+      })
+      const { gateway: made, url: at } = yield* gateway(url)
+      const leave = new AbortController()
+      const open = (signal: AbortSignal) =>
+        Effect.promise(() => fetch(`${at}/v1/files/f/content`, { signal, headers: { "x-api-key": keys.alice } }))
+      yield* open(leave.signal)
+      leave.abort()
+      yield* eventually(() => closed === 1 && made.running() === 0, "the provider is left too")
+      // This one holds its response, and reads nothing of it.
+      const held = yield* open(new AbortController().signal)
+      yield* eventually(() => closed === 2 && made.running() === 0, "a reader that takes nothing is left")
+      assert.strictEqual(held.status, 200)
+    })
+  )
+})
+
+describe("count_tokens", () => {
+  const body = { model: "claude", messages: [{ role: "user", content: "some words to count" }] }
+
+  const counting = (url: string) =>
+    stage(`
+providers:
+  anthropic: { kind: anthropic, baseUrl: "${url}", key: ${keys.second} }
+  first: { kind: openai, baseUrl: "${url}", key: ${keys.first} }
+keys: [{ name: alice, key: ${keys.alice} }]
+models:
+  claude: { targets: [first/m1, anthropic/claude-x] }
+  fast: first/m1`)
+
+  it.scopedLive("is asked of Anthropic, where a target is there", () =>
+    Effect.gen(function* () {
+      const { heard, url } = yield* provider(() => json(200, { input_tokens: 42 }))
+      const { url: at } = yield* counting(url)
+      const found = yield* asking(at, { path: "/v1/messages/count_tokens?beta=true", key: keys.alice, body })
+      assert.deepStrictEqual([found.status, JSON.parse(found.body)], [200, { input_tokens: 42 }])
+      assert.notProperty(found.headers, "x-steadfast-estimated")
+      assert.strictEqual(heard[0]?.url, "/v1/messages/count_tokens")
+      assert.strictEqual(heard[0]?.headers["x-api-key"], keys.second)
+      assert.deepStrictEqual(JSON.parse(String(heard[0]?.body)), { ...body, model: "claude-x" })
+    })
+  )
+
+  it.scopedLive("is estimated elsewhere, and where the provider cannot", () =>
+    Effect.gen(function* () {
+      const { url } = yield* provider(() => json(401, { error: { message: "no" } }))
+      const { url: at } = yield* counting(url)
+      for (const model of ["fast", "claude"]) {
+        const path = "/v1/messages/count_tokens"
+        const found = yield* asking(at, { path, key: keys.alice, body: { ...body, model } })
+        assert.deepStrictEqual([found.status, found.headers["x-steadfast-estimated"]], [200, "true"])
+        const { input_tokens } = JSON.parse(found.body)
+        assert.isTrue(input_tokens >= 4 && input_tokens < 100, String(input_tokens))
+      }
+      const contents = [{ role: "user", parts: [{ text: "some words to count" }] }]
+      for (const body of [{ contents }, { generateContentRequest: { model: "models/fast", contents } }]) {
+        const found = yield* asking(at, { path: "/v1beta/models/fast:countTokens", key: keys.alice, body })
+        assert.strictEqual(found.status, 200, found.body)
+        assert.isAbove(JSON.parse(found.body).totalTokens, 3)
+      }
+      const unknown = yield* asking(at, {
+        path: "/v1/messages/count_tokens",
+        key: keys.alice,
+        body: { ...body, model: "x" }
+      })
+      isRefused(unknown, 404, "anthropic")
+      assert.strictEqual(errorOf(unknown).type, "not_found_error")
+    })
+  )
+})
+
+describe("embeddings", () => {
+  it.scopedLive("are served with retries and evidence, and fail as answers do", () =>
+    Effect.gen(function* () {
+      const first = yield* FaultyProvider.serve({ script: [Fault.serverError()], onExhausted: Fault.serverError() })
+      const { url } = yield* stage(`
+providers: { first: { kind: openai, baseUrl: "${first.url}/v1", key: ${keys.first} } }
+keys: [{ name: alice, key: ${keys.alice} }]
+models:
+  vectors: { kind: embeddings, targets: [first/e1], retry: { maxAttempts: 2, initialDelay: "1 millis", jitter: none } }`)
+      const path = "/v1/embeddings"
+      const body = { model: "vectors", input: ["one", "two"] }
+      const failed = yield* asking(url, { path, key: keys.alice, body })
+      isRefused(failed, 502, "openai")
+      assert.strictEqual(failed.headers["x-steadfast-attempts"], "2")
+      assert.strictEqual(
+        (yield* asking(url, { path, key: keys.alice, body })).headers["x-steadfast-remembered"],
+        "true"
+      )
+      yield* first.become({})
+      const found = yield* asking(url, { path, key: keys.alice, body: { ...body, input: "three" } })
+      assert.deepStrictEqual([found.status, JSON.parse(found.body).data.length], [200, 1])
+      assert.strictEqual(found.headers["x-steadfast-served-by"], "first/e1")
+      isRefused(yield* asking(url, { path, key: keys.alice, body: { model: "vectors" } }), 400, "openai")
+      isRefused(yield* asking(url, { key: keys.alice, body: chat("vectors") }), 404, "openai")
+      assert.strictEqual(yield* count(first), 3)
+    })
+  )
+})

@@ -130,7 +130,8 @@ export const listen = (
     const drain = Effect.suspend(() => {
       gateway.stopping()
       server.close()
-      return Effect.asVoid(Effect.timeoutOption(idle, gateway.config().server.drain))
+      // A finalizer cannot be interrupted, and so neither what waits in one, unless it says so.
+      return Effect.asVoid(Effect.timeoutOption(Effect.interruptible(idle), gateway.config().server.drain))
     })
     return { url: `http://${shownHost(host)}:${address.port}`, port: address.port, drain }
   })

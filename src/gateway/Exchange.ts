@@ -125,6 +125,8 @@ export class Exchange {
 
   refuse(refusal: Refusal.Refusal): undefined {
     Respond.refuse(this.response, refusal, this.dialect, this.id)
+    // What is left of its body takes nobody's place.
+    this.end()
   }
 
   /** Tells a mistake in the request. */

@@ -114,10 +114,7 @@ export const make = (
       const route = Route.of(method, url)
       const id = globalThis.crypto.randomUUID()
       const dialect: Dialect = "dialect" in route ? route.dialect : "openai"
-      const refuse = (refusal: Refusal.Refusal): undefined => {
-        Respond.refuse(response, refusal, dialect, id)
-        request.resume()
-      }
+      const refuse = (refusal: Refusal.Refusal): undefined => Respond.refuse(response, refusal, dialect, id)
       // A client that breaks off while it is told something is no event.
       request.on("error", ignore)
       response.on("error", ignore)

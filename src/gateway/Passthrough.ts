@@ -8,7 +8,7 @@
  */
 
 import type { ServerResponse } from "node:http"
-import { pipeline } from "node:stream"
+import { PassThrough, pipeline } from "node:stream"
 import * as Undici from "@effect/platform-node/Undici"
 import type * as ConfigError from "effect/ConfigError"
 import * as Duration from "effect/Duration"
@@ -159,7 +159,8 @@ const once = (
         Undici.request(address.url(false), {
           method: method as Undici.Dispatcher.HttpMethod,
           headers: { ...requestHeaders(headers), ...address.headers },
-          body: body ?? null,
+          // undici closes a body that it cannot send to its end, and the client is still to be told why.
+          body: body === undefined || Buffer.isBuffer(body) ? (body ?? null) : body.pipe(new PassThrough()),
           signal,
           headersTimeout: 600_000,
           bodyTimeout: 0

@@ -123,6 +123,26 @@ describe("passthrough", () => {
     })
   )
 
+  it.scopedLive("tells a client that its upload was broken off, and does not send it again", () =>
+    Effect.gen(function* () {
+      let asked = 0
+      const server = createServer((request) => {
+        asked++
+        request.once("data", () => request.socket.destroy())
+      })
+      yield* Effect.acquireRelease(
+        Effect.async<void>((resume) => void server.listen(0, "127.0.0.1", () => resume(Effect.void))),
+        () => Effect.sync(() => server.close().closeAllConnections())
+      )
+      const { gateway: made, url: at } = yield* gateway(`http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`)
+      const headers = { "content-type": "multipart/form-data; boundary=x" }
+      const heard = yield* asking(at, { path: "/v1/files", key: keys.alice, headers, body: Buffer.alloc(20_000_000) })
+      isRefused(heard, 502, "openai")
+      assert.strictEqual(asked, 1)
+      yield* eventually(() => made.running() === 0, "the place is given back")
+    })
+  )
+
   it.scopedLive("hands bytes back as they are, also where they are packed", () =>
     Effect.gen(function* () {
       const bytes = randomBytes(3_000_000)

@@ -93,7 +93,7 @@ const model = (given: unknown, at: Path, report: Report.Report): unknown => {
 const provider = (fields: Tree.Fields, at: Path, report: Report.Report): void => {
   move(fields, at, "keyFile", "key", report, asFile)
   move(fields, at, "key", "keys", report)
-  listed(fields, at, "keys", report, isText)
+  listed(fields, at, "keys", report, isScalar)
 }
 
 const each = (value: unknown, at: Path, change: (fields: Tree.Fields, at: Path) => void): void => {

@@ -55,6 +55,8 @@ export interface Carrier {
   readonly fields: (value: unknown, path: Path) => Fields
   /** The name of a provider with these settings: a new one, unless there is one. */
   readonly provider: (name: string, settings: Provider) => string
+  /** A text with its variable, which is then needed. */
+  readonly text: (value: string) => string
   /** A base URL as the file may have it; `undefined` after a loss. */
   readonly baseUrl: (value: string, path: Path) => string | undefined
   /** A key as a variable. A literal key stays out of the file. */
@@ -97,15 +99,24 @@ export const providerName = (theirs: string): string | undefined => {
 const noKey = /^(?:none|null|empty|fake.*|dummy.*|not[-_ ]needed|anything|x+|ollama|)$/i
 
 /**
- * A text with `os.environ/NAME` as `${NAME}`; a `${` of its own stays one.
+ * A time in the words of the file, at least 1 millisecond, at most a week.
  *
  * @since 0.2.0
  * @category getters
  */
-export const withVariables = (text: string): string => {
+export const duration = (millis: number): string => {
+  const whole = Math.min(604_800_000, Math.max(1, Math.round(millis)))
+  return whole % 1000 === 0 ? `${whole / 1000} seconds` : `${whole} millis`
+}
+
+/** A text with `os.environ/NAME` as `${NAME}`; a `${` of its own stays one. */
+const withVariables = (text: string): string => {
   const name = /^os\.environ\/([A-Za-z_]\w*)$/.exec(text.trim())?.[1]
   return name === undefined ? text.replaceAll("${", "$$${") : `\${${name}}`
 }
+
+/** The variable that a text as written is. */
+const variableOf = (written: string): string | undefined => /^\$\{(\w+)\}$/.exec(written)?.[1]
 
 /**
  * The text of a target.
@@ -176,8 +187,16 @@ export const make = (): Carrier => {
     }
   }
 
+  const text = (value: string): string => {
+    const written = withVariables(value)
+    const own = variableOf(written)
+    if (own !== undefined) variables.add(own)
+    return written
+  }
+
   return {
     providers,
+    text,
     get notCarried() {
       return [...lost]
     },
@@ -204,25 +223,17 @@ export const make = (): Carrier => {
       return name
     },
     baseUrl: (value, path) => {
-      const text = withVariables(value).replace(/\/+$/, "")
-      const own = /^\$\{(\w+)\}$/.exec(text)?.[1]
-      if (own !== undefined) {
-        variables.add(own)
-        return text
-      }
+      const written = text(value).replace(/\/+$/, "")
+      if (variableOf(written) !== undefined) return written
       const url = URL.canParse(value) ? new URL(value) : undefined
-      if (url !== undefined && /^https?:$/.test(url.protocol) && url.username + url.password === "") return text
+      if (url !== undefined && /^https?:$/.test(url.protocol) && url.username + url.password === "") return written
       lose(path, "it is no URL with http or https, without a password")
       return undefined
     },
     key: (value, path, variable) => {
       if (value === undefined) return undefined
-      const text = typeof value === "string" ? withVariables(value) : ""
-      const own = /^\$\{(\w+)\}$/.exec(text)?.[1]
-      if (own !== undefined) {
-        variables.add(own)
-        return text
-      }
+      const written = typeof value === "string" ? text(value) : ""
+      if (variableOf(written) !== undefined) return written
       if (typeof value === "string" && noKey.test(value.trim())) return undefined
       lose(path, `a key does not belong into a file: set the variable ${variable}`)
       variables.add(variable)

@@ -13,7 +13,7 @@ import * as WellKnown from "../config/WellKnown.js"
 import * as Carrier from "./Carrier.js"
 import * as Fallbacks from "./LiteLlmFallbacks.js"
 
-const seconds = (amount: number): string => `${amount} seconds`
+const seconds = (amount: number): string => Carrier.duration(amount * 1000)
 
 /** The strategies by what they choose by. */
 const strategies: Readonly<Record<string, string>> = {
@@ -47,7 +47,11 @@ const modelInfo = (
   value: unknown,
   path: Path,
   carrier: Carrier.Carrier
-): { readonly isOther: boolean; readonly kind: "embeddings" | undefined; readonly price: Tree.Fields | undefined } => {
+): {
+  readonly isOther: boolean
+  readonly kind: "chat" | "embeddings" | undefined
+  readonly price: Tree.Fields | undefined
+} => {
   const info = carrier.fields(value, path)
   const mode = info.text("mode")
   const input = info.number("input_cost_per_token")
@@ -55,7 +59,7 @@ const modelInfo = (
   info.rest("facts of models are known from their names here")
   return {
     isOther: mode !== undefined && !/^(?:chat|completion|responses|embedding)$/.test(mode),
-    kind: mode === "embedding" ? "embeddings" : undefined,
+    kind: mode === undefined ? undefined : mode === "embedding" ? "embeddings" : "chat",
     price: priceOf(input, output)
   }
 }
@@ -93,6 +97,14 @@ const deployment = (
   if (place === undefined) {
     return carrier.lose([...path, "litellm_params", "model"], "its provider is not known here")
   }
+  const kind = info.kind ?? (/embed/i.test(place.model) ? "embeddings" : "chat")
+  const ours = Carrier.modelName(name)
+  if (kind !== (models.get(ours)?.kind ?? kind)) {
+    return carrier.lose(path, "a name is for chats alone or for embeddings alone")
+  }
+  if (kind === "embeddings" && WellKnown.kindOf(place.provider) === "anthropic") {
+    return carrier.lose(path, "its provider makes no embeddings")
+  }
   const field = params.get("api_base") === undefined ? "base_url" : "api_base"
   const address = params.text(field)
   const baseUrl = address === undefined ? undefined : carrier.baseUrl(address, [...params.path, field])
@@ -115,7 +127,7 @@ const deployment = (
   const provider = carrier.provider(place.provider, {
     baseUrl,
     key: isOwnKey ? `\${${variable}}` : key,
-    apiVersion: isAzure && apiVersion !== undefined ? Carrier.withVariables(apiVersion) : undefined,
+    apiVersion: isAzure && apiVersion !== undefined ? carrier.text(apiVersion) : undefined,
     limits: limitsOf(rpm, tpm)
   })
   const retries = params.number("max_retries") ?? params.number("num_retries")
@@ -128,9 +140,8 @@ const deployment = (
   entry.rest("it has no counterpart")
   if (price !== undefined) prices[`${provider}/${place.model}`] = price
   if (weight === 0) return carrier.lose([...params.path, "weight"], "a target with weight 0 gets nothing: left out")
-  const ours = Carrier.modelName(name)
   if (ours !== name) carrier.lose([...path, "model_name"], `the name has become ${ours}`)
-  const model = models.get(ours) ?? { kind: info.kind, targets: [], aliases: [], fallbacks: [], fallback: undefined }
+  const model = models.get(ours) ?? { kind, targets: [], aliases: [], fallbacks: [], fallback: undefined }
   models.set(ours, model)
   const share = weight ?? rpm ?? tpm
   model.targets.push({
@@ -246,7 +257,7 @@ export const convert = (given: Tree.Fields, carrier: Carrier.Carrier): Tree.Fiel
   const retry = {
     ...policy,
     ...(retries === undefined ? {} : { maxAttempts: Math.min(100, Math.round(retries) + 1) }),
-    ...(wait ? { initialDelay: seconds(Math.min(wait, 604_800)) } : {})
+    ...(wait ? { initialDelay: seconds(wait) } : {})
   }
   const total = router.number("timeout")
   const request = library.number("request_timeout")
@@ -302,7 +313,7 @@ export const convert = (given: Tree.Fields, carrier: Carrier.Carrier): Tree.Fiel
       [...models].map(([name, { aliases, fallback, fallbacks, kind, targets }]) => [
         name,
         {
-          ...(kind === undefined ? {} : { kind }),
+          ...(kind === "chat" && !targets.some(({ target }) => /embed/i.test(String(target))) ? {} : { kind }),
           ...(aliases.length > 0 ? { aliases } : {}),
           targets:
             targets.length > 1

@@ -15,7 +15,7 @@ import * as Carrier from "./Carrier.js"
  * @category models
  */
 export interface Model {
-  readonly kind: "embeddings" | undefined
+  readonly kind: "chat" | "embeddings"
   readonly targets: Array<Tree.Fields>
   readonly aliases: Array<string>
   fallbacks: Array<string>

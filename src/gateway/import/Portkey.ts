@@ -150,15 +150,16 @@ const leafOf = (value: unknown, path: Path, shared: Shared, carrier: Carrier.Car
   const key = carrier.key(fields.get("api_key"), [...path, "api_key"], usual ?? "PROVIDER_API_KEY")
   const isUsual = key === undefined && usual !== undefined && (baseUrl === undefined || isAzure)
   if (isUsual) carrier.variables.add(usual)
+  const version = fields.text("azure_api_version")
   const provider = carrier.provider(theirs, {
     baseUrl,
     key: isUsual ? `\${${usual}}` : key,
-    apiVersion: isAzure ? fields.text("azure_api_version") : undefined
+    apiVersion: isAzure && version !== undefined ? carrier.text(version) : undefined
   })
   const overrides = carrier.fields(fields.get("override_params"), [...path, "override_params"])
   const deployment = fields.text("azure_deployment_id")
   const stated = deployment ?? overrides.text("model") ?? fields.text("model")
-  overrides.leave("azure_deployment_id says it", "model")
+  if (deployment !== undefined) overrides.leave("azure_deployment_id says it", "model")
   overrides.rest("parameters of a request are the client's")
   const model = stated?.replace(/^@[^/]+\//, "") ?? usualModels[theirs]
   if (stated === undefined) {
@@ -187,7 +188,7 @@ const leafOf = (value: unknown, path: Path, shared: Shared, carrier: Carrier.Car
     target: Carrier.target(provider, model),
     weight,
     retry: retry ?? shared.retry,
-    timeout: timeout ? `${timeout} millis` : shared.timeout
+    timeout: timeout ? Carrier.duration(timeout) : shared.timeout
   }
 }
 
@@ -243,7 +244,7 @@ const groupOf = (value: unknown, path: Path, above: Shared, carrier: Carrier.Car
   const timeout = fields.number("request_timeout")
   const shared: Shared = {
     retry: retryOf(fields.get("retry"), [...path, "retry"], carrier) ?? above.retry,
-    timeout: timeout ? `${timeout} millis` : above.timeout
+    timeout: timeout ? Carrier.duration(timeout) : above.timeout
   }
   const given = fields.get("targets")
   const targets: ReadonlyArray<unknown> = Array.isArray(given) ? given : []
@@ -282,7 +283,7 @@ const groupOf = (value: unknown, path: Path, above: Shared, carrier: Carrier.Car
   fields.leave("answers are not cached", "cache")
   fields.leave("it is for the group around it", ...(path.length === 0 ? [] : ["weight", "name"]))
   fields.rest("it has no counterpart")
-  return group
+  return group?.leaves.length === 0 ? undefined : group
 }
 
 /**

@@ -114,8 +114,9 @@ models:
 
   it("may use anchors and merged keys", () => {
     const config = good(`
+x-base: &base { targets: [openai/x], deadline: 45s }
 models:
-  a: &base { targets: [openai/x], deadline: 45s }
+  a: *base
   b: { <<: *base, mode: continue }
 `)
     assert.deepStrictEqual(
@@ -377,6 +378,8 @@ keys: [{ name: k, key: 0123456789abcdef, models: [b] }]
   it("have no value of a secret", () => {
     const text = `providers:
   openai: ${secrets.OPENAI_API_KEY}
+  groq: { key: [1], baseUrl: "http://u:${secrets.OTLP_TOKEN}@h" }
+  xai: { key: abcdefghij, baseUrl: "ws://h/v1?key=${secrets.OTLP_TOKEN}" }
   anthropic: { apiKey: ${secrets.ANTHROPIC_API_KEY}, key: [1], headers: { "x y": ${fileSecret} } }
 models:
   a: ${secrets.OPENAI_API_KEY}/x
@@ -585,6 +588,16 @@ describe("the description", () => {
       assert.isTrue(text.split("\n").includes(line), `${line} in\n${text}`)
     }
     assert.include(text, "4 attempts; backoff 500ms ×2 up to 30s; after Overloaded from 1s; jitter full")
+  })
+})
+
+describe("what is shown of an address", () => {
+  it("ends before its query", () => {
+    const text = GatewayConfig.describe(
+      good("providers: { local: { kind: openai, baseUrl: 'http://h/v1?code=abcdef' } }\nmodels: { a: local/x }")
+    )
+    assert.include(text, "  local: openai, http://h/v1?…, no key")
+    assert.notInclude(text, "abcdef")
   })
 })
 

@@ -131,6 +131,8 @@ const toDefaults = (file: Tree.Fields, report: Report.Report): void => {
 export const expand = (given: unknown, report: Report.Report): unknown => {
   const file = withoutNulls(given)
   if (!Tree.isFields(file)) return file
+  // A place for anchors.
+  for (const key of Object.keys(file)) if (key.startsWith("x-")) delete file[key]
   toDefaults(file, report)
   if (Tree.isFields(file.server)) {
     move(file.server, ["server"], "adminKeyFile", "adminKey", report, asFile)

@@ -34,6 +34,14 @@ export const kindOf = (u: unknown): string =>
         ? "an object"
         : `a ${typeof u}`
 
+/**
+ * The name of a field as it is shown: `?` for one that no API has, which may hold anything.
+ *
+ * @since 0.2.0
+ * @category getters
+ */
+export const nameOf = (name: string): string => (/^[\w-]{1,64}$/.test(name) ? name : "?")
+
 /** What a short value is, and the type of a longer one: no prompt gets into an error. */
 const shown = (u: unknown): string =>
   typeof u === "number" || typeof u === "boolean"

@@ -99,11 +99,18 @@ const partOf = (part: Fields.Json, at: string, context: Context): ToolResult.Par
 // calls
 // -----------------------------------------------------------------------------
 
+/** The ids of the calls of a function, in their order. Those before `next` have their result. */
+interface Queue {
+  readonly ids: Array<string>
+  next: number
+}
+
 /** The calls so far. */
 interface Calls {
   readonly ids: Set<string>
-  /** The ids of the calls that wait for a result, by the name of their function. */
-  readonly open: Map<string, Set<string>>
+  readonly waiting: Set<string>
+  /** By the name of their function. */
+  readonly queues: Map<string, Queue>
 }
 
 const callOf = (value: unknown, at: string, newId: string, calls: Calls, context: Context): Chat.ToolCall => {
@@ -111,8 +118,11 @@ const callOf = (value: unknown, at: string, newId: string, calls: Calls, context
   context.left.lost(call, known.call, "contents[].parts[].functionCall")
   const name = Fields.needed(Fields.string, call.name, `${at}.name`, "a string")
   const id = Fields.string(call.id, `${at}.id`) || newId
+  const queue = calls.queues.get(name) ?? { ids: [], next: 0 }
+  queue.ids.push(id)
+  calls.queues.set(name, queue)
   calls.ids.add(id)
-  calls.open.set(name, (calls.open.get(name) ?? new Set()).add(id))
+  calls.waiting.add(id)
   return { id, name, arguments: Fields.object(call.args, `${at}.args`) ?? {} }
 }
 
@@ -120,10 +130,11 @@ const callOf = (value: unknown, at: string, newId: string, calls: Calls, context
 const callFor = (result: Fields.Json, at: string, calls: Calls): string => {
   const name = Fields.string(result.name, `${at}.name`) ?? ""
   const stated = Fields.string(result.id, `${at}.id`) || undefined
-  const open = calls.open.get(name) ?? new Set()
-  const id = stated !== undefined && calls.ids.has(stated) ? stated : open.values().next().value
+  const queue = calls.queues.get(name) ?? { ids: [], next: 0 }
+  while (queue.next < queue.ids.length && !calls.waiting.has(queue.ids[queue.next] ?? "")) queue.next++
+  const id = stated !== undefined && calls.ids.has(stated) ? stated : queue.ids[queue.next]
   if (id === undefined) throw Fields.refusal(`${at}.name`, "no call that waits for it", "the name of an earlier call")
-  open.delete(id)
+  calls.waiting.delete(id)
   return id
 }
 
@@ -208,7 +219,7 @@ const modelTurn = (parts: ReadonlyArray<Placed>, index: number, calls: Calls, co
  * @category decoding
  */
 export const read = (value: unknown, context: Context): ReadonlyArray<Chat.Message> => {
-  const calls: Calls = { ids: new Set(), open: new Map() }
+  const calls: Calls = { ids: new Set(), waiting: new Set(), queues: new Map() }
   return Fields.needed(list, value, "contents", "an array").flatMap((entry, index): ReadonlyArray<Chat.Message> => {
     const at = `contents[${index}]`
     const content = Fields.needed(object, entry, at, "an object")

@@ -50,12 +50,12 @@ export const make = (): Leftover => {
     fields: (object, known, inside) => {
       const entries = others(object, known).map((key) => [key, object[key]] as const)
       if (entries.length === 0) return
-      for (const [key] of entries) passable.push(inside === undefined ? key : `${inside}.${key}`)
+      for (const [key] of entries) passable.push(`${inside === undefined ? "" : `${inside}.`}${Fields.nameOf(key)}`)
       if (inside === undefined) options.push(...entries)
       else options.push([inside, Object.fromEntries(entries)])
     },
     lost: (object, known, at) => {
-      for (const key of others(object, known)) stuck.add(`${at}.${key}`)
+      for (const key of others(object, known)) stuck.add(`${at}.${Fields.nameOf(key)}`)
     },
     end: (passTo) =>
       passTo === undefined || options.length === 0

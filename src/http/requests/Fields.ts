@@ -272,7 +272,7 @@ export const words: Reader<Readonly<Record<string, string>>> = (value, field) =>
   const found = object(value, field)
   if (found === undefined) return undefined
   return Object.fromEntries(
-    Object.entries(found).map(([key, one]) => [key, needed(string, one, `${field}.${key}`, "a string")])
+    Object.entries(found).map(([key, one]) => [key, needed(string, one, `${field}.${nameOf(key)}`, "a string")])
   )
 }
 

@@ -94,8 +94,10 @@ describe("an answer with embeddings", () => {
 
 describe("a service of embeddings", () => {
   /** The body of a request that a client of ours sends. */
-  const bodyOf = (request: HttpClientRequest.HttpClientRequest): unknown =>
-    request.body._tag === "Uint8Array" ? JSON.parse(new TextDecoder().decode(request.body.body)) : undefined
+  const bodyOf = ({ body }: HttpClientRequest.HttpClientRequest): unknown =>
+    JSON.parse(
+      body._tag === "Uint8Array" ? new TextDecoder().decode(body.body) : body._tag === "Raw" ? `${body.body}` : "0"
+    )
 
   /** A service whose vectors are `vectors`. Base64 is what our own client asks for. */
   const client = (vectors: ReadonlyArray<ReadonlyArray<number>>, seen: Array<EmbeddingsBody.Asked>) =>

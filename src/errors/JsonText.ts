@@ -101,3 +101,27 @@ export const find = (text: string): unknown => {
     ? found
     : undefined
 }
+
+/**
+ * Deeper values cannot be written as JSON again on every platform, and no tool has such arguments.
+ */
+const maxDepth = 500
+
+/**
+ * Whether a value is nested too deep to be written again in the next request.
+ *
+ * @since 0.2.0
+ * @category predicates
+ */
+export const isDeep = (value: unknown): boolean => {
+  let level: Array<unknown> = [value]
+  for (let depth = 0; depth <= maxDepth; depth++) {
+    const next: Array<unknown> = []
+    for (const one of level) {
+      if (typeof one === "object" && one !== null) for (const child of Object.values(one)) next.push(child)
+    }
+    if (next.length === 0) return false
+    level = next
+  }
+  return true
+}

@@ -8,8 +8,8 @@
  */
 
 import * as ErrorMessage from "../../errors/ErrorMessage.js"
+import * as JsonText from "../../errors/JsonText.js"
 import { InvalidRequest } from "../../errors/LlmError.js"
-import * as WireJson from "../../providers/wire/Json.js"
 
 /**
  * A JSON object.
@@ -234,7 +234,7 @@ export const inline = (url: string): { readonly data: string; readonly mediaType
  * @category readers
  */
 export const shallow = (value: unknown, field: string): unknown => {
-  if (WireJson.isDeep(value)) throw refusal(field, "more than 500 levels", "JSON that is not nested so deep")
+  if (JsonText.isDeep(value)) throw refusal(field, "more than 500 levels", "JSON that is not nested so deep")
   return value
 }
 

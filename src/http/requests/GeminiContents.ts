@@ -8,8 +8,7 @@
  */
 
 import type * as Chat from "../../chat/Chat.js"
-import * as Wire from "../../providers/gemini/GeminiContents.js"
-import * as Media from "../../providers/wire/Media.js"
+import * as MediaType from "../../chat/MediaType.js"
 import * as Fields from "./Fields.js"
 import * as Leftover from "./Leftover.js"
 import * as ToolResult from "./ToolResult.js"
@@ -58,6 +57,9 @@ const known = {
   result: Leftover.names("id name response parts")
 }
 
+/** The placeholder for an unknown signature; documented at https://ai.google.dev/gemini-api/docs/thought-signatures */
+const noSignature = "skip_thought_signature_validator"
+
 /** The parts that a model makes beside text and calls: code that the provider runs. */
 const own = ["executableCode", "codeExecutionResult"] as const
 
@@ -80,9 +82,8 @@ const linkedOf = (value: unknown, at: string, { left }: Context): ToolResult.Par
   left.lost(media, known.media, "contents[].parts[].fileData")
   const url = Fields.needed(Fields.string, media.fileUri, `${at}.fileUri`, "a string")
   const mediaType = Fields.string(media.mimeType, `${at}.mimeType`)
-  const image = { type: "image", url } as const
   // An image has no media type of its own beside its URL.
-  if (mediaType?.startsWith("image/") && Media.of(image).mediaType === mediaType) return image
+  if (mediaType?.startsWith("image/") && MediaType.ofName(url) === mediaType) return { type: "image", url }
   const name = Fields.string(media.displayName, `${at}.displayName`)
   return Fields.compact({ type: "file" as const, url, mediaType, name })
 }
@@ -184,7 +185,7 @@ const modelTurn = (parts: ReadonlyArray<Placed>, index: number, calls: Calls, co
   let text = ""
   for (const [part, at] of parts) {
     const stated = Fields.string(part.thoughtSignature, `${at}.thoughtSignature`)
-    const thoughtSignature = stated === Wire.noSignature || stated === "" ? undefined : stated
+    const thoughtSignature = stated === noSignature || stated === "" ? undefined : stated
     const isThought = Fields.boolean(part.thought, `${at}.thought`) === true
     if (part.functionCall != null) {
       const newId = `call_${index}_${toolCalls.length}`

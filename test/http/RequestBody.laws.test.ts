@@ -192,7 +192,7 @@ const signed: { readonly [K in Dialect.Dialect]?: readonly [wire: string, reply:
         { type: "thinking", thinking: "hm", signature: "c2ln" },
         { type: "redacted_thinking", data: "eA==" },
         { type: "text", text: "one" },
-        { type: "tool_use", id: "call-0", name: "f", input: {} }
+        { type: "tool_use", id: "call-0", name: "f" }
       ]
     }
   ],

@@ -213,12 +213,12 @@ describe("a request of Gemini", () => {
             role: "assistant",
             content: "",
             toolCalls: [
-              { id: "call_0_0", name: "f", arguments: { x: 1 } },
-              { id: "call_0_1", name: "f", arguments: {} }
+              { id: "call_1_0", name: "f", arguments: { x: 1 } },
+              { id: "call_1_1", name: "f", arguments: {} }
             ]
           },
-          Chat.toolResult("call_0_0", "one"),
-          Chat.toolResult("call_0_1", '{"x":1}')
+          Chat.toolResult("call_1_0", "one"),
+          Chat.toolResult("call_1_1", '{"x":1}')
         ]
       }
     ],
@@ -233,8 +233,14 @@ describe("a request of Gemini", () => {
       },
       {
         messages: [
-          { role: "assistant", content: "", toolCalls: [{ id: "a", name: "f", arguments: {} }] },
-          { role: "assistant", content: "", toolCalls: [{ id: "b", name: "f", arguments: {} }] },
+          {
+            role: "assistant",
+            content: "",
+            toolCalls: [
+              { id: "a", name: "f", arguments: {} },
+              { id: "b", name: "f", arguments: {} }
+            ]
+          },
           Chat.toolResult("b", "b"),
           Chat.toolResult("a", "a")
         ]
@@ -332,8 +338,57 @@ describe("a request of Gemini", () => {
       {
         messages: [
           Chat.user([{ type: "text", text: "hi" }]),
-          { role: "assistant", content: "so" },
-          { role: "assistant", content: "", toolCalls: [{ id: "a", name: "f", arguments: {} }] }
+          { role: "assistant", content: "so", toolCalls: [{ id: "a", name: "f", arguments: {} }] }
+        ]
+      }
+    ],
+    [
+      "joins the pieces of a streamed answer",
+      {
+        contents: [
+          { role: "model", parts: [{ text: "o" }] },
+          { role: "model", parts: [{ text: "ne" }] },
+          { role: "model", parts: [{ text: "", thoughtSignature: "czE=" }] },
+          { role: "model" }
+        ]
+      },
+      {
+        messages: [
+          {
+            role: "assistant",
+            content: "one",
+            providerData: {
+              wire: "gemini",
+              provider: "gemini",
+              model: "m",
+              reply: { parts: [{ text: "one" }, { text: "", thoughtSignature: "czE=" }] }
+            }
+          }
+        ]
+      }
+    ],
+    [
+      "opens what clients put around their results",
+      {
+        contents: [
+          { role: "model", parts: ["f", "g", "h"].map((name) => ({ functionCall: { name } })) },
+          answered(
+            { name: "f", response: { result: "one" } },
+            { name: "g", response: { name: "g", content: { x: 1 } } },
+            { name: "h", response: { name: "g", content: "x" } }
+          )
+        ]
+      },
+      {
+        messages: [
+          {
+            role: "assistant",
+            content: "",
+            toolCalls: ["f", "g", "h"].map((name, index) => ({ id: `call_1_${index}`, name, arguments: {} }))
+          },
+          Chat.toolResult("call_1_0", "one"),
+          Chat.toolResult("call_1_1", '{"x":1}'),
+          Chat.toolResult("call_1_2", '{"name":"g","content":"x"}')
         ]
       }
     ]

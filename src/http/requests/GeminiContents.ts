@@ -139,13 +139,14 @@ const callFor = (result: Fields.Json, at: string, calls: Calls): string => {
   return id
 }
 
-/** The text of a result: `output` alone stands for itself. */
-const responseOf = (value: unknown, at: string): string => {
+/** The text of a result. An object around a text alone is opened, and that which the AI SDK puts around its results. */
+const responseOf = (value: unknown, name: unknown, at: string): string => {
   const response = Fields.object(value, at) ?? {}
-  const [first, ...others] = Object.keys(response)
-  return first === "output" && others.length === 0 && typeof response.output === "string"
-    ? response.output
-    : JSON.stringify(response)
+  const keys = Object.keys(response).join(" ")
+  const inner = keys === "output" || keys === "result" ? response[keys] : undefined
+  if (typeof inner === "string") return inner
+  if (keys !== "name content" || response.name !== name) return JSON.stringify(response)
+  return typeof response.content === "string" ? response.content : JSON.stringify(response.content)
 }
 
 const resultOf = (value: unknown, at: string, calls: Calls, context: Context): ToolResult.ToolResult => {
@@ -153,7 +154,7 @@ const resultOf = (value: unknown, at: string, calls: Calls, context: Context): T
   context.left.lost(result, known.result, "contents[].parts[].functionResponse")
   const media = list(result.parts, `${at}.parts`) ?? []
   return ToolResult.make(callFor(result, at, calls), [
-    { type: "text", text: responseOf(result.response, `${at}.response`) },
+    { type: "text", text: responseOf(result.response, result.name, `${at}.response`) },
     ...media.map((entry, index) => {
       const where = `${at}.parts[${index}]`
       return partOf(Fields.needed(object, entry, where, "an object"), where, context)
@@ -180,7 +181,7 @@ const userTurn = (parts: ReadonlyArray<Placed>, calls: Calls, context: Context):
 const modelTurn = (parts: ReadonlyArray<Placed>, index: number, calls: Calls, context: Context): Chat.Message => {
   const { model, provider } = context
   const data = (reply: unknown): Chat.ProviderData => ({ wire: "gemini", provider, model, reply })
-  const kept: Array<Fields.Json> = []
+  const kept: Array<Record<string, unknown>> = []
   const toolCalls: Array<Chat.ToolCall> = []
   let text = ""
   for (const [part, at] of parts) {
@@ -199,8 +200,13 @@ const modelTurn = (parts: ReadonlyArray<Placed>, index: number, calls: Calls, co
       const one = partOf(part, at, context)
       if (one.type !== "text") throw Fields.refusal(at, "a file of the model", "a text or a call")
       if (!isThought) text += one.text
-      if (!isThought || thoughtSignature !== undefined) {
-        kept.push(Fields.compact({ text: one.text, thoughtSignature, thought: isThought ? true : undefined }))
+      const last = kept[kept.length - 1]
+      if (thoughtSignature !== undefined) {
+        kept.push({ text: one.text, thoughtSignature, ...(isThought ? { thought: true } : {}) })
+      } else if (!isThought && one.text !== "") {
+        // The pieces of a streamed answer.
+        if (last?.text === undefined || last.thoughtSignature !== undefined) kept.push({ text: one.text })
+        else last.text += one.text
       }
     }
   }
@@ -214,14 +220,22 @@ const modelTurn = (parts: ReadonlyArray<Placed>, index: number, calls: Calls, co
 }
 
 /**
- * The messages of the contents.
+ * The messages of the contents. Neighbours of the model are one answer: Google's client keeps one for each piece of a
+ * stream.
  *
  * @since 0.2.0
  * @category decoding
  */
 export const read = (value: unknown, context: Context): ReadonlyArray<Chat.Message> => {
   const calls: Calls = { ids: new Set(), waiting: new Set(), queues: new Map() }
-  return Fields.needed(list, value, "contents", "an array").flatMap((entry, index): ReadonlyArray<Chat.Message> => {
+  const messages: Array<Chat.Message> = []
+  let answer: Array<Placed> = []
+  const settle = (index: number): void => {
+    if (answer.length > 0) messages.push(modelTurn(answer, index, calls, context))
+    answer = []
+  }
+  const contents = Fields.needed(list, value, "contents", "an array")
+  for (const [index, entry] of contents.entries()) {
     const at = `contents[${index}]`
     const content = Fields.needed(object, entry, at, "an object")
     context.left.lost(content, known.content, "contents[]")
@@ -232,10 +246,15 @@ export const read = (value: unknown, context: Context): ReadonlyArray<Chat.Messa
       const where = `${at}.parts[${position}]`
       return [Fields.needed(object, part, where, "an object"), where]
     })
-    if (role === "model") return [modelTurn(parts, index, calls, context)]
-    if (parts.length === 0) throw Fields.refusal(`${at}.parts`, "nothing", "at least one part")
-    return userTurn(parts, calls, context)
-  })
+    if (role === "model") for (const part of parts) answer.push(part)
+    else {
+      if (parts.length === 0) throw Fields.refusal(`${at}.parts`, "nothing", "at least one part")
+      settle(index)
+      for (const message of userTurn(parts, calls, context)) messages.push(message)
+    }
+  }
+  settle(contents.length)
+  return messages
 }
 
 /**

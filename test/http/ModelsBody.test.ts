@@ -13,7 +13,13 @@ describe("the models of a service", () => {
     display_name: "fast"
   }
 
-  it("are told to the clients of OpenAI and of Anthropic at once", () => {
+  const supportedGenerationMethods = ["generateContent", "streamGenerateContent"]
+  const toGemini = [
+    { name: "models/fast", displayName: "fast", supportedGenerationMethods },
+    { name: "models/careful", displayName: "Careful", supportedGenerationMethods }
+  ]
+
+  it("are told to all clients at once", () => {
     const careful = {
       id: "careful",
       object: "model",
@@ -26,6 +32,7 @@ describe("the models of a service", () => {
     assert.deepStrictEqual(ModelsBody.list(models), {
       object: "list",
       data: [fast, careful],
+      models: toGemini,
       has_more: false,
       first_id: "fast",
       last_id: "careful"
@@ -35,16 +42,10 @@ describe("the models of a service", () => {
   })
 
   it.each([Number.NaN, Number.POSITIVE_INFINITY, 1e300])("have a date, whatever is told as one: %s", (created) => {
-    assert.deepStrictEqual(ModelsBody.one({ id: "fast", created }), fast)
+    assert.deepStrictEqual(ModelsBody.one({ id: "fast", created }), { ...fast, ...toGemini[0] })
   })
 
   it("are told to the clients of Gemini", () => {
-    const supportedGenerationMethods = ["generateContent", "streamGenerateContent"]
-    assert.deepStrictEqual(ModelsBody.geminiList(models), {
-      models: [
-        { name: "models/fast", displayName: "fast", supportedGenerationMethods },
-        { name: "models/careful", displayName: "Careful", supportedGenerationMethods }
-      ]
-    })
+    assert.deepStrictEqual(ModelsBody.geminiList(models), { models: toGemini })
   })
 })

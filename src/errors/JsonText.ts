@@ -107,21 +107,18 @@ export const find = (text: string): unknown => {
  */
 const maxDepth = 500
 
+/** Whether a value has something inside of it that many levels down. */
+const reaches = (value: unknown, levels: number): boolean => {
+  if (levels === 0) return true
+  if (typeof value !== "object" || value === null) return false
+  for (const child of Array.isArray(value) ? value : Object.values(value)) if (reaches(child, levels - 1)) return true
+  return false
+}
+
 /**
  * Whether a value is nested too deep to be written again in the next request.
  *
  * @since 0.2.0
  * @category predicates
  */
-export const isDeep = (value: unknown): boolean => {
-  let level: Array<unknown> = [value]
-  for (let depth = 0; depth <= maxDepth; depth++) {
-    const next: Array<unknown> = []
-    for (const one of level) {
-      if (typeof one === "object" && one !== null) for (const child of Object.values(one)) next.push(child)
-    }
-    if (next.length === 0) return false
-    level = next
-  }
-  return true
-}
+export const isDeep = (value: unknown): boolean => reaches(value, maxDepth + 1)

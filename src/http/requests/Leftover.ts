@@ -32,9 +32,16 @@ export interface Leftover {
  */
 export const names = (words: string): ReadonlySet<string> => new Set(words.split(" "))
 
-/** The fields that say something and are not known. */
-const others = (object: Fields.Json, known: ReadonlySet<string>): ReadonlyArray<string> =>
-  Object.keys(object).filter((key) => !known.has(key) && object[key] !== undefined && object[key] !== null)
+/** The names of the fields that say something and are not known; mostly none. */
+const others = (object: Fields.Json, known: ReadonlySet<string>): ReadonlyArray<string> => {
+  let found: Array<string> | undefined
+  for (const key of Object.keys(object)) {
+    if (known.has(key) || object[key] === undefined || object[key] === null) continue
+    found ??= []
+    found.push(key)
+  }
+  return found ?? []
+}
 
 /**
  * An empty collection.

@@ -1,9 +1,9 @@
 /**
  * The bodies with which a service tells its models, for the clients of OpenAI, Anthropic and Gemini.
  *
- * `GET /v1/models` and `/v1/models/{id}` have one body for all of them, because they share these paths: {@link list} and
- * {@link one}. What only Gemini's clients ask for, `GET /v1beta/models`, is {@link geminiList} and {@link geminiOne}. All
- * models stand on one page.
+ * `GET /v1/models` and `/v1/models/{id}` have one body for all of them, because they share these paths: {@link list}
+ * and {@link one}. What only Gemini's clients ask for, `GET /v1beta/models`, is {@link geminiList} and
+ * {@link geminiOne}. All models stand on one page.
  *
  * @example
  * import { ModelsBody } from "effect-steadfast/http"

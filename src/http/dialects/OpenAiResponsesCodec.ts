@@ -2,8 +2,8 @@
  * Answers of OpenAI's Responses API. Every event has a number, and the last one holds the whole answer.
  *
  * Gotchas: clients read a usage in every answer, so that an unknown one is told as zeros. An error is the event `error`
- * and never `response.failed` alone, which some clients take for an answer. Encrypted reasoning comes with the end of an
- * answer, so that in a stream only the last event has it.
+ * and never `response.failed` alone, which some clients take for an answer. Encrypted reasoning comes with the end of
+ * an answer, so that in a stream only the last event has it.
  *
  * @since 0.2.0
  */

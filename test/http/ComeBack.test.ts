@@ -116,6 +116,17 @@ for (const [dialect, one] of Object.entries(cases) as Array<[Dialect.Dialect, Ca
       })
     )
 
+    it.effect("is not in an answer that says something else", () =>
+      Effect.gen(function* () {
+        // Anthropic's thoughts are signed alone, so that they stay.
+        if (dialect === "anthropic") return
+        const other = { ...answer, toolCalls: [...answer.toolCalls, { id: "call-1", name: "f", arguments: {} }] }
+        const body = AnswerBody.make(dialect, other, origin)
+        const read = yield* generate(one.make, Reply.raw([JSON.stringify(body)]))
+        assert.deepStrictEqual([read.toolCalls.length, read.providerData?.reply], [2, undefined])
+      })
+    )
+
     it.effect("is not in the answer of another provider", () =>
       Effect.sync(() => {
         const other = { wire: "other", provider: "other", model: "m", reply: one.reply }

@@ -95,6 +95,21 @@ describe("a request of Responses", () => {
       }
     ],
     [
+      "makes two answers of two steps",
+      {
+        input: ["a", "b"].flatMap((id) => [
+          { type: "function_call", call_id: id, name: "f", arguments: "{}" },
+          { type: "function_call_output", call_id: id, output: id }
+        ])
+      },
+      {
+        messages: ["a", "b"].flatMap((id) => [
+          { role: "assistant" as const, content: "", toolCalls: [{ id, name: "f", arguments: {} }] },
+          Chat.toolResult(id, id)
+        ]) as unknown as Chat.Request["messages"]
+      }
+    ],
+    [
       "keeps two answers apart",
       {
         input: [
@@ -469,6 +484,7 @@ describe("a request of Anthropic", () => {
         messages: [Chat.toolResult("a", "seen"), Chat.user([{ type: "text", text: "From the tool call a:" }, png])]
       }
     ],
+    ["may have a result that says nothing", result({}), { messages: [Chat.toolResult("a", "")] }],
     [
       "says in words that a tool failed",
       result({ content: "no such file", is_error: true }),

@@ -78,6 +78,9 @@ const isTerminator = (data: string): boolean => data.length < 16 && data.trim() 
 /** A quote inside of a text is escaped: where none is, it is the name of a field. */
 const numberIn = (data: string): number => Number(/"sequence_number"\s*:\s*(\d+)/.exec(data)?.[1] ?? -1)
 
+/** In each frame but the last, where usage was asked for. */
+const nullUsage = /,\s*"usage"\s*:\s*null(?=\s*[,}])/
+
 const isUsageAlone = (data: string): boolean => {
   if (!/"choices"\s*:\s*\[\s*\]/.test(data)) return false
   const chunk = Json.object(Json.parse(data))
@@ -120,7 +123,8 @@ export const make = ({ dropsUsage, wire }: Options, seen = -1): Relay => {
       if (own <= seen) return
       number = own
     }
-    waiting += textOf(sent)
+    // Asked for by us alone, as the usage at the end.
+    waiting += textOf(dropsUsage ? { ...sent, data: data.replace(nullUsage, "") } : sent)
   }
 
   const give = (event: Chat.Event): void => {

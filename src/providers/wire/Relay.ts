@@ -25,7 +25,7 @@ import * as Json from "./Json.js"
 export interface Options {
   /** The wire of the client and the provider. */
   readonly wire: string
-  /** Whether the frame with the usage alone is left out, because the client did not ask for it. */
+  /** Whether the usage of a stream is left out, because the client did not ask for it. */
   readonly dropsUsage: boolean
 }
 
@@ -84,6 +84,9 @@ const isUsageAlone = (data: string): boolean => {
   return Array.isArray(chunk.choices) && chunk.choices.length === 0 && Json.object(chunk.usage) === chunk.usage
 }
 
+/** A chunk says so because we ask for the usage, and some clients take no `null` there. */
+const noUsage = /,\s*"usage"\s*:\s*null(?=\s*[,}])|"usage"\s*:\s*null\s*,/
+
 /** The frames that end a stream, and how they are known. */
 const terminators: Readonly<Record<string, { readonly known: RegExp; readonly text: string } | undefined>> = {
   "openai-chat": { known: /^\s*\[DONE\]\s*$/, text: "data: [DONE]\n\n" },
@@ -120,7 +123,7 @@ export const make = ({ dropsUsage, wire }: Options, seen = -1): Relay => {
       if (own <= seen) return
       number = own
     }
-    waiting += textOf(sent)
+    waiting += textOf(dropsUsage ? { ...sent, data: data.replace(noUsage, "") } : sent)
   }
 
   const give = (event: Chat.Event): void => {

@@ -86,6 +86,10 @@ const leaks = async (stage: Stage): Promise<ReadonlyArray<string>> => {
   ]
 }
 
+/** The status of a failure in a dialect: Anthropic has one of its own for an overload. */
+const statusOf = ({ dialect }: Face, status: number): number =>
+  dialect === "anthropic" && status === 503 ? 529 : status
+
 /** Asks through a gateway whose provider fails, and tells how it ended, and how often the providers were asked. */
 const ended = (face: Face, options: Options) =>
   staged(options, async (stage) => {

@@ -6,13 +6,13 @@
 import { Agent, type IncomingMessage, request } from "node:http"
 import type { Load } from "./relay.js"
 
-const { body, connections, expected, least, seconds, url } = JSON.parse(process.argv[2] ?? "{}") as Load
+const { body, connections, expected, headers, least, seconds, url } = JSON.parse(process.argv[2] ?? "{}") as Load
 
 const agent = new Agent({ keepAlive: true, maxSockets: connections })
 const options = {
   agent,
   method: "POST",
-  headers: { "content-type": "application/json", "content-length": Buffer.byteLength(body) }
+  headers: { "content-type": "application/json", "content-length": Buffer.byteLength(body), ...headers }
 }
 
 /** Reads to the end; an answer without what it must hold is an error. */

@@ -8,6 +8,7 @@ interface Part {
 export const parts: Readonly<Record<string, () => Promise<Part>>> = {
   call: () => import("./call.js"),
   streams: () => import("./streams.js"),
+  gateway: () => import("./gateway.js"),
   relay: () => import("./relay.js"),
   memory: () => import("./memory.js"),
   size: () => import("./size.js"),

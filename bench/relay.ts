@@ -20,17 +20,33 @@ export interface Load {
   readonly least: number
   /** What a right answer holds, and how often. */
   readonly expected: { readonly text: string; readonly times: number }
+  readonly headers: Readonly<Record<string, string>>
 }
 
-const connections = 32
+export const connections = 32
 const frames = 20
 
-const kinds = {
-  JSON: { path: "/json/v1", body: bareBody(), expected: { text: "Paris", times: 1 }, units: 1 },
-  SSE: { path: `/sse/${frames}/v1`, body: bareStreamBody(), expected: { text: "data: ", times: frames + 4 }, units: 4 }
+/** What is asked, where the provider answers it, and what a right answer holds. */
+export interface Kind {
+  readonly name: string
+  readonly path: string
+  /** The path at the relay. */
+  readonly asked?: string
+  readonly body: string
+  readonly expected: Load["expected"]
+  readonly units: number
 }
 
-type Kind = keyof typeof kinds
+export const kinds = {
+  JSON: { name: "JSON", path: "/json/v1", body: bareBody(), expected: { text: "Paris", times: 1 }, units: 1 },
+  SSE: {
+    name: "SSE",
+    path: `/sse/${frames}/v1`,
+    body: bareStreamBody(),
+    expected: { text: "data: ", times: frames + 4 },
+    units: 4
+  }
+} satisfies Record<string, Kind>
 
 // -----------------------------------------------------------------------------
 // relays
@@ -43,7 +59,7 @@ const readBody = async (incoming: IncomingMessage): Promise<string> => {
 }
 
 /** Hands on what comes, in both directions, and looks at nothing. */
-const proxy = async (baseUrl: string): Promise<RequestListener> => {
+export const proxy = async (baseUrl: string): Promise<RequestListener> => {
   const { Pool } = await import("@effect/platform-node/Undici")
   const { origin, pathname } = new URL(baseUrl)
   const pool = new Pool(origin, { connections })
@@ -137,65 +153,83 @@ const heard = async <A>(from: ChildProcess): Promise<A> => {
   return message as A
 }
 
-/** Puts a load on a relay that has begun to listen: how many answers there were, for what CPU. */
-const underLoad = async (port: number, kind: Kind, seconds: number, least: number): Promise<Figures> => {
-  const { body, expected } = kinds[kind]
-  const url = `http://127.0.0.1:${port}/v1/chat/completions`
-  const asked: Load = { url, body, connections, seconds, least, expected }
-  const before = process.cpuUsage()
+/** The seconds of CPU of this process. */
+const ownCpu = (): number => {
+  const { system, user } = process.cpuUsage()
+  return (system + user) / 1e6
+}
+
+/** Puts a load on a relay that has begun to listen: how many answers there were, for what CPU of its process. */
+export const underLoad = async (
+  port: number,
+  { asked: path = "/v1/chat/completions", body, expected }: Kind,
+  seconds: number,
+  least: number,
+  headers: Readonly<Record<string, string>> = {},
+  used: () => number = ownCpu
+): Promise<Figures> => {
+  const url = `http://127.0.0.1:${port}${path}`
+  const asked: Load = { url, body, connections, seconds, least, expected, headers }
+  const before = used()
   const load = fork(fileURLToPath(new URL("load.js", import.meta.url)), [JSON.stringify(asked)], { execArgv: [] })
   const { answers, wall } = await heard<{ readonly answers: number; readonly wall: number }>(load)
-  const { system, user } = process.cpuUsage(before)
-  const cpu = (system + user) / answers
+  const cpu = ((used() - before) * 1e6) / answers
   return { cpu, perCore: 1e6 / cpu, perSecond: answers / wall, answers }
 }
 
-const relayed = (
+export const relayed = (
   kind: Kind,
   name: string,
   make: (baseUrl: string) => Promise<RequestListener>,
-  goals: ReadonlyArray<Goal> = []
+  goals: ReadonlyArray<Goal> = [],
+  headers: Readonly<Record<string, string>> = {}
 ): Case => ({
-  name: `${kind}: ${name}`,
-  base: `${kind}: ${raw}`,
-  units: kinds[kind].units,
+  name: `${kind.name}: ${name}`,
+  base: `${kind.name}: ${raw}`,
+  units: kind.units,
   goals,
   make: async () => {
-    const listener = await make(`${process.env.BENCH_SERVER}${kinds[kind].path}`)
+    const listener = await make(`${process.env.BENCH_SERVER}${kind.path}`)
     const server = createServer(listener).listen(0, "127.0.0.1")
     await once(server, "listening")
     const { port } = server.address() as AddressInfo
     return {
-      warm: async ({ least, warm }) => (await underLoad(port, kind, warm / 2, least)).answers ?? Number.NaN,
-      sample: ({ seconds }) => underLoad(port, kind, 2 * seconds, 0)
+      warm: async ({ least, warm }) => (await underLoad(port, kind, warm / 2, least, headers)).answers ?? Number.NaN,
+      sample: ({ seconds }) => underLoad(port, kind, 2 * seconds, 0, headers)
     }
   }
 })
 
-const raw = "raw undici proxy"
+export const raw = "raw undici proxy"
 const least = { JSON: 0.45, SSE: 0.6 }
 
-const relays = (kind: Kind): ReadonlyArray<Case> => [
-  relayed(kind, raw, proxy),
-  relayed(kind, "Steadfast, all on, undici", (baseUrl) => ours(baseUrl, false), [
-    { figure: "perCore", against: `${kind}: ${raw}`, least: least[kind] }
-  ]),
-  oneRound(relayed(kind, "Steadfast, all on, undici, spans and record", (baseUrl) => ours(baseUrl, true)))
+const relays = (name: keyof typeof kinds): ReadonlyArray<Case> => {
+  const kind = kinds[name]
+  return [
+    relayed(kind, raw, proxy),
+    relayed(kind, "Steadfast, all on, undici", (baseUrl) => ours(baseUrl, false), [
+      { figure: "perCore", against: `${name}: ${raw}`, least: least[name] }
+    ]),
+    oneRound(relayed(kind, "Steadfast, all on, undici, spans and record", (baseUrl) => ours(baseUrl, true)))
+  ]
+}
+
+/** The columns of a relay. */
+export const columns: NonNullable<Table["columns"]> = [
+  { head: "requests/s of one core", figure: "perCore", show: "mean", digits: 0 },
+  { head: "ratio", figure: "perCore", show: "ratio" },
+  { head: "± %", figure: "perCore", show: "spread", digits: 1 },
+  { head: "CPU µs", figure: "cpu", show: "mean" },
+  { head: "requests/s seen", figure: "perSecond", show: "mean", digits: 0 },
+  { head: "warm-up", figure: "warmed", show: "mean", digits: 0 },
+  { head: "calls", figure: "answers", show: "mean", digits: 0 }
 ]
 
 export const tables: ReadonlyArray<Table> = [
   {
     title: `a relay, ${connections} connections; SSE is ${frames} frames`,
     cases: [...relays("JSON"), ...relays("SSE")],
-    columns: [
-      { head: "requests/s of one core", figure: "perCore", show: "mean", digits: 0 },
-      { head: "ratio", figure: "perCore", show: "ratio" },
-      { head: "± %", figure: "perCore", show: "spread", digits: 1 },
-      { head: "CPU µs", figure: "cpu", show: "mean" },
-      { head: "requests/s seen", figure: "perSecond", show: "mean", digits: 0 },
-      { head: "warm-up", figure: "warmed", show: "mean", digits: 0 },
-      { head: "calls", figure: "answers", show: "mean", digits: 0 }
-    ],
+    columns,
     note: "Requests/s of one core: answers over seconds of CPU of the relay's process; client and provider have their own."
   }
 ]

@@ -1,6 +1,9 @@
 #!/usr/bin/env node
 /**
- * The `steadfast` command: reports over a call log.
+ * The `steadfast` command: a gateway, and reports over a call log.
+ *
+ * `steadfast gateway --config gateway.yaml` serves until it is stopped; `steadfast status` asks it how it is, and
+ * `steadfast import FILE` turns another gateway's file into one for it.
  *
  * `steadfast report --db calls.db --since 24h --by target`, `steadfast calls --db calls.db --failed`,
  * `steadfast reconcile --db calls.db --bill bill.csv`, and `steadfast dashboard --db calls.db --port 4777`, a page that
@@ -30,6 +33,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
+import * as GatewayCommand from "./gateway/Command.js"
 import { upgrade } from "./observability/CallLogSchema.js"
 import * as CallReport from "./observability/CallReport.js"
 import * as ReportText from "./observability/ReportText.js"
@@ -178,8 +182,15 @@ const dashboard = Command.make("dashboard", { db, port, host }, ({ db, host, por
 ).pipe(Command.withDescription("Serves a page over a call log until it is stopped"))
 
 const steadfast = Command.make("steadfast").pipe(
-  Command.withDescription("Reports and a dashboard over a call log"),
-  Command.withSubcommands([report, calls, reconcile, dashboard])
+  Command.withDescription("A gateway for LLM calls, and reports over its call log"),
+  Command.withSubcommands([
+    GatewayCommand.gateway,
+    GatewayCommand.status,
+    report,
+    calls,
+    reconcile,
+    dashboard
+  ])
 )
 
 const { version }: { readonly version: string } = JSON.parse(

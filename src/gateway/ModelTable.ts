@@ -154,7 +154,7 @@ const vectorSteps = (config: Config, model: Model, policies: Policies): Made<Ste
     const leaves = yield* Effect.forEach(targets, (target) =>
       Targets.vectors({ policies, model, target, provider: providerOf(config, target.provider) })
     )
-    const when = fallback === false ? undefined : fallback
+    const { ContextLengthExceeded: tooLong, ...when } = fallback === false ? {} : (fallback ?? {})
     return {
       steps:
         balance !== undefined && leaves.length > 1
@@ -168,7 +168,10 @@ const vectorSteps = (config: Config, model: Model, policies: Policies): Made<Ste
       algebra: {
         retry: (self, index, isLast, maxAttempts) =>
           EmbeddingModel.retry(self, Targets.retryOf(model, targets[index] ?? plain, isLast, maxAttempts)),
-        orElse: (self, that) => EmbeddingModel.orElse(self, that, { when }),
+        orElse: (self, that) =>
+          EmbeddingModel.orElse(self, that, {
+            when: typeof tooLong === "boolean" ? { ...when, ContextLengthExceeded: tooLong } : when
+          }),
         finished: (self) => self.pipe(EmbeddingModel.deadline(deadline), EmbeddingModel.named(name))
       }
     }

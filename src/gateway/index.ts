@@ -5,4 +5,6 @@
  */
 
 export * as Gateway from "./Gateway.js"
+export * as GatewayConfig from "./GatewayConfig.js"
 export * as GatewayServer from "./GatewayServer.js"
+export * as Observed from "./Observed.js"

@@ -40,7 +40,7 @@ export interface Options {
   readonly headers?: Readonly<Record<string, string>> | (() => Readonly<Record<string, string>>) | undefined
   /**
    * The silence after which a comment is sent. While a stream has no content yet, the first comment decides for status
-   * 200. Default 15 seconds; `"Infinity"` never.
+   * 200. Default 15 seconds; `Infinity` never.
    */
   readonly keepAlive?: Duration.DurationInput | undefined
   /** How long a reader may take nothing before it counts as lost. Default 5 minutes. */

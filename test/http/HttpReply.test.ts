@@ -104,6 +104,39 @@ describe("a whole stream", () => {
   )
 })
 
+describe("what is known only later", () => {
+  live("is in headers that are made when the head is written, and in a comment after the end", () =>
+    Effect.gen(function* () {
+      let attempts = 0
+      const counted = Effect.sync(() => {
+        attempts++
+      })
+      const headers = () => ({ "X-Attempts": String(attempts) })
+      const trailer = () => `attempts=${attempts}\nand no more`
+      const events = Stream.concat(Stream.drain(Stream.fromEffect(counted)), Stream.make(start, text("a"), finish))
+      const response = yield* respond(events, { headers, trailer })
+      assert.strictEqual(response.headers.get("x-attempts"), "1")
+      const { error, text: frames } = yield* readAll(response)
+      assert.isUndefined(error)
+      assert.isTrue(frames.endsWith("data: [DONE]\n\n: attempts=1 and no more\n\n"), frames)
+      const whole = yield* HttpReply.toWebResponse(HttpReply.answer(Effect.as(counted, answer), { headers, trailer }))
+      assert.strictEqual(whole.headers.get("x-attempts"), "2")
+      assert.notInclude(yield* Effect.promise(() => whole.text()), "no more")
+      const early = yield* respond(Stream.fail(errorOf("RateLimited")), { headers, trailer })
+      assert.strictEqual(early.headers.get("x-attempts"), "2")
+    })
+  )
+
+  live("is no comment where there is none, and none after an error", () =>
+    Effect.gen(function* () {
+      const none = yield* readAll(yield* respond(Stream.make(start, text("a"), finish), { trailer: () => undefined }))
+      assert.isTrue(none.text.endsWith("data: [DONE]\n\n"))
+      const cut = yield* readAll(yield* respond(broken(start, text("a")), { trailer: () => "the end" }))
+      assert.notInclude(cut.text, "the end")
+    })
+  )
+})
+
 describe("an error", () => {
   live("before the first content has its own status and a body of JSON, also after the start", () =>
     Effect.gen(function* () {

@@ -80,7 +80,9 @@ export interface Target {
  * @since 0.2.0
  * @category models
  */
-export type FallbackRules = { readonly [K in LlmError.Tag]?: boolean | undefined }
+export type FallbackRules = { readonly [K in Exclude<LlmError.Tag, "ContextLengthExceeded">]?: boolean } & {
+  readonly ContextLengthExceeded?: "larger-window" | boolean
+}
 
 /**
  * A model that clients may name.

@@ -136,7 +136,12 @@ export interface Options extends RetryConditions.Conditions {
 
 type Settings = ReturnType<typeof settings>
 
-const settings = (input: Options) => options.read(input, "RetryPolicy")
+/**
+ * The options with their defaults, durations in milliseconds.
+ *
+ * @internal
+ */
+export const settings = (input: Options) => options.read(input, "RetryPolicy")
 
 // -----------------------------------------------------------------------------
 // the pure part

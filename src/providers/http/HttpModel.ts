@@ -83,20 +83,22 @@ export const make = (
   /** The request that carries `request`. One that cannot be written, as a circular schema, is an `InvalidRequest`. */
   const post = (request: Chat.Request, streaming: boolean, context: Context.Context<never>): Sent | InvalidRequest => {
     const passage = Passage.of(context, request)
-    const passed = passage && PassedBody.make(passage, request, format, model, streaming)
+    const passed = passage && PassedBody.make(passage, request, format, endpoint, streaming)
     if (passed instanceof InvalidRequest) return passed
     const relay = passage && PassedBody.relay(passage, format)
+    const own = headersIn(posted, context)
+    const headers = relay === undefined ? own : PassedBody.headers(own, passage?.headers)
     const url = endpoint.url(streaming)
     if (passed !== undefined) {
-      const headers = PassedBody.headers(headersIn(posted, context), passage?.headers)
-      return { method: "POST", url, headers, body: passed.body, maxBytes, leftOut: [], later: passed.later, relay }
+      const { body, later } = passed
+      return { method: "POST", url, headers, body, maxBytes, leftOut: [], later, relay }
     }
     try {
       const encoded = format.encode(request, streaming)
       if (encoded instanceof InvalidRequest) return encoded
       const { later = false, leftOut } = encoded
       const body = JSON.stringify(encoded.body)
-      return { method: "POST", url, headers: headersIn(posted, context), body, maxBytes, leftOut, later, relay }
+      return { method: "POST", url, headers, body, maxBytes, leftOut, later, relay }
     } catch (cause) {
       const why = ErrorMessage.clean(cause instanceof Error ? cause.message : String(cause), secrets)
       const message = `the request cannot be written as JSON: ${why}`
@@ -115,8 +117,8 @@ export const make = (
     if (!isWhole) return Effect.fail(WireFields.tooLarge(context))
     const decoded = WireFormat.decode(format, text, context, (usage) => attempt.note({ usage }))
     if (decoded instanceof Error) return Effect.fail(decoded)
-    // An answer that came as the events of a stream is none to this client.
-    if (relay !== undefined && decoded.raw !== undefined && Json.parse(text) !== undefined) {
+    // What came as the events of a stream is no answer to this client.
+    if (relay !== undefined && decoded.raw !== undefined && !text.trimEnd().endsWith("[DONE]")) {
       Passage.keep(decoded, relay.wire, text)
     }
     return Effect.succeed(decoded)

@@ -27,14 +27,27 @@ export interface PassedBody {
 
 type Format = Pick<WireFormat.WireFormat, "answers" | "later" | "streamUsage">
 
-const usageOf = (body: string): string | undefined => {
-  const members = JsonMembers.read(body)
-  return members && JsonMembers.last(body, members, "stream_options")
+/** The body of a passage is read once: it may be large, and it is sent with each attempt. */
+const read = new WeakMap<Passage.Passage, ReturnType<typeof JsonMembers.read>>()
+
+const membersOf = (passage: Passage.Passage): ReturnType<typeof JsonMembers.read> => {
+  if (!read.has(passage)) read.set(passage, JsonMembers.read(passage.body))
+  return read.get(passage)
 }
 
-const asksUsage = (options: string | undefined): boolean => {
-  const members = options === undefined ? undefined : JsonMembers.read(options)
-  return members !== undefined && JsonMembers.last(options as string, members, "include_usage") === "true"
+/** The text of a member of the body. */
+const textOf = (passage: Passage.Passage, name: string): string | undefined => {
+  const members = membersOf(passage)
+  return members && JsonMembers.last(passage.body, members, name)
+}
+
+/** The client's `stream_options` that ask for the usage; `undefined` if they do already. */
+const askingUsage = (passage: Passage.Passage): string | undefined => {
+  const given = textOf(passage, "stream_options") ?? "{}"
+  const members = JsonMembers.read(given)
+  if (members === undefined) return '{"include_usage":true}'
+  const isAsked = JsonMembers.last(given, members, "include_usage") === "true"
+  return isAsked ? undefined : JsonMembers.set(given, members, { include_usage: "true" })
 }
 
 /**
@@ -43,7 +56,7 @@ const asksUsage = (options: string | undefined): boolean => {
  * @internal
  */
 export const relay = (passage: Passage.Passage, { answers: { wire } }: Format): Relay.Options | undefined =>
-  passage.wire === wire ? { wire, dropsUsage: wire === "openai-chat" && !asksUsage(usageOf(passage.body)) } : undefined
+  passage.wire === wire ? { wire, dropsUsage: wire === "openai-chat" && askingUsage(passage) !== undefined } : undefined
 
 /**
  * The client's body for a target; `undefined` if the request has to be encoded, and the error of a body that nobody
@@ -55,25 +68,23 @@ export const make = (
   passage: Passage.Passage,
   request: Chat.Request,
   { answers: { wire }, later, streamUsage }: Format,
-  model: string,
+  { model, provider }: { readonly provider: string; readonly model: string },
   streaming: boolean
 ): PassedBody | LlmError.InvalidRequest | undefined => {
   const { body, only } = passage
-  const members = passage.wire === wire && passage.request === request ? JsonMembers.read(body) : undefined
-  const says = (name: string): boolean => members !== undefined && JsonMembers.last(body, members, name) === "true"
+  const members = passage.wire === wire && passage.request === request ? membersOf(passage) : undefined
   // The path of a request to Gemini names the model, and whether the answer is a stream.
   const isGemini = wire === "gemini"
-  if (members === undefined || (!isGemini && says("stream") !== streaming)) {
-    return only && LlmError.override(only, { fallbackable: true, delivery: "not-sent" })
+  if (members === undefined || (!isGemini && (textOf(passage, "stream") === "true") !== streaming)) {
+    return only && LlmError.override(only, { provider, model, fallbackable: true, delivery: "not-sent" })
   }
   if (isGemini) return { body, later: false }
-  const named = JsonMembers.set(body, "model", JSON.stringify(model))
-  const isLater = later !== undefined && says("background")
-  const options = usageOf(named)
-  if (!streaming || streamUsage !== true || asksUsage(options)) return { body: named, later: isLater }
-  const given = options?.startsWith("{") === true ? options : "{}"
-  const asking = JsonMembers.set(given, "include_usage", "true")
-  return { body: JsonMembers.set(named, "stream_options", asking), later: isLater }
+  const isLater = later !== undefined && textOf(passage, "background") === "true"
+  const options = streaming && streamUsage === true ? askingUsage(passage) : undefined
+  return {
+    body: JsonMembers.set(body, members, { model: JSON.stringify(model), stream_options: options }),
+    later: isLater
+  }
 }
 
 /** What a client may say of the API itself; of these the first two hold over those of the target. */

@@ -45,14 +45,18 @@ const afterBlanks = (text: string, at: number): number => {
 const afterValue = (text: string, at: number): number => {
   const first = text[at]
   if (first === '"') return afterString(text, at)
-  const mark = first === "{" || first === "[" ? /["{}[\]]/g : /[,}\]\s]|$/g
-  mark.lastIndex = at
+  if (first !== "{" && first !== "[") {
+    const length = text.slice(at).search(/[,}\]\s]/)
+    return length === -1 ? text.length : at + length
+  }
+  const marks = /["{}[\]]/g
+  marks.lastIndex = at
   let depth = 0
-  for (let found = mark.exec(text); found !== null; found = mark.exec(text)) {
-    if (mark.source.startsWith("[,")) return found.index
-    if (found[0] === '"') mark.lastIndex = afterString(text, found.index)
-    else if (found[0] === "{" || found[0] === "[") depth++
-    else if (--depth === 0) return found.index + 1
+  for (let found = marks.exec(text); found !== null; found = marks.exec(text)) {
+    const [mark] = found
+    if (mark === '"') marks.lastIndex = afterString(text, found.index)
+    else if (mark === "{" || mark === "[") depth++
+    else if (--depth === 0) return marks.lastIndex
   }
   return text.length
 }
@@ -90,22 +94,26 @@ export const last = (text: string, members: ReadonlyArray<Member>, name: string)
 }
 
 /**
- * The text of an object with a member set to a JSON text: replaced where it stands, or put at the beginning. The text
- * itself if it is no object.
+ * The text of an object with members set to JSON texts: replaced where they stand, or put at the beginning.
  *
  * @internal
  */
-export const set = (text: string, name: string, json: string): string => {
-  const members = read(text)
-  if (members === undefined) return text
-  const places = members.filter((member) => member.name === name)
-  if (places.length === 0) {
-    const start = text.indexOf("{") + 1
-    return `${text.slice(0, start)}${JSON.stringify(name)}:${json}${members.length > 0 ? "," : ""}${text.slice(start)}`
+export const set = (
+  text: string,
+  members: ReadonlyArray<Member>,
+  changes: { readonly [name: string]: string | undefined }
+): string => {
+  const start = text.indexOf("{") + 1
+  let out = text.slice(0, start)
+  for (const [name, json] of Object.entries(changes)) {
+    if (json === undefined || members.some((member) => member.name === name)) continue
+    out += `${out.length > start ? "," : ""}${JSON.stringify(name)}:${json}`
   }
-  let out = ""
-  let done = 0
-  for (const { from, to } of places) {
+  if (out.length > start && members.length > 0) out += ","
+  let done = start
+  for (const { from, name, to } of members) {
+    const json = Object.hasOwn(changes, name) ? changes[name] : undefined
+    if (json === undefined) continue
     out += text.slice(done, from) + json
     done = to
   }

@@ -1,0 +1,126 @@
+/**
+ * The commands of the gateway: `steadfast gateway`, `steadfast status`, `steadfast import`. What they run is loaded when
+ * they are called, so that the other commands start without it.
+ *
+ * @since 0.2.0
+ */
+
+import { readFileSync } from "node:fs"
+import * as Command from "@effect/cli/Command"
+import * as CliOptions from "@effect/cli/Options"
+import * as Console from "effect/Console"
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type { Config } from "./config/Resolved.js"
+
+/** What the user got wrong. */
+class Mistake extends Data.TaggedError("Mistake")<{ readonly message: string }> {}
+
+const mistake = (message: string): Effect.Effect<never, Mistake> => Effect.fail(new Mistake({ message }))
+
+const textOf = (file: string): Effect.Effect<string, Mistake> =>
+  Effect.try({
+    try: () => readFileSync(file, "utf8"),
+    catch: (cause) =>
+      new Mistake({
+        message:
+          (cause as { readonly code?: unknown }).code === "ENOENT"
+            ? `there is no file ${file}`
+            : `cannot read ${file}: ${String((cause as { readonly code?: unknown }).code ?? cause)}`
+      })
+  })
+
+/** The configuration of a file, or the embedded one. */
+const configOf = (file: string | undefined) =>
+  Effect.gen(function* () {
+    const GatewayConfig = yield* Effect.promise(() => import("./GatewayConfig.js"))
+    if (file === undefined) return yield* GatewayConfig.embedded(process.env)
+    const text = yield* textOf(file)
+    return yield* GatewayConfig.parse(text, {
+      file,
+      env: process.env,
+      readFile: (path) => Effect.mapError(textOf(path), ({ message }) => message)
+    })
+  })
+
+const config = CliOptions.file("config").pipe(
+  CliOptions.withDescription("The file, YAML or JSON; without it models for the keys in the environment, or a demo"),
+  CliOptions.optional
+)
+const port = CliOptions.integer("port").pipe(
+  CliOptions.withDescription("The port, 0 for a free one; by default that of the file, or 4000"),
+  CliOptions.optional
+)
+const host = CliOptions.text("host").pipe(
+  CliOptions.withDescription("The address to listen on; by default that of the file, or 127.0.0.1"),
+  CliOptions.optional
+)
+const check = CliOptions.boolean("check").pipe(
+  CliOptions.withDescription("Print what the file says for each model, and do not start")
+)
+
+/** A key for clients would otherwise be missing where others can reach the port. */
+const isSafe = ({ keys }: Config, host: string): boolean =>
+  keys.length > 0 || /^(?:127\.|::1$|\[::1\]$|localhost$)/.test(host)
+
+/**
+ * `steadfast gateway`.
+ *
+ * @since 0.2.0
+ * @category commands
+ */
+export const gateway = Command.make("gateway", { config, port, host, check }, (given) =>
+  Effect.gen(function* () {
+    const file = Option.getOrUndefined(given.config)
+    const wanted = Option.getOrUndefined(given.port)
+    const at = Option.getOrUndefined(given.host)
+    if (wanted !== undefined && (wanted < 0 || wanted > 65_535)) {
+      return yield* mistake(`--port ${wanted}: expected 0 to 65535`)
+    }
+    if (given.check) {
+      const GatewayConfig = yield* Effect.promise(() => import("./GatewayConfig.js"))
+      return yield* Console.log(GatewayConfig.describe(yield* configOf(file)))
+    }
+    const read = Effect.filterOrElse(
+      configOf(file),
+      (found) => at === undefined || isSafe(found, at),
+      () => mistake(`--host ${at}: others can reach it, expected client keys in the file`)
+    )
+    const Launch = yield* Effect.promise(() => import("./Launch.js"))
+    yield* Launch.run({ read, file, host: at, port: wanted })
+  })
+).pipe(Command.withDescription("Serves OpenAI, Anthropic and Gemini clients over the models of a file"))
+
+const url = CliOptions.text("url").pipe(
+  CliOptions.withDescription("The address of the gateway"),
+  CliOptions.withDefault("http://127.0.0.1:4000")
+)
+const json = CliOptions.boolean("json").pipe(CliOptions.withDescription("Print JSON"))
+
+/**
+ * `steadfast status`. The admin key is read from `STEADFAST_ADMIN_KEY`.
+ *
+ * @since 0.2.0
+ * @category commands
+ */
+export const status = Command.make("status", { url, json }, (given) =>
+  Effect.gen(function* () {
+    const { text } = yield* Effect.promise(() => import("./StatusText.js"))
+    const key = process.env.STEADFAST_ADMIN_KEY
+    const headers = key === undefined || key === "" ? {} : { authorization: `Bearer ${key}` }
+    const address = `${given.url.replace(/\/+$/, "")}/status`
+    const response = yield* Effect.tryPromise({
+      try: (signal) => fetch(address, { headers, signal, redirect: "manual" }),
+      catch: () => new Mistake({ message: `no gateway answers at ${given.url}` })
+    })
+    if (response.status === 401 || response.status === 403) {
+      return yield* mistake(`${given.url} wants the admin key: set STEADFAST_ADMIN_KEY`)
+    }
+    const found = yield* Effect.tryPromise({
+      try: () => response.json() as Promise<unknown>,
+      catch: () => new Mistake({ message: `${address} answers ${response.status}, and no state of a gateway` })
+    })
+    yield* Console.log(given.json ? JSON.stringify(found, undefined, 2) : text(found))
+  })
+).pipe(Command.withDescription("Tells what a running gateway knows: models, circuits, clients"))

@@ -1,0 +1,69 @@
+/**
+ * Secrets of a file: where they stand, `file:/run/secrets/x` as what that file has, and their SHA-256.
+ *
+ * @since 0.2.0
+ */
+
+import { createHash } from "node:crypto"
+import * as Effect from "effect/Effect"
+import type { Path } from "./Problem.js"
+import * as Report from "./Report.js"
+import * as Tree from "./Tree.js"
+
+/**
+ * Reads a file as text.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export type ReadFile = (path: string) => Effect.Effect<string, unknown>
+
+/**
+ * The SHA-256 of a key in lower-case hexadecimal digits.
+ *
+ * @since 0.2.0
+ * @category getters
+ */
+export const hashOf = (key: string): string => createHash("sha256").update(key, "utf8").digest("hex")
+
+/** `file:/run/secrets/x` and `file:///run/secrets/x`. */
+const fileOf = (text: string): string | undefined => /^file:(?:\/\/(?=\/))?(.+)$/.exec(text.trim())?.[1]
+
+/** The URL of a call log may be one of a file. */
+const mayBeFile = (path: Path): boolean => Report.isSecret(path) && path[path.length - 1] !== "callLog"
+
+/**
+ * Replaces the names of secret files with their contents, and tells the report all secrets. Blanks around a secret are
+ * not of it.
+ *
+ * @since 0.2.0
+ * @category combinators
+ */
+export const read = (tree: unknown, report: Report.Report, readFile: ReadFile): Effect.Effect<unknown> =>
+  Effect.gen(function* () {
+    const contents = new Map<string, string>()
+    const places: Array<readonly [path: Path, file: string]> = []
+    Tree.mapLeaves(tree, (leaf, path) => {
+      const file = typeof leaf === "string" && mayBeFile(path) ? fileOf(leaf) : undefined
+      if (file !== undefined) places.push([path, file])
+      return leaf
+    })
+    for (const [path, file] of places) {
+      const text = yield* Effect.suspend(() => readFile(file)).pipe(
+        Effect.map((content) => content.trim()),
+        Effect.catchAllCause(() => Effect.succeed(undefined))
+      )
+      if (text === undefined || text === "") {
+        const expected = text === undefined ? "a file that can be read" : "a file with a secret"
+        report.add(path, expected, `file:${file}${text === undefined ? "" : ", which is empty"}`)
+      } else contents.set(JSON.stringify(path), text)
+    }
+    return Tree.mapLeaves(tree, (leaf, path) => {
+      if (typeof leaf !== "string" || !Report.isSecret(path)) return leaf
+      // What stands there is the name of a variable or a file without a value.
+      if (report.has(path)) return leaf
+      const secret = (contents.get(JSON.stringify(path)) ?? leaf).trim()
+      report.secret(secret)
+      return secret
+    })
+  })

@@ -13,11 +13,15 @@ interface Kit {
   readonly model: (stage: Stage) => Promise<Client>
 }
 
-const openai = (name: string, api: "chat" | "responses") => async ({ url }: Stage) =>
-  (await load(name)).createOpenAI({ apiKey: clientKey, baseURL: `${url}/v1` })[api]("smart")
+const openai =
+  (name: string, api: "chat" | "responses") =>
+  async ({ url }: Stage) =>
+    (await load(name)).createOpenAI({ apiKey: clientKey, baseURL: `${url}/v1` })[api]("smart")
 
-const anthropic = (name: string) => async ({ url }: Stage) =>
-  (await load(name)).createAnthropic({ apiKey: clientKey, baseURL: `${url}/v1` })("smart")
+const anthropic =
+  (name: string) =>
+  async ({ url }: Stage) =>
+    (await load(name)).createAnthropic({ apiKey: clientKey, baseURL: `${url}/v1` })("smart")
 
 const version = (ai: string, suffix: string): ReadonlyArray<Kit> => [
   { name: `${ai} on chat`, ai, dialect: "openai", model: openai(`@ai-sdk/openai${suffix}`, "chat") },
@@ -54,11 +58,14 @@ const facesOf = (kit: Kit): ReadonlyArray<Face> => {
       streams: true,
       ask: async (ai, model) => {
         let failure: unknown
-        const { fullStream } = ai.streamText({ model, ...prompt, onError: quiet })
+        const onError = ({ error }: { readonly error: unknown }) => {
+          failure ??= error
+        }
         let read = ""
-        for await (const part of fullStream) {
-          if (part.type === "text-delta") read += part.text
-          if (part.type === "error") failure ??= part.error
+        try {
+          for await (const text of ai.streamText({ model, ...prompt, onError }).textStream) read += text
+        } catch (error) {
+          failure ??= error
         }
         if (failure !== undefined) throw failure
         return read

@@ -49,7 +49,8 @@ export const faces: ReadonlyArray<Face> = [
     streams: true,
     ask: async (client) => {
       let read = ""
-      for await (const event of await client.messages.create({ ...asked, stream: true })) read += event.delta?.text ?? ""
+      for await (const event of await client.messages.create({ ...asked, stream: true }))
+        read += event.delta?.text ?? ""
       return read
     }
   }),

@@ -1,8 +1,8 @@
 import type { Face } from "./faces.js"
-import { type Client, load } from "./installed.js"
-import * as Replies from "./replies.js"
 import type { Stage } from "./gateway.js"
 import { clientKey } from "./gateway.js"
+import { type Client, load } from "./installed.js"
+import * as Replies from "./replies.js"
 
 const { call, city, parameters, question, schema, words } = Replies
 
@@ -41,7 +41,11 @@ const groq: Sdk = {
   of: ({ default: Groq }, { url }) => new Groq({ apiKey: clientKey, baseURL: url })
 }
 
-const face = (sdk: Sdk, name: string, rest: Omit<Face, "name" | "ask" | "errorName"> & { readonly ask: (client: Client, stage: Stage) => Promise<unknown> }): Face => ({
+const face = (
+  sdk: Sdk,
+  name: string,
+  rest: Omit<Face, "name" | "ask" | "errorName"> & { readonly ask: (client: Client, stage: Stage) => Promise<unknown> }
+): Face => ({
   errorName: errorNames,
   ...rest,
   name: `${sdk.name}: ${name}`,

@@ -109,7 +109,8 @@ const mistrals: ReadonlyArray<Face> = [
     errorName: () => "SDKError",
     ask: async (stage) => {
       let read = ""
-      for await (const { data } of await (await mistral(stage)).stream(asked)) read += data.choices[0]?.delta.content ?? ""
+      for await (const { data } of await (await mistral(stage)).stream(asked))
+        read += data.choices[0]?.delta.content ?? ""
       return read
     }
   },

@@ -24,6 +24,8 @@ export interface Face {
   readonly repeats?: boolean | undefined
   /** The name of its error for a status. */
   readonly errorName: (status: number) => string
+  /** What it says of a stream that broke. Default: what the gateway said. */
+  readonly broken?: RegExp | undefined
 }
 
 export const faces: ReadonlyArray<Face> = [...OpenAi.faces, ...Anthropic.faces, ...Ai.faces, ...Others.faces]

@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from "node:http"
-import { Context, Duration, Effect, Layer, Logger, ManagedRuntime, Redacted } from "effect"
+import { Duration, Effect, Logger, ManagedRuntime, Redacted } from "effect"
 import { Gateway, GatewayServer } from "effect-steadfast/gateway"
 import { NodeTransport } from "effect-steadfast/node"
 import { FaultyProvider, Reply, type Step } from "effect-steadfast/testing"
@@ -192,4 +192,20 @@ export const staged = async <A>(options: Options, use: (stage: Stage) => Promise
     Logger.map(Logger.jsonLogger, (line) => void lines.push(line))
   )
   return transport.runPromise(Effect.scoped(program).pipe(Effect.provide(logger)))
+}
+
+/** The requests at both providers. */
+export const requestsOf = (stage: Stage) => Effect.runPromise(Effect.all([stage.first.requests, stage.second.requests]))
+
+const key = /sk-(?:client|provider)-/
+
+/** Whom a key has reached for whom it was not. */
+export const leaks = async (stage: Stage): Promise<ReadonlyArray<string>> => {
+  const requests = (await requestsOf(stage)).flat()
+  return [
+    ...(key.test(stage.said()) ? ["a client"] : []),
+    ...(key.test(stage.logged()) ? ["the log"] : []),
+    ...(JSON.stringify(requests).includes(clientKey) ? ["a provider"] : []),
+    ...(requests.every(({ key }) => providerKeys.some((own) => own === key)) ? [] : ["a provider of another"])
+  ]
 }

@@ -51,32 +51,24 @@ const breaks: Readonly<Record<string, (reply: Step.Reply) => Step.Step>> = {
 interface Told {
   readonly name: string
   readonly status: unknown
-  readonly message: string
 }
 
 /** The error that stands behind the one that a client throws after its own retries. */
 const causeOf = (error: unknown): Told => {
-  const { constructor, lastError, message, name, status, statusCode } = error as Error & Record<string, unknown>
+  const { constructor, lastError, name, status, statusCode } = error as Error & Record<string, unknown>
   if (lastError !== undefined) return causeOf(lastError)
   return {
     name: name === "Error" || name === undefined ? constructor.name : name,
-    status: status ?? statusCode,
-    message: String(message)
+    status: status ?? statusCode
   }
 }
 
-const gatewayBroke = /the answer broke off|the provider failed/
-
-/** What a face says: its answer, its error with the status, or that the answer broke. */
-const heard = async ({ ask, broken = gatewayBroke }: Face, stage: Stage): Promise<unknown> => {
-  try {
-    return await ask(stage)
-  } catch (error) {
-    const { message, name, status } = causeOf(error)
-    if (typeof status === "number" && status >= 400 && !/^got status/.test(message)) return `${name} ${status}`
-    return broken.test(message) ? "broken" : `${name} ${status}: ${message}`
-  }
-}
+/** What a face says: its answer, or its error. */
+const heard = ({ ask }: Face, stage: Stage): Promise<unknown> =>
+  ask(stage).catch((error: unknown) => {
+    const { name, status } = causeOf(error)
+    return `${name} ${status}`
+  })
 
 const outcome = (face: Face, options: Options): Promise<Outcome> =>
   staged(options, async (stage) => {
@@ -100,12 +92,13 @@ const failed = ({ dialect, errorName, repeats = false }: Face, status: number, a
 
 /** What an answer that breaks after its beginning is for a face: nothing that was delivered is taken back. */
 const broke = (face: Face, kind: Dialect, name: string): Outcome => {
-  const isRaw = kind === (face.dialect ?? "openai")
-  // Gemini sends a tool call whole: an error comes after it.
-  const isBegun = face.late !== true || isRaw || (kind === "gemini" && name === "an error event")
-  return face.streams === true && isBegun
-    ? { ...fine, said: "broken", attempts: 1, upstream: [1, 0] }
-    : failed(face, 502, 2)
+  const { anew = false, broken = "APIError undefined", dialect = "openai", late = false, streams = false } = face
+  const isRaw = kind === dialect
+  // The pieces of a tool call pass only as they came. Gemini sends it whole: an error comes after it.
+  const isBegun = !late || (isRaw && !anew) || (kind === "gemini" && name === "an error event")
+  return streams && isBegun
+    ? { ...fine, said: broken, attempts: 1, upstream: [1, 0] }
+    : failed(face, 502, streams && isRaw ? 1 : 2)
 }
 
 /** Runs all cases at once, and compares all of them. */

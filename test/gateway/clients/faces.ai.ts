@@ -10,6 +10,7 @@ interface Kit {
   readonly name: string
   readonly ai: string
   readonly dialect: Face["dialect"]
+  readonly broken: string
   readonly model: (stage: Stage) => Promise<Client>
 }
 
@@ -23,13 +24,28 @@ const anthropic =
   async ({ url }: Stage) =>
     (await load(name)).createAnthropic({ apiKey: clientKey, baseURL: `${url}/v1` })("smart")
 
-const version = (ai: string, suffix: string): ReadonlyArray<Kit> => [
-  { name: `${ai} on chat`, ai, dialect: "openai", model: openai(`@ai-sdk/openai${suffix}`, "chat") },
-  { name: `${ai} on responses`, ai, dialect: "responses", model: openai(`@ai-sdk/openai${suffix}`, "responses") },
-  { name: `${ai} on messages`, ai, dialect: "anthropic", model: anthropic(`@ai-sdk/anthropic${suffix}`) }
-]
+/** `broken` is the error of a broken stream on each API. Before version 7 that is no error, but the frame itself. */
+const version = (ai: string, suffix: string, broken: readonly [string, string, string]): ReadonlyArray<Kit> => {
+  const openAi = `@ai-sdk/openai${suffix}`
+  return [
+    { name: `${ai} on chat`, ai, dialect: "openai", broken: broken[0], model: openai(openAi, "chat") },
+    { name: `${ai} on responses`, ai, dialect: "responses", broken: broken[1], model: openai(openAi, "responses") },
+    {
+      name: `${ai} on messages`,
+      ai,
+      dialect: "anthropic",
+      broken: broken[2],
+      model: anthropic(`@ai-sdk/anthropic${suffix}`)
+    }
+  ]
+}
 
-export const kits = [...version("ai", ""), ...version("ai-6", "-6")]
+const streamError = "AI_StreamProviderError 500"
+
+export const kits = [
+  ...version("ai", "", [streamError, streamError, streamError]),
+  ...version("ai-6", "-6", ["Object undefined", "Object 500", "Object undefined"])
+]
 
 const quiet = () => {}
 
@@ -40,6 +56,7 @@ const facesOf = (kit: Kit): ReadonlyArray<Face> => {
   ): Face => ({
     dialect: kit.dialect,
     repeats: true,
+    broken: kit.broken,
     errorName: () => "AI_APICallError",
     ...rest,
     name: `${kit.name}: ${name}`,
@@ -89,6 +106,8 @@ const facesOf = (kit: Kit): ReadonlyArray<Face> => {
       reply: Replies.json,
       says: city,
       streams: true,
+      // Here version 7, too, gives the frame.
+      broken: kit.broken.replace("AI_StreamProviderError", "Object"),
       ask: async (ai, model) => {
         let failure: unknown
         const onError = ({ error }: { readonly error: unknown }) => {
@@ -96,9 +115,15 @@ const facesOf = (kit: Kit): ReadonlyArray<Face> => {
         }
         const result = ai.streamObject({ model, ...prompt, schema: ai.jsonSchema(schema), onError })
         const object = result.object.catch((error: unknown) => {
-          throw failure ?? error
+          failure ??= error
         })
-        for await (const _ of result.partialObjectStream) quiet()
+        try {
+          for await (const _ of result.partialObjectStream) quiet()
+        } catch (error) {
+          failure ??= error
+        }
+        await object
+        if (failure !== undefined) throw failure
         return object
       }
     })

@@ -23,12 +23,14 @@ const block = ({ content }: { readonly content: ReadonlyArray<Block> }, type: st
 
 const shown = (one: Block | undefined) => ({ name: one?.name, arguments: one?.input })
 
+const names: Readonly<Record<number, string>> = { 504: "GatewayTimeoutError", 529: "OverloadedError" }
+
 const face = (
   name: string,
   rest: Omit<Face, "name" | "ask" | "errorName"> & { readonly ask: (client: Client) => Promise<unknown> }
 ): Face => ({
   dialect: "anthropic",
-  errorName: errorNames,
+  errorName: (status) => names[status] ?? errorNames(status),
   ...rest,
   name: `@anthropic-ai/sdk: ${name}`,
   ask: async ({ url }: Stage) => {

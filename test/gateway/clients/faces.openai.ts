@@ -25,12 +25,15 @@ export const errorNames = (status: number): string =>
 
 interface Sdk {
   readonly name: string
+  /** Its errors for a broken stream of Responses, read event by event and as a whole. Default: as in a chat. */
+  readonly broken?: readonly [string, string] | undefined
   readonly package: string
   readonly of: (made: Client, stage: Stage) => Client
 }
 
-const openai = (name: string): Sdk => ({
+const openai = (name: string, broken?: Sdk["broken"]): Sdk => ({
   name,
+  broken,
   package: name,
   of: ({ OpenAI }, { url }) => new OpenAI({ apiKey: clientKey, baseURL: `${url}/v1` })
 })
@@ -116,6 +119,7 @@ const all = (sdk: Sdk): ReadonlyArray<Face> => [
     ask: async (client) => (await client.responses.create(response)).output_text
   }),
   face(sdk, "responses, streamed", {
+    broken: sdk.broken?.[0],
     reply: Replies.text,
     says: words,
     streams: true,
@@ -128,6 +132,7 @@ const all = (sdk: Sdk): ReadonlyArray<Face> => [
     }
   }),
   face(sdk, "responses.stream()", {
+    broken: sdk.broken?.[1],
     reply: Replies.text,
     says: words,
     streams: true,
@@ -157,4 +162,9 @@ const all = (sdk: Sdk): ReadonlyArray<Face> => [
   })
 ]
 
-export const faces: ReadonlyArray<Face> = [...all(openai("openai")), ...all(openai("openai-6")), ...chats(groq)]
+export const faces: ReadonlyArray<Face> = [
+  ...all(openai("openai")),
+  // It takes the frame of the error for any event, and throws for the socket, or the frame itself.
+  ...all(openai("openai-6", ["TypeError undefined", "Object undefined"])),
+  ...chats(groq)
+]

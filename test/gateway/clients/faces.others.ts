@@ -12,7 +12,7 @@ const genai = async ({ url }: Stage) => {
 }
 
 const contents = { model: "smart", contents: question }
-const google = { dialect: "gemini", errorName: () => "ApiError" } as const
+const google = { dialect: "gemini", errorName: () => "ApiError", broken: "ApiError 502" } as const
 const declared = [
   { functionDeclarations: [{ name: call.name, description: "The weather", parametersJsonSchema: parameters }] }
 ]
@@ -84,6 +84,9 @@ const mistral = async ({ url }: Stage) => {
   return new Mistral({ apiKey: clientKey, serverURL: url }).chat
 }
 
+/** Its parser refuses whatever is no chunk of an answer, and calls of tools in pieces: it gets no frames as they came. */
+const strict = { errorName: () => "SDKError", broken: "ZodError undefined", anew: true } as const
+
 const messages = [{ role: "user", content: question }]
 const tools = [{ type: "function", function: { name: call.name, description: "The weather", parameters } }]
 const asked = { model: "smart", messages }
@@ -98,7 +101,7 @@ const mistrals: ReadonlyArray<Face> = [
     name: "@mistralai/mistralai: chat",
     reply: Replies.text,
     says: words,
-    errorName: () => "SDKError",
+    ...strict,
     ask: async (stage) => (await (await mistral(stage)).complete(asked)).choices[0].message.content
   },
   {
@@ -106,7 +109,7 @@ const mistrals: ReadonlyArray<Face> = [
     reply: Replies.text,
     says: words,
     streams: true,
-    errorName: () => "SDKError",
+    ...strict,
     ask: async (stage) => {
       let read = ""
       for await (const { data } of await (await mistral(stage)).stream(asked))
@@ -118,7 +121,7 @@ const mistrals: ReadonlyArray<Face> = [
     name: "@mistralai/mistralai: tools",
     reply: Replies.tool,
     says: call,
-    errorName: () => "SDKError",
+    ...strict,
     ask: async (stage) =>
       parsed((await (await mistral(stage)).complete({ ...asked, tools })).choices[0].message.toolCalls[0].function)
   },
@@ -128,7 +131,7 @@ const mistrals: ReadonlyArray<Face> = [
     says: call,
     streams: true,
     late: true,
-    errorName: () => "SDKError",
+    ...strict,
     ask: async (stage) => {
       for await (const { data } of await (await mistral(stage)).stream({ ...asked, tools })) {
         const made = data.choices[0]?.delta.toolCalls?.[0]

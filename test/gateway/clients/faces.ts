@@ -20,12 +20,14 @@ export interface Face {
   readonly streams?: boolean | undefined
   /** Whether nothing of a stream reaches the client before its end: one that breaks is asked for again. */
   readonly late?: boolean | undefined
+  /** Whether the gateway writes all frames anew for it, also those of its own dialect. */
+  readonly anew?: boolean | undefined
   /** Whether it asks again whatever it is told. */
   readonly repeats?: boolean | undefined
   /** The name of its error for a status. */
   readonly errorName: (status: number) => string
-  /** What it says of a stream that broke. Default: what the gateway said. */
-  readonly broken?: RegExp | undefined
+  /** Its error for a stream that broke, by name and status. Default: that of OpenAI's and Anthropic's clients. */
+  readonly broken?: string | undefined
 }
 
 export const faces: ReadonlyArray<Face> = [...OpenAi.faces, ...Anthropic.faces, ...Ai.faces, ...Others.faces]

@@ -161,11 +161,11 @@ describe.skipIf(!installed)(`clients of a gateway${installed ? "" : ` (${how})`}
       // Vectors of another model are none of this one.
       if (face.kinds === undefined) {
         it.each(kinds)("gets its answer from the next target where %s is down", (kind) => {
-          const then = kinds[(kinds.indexOf(kind) + 1 + (index % 3)) % 4] as Dialect
+          const next = kinds[(kinds.indexOf(kind) + 1 + (index % 3)) % 4] as Dialect
           return compared([
             [
-              `${kind}, then ${then}`,
-              outcome(face, { kind, script: [Fault.status(503)], then, reply }),
+              `${kind}, then ${next}`,
+              outcome(face, { kind, script: [Fault.status(503)], next, reply }),
               { ...fine, said: says, attempts: 3, upstream: [2, 1] }
             ]
           ])

@@ -120,7 +120,7 @@ export interface Options {
   readonly kind: Dialect
   readonly script: ReadonlyArray<Step.Step>
   /** The dialect of a second target. Default: there is none. */
-  readonly then?: Dialect | undefined
+  readonly next?: Dialect | undefined
   /** What the second target answers. */
   readonly reply?: Step.Step | undefined
   /** The time of an attempt. Default 30 seconds. */
@@ -156,14 +156,14 @@ export const staged = async <A>(options: Options, use: (stage: Stage) => Promise
   const program = Effect.gen(function* () {
     const first = yield* FaultyProvider.serve({ script: options.script })
     const second = yield* FaultyProvider.serve({ script: [options.reply ?? Reply.text("ok")] })
-    const targets = options.then === undefined ? 1 : 2
+    const targets = options.next === undefined ? 1 : 2
     const attempt = options.attempt ?? "30 seconds"
     const config: Config = {
       server,
       observability,
       providers: new Map([
         ["first", provider("first", options.kind, first.url, providerKeys[0])],
-        ["second", provider("second", options.then ?? options.kind, second.url, providerKeys[1])]
+        ["second", provider("second", options.next ?? options.kind, second.url, providerKeys[1])]
       ]),
       models: [model("chat", "smart", targets, attempt), model("embeddings", "vectors", 1, attempt)],
       keys: [

@@ -38,6 +38,10 @@ const failures: Readonly<Record<string, Failure>> = {
   },
   silence: { step: Fault.hang, attempts: 2, status: 504, options: hang },
   "a refusal of our key": { step: Fault.unauthorized(), attempts: 1, status: 500 },
+  "no credit": { step: Fault.insufficientQuota(), attempts: 1, status: 429 },
+  "no permission": { step: Fault.forbidden(), attempts: 1, status: 403 },
+  "no such model": { step: Fault.modelNotFound(), attempts: 1, status: 404 },
+  "a mistake of the client": { step: Fault.badRequest(), attempts: 1, status: 400 },
   "an error event at once": { step: Fault.errorEvent("server-error"), attempts: 2, status: 502 }
 }
 
@@ -87,7 +91,9 @@ const fine = { repeated: false, leaks: [] }
 /** What a failure for good is for a face. Anthropic has a status of its own for an overload. */
 const failed = ({ dialect, errorName, repeats = false }: Face, status: number, attempts: number): Outcome => {
   const own = dialect === "anthropic" && status === 503 ? 529 : status
-  return { said: `${errorName(own)} ${own}`, attempts, upstream: [attempts, 0], repeated: repeats, leaks: [] }
+  // Nobody repeats what only another request can mend.
+  const repeated = repeats && status >= 429
+  return { said: `${errorName(own)} ${own}`, attempts, upstream: [attempts, 0], repeated, leaks: [] }
 }
 
 /** What an answer that breaks after its beginning is for a face: nothing that was delivered is taken back. */

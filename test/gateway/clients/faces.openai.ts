@@ -19,9 +19,16 @@ const shown = (one: { readonly name: string; readonly arguments: string }) => ({
   arguments: JSON.parse(one.arguments)
 })
 
+const names: Readonly<Record<number, string>> = {
+  400: "BadRequestError",
+  401: "AuthenticationError",
+  403: "PermissionDeniedError",
+  404: "NotFoundError",
+  429: "RateLimitError"
+}
+
 /** The error classes of the clients that one generator makes. */
-export const errorNames = (status: number): string =>
-  status === 429 ? "RateLimitError" : status >= 500 ? "InternalServerError" : "APIError"
+export const errorNames = (status: number): string => names[status] ?? "InternalServerError"
 
 interface Sdk {
   readonly name: string

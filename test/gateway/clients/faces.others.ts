@@ -154,6 +154,7 @@ const chain = (useResponsesApi: boolean): ReadonlyArray<Face> => {
   const common = {
     dialect: useResponsesApi ? "responses" : "openai",
     repeats: true,
+    noCredit: "InsufficientQuotaError 429",
     errorName: errorNames
   } as const
   return [

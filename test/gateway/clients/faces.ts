@@ -24,6 +24,8 @@ export interface Face {
   readonly anew?: boolean | undefined
   /** Whether it asks again whatever it is told. */
   readonly repeats?: boolean | undefined
+  /** Its error where there is no credit, if it has one, and does not ask again then. */
+  readonly noCredit?: string | undefined
   /** The name of its error for a status. */
   readonly errorName: (status: number) => string
   /** Its error for a stream that broke, by name and status. Default: that of OpenAI's and Anthropic's clients. */

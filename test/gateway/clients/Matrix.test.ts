@@ -159,7 +159,9 @@ describe.skipIf(!installed)(`clients of a gateway${installed ? "" : ` (${how})`}
                 // On a machine that is busy, what waits for silence may end before it was heard.
                 options === hang ? { ...found, upstream: [Math.max(found.upstream[0] ?? 0, attempts), 0] } : found
               ),
-              failed(face, status, attempts)
+              name === "no credit" && face.noCredit !== undefined
+                ? { ...fine, said: face.noCredit, attempts, upstream: [attempts, 0] }
+                : failed(face, status, attempts)
             ])
           )
         ))

@@ -168,8 +168,9 @@ const writer =
         return close(status) + send(`response.${status}`, object(status, { usage: usageOf(usage) }))
       },
       fail: (error) => {
-        const { code, message, param } = ErrorResponse.factsOf(error, { ...origin, dialect: "responses" })
-        return send("error", { code, message, param })
+        const { code, message, param, type } = ErrorResponse.factsOf(error, { ...origin, dialect: "responses" })
+        // Some clients read the one form, and some the other.
+        return send("error", { code, message, param, error: { type, code, message, param } })
       },
       failsLate: true
     }

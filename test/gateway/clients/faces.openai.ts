@@ -32,15 +32,12 @@ export const errorNames = (status: number): string => names[status] ?? "Internal
 
 interface Sdk {
   readonly name: string
-  /** Its errors for a broken stream of Responses, read event by event and as a whole. Default: as in a chat. */
-  readonly broken?: readonly [string, string] | undefined
   readonly package: string
   readonly of: (made: Client, stage: Stage) => Client
 }
 
-const openai = (name: string, broken?: Sdk["broken"]): Sdk => ({
+const openai = (name: string): Sdk => ({
   name,
-  broken,
   package: name,
   of: ({ OpenAI }, { url }) => new OpenAI({ apiKey: clientKey, baseURL: `${url}/v1` })
 })
@@ -126,7 +123,6 @@ const all = (sdk: Sdk): ReadonlyArray<Face> => [
     ask: async (client) => (await client.responses.create(response)).output_text
   }),
   face(sdk, "responses, streamed", {
-    broken: sdk.broken?.[0],
     reply: Replies.text,
     says: words,
     streams: true,
@@ -139,7 +135,6 @@ const all = (sdk: Sdk): ReadonlyArray<Face> => [
     }
   }),
   face(sdk, "responses.stream()", {
-    broken: sdk.broken?.[1],
     reply: Replies.text,
     says: words,
     streams: true,
@@ -169,9 +164,4 @@ const all = (sdk: Sdk): ReadonlyArray<Face> => [
   })
 ]
 
-export const faces: ReadonlyArray<Face> = [
-  ...all(openai("openai")),
-  // It takes the frame of the error for any event, and throws for the socket, or the frame itself.
-  ...all(openai("openai-6", ["TypeError undefined", "Object undefined"])),
-  ...chats(groq)
-]
+export const faces: ReadonlyArray<Face> = [...all(openai("openai")), ...all(openai("openai-6")), ...chats(groq)]

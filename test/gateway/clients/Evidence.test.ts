@@ -1,30 +1,12 @@
 import { Fault } from "effect-steadfast/testing"
 import { assert, describe, it } from "vitest"
-import { clientKey, type Dialect, kinds, leaks, type Options, type Stage, staged } from "./gateway.js"
-import { question, text } from "./replies.js"
-
-/** How each dialect asks. */
-const asks: { readonly [K in Dialect]: (stream: boolean) => readonly [path: string, body: object] } = {
-  openai: (stream) => [
-    "/v1/chat/completions",
-    { model: "smart", stream, messages: [{ role: "user", content: question }] }
-  ],
-  responses: (stream) => ["/v1/responses", { model: "smart", stream, input: question }],
-  anthropic: (stream) => [
-    "/v1/messages",
-    { model: "smart", stream, max_tokens: 99, messages: [{ role: "user", content: question }] }
-  ],
-  gemini: (stream) => [
-    `/v1beta/models/smart:${stream ? "streamGenerateContent?alt=sse" : "generateContent"}`,
-    { contents: [{ role: "user", parts: [{ text: question }] }] }
-  ]
-}
+import { post } from "./asks.js"
+import { type Dialect, kinds, leaks, type Options, type Stage, staged } from "./gateway.js"
+import { text } from "./replies.js"
 
 /** What a client is told of its call. */
 const evidenceOf = async (stage: Stage, dialect: Dialect, stream: boolean, more: Readonly<Record<string, string>>) => {
-  const [path, body] = asks[dialect](stream)
-  const headers = { authorization: `Bearer ${clientKey}`, "content-type": "application/json", ...more }
-  const response = await fetch(stage.url + path, { method: "POST", headers, body: JSON.stringify(body) })
+  const response = await post(stage, dialect, stream, more)
   const said = await response.text()
   const get = (name: string) => response.headers.get(`x-steadfast-${name}`)
   const call = get("call-id")

@@ -17,7 +17,6 @@ export const clientKey = "sk-client-3f9a1c77b2"
 /** The keys of the providers, which no client may see. */
 export const providerKeys = ["sk-provider-a-81d0e6", "sk-provider-b-5c24f9"] as const
 
-/** The time of the clients' own calls: they wait for nothing here. */
 const server: Config["server"] = {
   host: "127.0.0.1",
   port: 0,
@@ -123,6 +122,8 @@ export interface Options {
   readonly next?: Dialect | undefined
   /** What the second target answers. */
   readonly reply?: Step.Step | undefined
+  /** Whether clients see what providers say of errors. Default `false`. */
+  readonly verbose?: boolean | undefined
   /** The time of an attempt. Default 30 seconds. */
   readonly attempt?: Duration.DurationInput | undefined
 }
@@ -159,7 +160,7 @@ export const staged = async <A>(options: Options, use: (stage: Stage) => Promise
     const targets = options.next === undefined ? 1 : 2
     const attempt = options.attempt ?? "30 seconds"
     const config: Config = {
-      server,
+      server: { ...server, verboseErrors: options.verbose ?? false },
       observability,
       providers: new Map([
         ["first", provider("first", options.kind, first.url, providerKeys[0])],

@@ -40,14 +40,21 @@ const ask = (): Promise<void> =>
 const start = performance.now()
 const end = start + 1000 * seconds
 let answers = 0
+let wrong = 0
 
 const connection = async (): Promise<void> => {
   while (performance.now() < end || answers < least) {
-    await ask()
-    answers += 1
+    try {
+      await ask()
+      answers += 1
+    } catch (error) {
+      wrong += 1
+      // Now and then a peer fails one; what fails often is not measured.
+      if (wrong > 10 + answers / 100) throw error
+    }
   }
 }
 
 process.on("disconnect", () => process.exit())
 await Promise.all(Array.from({ length: connections }, connection))
-process.send?.({ answers, wall: (performance.now() - start) / 1000 }, () => process.exit())
+process.send?.({ answers, wrong, wall: (performance.now() - start) / 1000 }, () => process.exit())

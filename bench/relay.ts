@@ -172,9 +172,9 @@ export const underLoad = async (
   const asked: Load = { url, body, connections, seconds, least, expected, headers }
   const before = used()
   const load = fork(fileURLToPath(new URL("load.js", import.meta.url)), [JSON.stringify(asked)], { execArgv: [] })
-  const { answers, wall } = await heard<{ readonly answers: number; readonly wall: number }>(load)
+  const { answers, wall, wrong } = await heard<Record<"answers" | "wall" | "wrong", number>>(load)
   const cpu = ((used() - before) * 1e6) / answers
-  return { cpu, perCore: 1e6 / cpu, perSecond: answers / wall, answers }
+  return { cpu, perCore: 1e6 / cpu, perSecond: answers / wall, answers, wrong }
 }
 
 export const relayed = (
@@ -222,7 +222,8 @@ export const columns: NonNullable<Table["columns"]> = [
   { head: "CPU µs", figure: "cpu", show: "mean" },
   { head: "requests/s seen", figure: "perSecond", show: "mean", digits: 0 },
   { head: "warm-up", figure: "warmed", show: "mean", digits: 0 },
-  { head: "calls", figure: "answers", show: "mean", digits: 0 }
+  { head: "calls", figure: "answers", show: "mean", digits: 0 },
+  { head: "wrong", figure: "wrong", show: "mean", digits: 0 }
 ]
 
 export const tables: ReadonlyArray<Table> = [

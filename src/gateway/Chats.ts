@@ -101,7 +101,7 @@ const serve = (exchange: Exchange, route: ChatRoute, failures: Failures, body: B
   }
   const made = entry.model(allowed)
   const model = controls.timeout === undefined ? made : ChatModel.deadline(made, Duration.millis(controls.timeout))
-  const { keepAlive, processing, readerTimeout, verboseErrors } = now.config.server
+  const { processing, readerTimeout, verboseErrors } = now.config.server
   const watch = new Ask.Watch()
   let failed: LlmError.LlmError | undefined
   const told = (error: LlmError.LlmError): LlmError.LlmError => {
@@ -120,7 +120,6 @@ const serve = (exchange: Exchange, route: ChatRoute, failures: Failures, body: B
       return facts && Evidence.commentOf(facts)
     },
     includeUsage: asked.includeUsage,
-    keepAlive,
     readerTimeout,
     verbose: verboseErrors,
     raw: takesRaw(request)

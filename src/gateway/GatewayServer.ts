@@ -49,12 +49,6 @@ export interface Running {
   readonly drain: Effect.Effect<void>
 }
 
-/**
- * A load balancer keeps connections for 60 seconds, most often. One that is closed by us in that time may have a request
- * on its way.
- */
-const keepAliveMillis = 75_000
-
 /** The head of a request has so long, whatever the body may take. */
 const headersMillis = 60_000
 
@@ -113,7 +107,7 @@ export const listen = (
       {
         requestTimeout,
         headersTimeout: Math.min(headersMillis, requestTimeout),
-        keepAliveTimeout: keepAliveMillis,
+        keepAliveTimeout: Duration.toMillis(settings.keepAlive),
         connectionsCheckingInterval: checkMillis
       },
       gateway.handle

@@ -8,15 +8,14 @@
  */
 
 import * as Cause from "effect/Cause"
-import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Fiber from "effect/Fiber"
 import * as Random from "effect/Random"
 import type * as Stream from "effect/Stream"
 import type * as Chat from "../chat/Chat.js"
 import * as ChatStream from "../chat/stream/ChatStream.js"
 import * as LlmError from "../errors/LlmError.js"
+import * as TimeLimit from "../policies/TimeLimit.js"
 import * as AnswerBody from "./AnswerBody.js"
 import type { Dialect, Encoder, Origin } from "./Dialect.js"
 import * as ErrorResponse from "./ErrorResponse.js"
@@ -95,8 +94,8 @@ export interface Sink {
   readonly head: (head: Head) => void
   /** Sends text. Returns an effect that ends when there is room again; `undefined` if there is room now. */
   readonly write: (text: string) => Effect.Effect<void> | undefined
-  /** Ends a body that is whole. */
-  readonly end: () => void
+  /** Ends a body that is whole, with a last text. */
+  readonly end: (last?: string) => void
   /** Sends a last text and breaks the connection off; `undefined` breaks it off at once. */
   readonly abort: (last: string | undefined) => Effect.Effect<void>
   /** Tells the client before the head that work goes on, if the connection can. */
@@ -147,9 +146,9 @@ class Connection {
     this.sink.head(head)
   }
 
-  end(): void {
+  end(last?: string): void {
     this.over = true
-    this.sink.end()
+    this.sink.end(last)
   }
 
   /** Breaks the connection off after a last text, for which the reader has as long as for any other. */
@@ -197,12 +196,21 @@ const encoder = new TextEncoder()
  * @category running
  */
 export const run = <R>(work: Work<R>, sink: Sink, options: Options): Effect.Effect<void, never, R> =>
-  Effect.gen(function* () {
-    const { dialect = "openai" } = options
-    const id = yield* randomId
-    const requestId = options.requestId ?? `req_${id}`
-    const { includeUsage, model, raw = false, verbose } = options
-    const created = Math.floor((yield* Clock.currentTimeMillis) / 1000)
+  options.requestId === undefined
+    ? Effect.flatMap(randomId, (id) => pumped(work, sink, options, id, `req_${id}`))
+    : pumped(work, sink, options, options.requestId, options.requestId)
+
+const pumped = <R>(
+  work: Work<R>,
+  sink: Sink,
+  options: Options,
+  id: string,
+  requestId: string
+): Effect.Effect<void, never, R> =>
+  Effect.withFiberRuntime((fiber) => {
+    const { dialect = "openai", includeUsage, model, raw = false, verbose } = options
+    const time = TimeLimit.timeOf(fiber)
+    const created = Math.floor(time.clock.unsafeCurrentTimeMillis() / 1000)
     const origin: Origin = { id: prefixes[dialect] + id, created, requestId, includeUsage, model, verbose }
     const told: ErrorResponse.Options = { dialect, requestId, verbose }
     const connection = new Connection(sink, Duration.decode(options.readerTimeout ?? defaultReaderTimeout))
@@ -217,14 +225,13 @@ export const run = <R>(work: Work<R>, sink: Sink, options: Options): Effect.Effe
     }
 
     /** Sends a whole body of JSON. */
-    const sendJson = (head: Head, text: string): void => {
-      const length = { "content-length": String(encoder.encode(text).byteLength) }
-      connection.head({ ...head, headers: { ...head.headers, ...length } })
-      sink.write(text)
-      connection.end()
+    const sendJson = (status: number, own: Readonly<Record<string, string>>, text: string): void => {
+      const length = String(encoder.encode(text).byteLength)
+      connection.head(headOf(status, { ...own, "content-length": length }))
+      connection.end(text)
     }
     const sendError = ({ body, headers, status }: ErrorResponse.ErrorResponse): void =>
-      sendJson(headOf(status, headers), JSON.stringify(body))
+      sendJson(status, headers, JSON.stringify(body))
 
     /** Ends what the answer's failure left: with a status, or with an error frame and a broken connection. */
     const failed = (cause: Cause.Cause<LlmError.LlmError | ReaderLost>, frames?: Encoder): Effect.Effect<void> => {
@@ -240,8 +247,7 @@ export const run = <R>(work: Work<R>, sink: Sink, options: Options): Effect.Effe
     /** Ends a stream that is whole. */
     const ended = (): void => {
       const text = options.trailer?.()
-      if (text !== undefined) sink.write(EventStream.commentOf(text))
-      connection.end()
+      connection.end(text === undefined ? undefined : EventStream.commentOf(text))
     }
 
     let finished = false
@@ -254,7 +260,7 @@ export const run = <R>(work: Work<R>, sink: Sink, options: Options): Effect.Effe
       return connection.write(text)
     }
 
-    const main = Effect.suspend((): Effect.Effect<void, never, R> => {
+    const main = (): Effect.Effect<void, never, R> => {
       if (work._tag === "Answer") {
         // An answer that cannot be written as JSON is a defect, of which the client is told.
         const written = Effect.map(
@@ -265,7 +271,7 @@ export const run = <R>(work: Work<R>, sink: Sink, options: Options): Effect.Effe
         )
         return Effect.matchCauseEffect(written, {
           onFailure: (cause) => failed(cause),
-          onSuccess: (text) => Effect.sync(() => sendJson(headOf(200, json), text))
+          onSuccess: (text) => Effect.sync(() => sendJson(200, json, text))
         })
       }
       const codec = EventStream.make(dialect, origin)
@@ -274,29 +280,29 @@ export const run = <R>(work: Work<R>, sink: Sink, options: Options): Effect.Effe
         onFailure: (cause) => failed(cause, frames),
         onSuccess: () => (finished ? Effect.sync(ended) : failed(Cause.fail(unfinished(options.model)), frames))
       })
-    })
+    }
 
-    /** Looks after each interval whether something was written in it. */
-    const alive = (interval: Duration.Duration) =>
-      Effect.forever(
-        Effect.map(Effect.sleep(interval), () => {
-          const silent = !connection.busy && !connection.full && !connection.over
-          connection.busy = false
-          if (!silent) return
-          if (!connection.decided && sink.processing !== undefined) sink.processing()
-          else if (streaming) {
-            decide()
-            sink.write(EventStream.comment)
-          }
-        })
-      )
-
-    const interval = Duration.decode(options.keepAlive ?? defaultKeepAlive)
-    if (!Duration.isFinite(interval)) return yield* main
-    yield* Effect.acquireUseRelease(
-      Effect.fork(Effect.interruptible(alive(interval))),
-      () => main,
-      (fiber) => Fiber.interrupt(fiber)
+    const interval = Duration.toMillis(options.keepAlive ?? defaultKeepAlive)
+    if (interval === Number.POSITIVE_INFINITY) return main()
+    let stop: (() => void) | undefined
+    /** Looks after each interval whether something was written in it. A timer, because a fiber for it costs ten times as much. */
+    const look = (): void => {
+      stop = TimeLimit.startTimer(time, interval, look)
+      const silent = !connection.busy && !connection.full && !connection.over
+      connection.busy = false
+      if (!silent) return
+      if (!connection.decided && sink.processing !== undefined) sink.processing()
+      else if (streaming) {
+        decide()
+        sink.write(EventStream.comment)
+      }
+    }
+    return Effect.ensuring(
+      Effect.suspend(() => {
+        stop = TimeLimit.startTimer(time, interval, look)
+        return main()
+      }),
+      Effect.sync(() => stop?.())
     )
   })
 

@@ -140,8 +140,8 @@ export const sinkOf = (response: ServerResponse, { processing = false }: SendOpt
     response.writeHead(status, headers)
   },
   write: (text) => (response.destroyed || response.write(text) ? undefined : drained(response)),
-  end: () => {
-    response.end()
+  end: (last) => {
+    response.end(last)
   },
   abort: (last) =>
     Effect.zipRight(

@@ -123,7 +123,7 @@ export const make = (
         return refuse(Refusal.wrongMethod(method, route.allowed))
       }
       if (route._tag === "Unknown") return refuse(Refusal.unknownPath(method, url))
-      const client = now.clients.of(headers, url)
+      const client = now.clients.of(headers, url, request.socket)
       if (client === undefined) return refuse(Refusal.unauthorized(isShown(headers)))
       if (running >= now.config.server.maxConcurrent) return refuse(Refusal.busy)
       running++

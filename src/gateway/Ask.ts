@@ -48,23 +48,31 @@ export class Watch {
     if (event._tag === "Start") this.running = { provider: event.provider, model: event.model }
   }
 
+  /** Hears that the call failed: nobody has answered it. */
+  readonly failed = (): void => {
+    this.running = undefined
+  }
+
   get attempts(): ReadonlyArray<AttemptRecord> {
     return this.call?.attempts ?? []
   }
 
   /** The facts by now; `undefined` before the call has begun. */
   facts(): Evidence.Facts | undefined {
-    const { call } = this
-    if (call === undefined) return undefined
-    const { attempts, id } = call
-    // An attempt that has ended stands among the others.
-    const isOver = attempts.some(({ outcome }) => outcome === "success")
-    return Evidence.factsOf({ id, attempts, running: isOver ? undefined : this.running })
+    const { call, running } = this
+    return call && Evidence.factsOf({ id: call.id, attempts: call.attempts, running })
   }
 }
 
 /** The error that the client is told, for the one that a model failed with. */
 type Told = (error: LlmError) => LlmError
+
+const telling =
+  (watch: Watch, told: Told): Told =>
+  (error) => {
+    watch.failed()
+    return told(error)
+  }
 
 /**
  * Asks for a whole answer.
@@ -104,7 +112,7 @@ export const stream = (
     watch.heard
   )
   // On the source, so that the stream is read without the machinery of `Stream`.
-  return ChatStream.toStream(Source.map(source, (pull) => Pull.mapError(pull, Option.map(told))))
+  return ChatStream.toStream(Source.map(source, (pull) => Pull.mapError(pull, Option.map(telling(watch, told)))))
 }
 
 /**

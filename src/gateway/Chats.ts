@@ -36,6 +36,9 @@ type ChatRoute = Extract<Route, { readonly _tag: "Chat" }>
 const isDirect = ({ headers }: Exchange["request"]): boolean =>
   headers.via === undefined && headers["x-forwarded-for"] === undefined && headers.forwarded === undefined
 
+/** Mistral's clients take a tool call only whole, as their provider sends it: other frames are written anew for them. */
+const takesRaw = ({ headers }: Exchange["request"]): boolean => !/^mistral-client/.test(headers["user-agent"] ?? "")
+
 /**
  * The model that a request names, or why the client does not get it.
  *
@@ -119,7 +122,7 @@ const serve = (exchange: Exchange, route: ChatRoute, failures: Failures, body: B
     includeUsage: asked.includeUsage,
     readerTimeout,
     verbose: verboseErrors,
-    raw: true
+    raw: takesRaw(request)
   }
   const reply = asked.stream
     ? HttpReply.stream(Ask.stream(model, asked.request, watch, told), options)

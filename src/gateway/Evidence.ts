@@ -26,9 +26,9 @@ import type { AttemptRecord } from "../calls/CallRecord.js"
  */
 export interface Known {
   readonly id: string
-  /** Those that have ended. */
+  /** Those that have begun. */
   readonly attempts: ReadonlyArray<AttemptRecord>
-  /** The provider and model of an attempt that runs, as far as its answer has told. */
+  /** The provider and model of an answer that has begun, as it names them. */
   readonly running?: { readonly provider: string; readonly model: string } | undefined
 }
 
@@ -61,26 +61,21 @@ export const factsOf = ({ attempts, id, running }: Known): Facts => {
   let retries = 0
   let fallbacks = 0
   let waitMillis = 0
-  let served: AttemptRecord | undefined
   for (const attempt of attempts) {
-    if (attempt.fallback !== undefined) fallbacks++
-    else if (attempt.retry !== undefined) retries++
+    // A retry at a next target is a retry: the record keeps the reason for which that target is asked at all.
+    if (attempt.retry !== undefined) retries++
+    else if (attempt.fallback !== undefined) fallbacks++
     waitMillis += (attempt.retry?.delayMillis ?? 0) + (attempt.queuedMillis ?? 0)
-    if (attempt.outcome === "success") served = attempt
   }
-  const last = attempts.at(-1)
-  // The attempt that runs has no record yet.
-  if (running !== undefined && last !== undefined) {
-    if (isSame(running, last)) retries++
-    else fallbacks++
-  }
-  const by = served ?? running
+  const by =
+    attempts.findLast(({ outcome }) => outcome === "success") ??
+    (running && (attempts.findLast((attempt) => isSame(running, attempt)) ?? running))
   return {
     id,
-    attempts: attempts.length + (running === undefined ? 0 : 1),
+    attempts: attempts.length,
     retries,
     fallbacks,
-    servedBy: by === undefined ? undefined : `${by.provider}/${by.model}`,
+    servedBy: by && `${by.provider}/${by.model}`,
     waitMillis: Math.round(waitMillis)
   }
 }

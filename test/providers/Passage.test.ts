@@ -166,10 +166,7 @@ for (const wire of wires) {
 describe("the usage of Chat Completions", () => {
   const wire = "openai-chat"
   const all = framesOf(wire)
-  const quiet = all
-    .filter((frame) => frame !== usageChunk)
-    .join("")
-    .replaceAll(/,"usage":null(?=})/g, "")
+  const quiet = all.map((frame) => (frame === usageChunk ? "" : frame.replace(',"usage":null', ""))).join("")
   const streaming = (options: string) => `{"model":"mine","stream":true,"messages":[]${options}}`
 
   live("is asked for, and kept from a client that did not ask", () =>

@@ -199,8 +199,9 @@ const writer =
         return closed + send(`response.${status}`, object(status, more))
       },
       fail: (error) => {
-        const { code, message, param } = ErrorResponse.factsOf(error, { ...origin, dialect: "responses" })
-        return send("error", { code, message, param })
+        const { code, message, param, type } = ErrorResponse.factsOf(error, { ...origin, dialect: "responses" })
+        // Some clients read the one form, and some the other.
+        return send("error", { code, message, param, error: { type, code, message, param } })
       },
       failsLate: true
     }

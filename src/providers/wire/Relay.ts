@@ -25,7 +25,7 @@ import * as Json from "./Json.js"
 export interface Options {
   /** The wire of the client and the provider. */
   readonly wire: string
-  /** Whether the frame with the usage alone is left out, because the client did not ask for it. */
+  /** Whether the usage of a stream is left out, because the client did not ask for it. */
   readonly dropsUsage: boolean
 }
 
@@ -78,14 +78,14 @@ const isTerminator = (data: string): boolean => data.length < 16 && data.trim() 
 /** A quote inside of a text is escaped: where none is, it is the name of a field. */
 const numberIn = (data: string): number => Number(/"sequence_number"\s*:\s*(\d+)/.exec(data)?.[1] ?? -1)
 
-/** In each frame but the last, where usage was asked for. */
-const nullUsage = /,\s*"usage"\s*:\s*null(?=\s*[,}])/
-
 const isUsageAlone = (data: string): boolean => {
   if (!/"choices"\s*:\s*\[\s*\]/.test(data)) return false
   const chunk = Json.object(Json.parse(data))
   return Array.isArray(chunk.choices) && chunk.choices.length === 0 && Json.object(chunk.usage) === chunk.usage
 }
+
+/** A chunk says so because we ask for the usage, and some clients take no `null` there. */
+const noUsage = /,\s*"usage"\s*:\s*null(?=\s*[,}])|"usage"\s*:\s*null\s*,/
 
 /** The frames that end a stream, and how they are known. */
 const terminators: Readonly<Record<string, { readonly known: RegExp; readonly text: string } | undefined>> = {
@@ -123,8 +123,7 @@ export const make = ({ dropsUsage, wire }: Options, seen = -1): Relay => {
       if (own <= seen) return
       number = own
     }
-    // Asked for by us alone, as the usage at the end.
-    waiting += textOf(dropsUsage ? { ...sent, data: data.replace(nullUsage, "") } : sent)
+    waiting += textOf(dropsUsage ? { ...sent, data: data.replace(noUsage, "") } : sent)
   }
 
   const give = (event: Chat.Event): void => {

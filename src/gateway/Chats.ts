@@ -36,7 +36,7 @@ type ChatRoute = Extract<Route, { readonly _tag: "Chat" }>
 const isDirect = ({ headers }: Exchange["request"]): boolean =>
   headers.via === undefined && headers["x-forwarded-for"] === undefined && headers.forwarded === undefined
 
-/** Mistral's clients take a tool call only whole, as their provider sends it: other frames are written anew for them. */
+/** Mistral's clients take a tool call only whole, as their provider sends it: their frames are written anew. */
 const takesRaw = ({ headers }: Exchange["request"]): boolean => !/^mistral-client/.test(headers["user-agent"] ?? "")
 
 /**
@@ -135,7 +135,9 @@ const serve = (exchange: Exchange, route: ChatRoute, failures: Failures, body: B
     const shown = ErrorResponse.make(failed, { dialect, requestId: id, verbose: verboseErrors })
     return failures.add(repeated, name, shown, performance.now())
   })
-  exchange.run(sent, controls, passage)
+  // An answer that is to go on elsewhere cannot be somebody's own frames.
+  const isRaw = entry.config.mode === "strict" || passage.only !== undefined
+  exchange.run(sent, controls, isRaw ? passage : undefined)
 }
 
 /**

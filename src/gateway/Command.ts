@@ -1,6 +1,6 @@
 /**
- * The commands of the gateway: `steadfast gateway`, `steadfast status`, `steadfast import`. What they run is loaded when
- * they are called, so that the other commands start without it.
+ * The commands of the gateway: `steadfast gateway`, `steadfast status`, `steadfast import`. What they run is loaded
+ * when they are called, so that the other commands start without it.
  *
  * @since 0.2.0
  */

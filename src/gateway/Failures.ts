@@ -5,7 +5,7 @@
  * Some clients repeat whatever they are told. Without this, the retries of the gateway multiply with theirs: 4 attempts
  * and 3 requests of the client are 12 attempts in an outage.
  *
- * A failure is known by client, path and body, byte for byte, and is forgotten when the same model has answered anybody.
+ * A failure is known by client, path and body, byte for byte. It is forgotten when the same model has answered anybody.
  *
  * @since 0.2.0
  */

@@ -186,6 +186,7 @@ const steadfast = Command.make("steadfast").pipe(
   Command.withSubcommands([
     GatewayCommand.gateway,
     GatewayCommand.status,
+    GatewayCommand.importing,
     report,
     calls,
     reconcile,

@@ -59,12 +59,24 @@ export const of = (context: Context.Context<never>, request: Chat.Request): Pass
   return passage !== undefined && passage.request.messages === request.messages ? passage : undefined
 }
 
+/** The field of an answer or an event that holds what came for it: a `WeakMap` costs a collector more. */
+const raw: unique symbol = Symbol("steadfast/Passage/raw")
+
 interface Raw {
+  /** Whose it is: a copy that a policy made says something else. */
+  readonly of: object
   readonly wire: string
   readonly text: string
 }
 
-const raws = new WeakMap<object, Raw>()
+interface Kept {
+  [raw]?: Raw
+}
+
+const own = (of: Chat.Response | Chat.Event): Raw | undefined => {
+  const found = (of as Kept)[raw]
+  return found?.of === of ? found : undefined
+}
 
 /**
  * Keeps the raw text of an answer, or the frames that came with an event: those since the event before.
@@ -72,7 +84,7 @@ const raws = new WeakMap<object, Raw>()
  * @internal
  */
 export const keep = (of: Chat.Response | Chat.Event, wire: string, text: string): void => {
-  raws.set(of, { wire, text })
+  ;(of as Kept)[raw] = { of, wire, text }
 }
 
 /**
@@ -82,8 +94,8 @@ export const keep = (of: Chat.Response | Chat.Event, wire: string, text: string)
  * @internal
  */
 export const rawOf = (of: Chat.Response | Chat.Event, wire: Wire): string | undefined => {
-  const raw = raws.get(of)
-  return raw?.wire === wire ? raw.text : undefined
+  const found = own(of)
+  return found?.wire === wire ? found.text : undefined
 }
 
 /**
@@ -91,4 +103,4 @@ export const rawOf = (of: Chat.Response | Chat.Event, wire: Wire): string | unde
  *
  * @internal
  */
-export const isKept = (event: Chat.Event): boolean => raws.has(event)
+export const isKept = (event: Chat.Event): boolean => own(event) !== undefined

@@ -101,3 +101,24 @@ export const find = (text: string): unknown => {
     ? found
     : undefined
 }
+
+/**
+ * Deeper values cannot be written as JSON again on every platform, and no tool has such arguments.
+ */
+const maxDepth = 500
+
+/** Whether a value has something inside of it that many levels down. */
+const reaches = (value: unknown, levels: number): boolean => {
+  if (levels === 0) return true
+  if (typeof value !== "object" || value === null) return false
+  for (const child of Array.isArray(value) ? value : Object.values(value)) if (reaches(child, levels - 1)) return true
+  return false
+}
+
+/**
+ * Whether a value is nested too deep to be written again in the next request.
+ *
+ * @since 0.2.0
+ * @category predicates
+ */
+export const isDeep = (value: unknown): boolean => reaches(value, maxDepth + 1)

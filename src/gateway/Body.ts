@@ -49,7 +49,7 @@ export const parse = (bytes: Buffer): Body | Refusal.Refusal => {
 }
 
 /**
- * Reads a body to its end. `done` is called once: with the body, with a refusal, or with `undefined` if the client left.
+ * Reads a body to its end. `done` is called once: with the body, a refusal, or `undefined` if the client left.
  *
  * @since 0.2.0
  * @category reading

@@ -47,6 +47,9 @@ export const isDirect = ({
   headers["x-forwarded-for"] === undefined &&
   headers.forwarded === undefined
 
+/** Mistral's clients take a tool call only whole, as their provider sends it: their frames are written anew. */
+const takesRaw = ({ headers }: Exchange["request"]): boolean => !/^mistral-client/.test(headers["user-agent"] ?? "")
+
 /**
  * The model that a request names, or why the client does not get it.
  *
@@ -130,7 +133,7 @@ const serve = (exchange: Exchange, route: ChatRoute, failures: Failures, body: B
     includeUsage: asked.includeUsage,
     readerTimeout,
     verbose: verboseErrors,
-    raw: true
+    raw: takesRaw(request)
   }
   const reply = asked.stream
     ? HttpReply.stream(Ask.stream(model, asked.request, watch, told), options)
@@ -143,7 +146,9 @@ const serve = (exchange: Exchange, route: ChatRoute, failures: Failures, body: B
     const shown = ErrorResponse.make(failed, { dialect, requestId: id, verbose: verboseErrors })
     return failures.add(repeated, name, shown, performance.now())
   })
-  exchange.run(sent, controls, passage)
+  // An answer that is to go on elsewhere cannot be somebody's own frames.
+  const isRaw = entry.config.mode === "strict" || passage.only !== undefined
+  exchange.run(sent, controls, isRaw ? passage : undefined)
 }
 
 /**

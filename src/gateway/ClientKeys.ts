@@ -68,8 +68,8 @@ export interface Client {
 export interface Clients {
   /** Whether a request needs no key. */
   readonly open: boolean
-  /** The client of a request; `undefined` if its key is missing or unknown. */
-  readonly of: (headers: Headers, url: string) => Client | undefined
+  /** The client of a request on a connection; `undefined` if its key is missing or unknown. */
+  readonly of: (headers: Headers, url: string, connection: object) => Client | undefined
   readonly all: ReadonlyArray<Client>
 }
 
@@ -109,13 +109,20 @@ export const make = (keys: ReadonlyArray<ClientKey>, before?: Clients): Clients 
     return { open: true, of: () => client, all: [client] }
   }
   const all = keys.map(kept)
+  /** A connection shows the same key again and again: it is hashed once. */
+  const lastOn = new WeakMap<object, { readonly key: string; readonly client: Client }>()
   const byHash = new Map(all.map((client) => [client.key.hash, client] as const))
   return {
     open: false,
     all,
-    of: (headers, url) => {
+    of: (headers, url, connection) => {
       const key = shown(headers, url)
-      return key === undefined ? undefined : byHash.get(hashOf(key))
+      if (key === undefined) return undefined
+      const last = lastOn.get(connection)
+      if (last?.key === key) return last.client
+      const client = byHash.get(hashOf(key))
+      if (client !== undefined) lastOn.set(connection, { key, client })
+      return client
     }
   }
 }

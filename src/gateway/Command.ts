@@ -1,11 +1,12 @@
 /**
- * The commands of the gateway: `steadfast gateway`, `steadfast status`, `steadfast import`. What they run is loaded when
- * they are called, so that the other commands start without it.
+ * The commands of the gateway: `steadfast gateway`, `steadfast status`, `steadfast import`. What they run is loaded
+ * when they are called, so that the other commands start without it.
  *
  * @since 0.2.0
  */
 
 import { readFileSync } from "node:fs"
+import * as Args from "@effect/cli/Args"
 import * as Command from "@effect/cli/Command"
 import * as CliOptions from "@effect/cli/Options"
 import * as Console from "effect/Console"
@@ -124,3 +125,24 @@ export const status = Command.make("status", { url, json }, (given) =>
     yield* Console.log(given.json ? JSON.stringify(found, undefined, 2) : text(found))
   })
 ).pipe(Command.withDescription("Tells what a running gateway knows: models, circuits, clients"))
+
+const foreign = Args.file({ name: "FILE" }).pipe(
+  Args.withDescription("LiteLLM's config.yaml, or Portkey's config JSON")
+)
+
+/**
+ * `steadfast import`.
+ *
+ * @since 0.2.0
+ * @category commands
+ */
+export const importing = Command.make("import", { foreign }, (given) =>
+  Effect.gen(function* () {
+    const ConfigImport = yield* Effect.promise(() => import("./ConfigImport.js"))
+    const found = yield* ConfigImport.fromText(yield* textOf(given.foreign), given.foreign)
+    yield* Console.log(found.text)
+    for (const line of found.notCarried) yield* Console.error(`not carried over: ${line}`)
+  })
+).pipe(
+  Command.withDescription("Prints the file for a configuration of another gateway, and what it could not carry over")
+)

@@ -62,8 +62,9 @@ export const factsOf = ({ attempts, id, running }: Known): Facts => {
   let fallbacks = 0
   let waitMillis = 0
   for (const attempt of attempts) {
-    if (attempt.fallback !== undefined) fallbacks++
-    else if (attempt.retry !== undefined) retries++
+    // A retry at a next target is a retry: the record keeps the reason for which that target is asked at all.
+    if (attempt.retry !== undefined) retries++
+    else if (attempt.fallback !== undefined) fallbacks++
     waitMillis += (attempt.retry?.delayMillis ?? 0) + (attempt.queuedMillis ?? 0)
   }
   const by =

@@ -138,30 +138,33 @@ export class Exchange {
    * Runs the work of the request under its context: labels, spending, the client's span, the id of the call. A client
    * that leaves interrupts it.
    */
-  run(effect: Effect.Effect<void>, { labels, parent }: Controls.Controls, passage?: Passage.Passage): undefined {
-    const { client, id } = this
-    const own =
-      (spend: Spend.Scope | undefined) =>
-      (context: Context.Context<never>): Context.Context<never> => {
-        const services = new Map<string, unknown>(context.unsafeMap)
-        services.set(Call.Ids.key, () => id)
-        services.set(
-          Call.CurrentLabels.key,
-          // A name of ours comes first, and is nobody else's: reports count by it.
-          Labels.bounded({ client: client.key.name, ...client.key.labels, ...others(labels, client) })
-        )
-        if (spend !== undefined) services.set(Spend.Spend.key, spend)
-        if (parent !== undefined) services.set(Tracer.ParentSpan.key, parent)
-        if (passage !== undefined) services.set(Passage.Passage.key, passage)
-        return Context.unsafeMake(services)
-      }
-    const work =
-      client.key.usdPerDay === undefined
-        ? Effect.mapInputContext(effect, own(undefined))
-        : Effect.flatMap(ClientKeys.spendOf(client, Date.now()), (scope) => Effect.mapInputContext(effect, own(scope)))
-    const { response } = this
+  run(effect: Effect.Effect<void>, controls: Controls.Controls, passage?: Passage.Passage): undefined {
+    const { client } = this
+    if (client.key.usdPerDay === undefined) return this.begin(effect, controls, passage, undefined)
+    // An account is there at once, or made at once.
+    const scope = Runtime.runSync(this.runtime)(ClientKeys.spendOf(client, Date.now()))
+    return this.begin(effect, controls, passage, scope)
+  }
+
+  private begin(
+    effect: Effect.Effect<void>,
+    { labels, parent }: Controls.Controls,
+    passage: Passage.Passage | undefined,
+    spend: Spend.Scope | undefined
+  ): undefined {
+    const { client, id, response, runtime } = this
     const { readerTimeout } = this.now.config.server
-    const fiber = this.fork(work)
+    const services = new Map<string, unknown>(runtime.context.unsafeMap)
+    services.set(Call.Ids.key, () => id)
+    // A name of ours comes first, and is nobody else's: reports count by it.
+    const own = { client: client.key.name, ...client.key.labels, ...others(labels, client) }
+    services.set(Call.CurrentLabels.key, Labels.bounded(own))
+    if (spend !== undefined) services.set(Spend.Spend.key, spend)
+    if (parent !== undefined) services.set(Tracer.ParentSpan.key, parent)
+    if (passage !== undefined) services.set(Passage.Passage.key, passage)
+    // A runtime of its own: to set the context within the fiber costs more.
+    const context: Context.Context<never> = Context.unsafeMake(services)
+    const fiber = Runtime.runFork(Runtime.make({ ...runtime, context }))(effect)
     this.left = () => {
       if (!response.writableFinished) fiber.unsafeInterruptAsFork(FiberId.none)
     }

@@ -4,8 +4,8 @@
  * It adds dialects, configuration and operation to the library, and no second resilience engine: each request is one
  * call of a model with its retries, fallbacks, pacing and breakers, and leaves one record.
  *
- * {@link make} builds the gateway of a configuration; its `handle` is a listener for `node:http`. `GatewayServer` puts it
- * on a port, reloads it and stops it in order.
+ * {@link make} builds the gateway of a configuration; its `handle` is a listener for `node:http`. `GatewayServer` puts
+ * it on a port and stops it in order.
  *
  * Gotchas:
  * - Limits of client keys, and what clients have spent today, live in the memory of the process.
@@ -125,7 +125,7 @@ export const make = (
         return refuse(Refusal.wrongMethod(method, route.allowed))
       }
       if (route._tag === "Unknown") return refuse(Refusal.unknownPath(method, url))
-      const client = now.clients.of(headers, url)
+      const client = now.clients.of(headers, url, request.socket)
       if (client === undefined) return refuse(Refusal.unauthorized(isShown(headers)))
       if (running >= now.config.server.maxConcurrent) return refuse(Refusal.busy)
       running++

@@ -8,6 +8,7 @@
  * - `${NAME}` and `${NAME:-default}` are variables of the environment, in any text; `$${` is a plain `${`.
  * - `file:/run/secrets/x` in the place of a key is what that file has. So is `keyFile: /run/secrets/x`.
  * - Durations are text with a unit: `"30 seconds"`, or short, `30s`.
+ * - Keys at the top that begin with `x-` are left alone: a place for the anchors of YAML.
  * - Retry blocks with the names of other gateways (`max_attempts`, `initial_delay_ms`, `after_retry_exhausted`) are
  *   taken, and a note tells what they mean here.
  * - Variables such as `LLM_MAX_RETRIES`, `LLM_TIMEOUT` and `LLM_FALLBACK_MODELS` override the `defaults`.

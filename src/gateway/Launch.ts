@@ -27,7 +27,9 @@ export interface Options<E> {
   readonly read: Effect.Effect<Config, E>
   /** The file that is watched. Default: none. */
   readonly file?: string | undefined
+  /** The address to listen on. Default: that of the configuration. */
   readonly host?: string | undefined
+  /** The port, 0 for a free one. Default: that of the configuration. */
   readonly port?: number | undefined
 }
 

@@ -1,8 +1,8 @@
 /**
  * Hands a request on to a provider as it is, and the answer back: files, batches, images, audio, moderations.
  *
- * The gateway puts its own key into it, keeps the provider's limits of requests, and records the attempt. A request that
- * may have an effect is sent once: it is repeated only if it was not sent. No redirect is followed.
+ * The gateway puts its own key into it, keeps the provider's limits of requests, and records the attempt. A request
+ * that may have an effect is sent once: it is repeated only if it was not sent. No redirect is followed.
  *
  * @since 0.2.0
  */

@@ -77,7 +77,7 @@ export const unknownModel = (name: string, known: ReadonlyArray<string>): Refusa
 }
 
 /**
- * Nothing is served at this URL. Its query is not told, because it may hold a key.
+ * Nothing is served at this path. A query is not said again: it may hold a key.
  *
  * @since 0.2.0
  * @category constructors
@@ -88,7 +88,7 @@ export const unknownPath = (method: string, url: string): Refusal =>
     "not_found_error",
     "unknown_path",
     "NOT_FOUND",
-    `nothing is served at ${method} ${quoted(url.replace(/\?.*/s, ""))}; there are /v1/chat/completions, /v1/responses, /v1/messages, ` +
+    `nothing is served at ${method} ${quoted(url.split("?", 1)[0] ?? "")}; there are /v1/chat/completions, /v1/responses, /v1/messages, ` +
       "/v1/embeddings and /v1/models"
   )
 

@@ -1,7 +1,7 @@
 /**
  * What a client asks the gateway for, from method and path alone.
  *
- * Clients put the base URL together in their own ways: with and without `/v1`, with it twice, under `/openai` or `/api`.
+ * Clients put the base URL together in their own ways: with `/v1` or without, with it twice, under `/openai` or `/api`.
  * The path decides, never the query.
  *
  * @since 0.2.0

@@ -4,6 +4,7 @@
  * @since 0.2.0
  */
 
+export * as ConfigImport from "./ConfigImport.js"
 export * as Gateway from "./Gateway.js"
 export * as GatewayConfig from "./GatewayConfig.js"
 export * as GatewayServer from "./GatewayServer.js"

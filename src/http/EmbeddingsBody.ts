@@ -6,10 +6,10 @@
  *
  * @example
  * import { Effect } from "effect"
- * import type { EmbeddingModel } from "effect-steadfast"
+ * import type { EmbeddingModel } from "effect-steadfast/EmbeddingModel"
  * import { EmbeddingsBody } from "effect-steadfast/http"
  *
- * declare const model: EmbeddingModel.EmbeddingModel
+ * declare const model: EmbeddingModel
  *
  * const answer = (body: unknown) =>
  *   Effect.gen(function* () {

@@ -110,7 +110,8 @@ export const fail = (error: LlmError, options: Pump.Options = {}): HttpReply => 
 
 /**
  * Answers the body of a client's request: reads it, asks the model that `modelOf` finds for it, and answers whole or in
- * pieces, as the client asked. `modelOf` returns an error for a request that it does not serve.
+ * pieces, as the client asked. `modelOf` returns an error for a request that it does not serve. For a client of Gemini,
+ * `model` and `stream` are what its path says.
  *
  * @since 0.2.0
  * @category constructors
@@ -121,8 +122,8 @@ export const serve = (
   modelOf: (asked: RequestBody.Asked) => Answering | LlmError,
   options: Omit<Pump.Options, "dialect"> & RequestBody.Options = {}
 ): HttpReply => {
-  const { passTo, ...rest } = options
-  const asked = RequestBody.read(dialect, body, { passTo })
+  const { passTo, stream: streams, ...rest } = options
+  const asked = RequestBody.read(dialect, body, { passTo, model: rest.model, stream: streams })
   if (asked instanceof InvalidRequest) return fail(asked, { ...rest, dialect })
   const found = modelOf(asked)
   const own = { includeUsage: asked.includeUsage, ...rest, dialect }

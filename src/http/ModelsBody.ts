@@ -1,8 +1,8 @@
 /**
  * The bodies with which a service tells its models, for the clients of OpenAI, Anthropic and Gemini.
  *
- * `GET /v1/models` and `/v1/models/{id}` have one body for the clients of OpenAI and of Anthropic, which share these
- * paths: {@link list} and {@link one}. Those of Gemini ask `GET /v1beta/models`: {@link geminiList} and
+ * `GET /v1/models` and `/v1/models/{id}` have one body for all of them, because they share these paths: {@link list}
+ * and {@link one}. What only Gemini's clients ask for, `GET /v1beta/models`, is {@link geminiList} and
  * {@link geminiOne}. All models stand on one page.
  *
  * @example
@@ -36,39 +36,6 @@ type Body = Readonly<Record<string, unknown>>
 const lastSecond = 8_640_000_000_000
 
 /**
- * A model, to the clients of OpenAI and of Anthropic.
- *
- * @since 0.2.0
- * @category constructors
- */
-export const one = ({ created = 0, id, name = id, ownedBy = "steadfast" }: Model): Body => {
-  const seconds = Math.abs(created) <= lastSecond ? Math.trunc(created) : 0
-  return {
-    id,
-    object: "model",
-    type: "model",
-    created: seconds,
-    created_at: new Date(seconds * 1000).toISOString().replace(".000Z", "Z"),
-    owned_by: ownedBy,
-    display_name: name
-  }
-}
-
-/**
- * The models, to the clients of OpenAI and of Anthropic.
- *
- * @since 0.2.0
- * @category constructors
- */
-export const list = (models: ReadonlyArray<Model>): Body => ({
-  object: "list",
-  data: models.map(one),
-  has_more: false,
-  first_id: models[0]?.id ?? null,
-  last_id: models[models.length - 1]?.id ?? null
-})
-
-/**
  * A model, to the clients of Gemini.
  *
  * @since 0.2.0
@@ -87,3 +54,39 @@ export const geminiOne = ({ id, name = id }: Model): Body => ({
  * @category constructors
  */
 export const geminiList = (models: ReadonlyArray<Model>): Body => ({ models: models.map(geminiOne) })
+
+/**
+ * A model, to all clients.
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const one = (model: Model): Body => ({ ...common(model), ...geminiOne(model) })
+
+const common = ({ created = 0, id, name = id, ownedBy = "steadfast" }: Model): Body => {
+  const seconds = Math.abs(created) <= lastSecond ? Math.trunc(created) : 0
+  return {
+    id,
+    object: "model",
+    type: "model",
+    created: seconds,
+    created_at: new Date(seconds * 1000).toISOString().replace(".000Z", "Z"),
+    owned_by: ownedBy,
+    display_name: name
+  }
+}
+
+/**
+ * The models, to all clients.
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const list = (models: ReadonlyArray<Model>): Body => ({
+  object: "list",
+  data: models.map(common),
+  ...geminiList(models),
+  has_more: false,
+  first_id: models[0]?.id ?? null,
+  last_id: models[models.length - 1]?.id ?? null
+})

@@ -176,17 +176,19 @@ class Connection {
 }
 
 /** The headers of the options. Names in lower case: a name in two cases would be one header with two values. */
-const givenBy = ({ headers = {} }: Options): Readonly<Record<string, string>> =>
-  Object.fromEntries(
-    Object.entries(typeof headers === "function" ? headers() : headers).map(([name, value]) => [
-      name.toLowerCase(),
-      value
-    ])
-  )
+const givenBy = ({ headers = {} }: Options): Record<string, string> => {
+  const given = typeof headers === "function" ? headers() : headers
+  const own: Record<string, string> = {}
+  for (const name in given) own[name.toLowerCase()] = given[name] as string
+  return own
+}
 
 const json = { "content-type": "application/json" }
 
 const encoder = new TextEncoder()
+
+/** The bytes of a text. */
+const lengthOf = (text: string): string => String(encoder.encode(text).byteLength)
 
 /**
  * Sends an answer. Interrupting it interrupts the call behind it, which closes its socket; the sink is then the face's
@@ -216,18 +218,19 @@ const pumped = <R>(
     const connection = new Connection(sink, Duration.decode(options.readerTimeout ?? defaultReaderTimeout))
     const streaming = work._tag === "Stream"
 
-    const headOf = (status: number, own: Readonly<Record<string, string>>): Head => ({
-      status,
-      headers: { ...givenBy(options), "x-request-id": requestId, ...own }
-    })
+    const headOf = (status: number, own: Readonly<Record<string, string>>): Head => {
+      const headers = givenBy(options)
+      headers["x-request-id"] = requestId
+      return { status, headers: Object.assign(headers, own) }
+    }
     const decide = (): void => {
       if (!connection.decided) connection.head(headOf(200, EventStream.headers))
     }
 
     /** Sends a whole body of JSON. */
     const sendJson = (status: number, own: Readonly<Record<string, string>>, text: string): void => {
-      const length = String(encoder.encode(text).byteLength)
-      connection.head(headOf(status, { ...own, "content-length": length }))
+      const head = headOf(status, own)
+      connection.head({ ...head, headers: Object.assign(head.headers, { "content-length": lengthOf(text) }) })
       connection.end(text)
     }
     const sendError = ({ body, headers, status }: ErrorResponse.ErrorResponse): void =>
@@ -285,7 +288,7 @@ const pumped = <R>(
     const interval = Duration.toMillis(options.keepAlive ?? defaultKeepAlive)
     if (interval === Number.POSITIVE_INFINITY) return main()
     let stop: (() => void) | undefined
-    /** Looks after each interval whether something was written in it. A timer, because a fiber for it costs ten times as much. */
+    /** Looks after each interval whether something was written in it. A fiber for it would cost ten times as much. */
     const look = (): void => {
       stop = TimeLimit.startTimer(time, interval, look)
       const silent = !connection.busy && !connection.full && !connection.over

@@ -53,16 +53,16 @@ describe("make", () => {
   it("knows clients by their keys alone", () => {
     const clients = ClientKeys.make([keyOf("a"), keyOf("b")])
     assert.isFalse(clients.open)
-    assert.strictEqual(clients.of({ authorization: "Bearer sk-b" }, "/")?.key.name, "b")
+    assert.strictEqual(clients.of({ authorization: "Bearer sk-b" }, "/", {})?.key.name, "b")
     for (const key of ["sk-c", ClientKeys.hashOf("sk-a"), "a", "__proto__", ""]) {
-      assert.isUndefined(clients.of({ "x-api-key": key }, "/"), key)
+      assert.isUndefined(clients.of({ "x-api-key": key }, "/", {}), key)
     }
   })
 
   it("lets everybody in where there are no keys", () => {
     const clients = ClientKeys.make([])
     assert.isTrue(clients.open)
-    assert.strictEqual(clients.of({}, "/"), clients.of({ authorization: "Bearer x" }, "/"))
+    assert.strictEqual(clients.of({}, "/", {}), clients.of({ authorization: "Bearer x" }, "/", {}))
   })
 
   it("keeps what clients have used over a reload, also under a new key", () => {
@@ -75,8 +75,8 @@ describe("make", () => {
       [keyOf("a", { requestsPerMinute: 2, hash: ClientKeys.hashOf("sk-new") }), keyOf("b")],
       before
     )
-    const now = next.of({ authorization: "Bearer sk-new" }, "/")
-    assert.isUndefined(next.of({ authorization: "Bearer sk-a" }, "/"))
+    const now = next.of({ authorization: "Bearer sk-new" }, "/", {})
+    assert.isUndefined(next.of({ authorization: "Bearer sk-a" }, "/", {}))
     if (now === undefined) throw new Error("no client")
     assert.strictEqual(waits(now, 0, 0), 30)
     // A request of the time before gives its place back to the same client.

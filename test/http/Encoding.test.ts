@@ -125,7 +125,8 @@ describe("frames", () => {
 describe("the frame of an error", () => {
   const expected: { readonly [K in Dialect.Dialect]: RegExp } = {
     openai: /^data: \{"error":\{"message":".+","type":"overloaded_error","param":null,"code":"overloaded"\}\}\n\n$/,
-    responses: /^event: error\ndata: \{"type":"error","sequence_number":5,"code":"overloaded",.*"param":null\}\n\n$/,
+    responses:
+      /^event: error\ndata: \{"type":"error","sequence_number":5,"code":"overloaded",.*"error":\{"type":"overloaded_error",.*\}\}\n\n$/,
     anthropic:
       /^event: error\ndata: \{"type":"error","error":\{"type":"overloaded_error",.*"request_id":"req_1"\}\n\n$/,
     gemini: /^data: \{"error":\{"code":503,"message":".+","status":"UNAVAILABLE"\}\}\n\n$/

@@ -32,7 +32,8 @@ const server = createServer((request, response) => {
   requests++
   const stream = streams[String(request.headers["x-case"])] ?? broken
   const model: HttpReply.Answering = { generate: () => Effect.fail(errorOf("RateLimited")), stream: () => stream }
-  const dialect = request.url?.includes("messages") === true ? "anthropic" : "openai"
+  const path = request.url ?? ""
+  const dialect = path.includes("messages") ? "anthropic" : path.includes("responses") ? "responses" : "openai"
   Effect.runFork(
     Effect.flatMap(NodeReply.json(request), (body) =>
       NodeReply.send(
@@ -67,6 +68,22 @@ const clients: Readonly<Record<string, (name: string) => Promise<string>>> = {
     let read = ""
     for await (const chunk of await client.chat.completions.create({ model: "m", messages, stream: true })) {
       read += chunk.choices[0]?.delta.content ?? ""
+    }
+    return read
+  },
+  responses: async (name) => {
+    const OpenAI: Client = createRequire(manifest)("openai")
+    const { port } = server.address() as AddressInfo
+    const client = new OpenAI.OpenAI({
+      apiKey: "k",
+      baseURL: `http://127.0.0.1:${port}/v1`,
+      defaultHeaders: { "x-case": name }
+    })
+    let read = ""
+    for await (const event of await client.responses.create({ model: "m", input: messages, stream: true })) {
+      if (event.type === "response.output_text.delta") read += event.delta
+      // This client gives the error of a stream as an event.
+      if (event.type === "error") throw new Error(event.message)
     }
     return read
   },

@@ -85,6 +85,7 @@ const manifest = (folder: string): Manifest => JSON.parse(readFileSync(join(fold
 
 /** What only one of the entry points needs. */
 const data = "@pydantic/genai-prices"
+const files = "yaml"
 const node = "@effect/platform-node"
 const log = ["@effect/sql", "@effect/experimental", "@effect/sql-libsql", "@libsql/client", "@effect/sql-pg"]
 const telemetry = "@effect/opentelemetry"
@@ -159,7 +160,7 @@ describe("the package", () => {
     assert.strictEqual(type, "module")
     assert.isFalse(sideEffects)
     assert.deepStrictEqual(Object.keys(dependencies), [])
-    const optional = [data, node, telemetry, ...log, ...command, ...ai]
+    const optional = [data, files, node, telemetry, ...log, ...command, ...ai]
     assert.sameMembers(Object.keys(peerDependencies), ["effect", "@effect/platform", ...optional])
     assert.deepStrictEqual(peerDependenciesMeta, Object.fromEntries(optional.map((name) => [name, { optional: true }])))
     for (const name of optional) {

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { findProvider } from "@pydantic/genai-prices"
+import { calcPrice, findProvider } from "@pydantic/genai-prices"
 import { Effect, FastCheck as fc } from "effect"
 import { Prices } from "effect-steadfast"
 import { GenaiPrices } from "effect-steadfast/prices"
@@ -242,4 +242,48 @@ describe("the layer", () => {
       assert.strictEqual(mine.price({ provider: "openai", model: "gpt-4o-mini", usage, at: now }), 0.1)
     })
   )
+})
+
+describe("a price", () => {
+  const providers = ["openai", "anthropic", "google", "groq", "mistral", "deepseek", "x-ai", "openrouter", "together"]
+  const models = providers.flatMap((id) =>
+    (findProvider({ providerId: id })?.models ?? []).map((model) => ({ provider: id, model: model.id }))
+  )
+  const count = fc.nat({ max: 300_000 })
+  const at = Date.parse("2026-11-01T12:00:00Z")
+
+  it("is the one that the package calculates, for every model and all kinds of tokens", () => {
+    assert.isAbove(models.length, 300)
+    fc.assert(
+      fc.property(
+        fc.constantFrom(...models),
+        fc.tuple(count, count, count, count),
+        ({ model, provider }, [plain, cached, answer, thought]) => {
+          const usage = {
+            inputTokens: plain + cached,
+            cachedInputTokens: cached,
+            outputTokens: answer + thought,
+            reasoningTokens: thought
+          }
+          const ours = GenaiPrices.list.price({ provider, model, at, usage })
+          const counts = {
+            input_tokens: usage.inputTokens,
+            cache_read_tokens: cached,
+            cache_write_tokens: 0,
+            output_tokens: usage.outputTokens,
+            output_reasoning_tokens: thought
+          }
+          let theirs: number | undefined
+          try {
+            const found = calcPrice(counts, model, { providerId: provider, timestamp: new Date(at) })
+            const { input_mtok: input, output_mtok: output } = found?.model_price ?? {}
+            theirs = input === undefined || output === undefined ? undefined : found?.total_price
+          } catch {}
+          if (ours === undefined || theirs === undefined) assert.strictEqual(ours, theirs, `${provider}/${model}`)
+          else assert.closeTo(ours, theirs, 1e-9 * Math.max(1, theirs), `${provider}/${model}`)
+        }
+      ),
+      { numRuns: 5000 }
+    )
+  })
 })

@@ -5,7 +5,9 @@
  */
 
 import * as Duration from "effect/Duration"
+import * as Redacted from "effect/Redacted"
 import type * as ChatModel from "../../chat/ChatModel.js"
+import * as ErrorMessage from "../../errors/ErrorMessage.js"
 import type * as Pacer from "../../policies/pacer/Pacer.js"
 import * as RetryPolicy from "../../policies/retry/RetryPolicy.js"
 import type * as Resolved from "./Resolved.js"
@@ -68,7 +70,7 @@ const limitsText = (limits: Pacer.Options): string =>
 const providerText = (provider: Resolved.Provider): string =>
   some([
     `${provider.name}: ${provider.kind}`,
-    provider.baseUrl,
+    provider.baseUrl?.replace(/\?.*$/s, "?…"),
     provider.keys.length === 0 ? "no key" : count(provider.keys.length, "key"),
     provider.keyGroup !== undefined && `key group ${provider.keyGroup}`,
     provider.apiVersion !== undefined && `API version ${provider.apiVersion}`,
@@ -149,6 +151,18 @@ const observabilityText = ({ callLog, logFormat, logLevel, otlp, retention }: Re
     `log ${logLevel} as ${logFormat}`
   ])
 
+/** A shorter key may be a word of the text. */
+const leastSecret = 12
+
+/** Nothing here shows a secret; if a name is one, it is not shown either. */
+const secretsOf = ({ observability, providers }: Resolved.Config): ReadonlyArray<string> =>
+  [
+    ...[...providers.values()].flatMap(({ headers, keys }) => [...keys, ...Object.values(headers)]),
+    ...Object.values(observability.otlp?.headers ?? {})
+  ]
+    .flatMap((secret) => (Redacted.isRedacted(secret) ? [String(Redacted.value(secret))] : []))
+    .filter((secret) => secret.length >= leastSecret)
+
 /**
  * The configuration in words.
  *
@@ -157,7 +171,7 @@ const observabilityText = ({ callLog, logFormat, logLevel, otlp, retention }: Re
  */
 export const describe = (config: Resolved.Config): string => {
   const { keys, models, notes, observability, providers, server } = config
-  return [
+  const text = [
     `server: ${some([
       `${server.host.includes(":") && !server.host.startsWith("[") ? `[${server.host}]` : server.host}:${server.port}`,
       `bodies up to ${bytes(server.maxBodyBytes)}`,
@@ -179,4 +193,5 @@ export const describe = (config: Resolved.Config): string => {
     ...(config.passthrough === undefined ? [] : [`passthrough: ${config.passthrough}`]),
     ...(notes.length === 0 ? [] : ["notes:", ...notes.map((note) => `  ${note}`)])
   ].join("\n")
+  return ErrorMessage.scrub(text, secretsOf(config))
 }

@@ -35,7 +35,7 @@ const syntax: { readonly [code: string]: string } = {
   MULTIPLE_DOCS: "one document: no second ---",
   TAB_AS_INDENT: "spaces as indent, no tab",
   TAG_RESOLVE_FAILED: "a value without a tag",
-  UNEXPECTED_TOKEN: "YAML or JSON"
+  UNEXPECTED_TOKEN: "YAML or JSON; within { } or [ ] a text with such a bracket needs quotes"
 }
 
 const maxDepth = 64
@@ -127,8 +127,11 @@ export const read = (text: string, file: string): Document => {
       strict: true,
       logLevel: "error"
     })
+    // One error of syntax makes others, which say less.
     for (const { code, pos } of [...doc.errors, ...doc.warnings]) {
-      add(lineAt(pos[0]), [], "what is no YAML", syntax[code] ?? "YAML or JSON")
+      const line = lineAt(pos[0])
+      const isFirst = problems.every((problem) => problem.line !== line)
+      if (isFirst) add(line, [], "what is no YAML", syntax[code] ?? "YAML or JSON")
     }
     if (problems.length > 0) return failed
     return { value: plain(doc, doc.contents, [], 0), lineOf, problems }

@@ -90,7 +90,10 @@ export const show = (value: unknown): string => {
   if (Array.isArray(value)) return value.length === 0 ? "an empty list" : "a list"
   if (typeof value === "object" && value !== null) return "an object"
   if (typeof value !== "string") return String(value)
-  return tokenLike.test(value) ? "a text like a key" : JSON.stringify(ErrorMessage.clean(value, [], 80))
+  if (tokenLike.test(value)) return "a text like a key"
+  // What stands before the host, and in the query, may be a password.
+  const open = value.replace(/\/\/[^/@\s]*@/g, "//…@").replace(/(:\/\/[^?\s]*\?).*$/s, "$1…")
+  return JSON.stringify(ErrorMessage.clean(open, [], 80))
 }
 
 /** The least number of letters to put in, take out, change or swap. */

@@ -63,7 +63,7 @@ const listed = (
   const keys = [...(given.keys ?? []), ...(usual === undefined ? [] : [usual.key])]
   const variables = WellKnown.variablesOf(name)
   const isAsked = keys.length === 0 && baseUrl === undefined && variables.length > 0 && given.headers === undefined
-  if (isAsked && !report.has([...at, "keys"])) {
+  if (isAsked && !report.has([...at, "keys"]) && !report.has([...at, "baseUrl"])) {
     report.add([...at, "key"], `a key, or the variable ${variables[0]}`, "nothing")
   }
   if (new Set(keys).size < keys.length) report.add([...at, "keys"], "each key once", "a key twice")

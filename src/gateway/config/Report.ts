@@ -94,14 +94,17 @@ export const make = (document: Document.Document, file: string): Report => {
   const nearest = (path: Path): Path => {
     const place = origin(path)
     const parent = place.slice(0, -1)
-    const isOwn = Tree.at(document.value, place) !== undefined || Tree.isFields(Tree.at(document.value, parent))
+    const isOwn =
+      place.length === 1 ||
+      Tree.at(document.value, place) !== undefined ||
+      Tree.isFields(Tree.at(document.value, parent))
     return isOwn ? place : parent
   }
 
   const found = (path: Path, place: Path): string => {
     const value = Tree.at(document.value, place)
-    const hidden = typeof value === "string" && (isSecret(path) || isSecret(place))
-    return hidden ? "a text that is not shown" : show(value)
+    const hidden = value !== undefined && typeof value !== "object" && (isSecret(path) || isSecret(place))
+    return hidden ? "a value that is not shown" : show(value)
   }
 
   return {

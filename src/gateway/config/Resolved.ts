@@ -150,7 +150,10 @@ export interface Server {
   readonly requestTimeout: Duration.Duration
   /** How long running answers may take after SIGTERM. */
   readonly drain: Duration.Duration
-  /** How long a connection may be idle between two requests. */
+  /**
+   * How long an idle connection stays open. Load balancers close theirs after 60 seconds, most often: one that we close
+   * before may have a request on its way.
+   */
   readonly keepAlive: Duration.Duration
   readonly readerTimeout: Duration.Duration
   /** How long a failed request is answered from memory, if the same client repeats it. Zero: never. */

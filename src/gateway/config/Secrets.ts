@@ -32,9 +32,12 @@ const fileOf = (text: string): string | undefined => /^file:(?:\/\/(?=\/))?(.+)$
 /** The URL of a call log may be one of a file. */
 const mayBeFile = (path: Path): boolean => Report.isSecret(path) && path[path.length - 1] !== "callLog"
 
+/** A shorter text may well be a word of another one. */
+const leastSecret = 12
+
 /**
  * Replaces the names of secret files with their contents, and tells the report all secrets. Blanks around a secret are
- * not of it.
+ * not of it. A secret that stands in another place too, where it would be shown, is a problem.
  *
  * @since 0.2.0
  * @category combinators
@@ -58,12 +61,23 @@ export const read = (tree: unknown, report: Report.Report, readFile: ReadFile): 
         report.add(path, expected, `file:${file}${text === undefined ? "" : ", which is empty"}`)
       } else contents.set(JSON.stringify(path), text)
     }
-    return Tree.mapLeaves(tree, (leaf, path) => {
+    const secrets: Array<string> = []
+    const whole = Tree.mapLeaves(tree, (leaf, path) => {
       if (typeof leaf !== "string" || !Report.isSecret(path)) return leaf
       // What stands there is the name of a variable or a file without a value.
       if (report.has(path)) return leaf
       const secret = (contents.get(JSON.stringify(path)) ?? leaf).trim()
       report.secret(secret)
+      if (secret.length >= leastSecret && path[path.length - 1] !== "callLog") secrets.push(secret)
       return secret
     })
+    const isShown = (text: unknown) => typeof text === "string" && secrets.some((secret) => text.includes(secret))
+    Tree.mapLeaves(whole, (leaf, path) => {
+      const misplaced = path.find((_, index) => isShown(path[index]))
+      if (misplaced !== undefined)
+        report.add(path.slice(0, path.indexOf(misplaced) + 1), "a name without a secret", "a secret")
+      else if (!Report.isSecret(path) && isShown(leaf)) report.add(path, "a text without a secret", "a secret")
+      return leaf
+    })
+    return whole
   })

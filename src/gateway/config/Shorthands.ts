@@ -93,7 +93,7 @@ const model = (given: unknown, at: Path, report: Report.Report): unknown => {
 const provider = (fields: Tree.Fields, at: Path, report: Report.Report): void => {
   move(fields, at, "keyFile", "key", report, asFile)
   move(fields, at, "key", "keys", report)
-  listed(fields, at, "keys", report, isText)
+  listed(fields, at, "keys", report, isScalar)
 }
 
 const each = (value: unknown, at: Path, change: (fields: Tree.Fields, at: Path) => void): void => {
@@ -131,6 +131,8 @@ const toDefaults = (file: Tree.Fields, report: Report.Report): void => {
 export const expand = (given: unknown, report: Report.Report): unknown => {
   const file = withoutNulls(given)
   if (!Tree.isFields(file)) return file
+  // A place for anchors.
+  for (const key of Object.keys(file)) if (key.startsWith("x-")) delete file[key]
   toDefaults(file, report)
   if (Tree.isFields(file.server)) {
     move(file.server, ["server"], "adminKeyFile", "adminKey", report, asFile)

@@ -53,7 +53,7 @@ export const expand = (
     return leaf.replace(reference, (whole: string, name: string | undefined, initial: string | undefined) => {
       if (whole === "$${") return "${"
       if (name === undefined) {
-        report.add(path, "${NAME} or ${NAME:-default}, and $${ for a plain ${", "a ${ without a name and its }")
+        report.add(path, `\${NAME} or \${NAME:-default}, and $\${ for a plain \${`, `a \${ without a name and its }`)
         return ""
       }
       const found = valueOf(env, name) ?? initial

@@ -44,6 +44,31 @@ const callOf = (call: Chat.ToolCall): object => {
   }
 }
 
+type Part = Readonly<Record<string, unknown>>
+
+/** The parts of an answer as they came, but for its calls; none if they came in another wire. */
+const keptParts = (providerData: Chat.ProviderData | undefined): ReadonlyArray<Part> => {
+  const { parts } = Frames.replyOf(providerData, wire)
+  return Array.isArray(parts) ? parts.filter((part) => typeof part === "object" && part !== null) : []
+}
+
+const isText = (part: Part): boolean => typeof part.text === "string" && part.thought !== true
+
+/**
+ * The parts of an answer: as they came, with their signatures, if they say what the answer says. Its calls have their
+ * own.
+ */
+const partsOf = ({ providerData, text, toolCalls }: Chat.Response): ReadonlyArray<object> => {
+  const kept = keptParts(providerData)
+  const calls = toolCalls.map(callOf)
+  const texts = kept.filter(isText).map((part) => part.text)
+  const called = kept.filter((part) => part.functionCall !== undefined)
+  if (kept.length > 0 && texts.join("") === text && called.length === calls.length) {
+    return kept.map((part) => (part.functionCall === undefined ? part : (calls.shift() ?? part)))
+  }
+  return [...(text === "" && calls.length > 0 ? [] : [{ text }]), ...calls]
+}
+
 const bodyOf = (names: Frames.Names, parts: ReadonlyArray<object>, reason?: string, more: object = {}) => ({
   candidates: [
     { content: { role: "model", parts }, index: 0, ...(reason === undefined ? {} : { finishReason: reason }) }
@@ -62,7 +87,13 @@ const writer =
       text: (text) => part({ text }),
       reasoning: (text) => part({ text, thought: true }),
       toolCall: (call) => part(callOf(call)),
-      finish: ({ reason }, usage) => Frames.data(bodyOf(names, [{ text: "" }], reasons[reason], usageOf(usage))),
+      finish: ({ providerData, reason }, usage) => {
+        // The signature of a streamed text stands in an empty part at its end, as in Gemini's own streams.
+        const signed = keptParts(providerData).filter((part) => isText(part) && part.thoughtSignature !== undefined)
+        const thoughtSignature = signed[signed.length - 1]?.thoughtSignature
+        const last = { text: "", ...(thoughtSignature === undefined ? {} : { thoughtSignature }) }
+        return Frames.data(bodyOf(names, [last], reasons[reason], usageOf(usage)))
+      },
       fail: (error) => {
         const { grpc, message, status } = ErrorResponse.factsOf(error, { ...origin, dialect: "gemini" })
         return Frames.data({ error: { code: status, message, status: grpc } })
@@ -80,12 +111,9 @@ const writer =
 export const codec: Codec = {
   encoder: (origin) => Frames.encoder(origin, writer(origin)),
   body: (answer, origin) => {
-    const { finishReason, reasoning, text, toolCalls, usage } = answer
-    const parts = [
-      ...(reasoning === undefined ? [] : [{ text: reasoning, thought: true }]),
-      ...(text === "" && toolCalls.length > 0 ? [] : [{ text }]),
-      ...toolCalls.map(callOf)
-    ]
+    const { finishReason, reasoning, usage } = answer
+    const thoughts = reasoning === undefined ? [] : [{ text: reasoning, thought: true }]
+    const parts = [...thoughts, ...partsOf(answer)]
     return bodyOf(Frames.namesOf(origin, answer), parts, reasons[finishReason], usageOf(usage))
   }
 }

@@ -2,7 +2,8 @@
  * Answers of OpenAI's Responses API. Every event has a number, and the last one holds the whole answer.
  *
  * Gotchas: clients read a usage in every answer, so that an unknown one is told as zeros. An error is the event `error`
- * and never `response.failed` alone, which some clients take for an answer.
+ * and never `response.failed` alone, which some clients take for an answer. Encrypted reasoning comes with the end of
+ * an answer, so that in a stream only the last event has it.
  *
  * @since 0.2.0
  */
@@ -81,6 +82,32 @@ const objectOf = (names: Frames.Names, created: number, status: string, output: 
 })
 
 const statusOf = (reason: Chat.FinishReason): string => (reason === "length" ? "incomplete" : "completed")
+
+const wire = "openai-responses"
+
+const ownTypes: ReadonlyArray<unknown> = ["reasoning", "message", "function_call"]
+
+/** The text of an item that is a message. */
+const textOf = (item: Readonly<Record<string, unknown>>): string =>
+  item.type === "message" && Array.isArray(item.content)
+    ? item.content.map((part) => (typeof part?.text === "string" ? part.text : "")).join("")
+    : ""
+
+/**
+ * The items of an answer as they came, with their encrypted reasoning, which a client sends back. `undefined` if they
+ * came in another wire, or do not say what the answer says.
+ */
+const keptItems = (
+  providerData: Chat.ProviderData | undefined,
+  text: string,
+  callIds: ReadonlyArray<string>
+): ReadonlyArray<Item> | undefined => {
+  const { items } = Frames.replyOf(providerData, wire)
+  if (!Array.isArray(items) || !items.every((item) => ownTypes.includes(item?.type))) return undefined
+  const called = items.filter(({ type }) => type === "function_call").map(({ call_id, id }) => call_id ?? id)
+  const isSame = called.length === callIds.length && called.every((id, index) => id === callIds[index])
+  return isSame && items.map(textOf).join("") === text ? items : undefined
+}
 
 /** A part of the answer whose text is being written. */
 interface Open {
@@ -163,13 +190,18 @@ const writer =
           done(callItem(id, call, args, "completed"))
         ].join("")
       },
-      finish: ({ reason }, usage) => {
+      finish: ({ providerData, reason }, usage) => {
         const status = statusOf(reason)
-        return close(status) + send(`response.${status}`, object(status, { usage: usageOf(usage) }))
+        const closed = close(status)
+        const callIds = output.flatMap(({ call_id: id }) => (typeof id === "string" ? [id] : []))
+        const items = keptItems(providerData, output.map(textOf).join(""), callIds)
+        const more = { usage: usageOf(usage), ...(items === undefined ? {} : { output: items }) }
+        return closed + send(`response.${status}`, object(status, more))
       },
       fail: (error) => {
-        const { code, message, param } = ErrorResponse.factsOf(error, { ...origin, dialect: "responses" })
-        return send("error", { code, message, param })
+        const { code, message, param, type } = ErrorResponse.factsOf(error, { ...origin, dialect: "responses" })
+        // Some clients read the one form, and some the other.
+        return send("error", { code, message, param, error: { type, code, message, param } })
       },
       failsLate: true
     }
@@ -187,7 +219,8 @@ export const codec: Codec = {
     const names = Frames.namesOf(origin, answer)
     const { finishReason, reasoning, text, toolCalls, usage } = answer
     const status = statusOf(finishReason)
-    const output = [
+    const ids = toolCalls.map(({ id }) => id)
+    const output = keptItems(answer.providerData, text, ids) ?? [
       ...(reasoning === undefined ? [] : [reasoningItem(`rs_${names.id}`, reasoning)]),
       // Never an empty list: some clients take that for no answer, and ask again.
       ...(text === "" && toolCalls.length > 0 ? [] : [messageItem(`msg_${names.id}`, text, status)]),

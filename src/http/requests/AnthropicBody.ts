@@ -137,8 +137,12 @@ const assistantTurn = (content: unknown, at: string, { left, model, provider }: 
       })
     }
   }
-  // A thought without a signature is refused by the API.
-  const kept = blocks.filter((block) => block.type !== "thinking" || (block.signature ?? "") !== "")
+  // A thought without a signature is refused by the API. The input of a call is that of the message.
+  const kept = blocks.flatMap((block) => {
+    const { input, ...call } = block
+    if (block.type === "tool_use") return [call]
+    return block.type !== "thinking" || (block.signature ?? "") !== "" ? [block] : []
+  })
   return {
     role: "assistant",
     content: text,

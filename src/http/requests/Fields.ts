@@ -8,8 +8,8 @@
  */
 
 import * as ErrorMessage from "../../errors/ErrorMessage.js"
+import * as JsonText from "../../errors/JsonText.js"
 import { InvalidRequest } from "../../errors/LlmError.js"
-import * as WireJson from "../../providers/wire/Json.js"
 
 /**
  * A JSON object.
@@ -33,6 +33,14 @@ export const kindOf = (u: unknown): string =>
       : typeof u === "object"
         ? "an object"
         : `a ${typeof u}`
+
+/**
+ * The name of a field as it is shown: `?` for one that no API has, which may hold anything.
+ *
+ * @since 0.2.0
+ * @category getters
+ */
+export const nameOf = (name: string): string => (/^[\w-]{1,64}$/.test(name) ? name : "?")
 
 /** What a short value is, and the type of a longer one: no prompt gets into an error. */
 const shown = (u: unknown): string =>
@@ -226,7 +234,7 @@ export const inline = (url: string): { readonly data: string; readonly mediaType
  * @category readers
  */
 export const shallow = (value: unknown, field: string): unknown => {
-  if (WireJson.isDeep(value)) throw refusal(field, "more than 500 levels", "JSON that is not nested so deep")
+  if (JsonText.isDeep(value)) throw refusal(field, "more than 500 levels", "JSON that is not nested so deep")
   return value
 }
 
@@ -264,7 +272,7 @@ export const words: Reader<Readonly<Record<string, string>>> = (value, field) =>
   const found = object(value, field)
   if (found === undefined) return undefined
   return Object.fromEntries(
-    Object.entries(found).map(([key, one]) => [key, needed(string, one, `${field}.${key}`, "a string")])
+    Object.entries(found).map(([key, one]) => [key, needed(string, one, `${field}.${nameOf(key)}`, "a string")])
   )
 }
 

@@ -57,7 +57,8 @@ const toolsOf = (value: unknown, left: Leftover.Leftover): ReadonlyArray<Chat.To
     const at = `tools[${index}]`
     const tool = Fields.needed(object, entry, at, "an object")
     const own = Object.keys(tool).find((name) => name !== "functionDeclarations" && tool[name] != null)
-    if (own !== undefined) throw Fields.refusal(`${at}.${own}`, "a tool of Google's", "functionDeclarations")
+    if (own !== undefined)
+      throw Fields.refusal(`${at}.${Fields.nameOf(own)}`, "a tool of Google's", "functionDeclarations")
     const at2 = `${at}.functionDeclarations`
     return (list(tool.functionDeclarations, at2) ?? []).map((one, place) => toolOf(one, `${at2}[${place}]`, left))
   })

@@ -8,8 +8,7 @@
  */
 
 import type * as Chat from "../../chat/Chat.js"
-import * as Wire from "../../providers/gemini/GeminiContents.js"
-import * as Media from "../../providers/wire/Media.js"
+import * as MediaType from "../../chat/MediaType.js"
 import * as Fields from "./Fields.js"
 import * as Leftover from "./Leftover.js"
 import * as ToolResult from "./ToolResult.js"
@@ -58,6 +57,9 @@ const known = {
   result: Leftover.names("id name response parts")
 }
 
+/** The placeholder for an unknown signature; documented at https://ai.google.dev/gemini-api/docs/thought-signatures */
+const noSignature = "skip_thought_signature_validator"
+
 /** The parts that a model makes beside text and calls: code that the provider runs. */
 const own = ["executableCode", "codeExecutionResult"] as const
 
@@ -80,9 +82,8 @@ const linkedOf = (value: unknown, at: string, { left }: Context): ToolResult.Par
   left.lost(media, known.media, "contents[].parts[].fileData")
   const url = Fields.needed(Fields.string, media.fileUri, `${at}.fileUri`, "a string")
   const mediaType = Fields.string(media.mimeType, `${at}.mimeType`)
-  const image = { type: "image", url } as const
   // An image has no media type of its own beside its URL.
-  if (mediaType?.startsWith("image/") && Media.of(image).mediaType === mediaType) return image
+  if (mediaType?.startsWith("image/") && MediaType.ofName(url) === mediaType) return { type: "image", url }
   const name = Fields.string(media.displayName, `${at}.displayName`)
   return Fields.compact({ type: "file" as const, url, mediaType, name })
 }
@@ -99,11 +100,18 @@ const partOf = (part: Fields.Json, at: string, context: Context): ToolResult.Par
 // calls
 // -----------------------------------------------------------------------------
 
+/** The ids of the calls of a function, in their order. Those before `next` have their result. */
+interface Queue {
+  readonly ids: Array<string>
+  next: number
+}
+
 /** The calls so far. */
 interface Calls {
   readonly ids: Set<string>
-  /** The ids of the calls that wait for a result, by the name of their function. */
-  readonly open: Map<string, Set<string>>
+  readonly waiting: Set<string>
+  /** By the name of their function. */
+  readonly queues: Map<string, Queue>
 }
 
 const callOf = (value: unknown, at: string, newId: string, calls: Calls, context: Context): Chat.ToolCall => {
@@ -111,8 +119,11 @@ const callOf = (value: unknown, at: string, newId: string, calls: Calls, context
   context.left.lost(call, known.call, "contents[].parts[].functionCall")
   const name = Fields.needed(Fields.string, call.name, `${at}.name`, "a string")
   const id = Fields.string(call.id, `${at}.id`) || newId
+  const queue = calls.queues.get(name) ?? { ids: [], next: 0 }
+  queue.ids.push(id)
+  calls.queues.set(name, queue)
   calls.ids.add(id)
-  calls.open.set(name, (calls.open.get(name) ?? new Set()).add(id))
+  calls.waiting.add(id)
   return { id, name, arguments: Fields.object(call.args, `${at}.args`) ?? {} }
 }
 
@@ -120,20 +131,22 @@ const callOf = (value: unknown, at: string, newId: string, calls: Calls, context
 const callFor = (result: Fields.Json, at: string, calls: Calls): string => {
   const name = Fields.string(result.name, `${at}.name`) ?? ""
   const stated = Fields.string(result.id, `${at}.id`) || undefined
-  const open = calls.open.get(name) ?? new Set()
-  const id = stated !== undefined && calls.ids.has(stated) ? stated : open.values().next().value
+  const queue = calls.queues.get(name) ?? { ids: [], next: 0 }
+  while (queue.next < queue.ids.length && !calls.waiting.has(queue.ids[queue.next] ?? "")) queue.next++
+  const id = stated !== undefined && calls.ids.has(stated) ? stated : queue.ids[queue.next]
   if (id === undefined) throw Fields.refusal(`${at}.name`, "no call that waits for it", "the name of an earlier call")
-  open.delete(id)
+  calls.waiting.delete(id)
   return id
 }
 
-/** The text of a result: `output` alone stands for itself. */
-const responseOf = (value: unknown, at: string): string => {
+/** The text of a result. An object around a text alone is opened, and that which the AI SDK puts around its results. */
+const responseOf = (value: unknown, name: unknown, at: string): string => {
   const response = Fields.object(value, at) ?? {}
-  const [first, ...others] = Object.keys(response)
-  return first === "output" && others.length === 0 && typeof response.output === "string"
-    ? response.output
-    : JSON.stringify(response)
+  const keys = Object.keys(response).join(" ")
+  const inner = keys === "output" || keys === "result" ? response[keys] : undefined
+  if (typeof inner === "string") return inner
+  if (keys !== "name content" || response.name !== name) return JSON.stringify(response)
+  return typeof response.content === "string" ? response.content : JSON.stringify(response.content)
 }
 
 const resultOf = (value: unknown, at: string, calls: Calls, context: Context): ToolResult.ToolResult => {
@@ -141,7 +154,7 @@ const resultOf = (value: unknown, at: string, calls: Calls, context: Context): T
   context.left.lost(result, known.result, "contents[].parts[].functionResponse")
   const media = list(result.parts, `${at}.parts`) ?? []
   return ToolResult.make(callFor(result, at, calls), [
-    { type: "text", text: responseOf(result.response, `${at}.response`) },
+    { type: "text", text: responseOf(result.response, result.name, `${at}.response`) },
     ...media.map((entry, index) => {
       const where = `${at}.parts[${index}]`
       return partOf(Fields.needed(object, entry, where, "an object"), where, context)
@@ -168,12 +181,12 @@ const userTurn = (parts: ReadonlyArray<Placed>, calls: Calls, context: Context):
 const modelTurn = (parts: ReadonlyArray<Placed>, index: number, calls: Calls, context: Context): Chat.Message => {
   const { model, provider } = context
   const data = (reply: unknown): Chat.ProviderData => ({ wire: "gemini", provider, model, reply })
-  const kept: Array<Fields.Json> = []
+  const kept: Array<Record<string, unknown>> = []
   const toolCalls: Array<Chat.ToolCall> = []
   let text = ""
   for (const [part, at] of parts) {
     const stated = Fields.string(part.thoughtSignature, `${at}.thoughtSignature`)
-    const thoughtSignature = stated === Wire.noSignature || stated === "" ? undefined : stated
+    const thoughtSignature = stated === noSignature || stated === "" ? undefined : stated
     const isThought = Fields.boolean(part.thought, `${at}.thought`) === true
     if (part.functionCall != null) {
       const newId = `call_${index}_${toolCalls.length}`
@@ -187,8 +200,13 @@ const modelTurn = (parts: ReadonlyArray<Placed>, index: number, calls: Calls, co
       const one = partOf(part, at, context)
       if (one.type !== "text") throw Fields.refusal(at, "a file of the model", "a text or a call")
       if (!isThought) text += one.text
-      if (!isThought || thoughtSignature !== undefined) {
-        kept.push(Fields.compact({ text: one.text, thoughtSignature, thought: isThought ? true : undefined }))
+      const last = kept[kept.length - 1]
+      if (thoughtSignature !== undefined) {
+        kept.push({ text: one.text, thoughtSignature, ...(isThought ? { thought: true } : {}) })
+      } else if (!isThought && one.text !== "") {
+        // The pieces of a streamed answer.
+        if (last?.text === undefined || last.thoughtSignature !== undefined) kept.push({ text: one.text })
+        else last.text += one.text
       }
     }
   }
@@ -202,14 +220,22 @@ const modelTurn = (parts: ReadonlyArray<Placed>, index: number, calls: Calls, co
 }
 
 /**
- * The messages of the contents.
+ * The messages of the contents. Neighbours of the model are one answer: Google's client keeps one for each piece of a
+ * stream.
  *
  * @since 0.2.0
  * @category decoding
  */
 export const read = (value: unknown, context: Context): ReadonlyArray<Chat.Message> => {
-  const calls: Calls = { ids: new Set(), open: new Map() }
-  return Fields.needed(list, value, "contents", "an array").flatMap((entry, index): ReadonlyArray<Chat.Message> => {
+  const calls: Calls = { ids: new Set(), waiting: new Set(), queues: new Map() }
+  const messages: Array<Chat.Message> = []
+  let answer: Array<Placed> = []
+  const settle = (index: number): void => {
+    if (answer.length > 0) messages.push(modelTurn(answer, index, calls, context))
+    answer = []
+  }
+  const contents = Fields.needed(list, value, "contents", "an array")
+  for (const [index, entry] of contents.entries()) {
     const at = `contents[${index}]`
     const content = Fields.needed(object, entry, at, "an object")
     context.left.lost(content, known.content, "contents[]")
@@ -220,10 +246,15 @@ export const read = (value: unknown, context: Context): ReadonlyArray<Chat.Messa
       const where = `${at}.parts[${position}]`
       return [Fields.needed(object, part, where, "an object"), where]
     })
-    if (role === "model") return [modelTurn(parts, index, calls, context)]
-    if (parts.length === 0) throw Fields.refusal(`${at}.parts`, "nothing", "at least one part")
-    return userTurn(parts, calls, context)
-  })
+    if (role === "model") for (const part of parts) answer.push(part)
+    else {
+      if (parts.length === 0) throw Fields.refusal(`${at}.parts`, "nothing", "at least one part")
+      settle(index)
+      for (const message of userTurn(parts, calls, context)) messages.push(message)
+    }
+  }
+  settle(contents.length)
+  return messages
 }
 
 /**

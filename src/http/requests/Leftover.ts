@@ -32,9 +32,16 @@ export interface Leftover {
  */
 export const names = (words: string): ReadonlySet<string> => new Set(words.split(" "))
 
-/** The fields that say something and are not known. */
-const others = (object: Fields.Json, known: ReadonlySet<string>): ReadonlyArray<string> =>
-  Object.keys(object).filter((key) => !known.has(key) && object[key] !== undefined && object[key] !== null)
+/** The names of the fields that say something and are not known; mostly none. */
+const others = (object: Fields.Json, known: ReadonlySet<string>): ReadonlyArray<string> => {
+  let found: Array<string> | undefined
+  for (const key of Object.keys(object)) {
+    if (known.has(key) || object[key] === undefined || object[key] === null) continue
+    found ??= []
+    found.push(key)
+  }
+  return found ?? []
+}
 
 /**
  * An empty collection.
@@ -50,12 +57,12 @@ export const make = (): Leftover => {
     fields: (object, known, inside) => {
       const entries = others(object, known).map((key) => [key, object[key]] as const)
       if (entries.length === 0) return
-      for (const [key] of entries) passable.push(inside === undefined ? key : `${inside}.${key}`)
+      for (const [key] of entries) passable.push(`${inside === undefined ? "" : `${inside}.`}${Fields.nameOf(key)}`)
       if (inside === undefined) options.push(...entries)
       else options.push([inside, Object.fromEntries(entries)])
     },
     lost: (object, known, at) => {
-      for (const key of others(object, known)) stuck.add(`${at}.${key}`)
+      for (const key of others(object, known)) stuck.add(`${at}.${Fields.nameOf(key)}`)
     },
     end: (passTo) =>
       passTo === undefined || options.length === 0

@@ -8,8 +8,7 @@
  */
 
 import type * as Chat from "../../chat/Chat.js"
-import * as Wire from "../../providers/openai/OpenAiResponsesItems.js"
-import * as Media from "../../providers/wire/Media.js"
+import * as MediaType from "../../chat/MediaType.js"
 import * as Fields from "./Fields.js"
 import * as Leftover from "./Leftover.js"
 import * as ToolResult from "./ToolResult.js"
@@ -51,7 +50,7 @@ const fileOf = (part: Fields.Json, at: string): ToolResult.Part => {
   const url = Fields.string(part.file_url, `${at}.file_url`)
   if (url !== undefined) return Fields.compact({ type: "file" as const, url, name })
   const data = Fields.needed(Fields.string, part.file_data, `${at}.file_data`, "the data of the file, or file_url")
-  const mediaType = name === undefined ? undefined : Media.of({ type: "file", url: name }).mediaType
+  const mediaType = name === undefined ? undefined : MediaType.ofName(name)
   const inline = Fields.inline(data) ?? { data, mediaType: mediaType ?? "application/pdf" }
   return Fields.compact({ type: "file" as const, ...inline, name })
 }
@@ -105,7 +104,7 @@ const messageOf = ({ calls, items, text = "" }: Answer, { left, model, provider 
     role: "assistant",
     content: text,
     ...(calls.length === 0 ? {} : { toolCalls: calls }),
-    ...(isKept ? { providerData: { wire: Wire.wire, provider, model, reply: { items, stored: false } } } : {})
+    ...(isKept ? { providerData: { wire: "openai-responses", provider, model, reply: { items, stored: false } } } : {})
   }
 }
 

@@ -5,7 +5,7 @@
  * @since 0.1.0
  */
 
-export { parse } from "../../errors/JsonText.js"
+export { isDeep, parse } from "../../errors/JsonText.js"
 
 /**
  * A JSON object.
@@ -104,27 +104,3 @@ export const merge = (base: Json, over: Json): Json => {
  */
 export const kindOf = (u: unknown): string =>
   u === null ? "null" : Array.isArray(u) ? "an array" : u === undefined ? "nothing" : `a ${typeof u}`
-
-/**
- * Deeper values cannot be written as JSON again on every platform, and no tool has such arguments.
- */
-const maxDepth = 500
-
-/**
- * Whether a value is nested too deep to be written again in the next request.
- *
- * @since 0.2.0
- * @category predicates
- */
-export const isDeep = (value: unknown): boolean => {
-  let level: Array<unknown> = [value]
-  for (let depth = 0; depth <= maxDepth; depth++) {
-    const next: Array<unknown> = []
-    for (const one of level) {
-      if (typeof one === "object" && one !== null) for (const child of Object.values(one)) next.push(child)
-    }
-    if (next.length === 0) return false
-    level = next
-  }
-  return true
-}

@@ -7,6 +7,7 @@
 import * as Either from "effect/Either"
 import * as Encoding from "effect/Encoding"
 import type * as Chat from "../../chat/Chat.js"
+import * as MediaType from "../../chat/MediaType.js"
 
 /**
  * An image or a file: by URL, or inline as base64. A `data:` URL is inline.
@@ -17,38 +18,6 @@ import type * as Chat from "../../chat/Chat.js"
 export type Media =
   | { readonly url: string; readonly mediaType: string | undefined; readonly name: string | undefined }
   | { readonly data: string; readonly mediaType: string; readonly name: string | undefined }
-
-/** Media types by the extension of a URL. */
-const extensions: Readonly<Record<string, string>> = {
-  png: "image/png",
-  jpg: "image/jpeg",
-  jpeg: "image/jpeg",
-  webp: "image/webp",
-  gif: "image/gif",
-  heic: "image/heic",
-  heif: "image/heif",
-  pdf: "application/pdf",
-  txt: "text/plain",
-  md: "text/markdown",
-  csv: "text/csv",
-  html: "text/html",
-  json: "application/json",
-  xml: "application/xml",
-  mp3: "audio/mp3",
-  wav: "audio/wav",
-  ogg: "audio/ogg",
-  flac: "audio/flac",
-  aac: "audio/aac",
-  mp4: "video/mp4",
-  mov: "video/quicktime",
-  mpeg: "video/mpeg",
-  webm: "video/webm"
-}
-
-const byExtension = (url: string): string | undefined => {
-  const extension = /\.([a-z0-9]{2,5})(?:[?#]|$)/i.exec(url)?.[1]?.toLowerCase()
-  return extension !== undefined && Object.hasOwn(extensions, extension) ? extensions[extension] : undefined
-}
 
 /** The data of a `data:` URL. */
 const inline = (url: string): { readonly data: string; readonly mediaType: string } | undefined => {
@@ -76,7 +45,7 @@ export const of = (part: Chat.ImagePart | Chat.FilePart): Media => {
   const found = inline(part.url)
   if (found !== undefined) return { ...found, name }
   const stated = part.type === "file" ? part.mediaType : undefined
-  return { url: part.url, mediaType: stated ?? byExtension(part.url), name }
+  return { url: part.url, mediaType: stated ?? MediaType.ofName(part.url), name }
 }
 
 /**

@@ -2,8 +2,8 @@
  * Gives the raw frames of a stream to the events that are decoded from it, for a client of the same wire.
  *
  * An event that is content brings the frames since the one before. Frames before the first content wait for it, so that
- * a stream that fails before can still be replayed unnoticed; arguments of a tool call are content too, and come with an
- * empty `TextDelta`. Whatever may be the end of the answer waits for `Finish`, the only success.
+ * a stream that fails before can still be replayed unnoticed; arguments of a tool call are content too, and come with
+ * an empty `TextDelta`. Whatever may be the end of the answer waits for `Finish`, the only success.
  *
  * Gotchas: what a provider's own tool does before the first content waits too. Frames without JSON, as heartbeats, are
  * left out. A protocol's terminator that never came is added.
@@ -25,7 +25,7 @@ import * as Json from "./Json.js"
 export interface Options {
   /** The wire of the client and the provider. */
   readonly wire: string
-  /** Whether the frame with the usage alone is left out, because the client did not ask for it. */
+  /** Whether the usage of a stream is left out, because the client did not ask for it. */
   readonly dropsUsage: boolean
 }
 
@@ -50,8 +50,8 @@ export interface State {
  */
 export interface Relay {
   /**
-   * Takes a frame, and gives the frames so far to the first content in `out` from `first` on. If the answer grew without
-   * content, `make` adds an event for them.
+   * Takes a frame, and gives the frames so far to the first content in `out` from `first` on. If the answer grew
+   * without content, `make` adds an event for them.
    */
   readonly take: (
     sent: Sse.Event,
@@ -83,6 +83,9 @@ const isUsageAlone = (data: string): boolean => {
   const chunk = Json.object(Json.parse(data))
   return Array.isArray(chunk.choices) && chunk.choices.length === 0 && Json.object(chunk.usage) === chunk.usage
 }
+
+/** A chunk says so because we ask for the usage, and some clients take no `null` there. */
+const noUsage = /,\s*"usage"\s*:\s*null(?=\s*[,}])|"usage"\s*:\s*null\s*,/
 
 /** The frames that end a stream, and how they are known. */
 const terminators: Readonly<Record<string, { readonly known: RegExp; readonly text: string } | undefined>> = {
@@ -120,7 +123,7 @@ export const make = ({ dropsUsage, wire }: Options, seen = -1): Relay => {
       if (own <= seen) return
       number = own
     }
-    waiting += textOf(sent)
+    waiting += textOf(dropsUsage ? { ...sent, data: data.replace(noUsage, "") } : sent)
   }
 
   const give = (event: Chat.Event): void => {

@@ -33,8 +33,8 @@ const line = (body: object, more = ""): string => {
   return `POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nx-api-key: ${keys.alice}\r\n${more}content-length: ${Buffer.byteLength(text)}\r\n\r\n${text}`
 }
 
-/** More than the buffers of both ends take. */
-const long = Reply.text("word ".repeat(5_000_000), { chunks: 4000 })
+/** More than the buffers of both ends take, and less than the library takes from a provider. */
+const long = Reply.text("word ".repeat(2_600_000), { chunks: 4000 })
 
 describe("clients that hang up", () => {
   it.scopedLive("at any moment leave no socket, no place, no fiber and no memory behind", () =>
@@ -130,7 +130,28 @@ describe("clients that read nothing", () => {
         const text = yield* Effect.promise(() => heardOn(socket.resume()))
         assert.include(text, "[DONE]")
         assert.include(text, ": steadfast call=")
-        assert.strictEqual(text.split("word").length - 1, 5_000_000)
+        assert.strictEqual(text.split("word").length - 1, 2_600_000)
+      }
+    })
+  )
+})
+
+describe("a stream that breaks after its first words", () => {
+  it.scopedLive("ends with the error of the dialect and a connection that is broken off", () =>
+    Effect.gen(function* () {
+      for (const fault of [
+        Fault.resetInBody({ tokens: 3 }),
+        Fault.earlyEnd({ tokens: 3 }),
+        Fault.errorEvent("server-error", { afterTokens: 3 })
+      ]) {
+        const { second, url } = yield* staged({ script: [fault] })
+        const heard = yield* asking(url, { key: keys.alice, body: chat("fast", { stream: true }) })
+        assert.deepStrictEqual([heard.status, heard.cut], [200, true])
+        const frames = heard.body.split("\n\n").filter((frame) => frame.startsWith("data:"))
+        const last = JSON.parse((frames.at(-1) ?? "").slice(5)) as { readonly error?: { readonly message: unknown } }
+        assert.isString(last.error?.message, heard.body)
+        assert.notInclude(heard.body, "[DONE]")
+        assert.strictEqual(yield* count(second), 0)
       }
     })
   )

@@ -4,7 +4,8 @@ import type { AddressInfo } from "node:net"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { Fault, FaultyProvider } from "effect-steadfast/testing"
-import { asking, chat, count, errorOf, eventually, isRefused, keys, stage } from "./stage.js"
+import { cases } from "../support/cases.js"
+import { asking, chat, count, dial, errorOf, eventually, isRefused, keys, stage } from "./stage.js"
 
 interface Request {
   readonly method: string
@@ -295,6 +296,37 @@ describe("passthrough", () => {
       const held = yield* open(new AbortController().signal)
       yield* eventually(() => closed === 2 && made.running() === 0, "a reader that takes nothing is left")
       assert.strictEqual(held.status, 200)
+    })
+  )
+
+  it.scopedLive("leaves nothing at the provider for clients that hang up at any moment", () =>
+    Effect.gen(function* () {
+      let open = 0
+      const { heard, url } = yield* provider(() => (response) => {
+        open++
+        response.on("close", () => open--)
+        setTimeout(() => {
+          response.writeHead(200, { "content-type": "audio/mpeg" }).write(Buffer.alloc(1000))
+          setTimeout(() => response.end(Buffer.alloc(100_000)), 5)
+        }, Math.random() * 10)
+      })
+      const { gateway: made, server } = yield* gateway(url)
+      yield* Effect.forEach(
+        Array.from({ length: cases(5000, 300) }, (_, index) => index),
+        (index) =>
+          Effect.gen(function* () {
+            const socket = yield* Effect.promise(() => dial(server.port))
+            const upload = `POST /v1/files HTTP/1.1\r\nhost: x\r\nx-api-key: ${keys.alice}\r\ncontent-length: 3000000\r\n\r\n`
+            const download = `GET /v1/files/f HTTP/1.1\r\nhost: x\r\nx-api-key: ${keys.alice}\r\n\r\n`
+            socket.resume().write(index % 3 === 0 ? upload : download)
+            if (index % 3 === 0) socket.write(Buffer.alloc(500_000))
+            yield* Effect.sleep(Math.random() * 20)
+            socket.destroy()
+          }),
+        { concurrency: 50, discard: true }
+      )
+      yield* eventually(() => made.running() === 0 && open === 0, "all are left")
+      assert.isAbove(heard.length, 0)
     })
   )
 })

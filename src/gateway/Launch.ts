@@ -7,6 +7,7 @@
 import { unwatchFile, watchFile } from "node:fs"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Equal from "effect/Equal"
 import * as Layer from "effect/Layer"
 import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
@@ -69,7 +70,11 @@ const kept = (before: Config, next: Config): ReadonlyArray<string> =>
     before.server.maxConnections !== next.server.maxConnections ? "server.maxConnections" : "",
     JSON.stringify(before.server.keepAlive) !== JSON.stringify(next.server.keepAlive) ? "server.keepAlive" : "",
     JSON.stringify(before.prices) !== JSON.stringify(next.prices) ? "prices" : "",
-    JSON.stringify(before.observability) !== JSON.stringify(next.observability) ? "observability" : ""
+    // JSON shows nothing of what is redacted.
+    JSON.stringify(before.observability) !== JSON.stringify(next.observability) ||
+    !Equal.equals(before.observability.callLog, next.observability.callLog)
+      ? "observability"
+      : ""
   ].filter((name) => name !== "")
 
 const summary = ({ keys, models, notes }: Config): Effect.Effect<void> =>

@@ -139,8 +139,17 @@ describe("a new configuration under load", () => {
       yield* Effect.sleep("200 millis")
       assert.strictEqual((yield* first.requests).at(-1)?.model, "m3")
       // A fifth configuration, after the bad ones.
-      write(fileOf(first.url, "m5"))
+      write(
+        fileOf(first.url, "m5", "prices: { first/m5: { input: 1, output: 1 } }").replace(
+          "json }",
+          `json, callLog: "${file}.db" }`
+        )
+      )
       yield* asked("m5")
+      yield* eventually(
+        () => child.said().includes("prices, observability: changed, and in force after a restart"),
+        "what a reload does not change is told"
+      )
       over = true
       yield* Fiber.join(load)
       assert.deepStrictEqual(failed, [])

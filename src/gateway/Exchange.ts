@@ -34,6 +34,18 @@ const others = (labels: Controls.Controls["labels"], { key }: ClientKeys.Client)
   Object.fromEntries(Object.entries(labels).filter(([name]) => name !== "client" && !Object.hasOwn(key.labels, name)))
 
 /**
+ * Breaks off where a client takes nothing for so long of an answer that is written whole: it holds its place no longer
+ * than the reader of a stream.
+ */
+const boundReader = (response: ServerResponse, millis: number): void => {
+  const { socket } = response
+  if (socket === null) return
+  socket.setTimeout(millis)
+  // Before `node:http` hears of it, which sets the time of an idle connection.
+  response.prependOnceListener("finish", () => socket.setTimeout(0))
+}
+
+/**
  * A request that is being served.
  *
  * @since 0.2.0
@@ -173,9 +185,7 @@ export class Exchange {
       if (Exit.isFailure(exit)) {
         if (Cause.isInterruptedOnly(exit.cause)) response.destroy()
         else this.broken(exit.cause)
-      }
-      // The whole answer is on its way: one who takes nothing of it holds the place no longer than the reader of a stream.
-      else if (response.writableLength > 0) response.socket?.setTimeout(Duration.toMillis(readerTimeout))
+      } else if (response.writableLength > 0) boundReader(response, Duration.toMillis(readerTimeout))
     })
   }
 

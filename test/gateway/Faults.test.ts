@@ -136,6 +136,28 @@ describe("clients that read nothing", () => {
   )
 })
 
+describe("a connection that is kept", () => {
+  it.scopedLive("takes a slow answer after a large one, however short the patience with readers is", () =>
+    Effect.gen(function* () {
+      for (const more of ["", ", keepAlive: 0s"]) {
+        const { server } = yield* staged(
+          { script: [long, Fault.slowHeaders("900 millis")] },
+          {},
+          { server: `, readerTimeout: 300 millis${more}` }
+        )
+        const socket = yield* Effect.promise(() => dial(server.port))
+        const heard = Effect.promise(() => heardOn(socket))
+        const all = yield* Effect.fork(heard)
+        // Both in a line.
+        socket.write(line(chat("fast")) + line(chat("fast"), "connection: close\r\n"))
+        const text = yield* Fiber.join(all)
+        assert.strictEqual(text.split("HTTP/1.1 200 OK").length - 1, 2)
+        assert.include(text.slice(-2000), "quick brown fox")
+      }
+    })
+  )
+})
+
 describe("a stream that breaks after its first words", () => {
   it.scopedLive("ends with the error of the dialect and a connection that is broken off", () =>
     Effect.gen(function* () {

@@ -1,45 +1,11 @@
 import { createHash, randomBytes } from "node:crypto"
-import { createServer, type IncomingMessage, type RequestListener } from "node:http"
+import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { Fault, FaultyProvider } from "effect-steadfast/testing"
 import { cases } from "../support/cases.js"
-import { asking, chat, count, dial, errorOf, eventually, isRefused, keys, stage } from "./stage.js"
-
-interface Request {
-  readonly method: string
-  readonly url: string
-  readonly headers: IncomingMessage["headers"]
-  readonly body: Buffer
-}
-
-type Answer = (
-  request: Request,
-  count: number
-) => Parameters<RequestListener>[1] extends infer R ? (response: R) => void : never
-
-/** A provider that answers as it is told, and keeps what it heard. */
-const provider = (answer: Answer) =>
-  Effect.gen(function* () {
-    const heard: Array<Request> = []
-    const server = createServer((request, response) => {
-      const chunks: Array<Buffer> = []
-      request.on("data", (chunk: Buffer) => chunks.push(chunk))
-      request.on("error", () => {})
-      request.on("end", () => {
-        const { headers, method = "", url = "" } = request
-        const one = { method, url, headers, body: Buffer.concat(chunks) }
-        heard.push(one)
-        ;(answer(one, heard.length) as (given: typeof response) => void)(response)
-      })
-    })
-    yield* Effect.acquireRelease(
-      Effect.async<void>((resume) => void server.listen(0, "127.0.0.1", () => resume(Effect.void))),
-      () => Effect.sync(() => server.close().closeAllConnections())
-    )
-    return { heard, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1` }
-  })
+import { json, provider } from "./origin.js"
+import { asking, dial, eventually, isRefused, keys, stage } from "./stage.js"
 
 const gateway = (url: string, more = "") =>
   stage(`
@@ -50,11 +16,6 @@ keys:
   - { name: bob, key: ${keys.bob}, models: [fast] }
 models: { fast: first/m1, other: first/m2 }
 ${more}`)
-
-const json =
-  (status: number, body: unknown, headers: Record<string, string> = {}): ReturnType<Answer> =>
-  (response) =>
-    void response.writeHead(status, { "content-type": "application/json", ...headers }).end(JSON.stringify(body))
 
 describe("passthrough", () => {
   it.scopedLive("hands a request on with our key, and the answer back", () =>
@@ -327,89 +288,6 @@ describe("passthrough", () => {
       )
       yield* eventually(() => made.running() === 0 && open === 0, "all are left")
       assert.isAbove(heard.length, 0)
-    })
-  )
-})
-
-describe("count_tokens", () => {
-  const body = { model: "claude", messages: [{ role: "user", content: "some words to count" }] }
-
-  const counting = (url: string) =>
-    stage(`
-providers:
-  anthropic: { kind: anthropic, baseUrl: "${url}", key: ${keys.second} }
-  first: { kind: openai, baseUrl: "${url}", key: ${keys.first} }
-keys: [{ name: alice, key: ${keys.alice} }]
-models:
-  claude: { targets: [first/m1, anthropic/claude-x] }
-  fast: first/m1`)
-
-  it.scopedLive("is asked of Anthropic, where a target is there", () =>
-    Effect.gen(function* () {
-      const { heard, url } = yield* provider(() => json(200, { input_tokens: 42 }))
-      const { url: at } = yield* counting(url)
-      const found = yield* asking(at, { path: "/v1/messages/count_tokens?beta=true", key: keys.alice, body })
-      assert.deepStrictEqual([found.status, JSON.parse(found.body)], [200, { input_tokens: 42 }])
-      assert.notProperty(found.headers, "x-steadfast-estimated")
-      assert.strictEqual(heard[0]?.url, "/v1/messages/count_tokens")
-      assert.strictEqual(heard[0]?.headers["x-api-key"], keys.second)
-      assert.deepStrictEqual(JSON.parse(String(heard[0]?.body)), { ...body, model: "claude-x" })
-    })
-  )
-
-  it.scopedLive("is estimated elsewhere, and where the provider cannot", () =>
-    Effect.gen(function* () {
-      const { url } = yield* provider(() => json(401, { error: { message: "no" } }))
-      const { url: at } = yield* counting(url)
-      for (const model of ["fast", "claude"]) {
-        const path = "/v1/messages/count_tokens"
-        const found = yield* asking(at, { path, key: keys.alice, body: { ...body, model } })
-        assert.deepStrictEqual([found.status, found.headers["x-steadfast-estimated"]], [200, "true"])
-        const { input_tokens } = JSON.parse(found.body)
-        assert.isTrue(input_tokens >= 4 && input_tokens < 100, String(input_tokens))
-      }
-      const contents = [{ role: "user", parts: [{ text: "some words to count" }] }]
-      for (const body of [{ contents }, { generateContentRequest: { model: "models/fast", contents } }]) {
-        const found = yield* asking(at, { path: "/v1beta/models/fast:countTokens", key: keys.alice, body })
-        assert.strictEqual(found.status, 200, found.body)
-        assert.isAbove(JSON.parse(found.body).totalTokens, 3)
-      }
-      const unknown = yield* asking(at, {
-        path: "/v1/messages/count_tokens",
-        key: keys.alice,
-        body: { ...body, model: "x" }
-      })
-      isRefused(unknown, 404, "anthropic")
-      assert.strictEqual(errorOf(unknown).type, "not_found_error")
-    })
-  )
-})
-
-describe("embeddings", () => {
-  it.scopedLive("are served with retries and evidence, and fail as answers do", () =>
-    Effect.gen(function* () {
-      const first = yield* FaultyProvider.serve({ script: [Fault.serverError()], onExhausted: Fault.serverError() })
-      const { url } = yield* stage(`
-providers: { first: { kind: openai, baseUrl: "${first.url}/v1", key: ${keys.first} } }
-keys: [{ name: alice, key: ${keys.alice} }]
-models:
-  vectors: { kind: embeddings, targets: [first/e1], retry: { maxAttempts: 2, initialDelay: "1 millis", jitter: none } }`)
-      const path = "/v1/embeddings"
-      const body = { model: "vectors", input: ["one", "two"] }
-      const failed = yield* asking(url, { path, key: keys.alice, body })
-      isRefused(failed, 502, "openai")
-      assert.strictEqual(failed.headers["x-steadfast-attempts"], "2")
-      assert.strictEqual(
-        (yield* asking(url, { path, key: keys.alice, body })).headers["x-steadfast-remembered"],
-        "true"
-      )
-      yield* first.become({})
-      const found = yield* asking(url, { path, key: keys.alice, body: { ...body, input: "three" } })
-      assert.deepStrictEqual([found.status, JSON.parse(found.body).data.length], [200, 1])
-      assert.strictEqual(found.headers["x-steadfast-served-by"], "first/e1")
-      isRefused(yield* asking(url, { path, key: keys.alice, body: { model: "vectors" } }), 400, "openai")
-      isRefused(yield* asking(url, { key: keys.alice, body: chat("vectors") }), 404, "openai")
-      assert.strictEqual(yield* count(first), 3)
     })
   )
 })

@@ -30,6 +30,7 @@ import * as Embeddings from "./Embeddings.js"
 import { Exchange } from "./Exchange.js"
 import * as Failures from "./Failures.js"
 import * as Listing from "./Listing.js"
+import * as Nearby from "./Nearby.js"
 import * as Operator from "./Operator.js"
 import * as Passthrough from "./Passthrough.js"
 import * as Policies from "./Policies.js"
@@ -126,6 +127,7 @@ export const make = (
       }
       if (route._tag === "Unknown") return refuse(Refusal.unknownPath(method, url))
       const client = now.clients.of(headers, url, request.socket)
+      if (now.clients.open && !now.config.server.open && Nearby.isForeign(headers)) return refuse(Refusal.foreign)
       if (client === undefined) return refuse(Refusal.unauthorized(isShown(headers)))
       if (running >= now.config.server.maxConcurrent) return refuse(Refusal.busy)
       running++

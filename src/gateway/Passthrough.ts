@@ -17,6 +17,7 @@ import * as Attempt from "../calls/Attempt.js"
 import * as Call from "../calls/Call.js"
 import * as Resilience from "../calls/Resilience.js"
 import * as Classify from "../errors/Classify.js"
+import * as ErrorMessage from "../errors/ErrorMessage.js"
 import * as LlmError from "../errors/LlmError.js"
 import * as ErrorResponse from "../http/ErrorResponse.js"
 import * as RetryPolicy from "../policies/retry/RetryPolicy.js"
@@ -174,7 +175,8 @@ const once = (
         const received = Object.fromEntries(
           Object.entries(answer.headers).map(([name, value]) => [name, Array.isArray(value) ? value.join(", ") : value])
         )
-        attempt.note({ status, requestId: Classify.requestId(received) })
+        const requestId = Classify.requestId(received)
+        attempt.note({ status, requestId: requestId && ErrorMessage.scrub(requestId, address.secrets) })
         if (isTheCallers(status)) return Effect.succeed(answer)
         return Effect.flatMap(
           Effect.promise(() => textOf(answer.body).catch(() => "")),

@@ -59,6 +59,20 @@ export const notAllowed = (what: string): Refusal =>
   })
 
 /**
+ * A gateway without keys serves this machine alone.
+ *
+ * @since 0.2.0
+ * @category constants
+ */
+export const foreign: Refusal = make(
+  403,
+  "permission_error",
+  "not_allowed",
+  "PERMISSION_DENIED",
+  "without client keys this gateway serves programs of its own machine, at 127.0.0.1 or localhost; see server.open"
+)
+
+/**
  * No model has this name.
  *
  * @since 0.2.0

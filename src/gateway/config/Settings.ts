@@ -47,6 +47,7 @@ export const server = ({ server = {} }: File, hasKeys: boolean, report: Report.R
   return {
     host,
     port: server.port ?? 4000,
+    open: server.open === true,
     // The APIs of the providers take bodies up to 20 to 50 MB, with images and files in them.
     maxBodyBytes: server.maxBodyBytes ?? 32 * 2 ** 20,
     maxConcurrent: server.maxConcurrent ?? 5000,

@@ -63,8 +63,8 @@ const check = CliOptions.boolean("check").pipe(
 )
 
 /**
- * V8 allocates what a fiber needs in the old space after a while, where it stays until the next full collection: half of
- * the cost of a call, and memory that grows to many times of what is held. A process that serves turns that off.
+ * After a while V8 allocates what a fiber needs in the old space, where it stays until the next full collection: half
+ * of the cost of a call, and memory that grows to many times of what is held. A process that serves turns that off.
  */
 const keepYoung = (): void => setFlagsFromString("--no-allocation-site-pretenuring")
 

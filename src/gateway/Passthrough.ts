@@ -132,8 +132,8 @@ const textOf = async (body: Answer["body"]): Promise<string> => {
 }
 
 /**
- * A status that the client can mend is told as the provider said it; others become our errors. So does a redirect: where
- * it leads, our key is not meant for.
+ * A status that the client can mend is told as the provider said it; others become our errors. So does a redirect: our
+ * key is not meant for the place that it leads to.
  */
 const isTheCallers = (status: number): boolean =>
   status < 300 ||

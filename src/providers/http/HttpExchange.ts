@@ -265,7 +265,7 @@ interface Abortable {
 /** The class of the responses that hold one of `fetch`. */
 let ownClass: unknown
 
-/** The body of a response that nobody has changed, and how to leave it; `undefined` for others, and where there is none. */
+/** The body of a response that nobody has changed, and how to leave it; `undefined` for others, and without a body. */
 const webBodyOf = (response: HttpClientResponse.HttpClientResponse & Abortable) => {
   ownClass ??= HttpClientResponse.fromWeb(HttpClientRequest.get("/"), new Response(null)).constructor
   // Platform's wrapper has these two fields, and changes nothing.

@@ -77,11 +77,14 @@ const kept = (before: Config, next: Config): ReadonlyArray<string> =>
       : ""
   ].filter((name) => name !== "")
 
-const summary = ({ keys, models, notes }: Config): Effect.Effect<void> =>
+const summary = ({ keys, models, notes, server }: Config): Effect.Effect<void> =>
   Effect.gen(function* () {
     const names = models.map(({ name }) => name).join(", ")
     yield* Effect.logInfo(`models: ${names}`)
-    if (keys.length === 0) yield* Effect.logWarning("no client keys: whoever reaches the port may ask")
+    if (keys.length === 0) {
+      const who = server.open ? "whoever reaches the port" : "the programs of this machine"
+      yield* Effect.logWarning(`no client keys: ${who} may ask`)
+    }
     for (const note of notes) yield* Effect.logWarning(note)
   })
 

@@ -69,7 +69,9 @@ const errorBytes = 65_536
 const dropped = new Set(
   [
     "authorization x-api-key api-key x-goog-api-key cookie host connection keep-alive proxy-authorization te trailer",
-    "transfer-encoding upgrade content-length expect forwarded via x-forwarded-for x-forwarded-host x-forwarded-proto"
+    "transfer-encoding upgrade content-length expect forwarded via x-forwarded-for x-forwarded-host x-forwarded-proto",
+    // Who pays is said by the configuration.
+    "openai-organization openai-project"
   ]
     .join(" ")
     .split(" ")

@@ -24,7 +24,13 @@ describe("passthrough", () => {
         json(200, { id: "f-1" }, { "x-ratelimit-remaining-requests": "9", "set-cookie": "a=b", server: "theirs" })
       )
       const { gateway: made, url: at } = yield* gateway(url)
-      const headers = { "x-steadfast-label-a": "b", "openai-beta": "v2", cookie: "c", "x-forwarded-for": "1.2.3.4" }
+      const headers = {
+        "x-steadfast-label-a": "b",
+        "openai-beta": "v2",
+        cookie: "c",
+        "x-forwarded-for": "1.2.3.4",
+        "openai-organization": "theirs"
+      }
       const list = yield* asking(at, { path: `/v1/files?limit=2&key=${keys.alice}`, key: keys.alice, headers })
       assert.deepStrictEqual([list.status, list.body], [200, '{"id":"f-1"}'])
       assert.strictEqual(list.headers["x-ratelimit-remaining-requests"], "9")
@@ -41,7 +47,7 @@ describe("passthrough", () => {
       for (const request of heard) {
         assert.strictEqual(request.headers.authorization, `Bearer ${keys.first}`)
         assert.notInclude(JSON.stringify([request.headers, request.url]), keys.alice)
-        for (const name of ["cookie", "x-forwarded-for", "x-steadfast-label-a"])
+        for (const name of ["cookie", "x-forwarded-for", "x-steadfast-label-a", "openai-organization"])
           assert.notProperty(request.headers, name)
       }
       assert.strictEqual(heard[0]?.headers["openai-beta"], "v2")

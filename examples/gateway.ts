@@ -26,17 +26,11 @@ const ask = (url: string, key: string) =>
       headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
       body: JSON.stringify({ model: "assistant", messages: [{ role: "user", content: "Hello" }] })
     })
-    const body = (await response.json()) as {
-      readonly choices?: ReadonlyArray<{ readonly message: { readonly content: string } }>
-      readonly error?: { readonly message: string }
-    }
-    const said = body.choices?.[0]?.message.content ?? body.error?.message
-    const of = (name: string) => response.headers.get(`x-steadfast-${name}`)
+    const said = /"(?:content|message)":"([^"]*)"/.exec(await response.text())?.[1]
     console.log(`${response.status} ${said}`)
-    if (response.ok) {
-      const counts = `${of("attempts")} attempts, ${of("retries")} retries, ${of("fallbacks")} fallbacks`
-      console.log(`    ${counts}, ${of("wait-ms")} ms of waiting, served by ${of("served-by")}`)
-    }
+    const of = (name: string) => response.headers.get(`x-steadfast-${name}`)
+    const counts = `${of("attempts")} attempts, ${of("retries")} retries, ${of("fallbacks")} fallbacks`
+    if (response.ok) console.log(`    ${counts}, ${of("wait-ms")} ms of waiting, served by ${of("served-by")}`)
   })
 
 const program = Effect.gen(function* () {

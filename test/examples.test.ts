@@ -31,6 +31,14 @@ const shows: Record<string, ReadonlyArray<string>> = {
   ],
   "evaluation.ts": ["40 judged, mean 0.90", "40 judged, mean 0.40", "failed 0 times", "later answers: lower"],
   "fallback-by-error.ts": ["served by large-window", "served by local", "nobody is asked again"],
+  "gateway.ts": [
+    "200 Hello from GPT.",
+    "2 attempts, 1 retries, 0 fallbacks",
+    "200 Hello from Claude.",
+    "3 attempts, 1 retries, 1 fallbacks",
+    "served by claude/claude-haiku-4-5",
+    "401 this key is not known here"
+  ],
   "http-sse.ts": ["never sees:\nShall I", "temperate.", "✂", "4 requests, and the last one was cancelled"],
   "outage.ts": ["Five retries", "Steadfast", "requests for 600 calls"],
   "quickstart.ts": ["RateLimited > Overloaded > ok", "claude-haiku-4-5", "nobody", "npm run dashboard"],

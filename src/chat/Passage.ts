@@ -34,6 +34,8 @@ export interface Passage {
   readonly wire: Wire
   /** The body: the text of a JSON object. */
   readonly body: string
+  /** How providers pass it on: `PassedBody.means` of the providers, which no application without a passage loads. */
+  readonly means: unknown
   /** The request that the body stands for, by identity. */
   readonly request: Chat.Request
   /** Why the body could not be read as a request: a target of another wire refuses with it. */

@@ -12,6 +12,7 @@ import type * as Passage from "../chat/Passage.js"
 import { InvalidRequest } from "../errors/LlmError.js"
 import type { Dialect } from "../http/Dialect.js"
 import type * as RequestBody from "../http/RequestBody.js"
+import * as PassedBody from "../providers/http/PassedBody.js"
 import * as WireJson from "../providers/wire/Json.js"
 import * as Controls from "./Controls.js"
 import type { Kind, Provider } from "./config/Resolved.js"
@@ -73,7 +74,7 @@ export const modelIn = (json: unknown, inPath: string | undefined): string | und
  */
 export const make = (dialect: Dialect, asked: RequestBody.Asked, body: string, headers: Controls.Headers): Passing => ({
   asked,
-  passage: { wire: wires[dialect], body, request: asked.request, headers: headersOf(headers) }
+  passage: { wire: wires[dialect], means: PassedBody.means, body, request: asked.request, headers: headersOf(headers) }
 })
 
 /**

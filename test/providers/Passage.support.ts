@@ -13,6 +13,7 @@ import {
 import { type Dialect, HttpReply } from "effect-steadfast/http"
 import { FaultyProvider, Reply, type Step } from "effect-steadfast/testing"
 import * as Passage from "../../src/chat/Passage.js"
+import * as PassedBody from "../../src/providers/http/PassedBody.js"
 import type { Make } from "./support.js"
 
 const apiKey = Redacted.make("key-of-a-test")
@@ -189,7 +190,7 @@ export const ask = ({ body, compose, options, passage, reply, stream, target, wi
     const model = Effect.isEffect(composed) ? yield* composed : composed
     const request = Chat.prompt("hi")
     const records: Array<CallRecord.CallRecord> = []
-    const given = { wire, body: body ?? bodyOf(wire, stream), request, ...passage }
+    const given = { wire, means: PassedBody.means, body: body ?? bodyOf(wire, stream), request, ...passage }
     const told: HttpReply.Options = {
       dialect: dialectOf[wire],
       raw: true,

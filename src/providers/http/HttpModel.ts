@@ -41,7 +41,7 @@ import * as WireFormat from "../wire/WireFormat.js"
 import * as Background from "./Background.js"
 import * as HttpExchange from "./HttpExchange.js"
 import * as HttpTarget from "./HttpTarget.js"
-import * as PassedBody from "./PassedBody.js"
+import type * as PassedBody from "./PassedBody.js"
 
 /**
  * A target and its address.
@@ -54,9 +54,11 @@ export interface Endpoint extends HttpTarget.Endpoint {
   readonly capabilities?: Capabilities.Capabilities | undefined
 }
 
+const meansOf = ({ means }: Passage.Passage): PassedBody.Means => means as PassedBody.Means
+
 /** A request, what it could not say, whether its answer is made later, and whether it is relayed as it comes. */
 type Sent = Transport.Request &
-  Required<Omit<WireFields.Encoded, "body">> & { readonly relay: Relay.Options | undefined }
+  Required<Omit<WireFields.Encoded, "body">> & { readonly relay: Relay.Relaying | undefined }
 
 /**
  * The model at `endpoint`, in the wire format `format`.
@@ -83,11 +85,12 @@ export const make = (
   /** The request that carries `request`. One that cannot be written, as a circular schema, is an `InvalidRequest`. */
   const post = (request: Chat.Request, streaming: boolean, context: Context.Context<never>): Sent | InvalidRequest => {
     const passage = Passage.of(context, request)
-    const passed = passage && PassedBody.make(passage, request, format, endpoint, streaming)
+    const means = passage && meansOf(passage)
+    const passed = passage && means?.make(passage, request, format, endpoint, streaming)
     if (passed instanceof InvalidRequest) return passed
-    const relay = passage && PassedBody.relay(passage, format)
+    const relay = passage && means?.relay(passage, format)
     const own = headersIn(posted, context)
-    const headers = relay === undefined ? own : PassedBody.headers(own, passage?.headers)
+    const headers = relay === undefined || means === undefined ? own : means.headers(own, passage?.headers)
     const url = endpoint.url(streaming)
     if (passed !== undefined) {
       const { body, later } = passed
@@ -111,7 +114,7 @@ export const make = (
     context: WireFields.Exchange,
     isWhole: boolean,
     attempt: Attempt.Attempt,
-    relay: Relay.Options | undefined
+    relay: Relay.Relaying | undefined
   ): Effect.Effect<Chat.Response, LlmError> => {
     if (!isSuccess(context)) return Effect.fail(refused(text, context))
     if (!isWhole) return Effect.fail(WireFields.tooLarge(context))
@@ -216,9 +219,9 @@ export const make = (
         return Effect.fail(isUnknown(error) ? gone(error.message, context) : error)
       }
 
-      const relayOf = (): Relay.Options | undefined => {
+      const relayOf = (): Relay.Relaying | undefined => {
         const passage = Passage.of(context, request)
-        return passage && PassedBody.relay(passage, format)
+        return passage && meansOf(passage).relay(passage, format)
       }
 
       const requested = (): Sent | LlmError => {
@@ -238,7 +241,7 @@ export const make = (
       }
 
       let decoder: StreamDecoder.Decoder | undefined
-      let relay: Relay.Options | undefined
+      let relay: Relay.Relaying | undefined
       const readStream = (bytes: HttpExchange.Bytes, context: WireFields.Exchange): Effect.Effect<Pull.Pull> => {
         const start = from && { inside: "nothing" as const, usage: undefined, ...progress?.cursor, resume: from }
         decoder = WireFormat.decoder(format, context, start, relay)

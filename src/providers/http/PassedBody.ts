@@ -11,7 +11,7 @@ import type * as Chat from "../../chat/Chat.js"
 import type * as Passage from "../../chat/Passage.js"
 import * as LlmError from "../../errors/LlmError.js"
 import * as JsonMembers from "../wire/JsonMembers.js"
-import type * as Relay from "../wire/Relay.js"
+import * as Relay from "../wire/Relay.js"
 import type * as WireFormat from "../wire/WireFormat.js"
 
 /**
@@ -55,8 +55,11 @@ const askingUsage = (passage: Passage.Passage): string | undefined => {
  *
  * @internal
  */
-export const relay = (passage: Passage.Passage, { answers: { wire } }: Format): Relay.Options | undefined =>
-  passage.wire === wire ? { wire, dropsUsage: wire === "openai-chat" && askingUsage(passage) !== undefined } : undefined
+export const relay = (passage: Passage.Passage, { answers: { wire } }: Format): Relay.Relaying | undefined => {
+  if (passage.wire !== wire) return undefined
+  const options = { wire, dropsUsage: wire === "openai-chat" && askingUsage(passage) !== undefined }
+  return { ...options, frames: (seen) => Relay.make(options, seen) }
+}
 
 /** Whether a request is that of the passage, but for the most tokens of its answer: a limit of spending sets those. */
 const isLimited = (own: Chat.Request, request: Chat.Request): boolean => {
@@ -129,3 +132,19 @@ export const headers = (
 
 const joined = (before: string, value: string): string =>
   [...new Set(`${before},${value}`.split(",").map((one) => one.trim()))].filter((one) => one !== "").join(",")
+
+/**
+ * How a provider passes a body on. A passage brings it, so that an application without one does not load it.
+ *
+ * @internal
+ */
+export interface Means {
+  readonly make: typeof make
+  readonly relay: typeof relay
+  readonly headers: typeof headers
+}
+
+/**
+ * @internal
+ */
+export const means: Means = { make, relay, headers }

@@ -20,7 +20,8 @@ import * as Json from "./Json.js"
 /**
  * The options of a relay.
  *
- * @internal
+ * @since 0.2.0
+ * @category options
  */
 export interface Options {
   /** The wire of the client and the provider. */
@@ -30,9 +31,21 @@ export interface Options {
 }
 
 /**
+ * How the answer to one request is relayed. It brings its own code, which who passes nothing on does not load.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Relaying extends Options {
+  /** A relay of one stream. `seen` is the number of the last frame of an earlier stream of the answer, or -1. */
+  readonly frames: (seen: number) => Relay
+}
+
+/**
  * The state of an answer after a frame.
  *
- * @internal
+ * @since 0.2.0
+ * @category models
  */
 export interface State {
   /** Whether the answer grew by text, thoughts or arguments. */
@@ -46,7 +59,8 @@ export interface State {
 /**
  * Collects the frames of one stream.
  *
- * @internal
+ * @since 0.2.0
+ * @category models
  */
 export interface Relay {
   /**

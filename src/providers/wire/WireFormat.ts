@@ -19,7 +19,7 @@ import type { Limits } from "../../policies/pacer/RateLimits.js"
 import * as Assembly from "./Assembly.js"
 import * as Json from "./Json.js"
 import type * as Reader from "./Reader.js"
-import * as Relay from "./Relay.js"
+import type * as Relay from "./Relay.js"
 import * as WireFields from "./WireFields.js"
 
 /**
@@ -179,11 +179,11 @@ export const decoder = (
   format: WireFormat,
   context: WireFields.Exchange,
   from?: StreamDecoder.Cursor,
-  passing?: Relay.Options
+  passing?: Relay.Relaying
 ): StreamDecoder.Decoder => {
   const seen = from?.resume?.after ?? -1
   const resumed = seen >= 0
-  const relay = passing && Relay.make(passing, seen)
+  const relay = passing?.frames(seen)
   /** What was wrong with text outside of any event, which may be a whole answer. */
   let astray: LlmError | undefined
   /** Whether the answer came as a whole. */

@@ -25,6 +25,28 @@ export interface Asked {
   readonly body: string
 }
 
+/**
+ * The failures that a memory holds, as another process tells of them. `millis` is how long one is to be remembered.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Known {
+  readonly learn: (key: string, model: string, response: ErrorResponse.ErrorResponse, millis: number) => void
+  readonly forget: (model: string) => void
+}
+
+/**
+ * Tells another process of what happens here.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Echo {
+  readonly added: Known["learn"]
+  readonly answered: Known["forget"]
+}
+
 interface Failure {
   readonly model: string
   readonly response: ErrorResponse.ErrorResponse
@@ -56,13 +78,31 @@ const keyOf = ({ body, client, path }: Asked): string =>
   createHash("sha256").update(`${client}\n${path}\n`).update(body).digest("base64")
 
 /**
- * A memory of failures. `millis` is how long one is remembered; with 0 none is.
+ * A memory of failures. `millis` is how long one is remembered; with 0 none is. `shared` connects it with those of other
+ * processes.
  *
  * @since 0.2.0
  * @category constructors
  */
-export const make = (millis: () => number): Failures => {
+export const make = (millis: () => number, shared?: (known: Known) => Echo): Failures => {
   const failures = new Map<string, Failure>()
+  const forget = (model: string): boolean => {
+    let found = false
+    for (const [key, failure] of failures) {
+      if (failure.model !== model) continue
+      found = true
+      failures.delete(key)
+    }
+    return found
+  }
+  const echo = shared?.({
+    learn: (key, model, response, millis) => {
+      const now = performance.now()
+      drop(now)
+      failures.set(key, { model, response, until: now + millis })
+    },
+    forget
+  })
   const drop = (now: number): void => {
     for (const [key, { until }] of failures) {
       if (until > now && failures.size < most) return
@@ -81,11 +121,13 @@ export const make = (millis: () => number): Failures => {
       const patience = millis()
       if (patience <= 0 || !isRepeated(response.status)) return
       drop(now)
-      failures.set(keyOf(asked), { model, response, until: now + patience })
+      const key = keyOf(asked)
+      failures.set(key, { model, response, until: now + patience })
+      echo?.added(key, model, response, patience)
     },
     answered: (model) => {
       if (failures.size === 0) return
-      for (const [key, failure] of failures) if (failure.model === model) failures.delete(key)
+      if (forget(model)) echo?.answered(model)
     }
   }
 }

@@ -25,7 +25,12 @@ const levels = {
   error: LogLevel.Error
 } as const
 
-const logging = ({ logFormat, logLevel }: Resolved.Observability): Layer.Layer<never> =>
+/**
+ * How a configuration wants its log lines.
+ *
+ * @internal
+ */
+export const logging = ({ logFormat, logLevel }: Resolved.Observability): Layer.Layer<never> =>
   Layer.merge(logFormat === "json" ? Logger.json : Logger.pretty, Logger.minimumLogLevel(levels[logLevel]))
 
 /** The client of the database, without its driver where there is no log. */

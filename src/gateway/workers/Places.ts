@@ -32,9 +32,6 @@ const billion = 1e9
 /** The longest wait for a place, in milliseconds. */
 const patience = 1000
 
-/** A lease is for so many attempts at once: a hedge, or one that may have been billed and its retry. */
-const attempts = 2
-
 /** The account of one call: its limit is the lease, which grows while it runs. */
 const scopeOf = (port: Port, place: number, name: string, lease: number, need: number) => {
   const base = Effect.runSync(Spend.open({ usd: lease / billion }, { name }))
@@ -48,7 +45,7 @@ const scopeOf = (port: Port, place: number, name: string, lease: number, need: n
   const settled = (): void => {
     report()
     const { held, spent } = spending()
-    const wanted = attempts * need - (limits.usd - spent - held)
+    const wanted = need - (limits.usd - spent - held)
     if (!isOpen || wanted <= 0) return
     port.post("more", { place, wanted }, (granted) => {
       if (typeof granted === "number") limits.usd += granted
@@ -103,7 +100,7 @@ export const make = (port: Port): Seats => ({
       maxConcurrent,
       perDay: usdPerDay === undefined ? undefined : Math.floor(usdPerDay * billion + 0.001),
       tokens,
-      wanted: attempts * need
+      need
     }
     const leave = (place: number): void => port.note("leave", { place, spent: 0, held: 0 })
     const id = port.post("enter", body, (value) => {

@@ -208,6 +208,6 @@ const serving = <E>(options: Launch.Options<E>, first: Config, workers: number) 
         config = next
       }).pipe(Launch.notReloaded(why))
     )
-    const kept = Effect.forEach([one, ...rest], keep, { concurrency: "unbounded", discard: true })
+    const kept = Effect.forEach([one, ...rest], (started) => keep(started), { concurrency: "unbounded", discard: true })
     return yield* Effect.raceFirst(kept, Effect.zipRight(announced, Effect.forever(reloading)))
   }).pipe(Effect.scoped)

@@ -1,8 +1,8 @@
 /**
  * The limits of client keys over all workers, in the primary: requests, tokens, concurrency and money.
  *
- * A call gets money as a lease: twice the most that an attempt may cost, or what is left of the day. The call's own
- * account has the lease as its limit, and asks for more while it runs. At its end the rest goes back. What a worker that
+ * A call gets money as a lease: the most that an attempt may cost, or twice as much while there is plenty. The call's own
+ * account has the lease as its limit, and asks for more when an attempt has ended. At the end the rest goes back. What a worker that
  * is gone had spent or held of its leases, by its last report, is spent.
  *
  * @since 0.2.0
@@ -23,7 +23,8 @@ const Entering = Schema.Struct({
   /** In billionths of a dollar, as all money here. */
   perDay: limit,
   tokens: Schema.Number,
-  wanted: Schema.Number
+  /** The most that an attempt may cost. */
+  need: Schema.NonNegative
 })
 
 const amount = Schema.NonNegative
@@ -62,6 +63,13 @@ const take = (account: Account, wanted: number): number => {
   account.leased += granted
   return granted
 }
+
+/** As long as so many more attempts could be paid, a call may have two at once: a hedge, or a retry. */
+const plenty = 20
+
+/** The money of a new call. */
+const lend = (account: Account, need: number): number =>
+  take(account, account.limit - account.spent - account.leased >= plenty * need ? 2 * need : need)
 
 const setLease = (place: Place, lease: number): void => {
   if (place.account !== undefined) place.account.leased += lease - place.lease
@@ -104,7 +112,7 @@ export const make = () => {
   const serve = (port: Port): (() => void) => {
     const places = new Map<number, Place>()
 
-    port.on("enter", Entering, ({ name, perDay, tokens, wanted, ...limits }, reply, id) => {
+    port.on("enter", Entering, ({ name, need, perDay, tokens, ...limits }, reply, id) => {
       const seat = seats.get(name) ?? { state: ClientKeys.begin(), account: undefined }
       seats.set(name, seat)
       const { state } = seat
@@ -112,7 +120,7 @@ export const make = () => {
       const refused = ClientKeys.enter({ key, state }, tokens, performance.now())
       if (refused !== undefined) return reply({ refused })
       const account = accountOf(seat, perDay, Date.now())
-      const lease = account === undefined ? 0 : take(account, wanted)
+      const lease = account === undefined ? 0 : lend(account, need)
       const place = { state, account, lease, spent: 0, held: 0, hasLeft: false }
       places.set(id, place)
       all.add(place)

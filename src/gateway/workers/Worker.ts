@@ -68,7 +68,11 @@ export const run = <E>(options: Launch.Options<E>) =>
     const ready = Effect.map(Deferred.await(started), ({ url }) => port.note("ready", url))
     yield* Effect.fork(ready)
     const serving = Effect.provide(Launch.run({ ...options, port: start.port, reloads }, started), context)
-    yield* Effect.raceFirst(serving, Deferred.await(stop))
+    const last = Effect.sync(() => {
+      reports.end()
+      port.flush()
+    })
+    yield* Effect.ensuring(Effect.raceFirst(serving, Deferred.await(stop)), last)
   }).pipe(
     Effect.zipRight(
       Effect.sync(() => {

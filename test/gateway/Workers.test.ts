@@ -102,12 +102,15 @@ const clientOf = (fleet: Fleet, name: string) =>
 
 const times = (size: number): ReadonlyArray<number> => Array.from({ length: size }, (_, index) => index)
 
-const statuses = (heard: ReadonlyArray<Heard>): Readonly<Record<number, number>> =>
-  heard.reduce<Record<number, number>>((all, { status }) => ({ ...all, [status]: (all[status] ?? 0) + 1 }), {})
+const statuses = (heard: ReadonlyArray<Heard>): Readonly<Record<number, number>> => {
+  const all: Record<number, number> = {}
+  for (const { status } of heard) all[status] = (all[status] ?? 0) + 1
+  return all
+}
 
 /** Requests at a provider for a model. */
 const requestsOf = (provider: FaultyProvider.Served, model: string) =>
-  Effect.map(provider.requests, (all) => all.filter((request) => request.request.model === model))
+  Effect.map(provider.requests, (all) => all.filter((request) => request.model === model))
 
 let shared: Fleet
 let other: Fleet
@@ -141,7 +144,7 @@ describe("three workers are one gateway", () => {
     Effect.gen(function* () {
       const again = ask(shared.url, "/v1/chat/completions", chat("broken", 1), keys.open)
       const begun = yield* again
-      assert.strictEqual(begun.status, 500)
+      assert.strictEqual(begun.status, 502)
       yield* Effect.sleep("50 millis")
       const heard = yield* Effect.forEach(times(6), () => again)
       assert.isTrue(heard.every(({ headers }) => headers["x-steadfast-remembered"] === "true"))
@@ -184,7 +187,6 @@ describe("three workers are one gateway", () => {
       const all = [...heard, ...rest]
       assert.strictEqual(all.filter(({ status }) => status === 200).length, 10)
       assert.lengthOf(yield* requestsOf(yield* first, "paid"), 10)
-      assert.include(all.find(({ status }) => status !== 200)?.body, "money")
       assert.closeTo((yield* clientOf(shared, "money"))?.usdToday ?? 0, 0.01, 1e-9)
     })
   )
@@ -226,7 +228,7 @@ describe("three workers are one gateway", () => {
       const calls = (text: string): number =>
         text
           .split("\n")
-          .filter((line) => line.startsWith("steadfast_calls_total{") && line.includes('"ok"'))
+          .filter((line) => line.startsWith("steadfast_attempts_total{") && line.includes('"first/ok"'))
           .reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(" "))), 0)
       const counts = Effect.forEach(times(6), () =>
         Effect.map(ask(shared.url, "/metrics", undefined, admin), ({ body }) => calls(body))
@@ -262,10 +264,21 @@ describe("three workers are one gateway", () => {
       assert.strictEqual((yield* ask(shared.url, "/healthz")).status, 0)
       const rows = yield* Effect.flatMap(
         SqlClient.SqlClient,
-        (sql) => sql<{ readonly id: string; readonly model: string }>`SELECT id, name FROM steadfast_calls`
+        (sql) =>
+          sql<{
+            readonly name: string
+            readonly n: number
+          }>`SELECT name, count(*) AS n FROM steadfast_calls GROUP BY name`
       ).pipe(Effect.provide(CallLogLibsql.client(join(shared.folder, "calls.db"))), Effect.orDie)
-      assert.strictEqual(new Set(rows.map(({ id }) => id)).size, rows.length)
-      assert.strictEqual(rows.length, 0)
+      assert.deepStrictEqual(Object.fromEntries(rows.map(({ n, name }) => [name, n])), {
+        down: 15,
+        broken: 1,
+        ok: 14,
+        slow: 33,
+        paid: 42,
+        limited: 30,
+        paused: 6
+      })
     })
   )
 })
@@ -287,9 +300,10 @@ describe("a worker that is killed", () => {
       const whole = heard.filter(({ cut }) => !cut).length
       assert.isTrue(whole > 0 && whole < 8, String(whole))
       // What was under way with the dead worker may have been billed.
-      const client = yield* clientOf(other, "slow")
-      assert.strictEqual(client?.running, 0)
-      assert.closeTo(client?.usdToday ?? 0, 0.008, 1e-9)
+      yield* eventually(
+        "its places are free, and its money counts",
+        Effect.map(clientOf(other, "slow"), (client) => client?.running === 0 && client.usdToday === 0.008)
+      )
       const { live } = yield* statusOf(other)
       assert.isTrue(live.queues.every(({ inFlight }) => inFlight === 0))
       const rest = yield* Effect.forEach(times(10), (seed) =>

@@ -27,13 +27,19 @@ export class Lost extends Data.TaggedError("Lost")<{ readonly op: string; readon
 /** The longest wait for an answer that needs no waiting, in milliseconds. A round takes a tenth of one. */
 const patience = 1000
 
-const Item = Schema.Tuple(Schema.Literal("note", "ask", "answer"), Schema.String, Schema.Number, Schema.Unknown)
+type Item = readonly [kind: "note" | "ask" | "answer", op: string, id: number, body: unknown]
 
-type Item = typeof Item.Type
+const isItem = (u: unknown): u is Item =>
+  Array.isArray(u) &&
+  (u[0] === "note" || u[0] === "ask" || u[0] === "answer") &&
+  typeof u[1] === "string" &&
+  typeof u[2] === "number"
 
-const Batch = Schema.Struct({ steadfast: Schema.Array(Item) })
-
-const batchOf = Schema.decodeUnknownEither(Batch)
+/** The items of a message. Without a schema: each call has a dozen. */
+const itemsOf = (message: unknown): ReadonlyArray<unknown> => {
+  const items = (message as { readonly steadfast?: unknown } | null | undefined)?.steadfast
+  return Array.isArray(items) ? items : []
+}
 
 type Handler = (body: unknown, reply: (value: unknown) => void, id: number) => void
 
@@ -148,8 +154,7 @@ export const make = (send: (message: unknown) => void): Port => {
       })
     },
     receive: (message) => {
-      const read = batchOf(message)
-      if (Either.isRight(read)) for (const item of read.right.steadfast) take(item)
+      for (const item of itemsOf(message)) if (isItem(item)) take(item)
     },
     flush,
     close: () => {

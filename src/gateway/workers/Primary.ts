@@ -184,7 +184,8 @@ const serving = <E>(options: Launch.Options<E>, first: Config, workers: number) 
         for (const { worker } of running) worker.process.kill("SIGKILL")
       })
     })
-    yield* Effect.addFinalizer(() => Effect.zipRight(Effect.logInfo(`stopping: ${running.size} workers`), drain))
+    const stopping = Effect.suspend(() => Effect.logInfo(`stopping: ${running.size} workers`))
+    yield* Effect.addFinalizer(() => (running.size === 0 ? Effect.void : Effect.zipRight(stopping, drain)))
 
     const one = yield* start
     const url = yield* Effect.raceFirst(

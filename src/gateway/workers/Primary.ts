@@ -91,6 +91,8 @@ interface Started {
 const endOf = (code: number | null, signal: string | null): string =>
   signal === null ? `ended with code ${code}` : `was ended by ${signal}`
 
+const ignore = (): void => {}
+
 /** Starts a worker. */
 const fork = ({ serve }: ReturnType<typeof shared>, port: number): Effect.Effect<Started> =>
   Effect.gen(function* () {
@@ -99,10 +101,10 @@ const fork = ({ serve }: ReturnType<typeof shared>, port: number): Effect.Effect
     return yield* Effect.sync(() => {
       const worker = cluster.fork()
       const line = Port.make((message) => {
-        if (worker.isConnected()) worker.send(message as object)
+        if (worker.isConnected()) worker.send(message as object, ignore)
       })
-      // A line that breaks while something is sent: the worker's end tells it.
-      worker.on("error", () => {})
+      // A line that breaks is told by the end of the worker.
+      worker.on("error", ignore)
       worker.on("message", line.receive)
       line.on("start", Schema.Undefined, (_, reply) => reply({ port }))
       let isReady = false

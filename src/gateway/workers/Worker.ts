@@ -31,7 +31,10 @@ const startMillis = 10_000
 const ignore = (): void => {}
 
 const line: Effect.Effect<Port.Port> = Effect.sync(() => {
-  const port = Port.make((message) => void process.send?.(message))
+  const port = Port.make((message) => {
+    // A line that broke is told by the end of this process.
+    if (process.connected) process.send?.(message, undefined, undefined, ignore)
+  })
   process.on("message", port.receive)
   // A hang-up of the terminal goes to all processes: the primary passes it on.
   process.on("SIGHUP", ignore)
@@ -67,7 +70,10 @@ export const run = <E>(options: Launch.Options<E>) =>
     )
     const ready = Effect.map(Deferred.await(started), ({ url }) => port.note("ready", url))
     yield* Effect.fork(ready)
-    const serving = Effect.provide(Launch.run({ ...options, port: start.port, reloads }, started), context)
+    const serving = Launch.run({ ...options, port: start.port, reloads }, started).pipe(
+      Effect.provide(context),
+      Effect.annotateLogs("worker", process.pid)
+    )
     const last = Effect.sync(() => {
       reports.end()
       port.flush()

@@ -3,15 +3,26 @@ import { HttpClient, HttpClientRequest, HttpClientResponse } from "@effect/platf
 import { Effect } from "effect"
 import { Chat, ChatModel, RetryPolicy } from "effect-steadfast"
 import type { Batch } from "./case.js"
-import { bareBody, openAiBody, question, responseHeaders, textOf, url } from "./wire.js"
+import { bareBody, encoded, openAiBody, question, responseHeaders, textOf, url } from "./wire.js"
 
 export const request = Chat.prompt(question)
+
+const bytes = encoded(openAiBody)
 
 const stubbed = (all: ReadonlyArray<Record<string, string>>) => {
   const ready = all.map((headers) => ({
     status: 200,
     headers: new Headers(headers),
-    text: () => Promise.resolve(openAiBody)
+    text: () => Promise.resolve(openAiBody),
+    // A body is read once: each reading gets a new one.
+    get body() {
+      return new ReadableStream({
+        start: (controller) => {
+          controller.enqueue(bytes)
+          controller.close()
+        }
+      })
+    }
   }))
   let next = 0
   return HttpClient.make((request) =>

@@ -1,6 +1,6 @@
 /**
  * The provider, in a process of its own: `/json/v1` answers with one short answer, `/sse/<tokens>/v1` streams so many
- * tokens and writes each frame alone. It says by message at which address it is.
+ * tokens and writes each frame alone, `/open/v1` begins a stream and does not end it. It says by message at which address it is.
  */
 import { createServer, type ServerResponse } from "node:http"
 import type { AddressInfo } from "node:net"
@@ -28,11 +28,18 @@ const stream = (response: ServerResponse, frames: ReadonlyArray<Buffer>): void =
   write()
 }
 
+/** A stream that has begun, and goes on when its reader has left. */
+const open = (response: ServerResponse): void => {
+  response.writeHead(200, streamHeaders)
+  for (const frame of frames(2).slice(0, 2)) response.write(frame)
+}
+
 const server = createServer((incoming, response) => {
   incoming.resume()
   incoming.on("end", () => {
     const tokens = /^\/sse\/(\d+)\//.exec(incoming.url ?? "")?.[1]
-    if (tokens === undefined) response.writeHead(200, jsonHeaders).end(body)
+    if (incoming.url?.startsWith("/open/")) open(response)
+    else if (tokens === undefined) response.writeHead(200, jsonHeaders).end(body)
     else stream(response, frames(Number(tokens)))
   })
 })

@@ -30,9 +30,6 @@ export interface Body {
   readonly json: unknown
 }
 
-/** What is left of a body that is refused is read so long, so that the client hears the answer. */
-const patienceMillis = 5000
-
 /**
  * The text and the JSON of a body, or why it is none.
  *
@@ -52,7 +49,7 @@ export const parse = (bytes: Buffer): Body | Refusal.Refusal => {
 }
 
 /**
- * Reads a body to its end. `done` is called once: with the body, with a refusal, or with `undefined` if the client left.
+ * Reads a body to its end. `done` is called once: with the body, a refusal, or `undefined` if the client left.
  *
  * @since 0.2.0
  * @category reading
@@ -73,7 +70,6 @@ export const read = (
     held.bytes -= size
     chunks = []
     request.off("data", take).off("end", ended).off("error", broken).off("close", broken)
-    if (body !== undefined && !(body instanceof Buffer)) forget(request)
     done(body)
   }
   const take = (chunk: Buffer): void => {
@@ -90,12 +86,4 @@ export const read = (
     return
   }
   request.on("data", take).on("end", ended).on("error", broken).on("close", broken)
-}
-
-/** Reads what is left and forgets it, for a while. */
-const forget = (request: IncomingMessage): void => {
-  request.on("error", () => {}).resume()
-  const timer = setTimeout(() => request.destroy(), patienceMillis)
-  timer.unref()
-  request.once("close", () => clearTimeout(timer))
 }

@@ -33,11 +33,22 @@ import * as Soonest from "./Soonest.js"
 
 type ChatRoute = Extract<Route, { readonly _tag: "Chat" }>
 
-/** Whether nobody stands between us and the client: a proxy may take a `102 Processing` for the answer. */
-const isDirect = ({ headers }: Exchange["request"]): boolean =>
-  headers.via === undefined && headers["x-forwarded-for"] === undefined && headers.forwarded === undefined
+/**
+ * Whether nobody stands between us and the client: a proxy may take a `102 Processing` for the answer, and HTTP/1.0 has
+ * none.
+ *
+ * @internal
+ */
+export const isDirect = ({
+  headers,
+  httpVersionMinor
+}: Pick<Exchange["request"], "headers" | "httpVersionMinor">): boolean =>
+  httpVersionMinor > 0 &&
+  headers.via === undefined &&
+  headers["x-forwarded-for"] === undefined &&
+  headers.forwarded === undefined
 
-/** Mistral's clients take a tool call only whole, as their provider sends it: other frames are written anew for them. */
+/** Mistral's clients take a tool call only whole, as their provider sends it: their frames are written anew. */
 const takesRaw = ({ headers }: Exchange["request"]): boolean => !/^mistral-client/.test(headers["user-agent"] ?? "")
 
 /**
@@ -98,7 +109,7 @@ const serve = (exchange: Exchange, route: ChatRoute, failures: Failures, body: B
   if (passing instanceof InvalidRequest) return exchange.invalid(passing)
   const controls = Controls.read(headers, entry.config.bounds)
   if (controls instanceof InvalidRequest) return exchange.invalid(controls)
-  const repeated = { client: client.key.name, path: request.url ?? "", body: text }
+  const repeated = { client: client.key.name, path: request.url ?? "", body: text, controls }
   if (remembered(exchange, failures, repeated)) return
   const asking = { dialect, entry, passing, controls, repeated }
   exchange.enter(Need.chat(now, entry, passing.asked.request), () => ask(exchange, asking, failures))
@@ -154,7 +165,9 @@ const ask = (
     const shown = ErrorResponse.make(failed, { dialect, requestId: id, verbose: verboseErrors })
     return failures.add(repeated, name, shown, performance.now())
   })
-  exchange.run(sent, controls, passage)
+  // An answer that is to go on elsewhere cannot be somebody's own frames.
+  const isRaw = entry.config.mode === "strict" || passage.only !== undefined
+  exchange.run(sent, controls, isRaw ? passage : undefined)
 }
 
 /**

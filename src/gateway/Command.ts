@@ -1,11 +1,12 @@
 /**
- * The commands of the gateway: `steadfast gateway`, `steadfast status`, `steadfast import`. What they run is loaded when
- * they are called, so that the other commands start without it.
+ * The commands of the gateway: `steadfast gateway`, `steadfast status`, `steadfast import`. What they run is loaded
+ * when they are called, so that the other commands start without it.
  *
  * @since 0.2.0
  */
 
 import { readFileSync } from "node:fs"
+import { setFlagsFromString } from "node:v8"
 import * as Args from "@effect/cli/Args"
 import * as Command from "@effect/cli/Command"
 import * as CliOptions from "@effect/cli/Options"
@@ -68,6 +69,12 @@ const check = CliOptions.boolean("check").pipe(
 /** The primary serves all of them: more would only wait for it. */
 const mostWorkers = 64
 
+/**
+ * After a while V8 allocates what a fiber needs in the old space, where it stays until the next full collection: half
+ * of the cost of a call, and memory that grows to many times of what is held. A process that serves turns that off.
+ */
+const keepYoung = (): void => setFlagsFromString("--no-allocation-site-pretenuring")
+
 /** A key for clients would otherwise be missing where others can reach the port. */
 const isSafe = ({ keys }: Config, host: string): boolean =>
   keys.length > 0 || /^(?:127\.|::1$|\[::1\]$|localhost$)/.test(host)
@@ -98,6 +105,7 @@ export const gateway = Command.make("gateway", { config, port, host, workers, ch
       (found) => at === undefined || isSafe(found, at),
       () => mistake(`--host ${at}: others can reach it, expected client keys in the file`)
     )
+    keepYoung()
     const options = { read, file, host: at, port: wanted }
     if (given.workers > 1) {
       const Workers = yield* Effect.promise(() => import("./workers/Workers.js"))

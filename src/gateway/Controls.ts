@@ -82,14 +82,18 @@ const whole = (headers: Headers, name: string, expected: string): number | undef
   return value >= 1 ? value : wrong(name, text, expected)
 }
 
-const traceparent = /^[\da-f]{2}-([\da-f]{32})-([\da-f]{16})-([\da-f]{2})(?:-|$)/
+/** Ids of zeros alone are none, and so is the version `ff`. */
+const traceparent = /^(?!ff)[\da-f]{2}-(?!0{32})([\da-f]{32})-(?!0{16})([\da-f]{16})-([\da-f]{2})(?:-|$)/
+
+/** A trace whose last half can be the id of a span. */
+const ownTrace = /^[\da-f]{16}(?!0{16})[\da-f]{16}$/
 
 /** The client's span, in which the call's span shall stand. */
 const parentOf = (headers: Headers): Tracer.ExternalSpan | undefined | InvalidRequest => {
   const trace = one(headers, `${prefix}trace-id`)
   if (trace !== undefined) {
     const traceId = trace.trim().toLowerCase().replaceAll("-", "")
-    if (!/^[\da-f]{32}$/.test(traceId)) return wrong(`${prefix}trace-id`, trace, "32 hexadecimal digits")
+    if (!ownTrace.test(traceId)) return wrong(`${prefix}trace-id`, trace, "32 hexadecimal digits, not all of them 0")
     return Tracer.externalSpan({ traceId, spanId: traceId.slice(16), sampled: true })
   }
   // Somebody else's header: one that cannot be read is left alone.

@@ -6,7 +6,9 @@
  */
 
 import type { IncomingMessage, ServerResponse } from "node:http"
+import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as FiberId from "effect/FiberId"
@@ -29,6 +31,23 @@ import type * as Refusal from "./Refusal.js"
 import * as Respond from "./Respond.js"
 import type { Place, Seats } from "./Shared.js"
 
+/** The labels of a client that are not said of it already. */
+const others = (labels: Controls.Controls["labels"], { key }: ClientKeys.Client): Controls.Controls["labels"] =>
+  labels &&
+  Object.fromEntries(Object.entries(labels).filter(([name]) => name !== "client" && !Object.hasOwn(key.labels, name)))
+
+/**
+ * Breaks off where a client takes nothing for so long of an answer that is written whole: it holds its place no longer
+ * than the reader of a stream.
+ */
+const boundReader = (response: ServerResponse, millis: number): void => {
+  const { socket } = response
+  if (socket === null) return
+  socket.setTimeout(millis)
+  // Before `node:http` hears of it, which sets the time of an idle connection.
+  response.prependOnceListener("finish", () => socket.setTimeout(0))
+}
+
 /**
  * A request that is being served.
  *
@@ -38,6 +57,8 @@ import type { Place, Seats } from "./Shared.js"
 export class Exchange {
   private place: { readonly spend?: Place["spend"]; readonly leave: () => void } | undefined
   private over = false
+  /** Ends what works for a client that left. */
+  private left: (() => void) | undefined
 
   constructor(
     /** The configuration that this request is served by, to its end. */
@@ -52,7 +73,14 @@ export class Exchange {
     private readonly held: Body.Held,
     private readonly ended: () => undefined
   ) {
-    response.once("close", () => this.end())
+    const closed = (): undefined => this.end()
+    response.once("close", closed)
+    // One that waits in line behind another of its connection does not hear that the connection was closed.
+    if (response.socket === null) {
+      const { socket } = request
+      socket.setMaxListeners(0).once("close", closed)
+      response.once("close", () => socket.off("close", closed))
+    }
   }
 
   /** Gives back what the request holds. */
@@ -61,6 +89,7 @@ export class Exchange {
     this.over = true
     this.place?.leave()
     this.ended()
+    this.left?.()
   }
 
   /** Reads the body, and tells the client if it is none. */
@@ -86,9 +115,16 @@ export class Exchange {
     try {
       run()
     } catch (cause) {
-      this.fork(Effect.logError("a request could not be served", cause))
-      Respond.error(this.response, ErrorResponse.internal({ dialect: this.dialect, requestId: this.id }))
+      this.broken(cause)
     }
+  }
+
+  /** Tells a bug, as far as the client can still be told something. */
+  private broken(cause: unknown): undefined {
+    const { dialect, id, response } = this
+    this.fork(Effect.logError("a request could not be served", cause))
+    Respond.error(response, ErrorResponse.internal({ dialect, requestId: id }))
+    if (!response.writableEnded) response.destroy()
   }
 
   /** Goes on when it has a place of the client's key. If it gets none, the client knows then. */
@@ -114,6 +150,8 @@ export class Exchange {
 
   refuse(refusal: Refusal.Refusal): undefined {
     Respond.refuse(this.response, refusal, this.dialect, this.id)
+    // What is left of its body takes nobody's place.
+    this.end()
   }
 
   /** Tells a mistake in the request. */
@@ -141,22 +179,27 @@ export class Exchange {
     spend: Spend.Scope | undefined
   ): undefined {
     const { client, id, response, runtime } = this
+    const { readerTimeout } = this.now.config.server
     const services = new Map<string, unknown>(runtime.context.unsafeMap)
     services.set(Call.Ids.key, () => id)
-    services.set(Call.CurrentLabels.key, Labels.bounded({ client: client.key.name, ...client.key.labels, ...labels }))
+    // A name of ours comes first, and is nobody else's: reports count by it.
+    const own = { client: client.key.name, ...client.key.labels, ...others(labels, client) }
+    services.set(Call.CurrentLabels.key, Labels.bounded(own))
     if (spend !== undefined) services.set(Spend.Spend.key, spend)
     if (parent !== undefined) services.set(Tracer.ParentSpan.key, parent)
     if (passage !== undefined) services.set(Passage.Passage.key, passage)
     // A runtime of its own: to set the context within the fiber costs more.
     const context: Context.Context<never> = Context.unsafeMake(services)
     const fiber = Runtime.runFork(Runtime.make({ ...runtime, context }))(effect)
-    const left = (): void => {
+    this.left = () => {
       if (!response.writableFinished) fiber.unsafeInterruptAsFork(FiberId.none)
     }
-    response.once("close", left)
-    if (response.destroyed) left()
+    if (this.over || response.destroyed) this.left()
     fiber.addObserver((exit) => {
-      if (Exit.isFailure(exit)) response.destroy()
+      if (Exit.isFailure(exit)) {
+        if (Cause.isInterruptedOnly(exit.cause)) response.destroy()
+        else this.broken(exit.cause)
+      } else if (response.writableLength > 0) boundReader(response, Duration.toMillis(readerTimeout))
     })
   }
 

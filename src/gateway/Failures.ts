@@ -5,13 +5,15 @@
  * Some clients repeat whatever they are told. Without this, the retries of the gateway multiply with theirs: 4 attempts
  * and 3 requests of the client are 12 attempts in an outage.
  *
- * A failure is known by client, path and body, byte for byte, and is forgotten when the same model has answered anybody.
+ * A failure is known by client, path, body and control headers. It is forgotten when the same model has answered
+ * anybody, and when the time is over after which the client was told to come back.
  *
  * @since 0.2.0
  */
 
 import { createHash } from "node:crypto"
 import type * as ErrorResponse from "../http/ErrorResponse.js"
+import type * as Controls from "./Controls.js"
 
 /**
  * A request, as it is recognised.
@@ -23,6 +25,8 @@ export interface Asked {
   readonly client: string
   readonly path: string
   readonly body: string
+  /** What it asked for by headers. */
+  readonly controls: Controls.Controls
 }
 
 /**
@@ -74,8 +78,11 @@ const isRepeated = (status: number): boolean => status >= 500 || status === 429
 /** As many as are remembered: a failure takes about a kilobyte. */
 const most = 4096
 
-const keyOf = ({ body, client, path }: Asked): string =>
-  createHash("sha256").update(`${client}\n${path}\n`).update(body).digest("base64")
+const keyOf = ({ body, client, controls, path }: Asked): string => {
+  const { maxAttempts = "", noFallback, timeout = "" } = controls
+  const head = `${client}\n${path}\n${maxAttempts} ${timeout} ${noFallback}\n`
+  return createHash("sha256").update(head).update(body).digest("base64")
+}
 
 /**
  * A memory of failures. `millis` is how long one is remembered; with 0 none is. `shared` connects it with those of other
@@ -122,8 +129,10 @@ export const make = (millis: () => number, shared?: (known: Known) => Echo): Fai
       if (patience <= 0 || !isRepeated(response.status)) return
       drop(now)
       const key = keyOf(asked)
-      failures.set(key, { model, response, until: now + patience })
-      echo?.added(key, model, response, patience)
+      const told = Number(response.headers["x-steadfast-retry-after"] ?? Number.POSITIVE_INFINITY) * 1000
+      const kept = Math.min(patience, told)
+      failures.set(key, { model, response, until: now + kept })
+      echo?.added(key, model, response, kept)
     },
     answered: (model) => {
       if (failures.size === 0) return

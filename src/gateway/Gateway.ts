@@ -4,8 +4,8 @@
  * It adds dialects, configuration and operation to the library, and no second resilience engine: each request is one
  * call of a model with its retries, fallbacks, pacing and breakers, and leaves one record.
  *
- * {@link make} builds the gateway of a configuration; its `handle` is a listener for `node:http`. `GatewayServer` puts it
- * on a port, reloads it and stops it in order.
+ * {@link make} builds the gateway of a configuration; its `handle` is a listener for `node:http`. `GatewayServer` puts
+ * it on a port and stops it in order.
  *
  * Gotchas:
  * - Limits of client keys, and what clients have spent today, live in memory: of the process, or of the primary of its
@@ -32,6 +32,7 @@ import * as Embeddings from "./Embeddings.js"
 import { Exchange } from "./Exchange.js"
 import * as Failures from "./Failures.js"
 import * as Listing from "./Listing.js"
+import * as Nearby from "./Nearby.js"
 import * as Operator from "./Operator.js"
 import * as Passthrough from "./Passthrough.js"
 import * as Policies from "./Policies.js"
@@ -80,7 +81,12 @@ export const make = (
     let now = yield* Current.make(config, policies, undefined, shared?.seats)
     let running = 0
     let stops = false
-    const held: Body.Held = { bytes: 0, most: mostHeld(config) }
+    const held: Body.Held = {
+      bytes: 0,
+      get most() {
+        return mostHeld(now.config)
+      }
+    }
     const failures = Failures.make(() => Duration.toMillis(now.config.server.rememberFailures), shared?.failures)
     const operator = yield* Operator.make({
       policies,
@@ -114,10 +120,7 @@ export const make = (
       const route = Route.of(method, url)
       const id = globalThis.crypto.randomUUID()
       const dialect: Dialect = "dialect" in route ? route.dialect : "openai"
-      const refuse = (refusal: Refusal.Refusal): undefined => {
-        Respond.refuse(response, refusal, dialect, id)
-        request.resume()
-      }
+      const refuse = (refusal: Refusal.Refusal): undefined => Respond.refuse(response, refusal, dialect, id)
       // A client that breaks off while it is told something is no event.
       request.on("error", ignore)
       response.on("error", ignore)
@@ -129,6 +132,7 @@ export const make = (
       }
       if (route._tag === "Unknown") return refuse(Refusal.unknownPath(method, url))
       const client = now.clients.of(headers, url, request.socket)
+      if (now.clients.open && !now.config.server.open && Nearby.isForeign(headers)) return refuse(Refusal.foreign)
       if (client === undefined) return refuse(Refusal.unauthorized(isShown(headers)))
       if (running >= now.config.server.maxConcurrent) return refuse(Refusal.busy)
       running++

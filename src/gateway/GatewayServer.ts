@@ -64,7 +64,9 @@ const badRequest = (status: string): string =>
 
 /** Tells a client what was wrong with its HTTP, as far as it listens. */
 const onClientError = (error: Error & { readonly code?: string }, socket: Duplex): void => {
-  if (!socket.writable || error.code === "ECONNRESET") {
+  // In an answer that has begun it would be read as a part of it.
+  const { _httpMessage: answer } = socket as { readonly _httpMessage?: { readonly headersSent: boolean } | null }
+  if (!socket.writable || error.code === "ECONNRESET" || answer?.headersSent === true) {
     socket.destroy()
     return
   }
@@ -130,7 +132,8 @@ export const listen = (
     const drain = Effect.suspend(() => {
       gateway.stopping()
       server.close()
-      return Effect.asVoid(Effect.timeoutOption(idle, gateway.config().server.drain))
+      // A finalizer cannot be interrupted, and so neither what waits in one, unless it says so.
+      return Effect.asVoid(Effect.timeoutOption(Effect.interruptible(idle), gateway.config().server.drain))
     })
     return { url: `http://${shownHost(host)}:${address.port}`, port: address.port, drain }
   })

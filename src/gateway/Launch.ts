@@ -7,6 +7,7 @@
 import { unwatchFile, watchFile } from "node:fs"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Equal from "effect/Equal"
 import * as Layer from "effect/Layer"
 import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
@@ -27,7 +28,9 @@ export interface Options<E> {
   readonly read: Effect.Effect<Config, E>
   /** The file that is watched. Default: none. */
   readonly file?: string | undefined
+  /** The address to listen on. Default: that of the configuration. */
   readonly host?: string | undefined
+  /** The port, 0 for a free one. Default: that of the configuration. */
   readonly port?: number | undefined
   /**
    * When to read the file again, where another process hears of it and tells the user how the gateway is.
@@ -71,11 +74,17 @@ export const reloads = (file: string | undefined): Effect.Effect<Queue.Dequeue<s
 const kept = (before: Config, next: Config): ReadonlyArray<string> =>
   [
     before.server.host !== next.server.host || before.server.port !== next.server.port ? "server.host and port" : "",
-    before.server.requestTimeout.value !== next.server.requestTimeout.value &&
     JSON.stringify(before.server.requestTimeout) !== JSON.stringify(next.server.requestTimeout)
       ? "server.requestTimeout"
       : "",
-    JSON.stringify(before.observability) !== JSON.stringify(next.observability) ? "observability" : ""
+    before.server.maxConnections !== next.server.maxConnections ? "server.maxConnections" : "",
+    JSON.stringify(before.server.keepAlive) !== JSON.stringify(next.server.keepAlive) ? "server.keepAlive" : "",
+    JSON.stringify(before.prices) !== JSON.stringify(next.prices) ? "prices" : "",
+    // JSON shows nothing of what is redacted.
+    JSON.stringify(before.observability) !== JSON.stringify(next.observability) ||
+    !Equal.equals(before.observability.callLog, next.observability.callLog)
+      ? "observability"
+      : ""
   ].filter((name) => name !== "")
 
 /**
@@ -137,6 +146,8 @@ export const run = <E>(options: Options<E>, started?: Deferred.Deferred<GatewayS
     const serving = Effect.gen(function* () {
       const gateway = yield* Gateway.make(config)
       const running = yield* GatewayServer.listen(gateway, options)
+      // A signal to reload must not end a gateway that is stopping.
+      const queue = options.reloads ?? (yield* reloads(options.file))
       yield* Effect.addFinalizer(() =>
         Effect.zipRight(Effect.logInfo(`stopping: ${gateway.running()} requests run`), running.drain)
       )
@@ -144,7 +155,6 @@ export const run = <E>(options: Options<E>, started?: Deferred.Deferred<GatewayS
         yield* Effect.logInfo(`gateway: ${running.url}`)
         yield* summary(config)
       }
-      const queue = options.reloads ?? (yield* reloads(options.file))
       if (started !== undefined) yield* Deferred.succeed(started, running)
       return yield* Effect.forever(Effect.flatMap(Queue.take(queue), (why) => reloaded(gateway, options, why)))
     })

@@ -31,7 +31,11 @@ const levels = {
  * @internal
  */
 export const logging = ({ logFormat, logLevel }: Resolved.Observability): Layer.Layer<never> =>
-  Layer.merge(logFormat === "json" ? Logger.json : Logger.pretty, Logger.minimumLogLevel(levels[logLevel]))
+  Layer.merge(
+    // The logger that `runMain` has added would say everything once more.
+    Layer.provideMerge(logFormat === "json" ? Logger.json : Logger.pretty, Logger.remove(Logger.prettyLoggerDefault)),
+    Logger.minimumLogLevel(levels[logLevel])
+  )
 
 /** The client of the database, without its driver where there is no log. */
 const clientOf = (url: Redacted.Redacted): Layer.Layer<SqlClient.SqlClient, unknown> =>

@@ -24,6 +24,7 @@ import * as Times from "../policies/Times.js"
 import * as ClientKeys from "./ClientKeys.js"
 import type * as Current from "./Current.js"
 import type * as ModelTable from "./ModelTable.js"
+import * as Nearby from "./Nearby.js"
 import type { Policies } from "./Policies.js"
 import * as Refusal from "./Refusal.js"
 import * as Respond from "./Respond.js"
@@ -53,17 +54,10 @@ const readyAt = (entry: ModelTable.Entry): number =>
     ? entry.model(everything)[ChatTypeId].readyAt()
     : entry.model(everything)[EmbeddingTypeId].readyAt()
 
-const isLoopback = (address: string | undefined): boolean =>
-  address !== undefined && /^(?:127\.|::1$|::ffff:127\.)/.test(address)
-
-/** The names of this machine. Another name that leads here is a page elsewhere. */
-const isOwnName = (host: string | undefined): boolean =>
-  /^(?:127\.0\.0\.1|\[::1\]|localhost)(?::\d+)?$/i.test(host ?? "")
-
 const isOperator = ({ headers, socket, url = "" }: IncomingMessage, hash: string | undefined): boolean => {
   if (hash === undefined) {
     const isProxied = headers["x-forwarded-for"] !== undefined || headers.forwarded !== undefined
-    return isLoopback(socket.remoteAddress) && isOwnName(headers.host) && !isProxied
+    return Nearby.isLoopback(socket.remoteAddress) && Nearby.isOwnName(headers.host) && !isProxied
   }
   const basic = /^Basic\s+(\S+)$/i.exec(headers.authorization ?? "")?.[1]
   // A browser asks for a name and a key: the name says nothing.

@@ -12,6 +12,7 @@ import type * as Passage from "../chat/Passage.js"
 import { InvalidRequest } from "../errors/LlmError.js"
 import type { Dialect } from "../http/Dialect.js"
 import type * as RequestBody from "../http/RequestBody.js"
+import * as WireJson from "../providers/wire/Json.js"
 import * as Controls from "./Controls.js"
 import type { Kind, Provider } from "./config/Resolved.js"
 import type * as ModelTable from "./ModelTable.js"
@@ -95,6 +96,8 @@ export const unread = (
     const kind = providers.get(provider)?.kind
     return kind !== undefined && spoken[kind] === dialect
   })
+  // What is nested so deep that it cannot be read may be more than the next one can bear.
+  if (WireJson.isDeep(json)) return refusal
   const body = object(json)
   const said = body.messages ?? body.input ?? body.contents
   if (!isSpoken || said === undefined || said === null || (Array.isArray(said) && said.length === 0)) return refusal

@@ -1,13 +1,14 @@
 /**
  * Hands a request on to a provider as it is, and the answer back: files, batches, images, audio, moderations.
  *
- * The gateway puts its own key into it, keeps the provider's limits of requests, and records the attempt. A request that
- * may have an effect is sent once: it is repeated only if it was not sent. No redirect is followed.
+ * The gateway puts its own key into it, keeps the provider's limits of requests, and records the attempt. A request
+ * that may have an effect is sent once: it is repeated only if it was not sent. No redirect is followed.
  *
  * @since 0.2.0
  */
 
-import { pipeline } from "node:stream"
+import type { ServerResponse } from "node:http"
+import { PassThrough, pipeline } from "node:stream"
 import * as Undici from "@effect/platform-node/Undici"
 import type * as ConfigError from "effect/ConfigError"
 import * as Duration from "effect/Duration"
@@ -16,6 +17,7 @@ import * as Attempt from "../calls/Attempt.js"
 import * as Call from "../calls/Call.js"
 import * as Resilience from "../calls/Resilience.js"
 import * as Classify from "../errors/Classify.js"
+import * as ErrorMessage from "../errors/ErrorMessage.js"
 import * as LlmError from "../errors/LlmError.js"
 import * as ErrorResponse from "../http/ErrorResponse.js"
 import * as RetryPolicy from "../policies/retry/RetryPolicy.js"
@@ -131,10 +133,20 @@ const textOf = async (body: Answer["body"]): Promise<string> => {
   return text
 }
 
-/** A status that the client can mend is told as the provider said it; others become our errors. */
+/**
+ * A status that the client can mend is told as the provider said it; others become our errors. So does a redirect: our
+ * key is not meant for the place that it leads to.
+ */
 const isTheCallers = (status: number): boolean =>
-  status < 400 ||
-  (status < 500 && status !== 401 && status !== 403 && status !== 407 && status !== 408 && status !== 429)
+  status < 300 ||
+  status === 304 ||
+  (status >= 400 &&
+    status < 500 &&
+    status !== 401 &&
+    status !== 403 &&
+    status !== 407 &&
+    status !== 408 &&
+    status !== 429)
 
 /** One request, until its head is there. */
 const once = (
@@ -150,7 +162,8 @@ const once = (
         Undici.request(address.url(false), {
           method: method as Undici.Dispatcher.HttpMethod,
           headers: { ...requestHeaders(headers), ...address.headers },
-          body: body ?? null,
+          // undici closes a body that it cannot send to its end, and the client is still to be told why.
+          body: body === undefined || Buffer.isBuffer(body) ? (body ?? null) : body.pipe(new PassThrough()),
           signal,
           headersTimeout: 600_000,
           bodyTimeout: 0
@@ -164,7 +177,8 @@ const once = (
         const received = Object.fromEntries(
           Object.entries(answer.headers).map(([name, value]) => [name, Array.isArray(value) ? value.join(", ") : value])
         )
-        attempt.note({ status, requestId: Classify.requestId(received) })
+        const requestId = Classify.requestId(received)
+        attempt.note({ status, requestId: requestId && ErrorMessage.scrub(requestId, address.secrets) })
         if (isTheCallers(status)) return Effect.succeed(answer)
         return Effect.flatMap(
           Effect.promise(() => textOf(answer.body).catch(() => "")),
@@ -191,11 +205,30 @@ const once = (
     )
   )
 
+/** Breaks off where the client takes nothing for so long, although there is something for it. */
+const watched = (response: ServerResponse, millis: number): (() => void) => {
+  let takes = true
+  const taken = (): void => {
+    takes = true
+  }
+  const timer = setInterval(() => {
+    if (response.writableLength > 0 && !takes) response.destroy()
+    takes = false
+  }, millis)
+  response.on("drain", taken)
+  return () => {
+    clearInterval(timer)
+    response.off("drain", taken)
+  }
+}
+
 /** Hands an answer back, as fast as the client takes it. */
-const back = (answer: Answer, { id, response }: Exchange): Effect.Effect<void> =>
+const back = (answer: Answer, { id, now, response }: Exchange): Effect.Effect<void> =>
   Effect.async((resume) => {
     response.writeHead(answer.statusCode, { ...responseHeaders(answer.headers), "x-request-id": id })
+    const stop = watched(response, Duration.toMillis(now.config.server.readerTimeout))
     pipeline(answer.body, response, (error) => {
+      stop()
       // What broke off is no answer, whatever has come of it.
       if (error) response.destroy()
       resume(Effect.void)
@@ -222,8 +255,10 @@ export const relaying =
       const pacer = yield* policies.pacer(provider)
       const ask = { key: `${address.group} ${operation} ${address.key ?? ""}`, provider: name, model }
       const paced = pacer.pace(once(sent, address, body, request), ask)
-      const held = mayRepeat ? Resilience.retry(paced, RetryPolicy.standard, { group: () => address.group }) : paced
-      return yield* held
+      const { maxAttempts, timeout } = controls
+      const policy = maxAttempts === undefined ? RetryPolicy.standard : RetryPolicy.make({ maxAttempts })
+      const held = mayRepeat ? Resilience.retry(paced, policy, { group: () => address.group }) : paced
+      return yield* timeout === undefined ? held : Resilience.deadline(held, timeout)
     }).pipe(Call.make(`${name} ${operation}`))
     const served = Effect.matchEffect(work, {
       onFailure: (error) =>
@@ -265,7 +300,7 @@ export const make =
   (relay: Relay) =>
   (exchange: Exchange, path: string): undefined => {
     const { method = "GET", headers, url = "" } = exchange.request
-    const controls = Controls.read(headers, unbounded)
+    const controls = Controls.read(headers, bounds)
     if (controls instanceof LlmError.InvalidRequest) return exchange.invalid(controls)
     const query = url.indexOf("?")
     const operation = path.split("/")[1] ?? ""
@@ -322,4 +357,5 @@ const withoutKey = (query: string): string => {
   return rest === "" ? "" : `?${rest}`
 }
 
-const unbounded = { maxAttempts: 100, timeout: Duration.infinity }
+/** There is no model to bound it: as many attempts as the standard policy has, and any time. */
+const bounds = { maxAttempts: 4, timeout: Duration.infinity }

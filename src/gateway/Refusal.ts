@@ -59,6 +59,20 @@ export const notAllowed = (what: string): Refusal =>
   })
 
 /**
+ * A gateway without keys serves this machine alone.
+ *
+ * @since 0.2.0
+ * @category constants
+ */
+export const foreign: Refusal = make(
+  403,
+  "permission_error",
+  "not_allowed",
+  "PERMISSION_DENIED",
+  "without client keys this gateway serves programs of its own machine, at 127.0.0.1 or localhost; see server.open"
+)
+
+/**
  * No model has this name.
  *
  * @since 0.2.0
@@ -144,21 +158,6 @@ export const busy: Refusal = make(
   "gateway_busy",
   "UNAVAILABLE",
   "this gateway has as many requests as it may have",
-  { seconds: 1 }
-)
-
-/**
- * The gateway stops, or has not begun.
- *
- * @since 0.2.0
- * @category constants
- */
-export const stopping: Refusal = make(
-  503,
-  "overloaded_error",
-  "gateway_stopping",
-  "UNAVAILABLE",
-  "this gateway is stopping",
   { seconds: 1 }
 )
 

@@ -4,7 +4,7 @@
  * @since 0.2.0
  */
 
-import type { ServerResponse } from "node:http"
+import type { IncomingMessage, ServerResponse } from "node:http"
 import type { Dialect } from "../http/Dialect.js"
 import * as ErrorResponse from "../http/ErrorResponse.js"
 import type * as Refusal from "./Refusal.js"
@@ -39,8 +39,29 @@ export const text = (
   response.end(body)
 }
 
+/** What is left of a body is read for so long: a client that still sends hears the answer. */
+const patienceMillis = 5000
+
+/** Ends a response when the request was read, or the patience is over. */
+const endAfter = ({ req }: ServerResponse, end: () => void): void => {
+  const timer = setTimeout(() => {
+    end()
+    req.destroy()
+  }, patienceMillis)
+  timer.unref()
+  const done = (): void => {
+    clearTimeout(timer)
+    end()
+  }
+  req.once("end", done).once("close", done).resume()
+}
+
+const hasBody = ({ headers }: IncomingMessage): boolean =>
+  headers["transfer-encoding"] !== undefined || (headers["content-length"] ?? "0") !== "0"
+
 /**
- * Tells an error. After a body that was not read whole the connection is closed.
+ * Tells an error. What is left of the request is read and forgotten, and then the connection is closed: closed at once,
+ * it would break off a client that sends before it reads.
  *
  * @since 0.2.0
  * @category responding
@@ -50,8 +71,14 @@ export const error = (
   { body, headers, status }: ErrorResponse.ErrorResponse,
   more: Readonly<Record<string, string>> = {}
 ): undefined => {
-  const close = response.req.complete ? {} : { connection: "close" }
-  json(response, status, body, { ...more, ...headers, ...close })
+  const { destroyed, headersSent, req } = response
+  if (req.complete || !hasBody(req)) return json(response, status, body, { ...more, ...headers })
+  if (headersSent || destroyed) return
+  const text = JSON.stringify(body)
+  const own = { "content-length": String(Buffer.byteLength(text)), connection: "close" }
+  response.writeHead(status, { ...more, ...headers, ...own })
+  response.write(text)
+  endAfter(response, () => response.end())
 }
 
 /**

@@ -1,7 +1,7 @@
 /**
  * What a client asks the gateway for, from method and path alone.
  *
- * Clients put the base URL together in their own ways: with and without `/v1`, with it twice, under `/openai` or `/api`.
+ * Clients put the base URL together in their own ways: with `/v1` or without, with it twice, under `/openai` or `/api`.
  * The path decides, never the query.
  *
  * @since 0.2.0
@@ -33,6 +33,9 @@ export type Route =
 
 /** The APIs that are handed on. */
 const handedOn = /^\/(?:files|uploads|batches|images|audio|rerank|moderations)(?:\/|$)/
+
+/** Steps that lead out of a path, as a URL reads them: what is handed on has our key. */
+const leavesPath = /(?:^|[/\\])(?:\.|%2e){1,2}(?:[/\\]|$)/i
 
 const pages = new Set(["healthz", "readyz", "metrics", "status"])
 
@@ -102,6 +105,6 @@ export const of = (method: string, url: string): Route => {
   if (rest.startsWith("/models/")) {
     return only(method, "GET", dialect, { _tag: "Models", dialect, id: decoded(rest.slice("/models/".length)) })
   }
-  if (handedOn.test(rest)) return { _tag: "Passthrough", path: rest }
+  if (handedOn.test(rest) && !leavesPath.test(rest)) return { _tag: "Passthrough", path: rest }
   return { _tag: "Unknown", dialect }
 }

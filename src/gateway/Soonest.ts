@@ -28,7 +28,8 @@ const waits = (error: LlmError.LlmError): boolean =>
  * @category getters
  */
 export const of = (attempts: ReadonlyArray<AttemptRecord>, last: LlmError.LlmError): LlmError.LlmError => {
-  if (isTheCallers(last)) return last
+  // No wait brings the caller's own budget back.
+  if (isTheCallers(last) || (last._tag === "BudgetExceeded" && last.budget !== "retry")) return last
   const byTarget = new Map<string, LlmError.LlmError>()
   for (const { error, model, provider } of attempts) {
     if (error !== undefined) byTarget.set(`${provider}/${model}`, error)

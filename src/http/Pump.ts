@@ -288,7 +288,7 @@ const pumped = <R>(
     const interval = Duration.toMillis(options.keepAlive ?? defaultKeepAlive)
     if (interval === Number.POSITIVE_INFINITY) return main()
     let stop: (() => void) | undefined
-    /** Looks after each interval whether something was written in it. A timer, because a fiber for it costs ten times as much. */
+    /** Looks after each interval whether something was written in it. A fiber for it would cost ten times as much. */
     const look = (): void => {
       stop = TimeLimit.startTimer(time, interval, look)
       const silent = !connection.busy && !connection.full && !connection.over

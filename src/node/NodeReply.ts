@@ -115,6 +115,8 @@ const drained = (response: ServerResponse): Effect.Effect<void> =>
       resume(Effect.void)
     }
     response.on("drain", done).on("close", done)
+    // The network may have taken all before anybody waits for it.
+    if (!response.writableNeedDrain) done()
     return Effect.sync(leave)
   })
 

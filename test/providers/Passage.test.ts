@@ -149,13 +149,16 @@ for (const wire of wires) {
       })
     )
 
-    live("a request that a limit changed is encoded, and its answer still comes as it came", () =>
+    live("a request that a limit changed has the limit in the client's body, and its answer comes as it came", () =>
       Effect.gen(function* () {
         for (const stream of [true, false]) {
           const script = [stream ? sse(all) : answer(wire)]
           const got = yield* ask({ wire, stream, options: { script }, within: Spend.within({ tokens: 500 }) })
-          assert.notInclude(got.bodies[0] ?? "", "x_new")
-          assert.match(got.bodies[0] ?? "", /max_?\w*tokens/i)
+          const body = got.bodies[0] ?? ""
+          // In Gemini's bodies the limit is no field at the top: they are encoded.
+          if (wire === "gemini") assert.notInclude(body, "x_new")
+          else assert.include(body, "x_new")
+          assert.match(body, /max_?\w*tokens/i)
           assert.strictEqual(got.text, stream ? whole : answers[wire])
         }
       })

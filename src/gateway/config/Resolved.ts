@@ -142,6 +142,8 @@ export interface ClientKey {
 export interface Server {
   readonly host: string
   readonly port: number
+  /** Whether others than this machine may ask without a key. */
+  readonly open: boolean
   readonly maxBodyBytes: number
   /** Requests at once; above it, clients get 503. */
   readonly maxConcurrent: number

@@ -47,9 +47,10 @@ export const server = ({ server = {} }: File, hasKeys: boolean, report: Report.R
   return {
     host,
     port: server.port ?? 4000,
+    open: server.open === true,
     // The APIs of the providers take bodies up to 20 to 50 MB, with images and files in them.
     maxBodyBytes: server.maxBodyBytes ?? 32 * 2 ** 20,
-    maxConcurrent: server.maxConcurrent ?? 1000,
+    maxConcurrent: server.maxConcurrent ?? 5000,
     maxConnections: server.maxConnections ?? 10_000,
     requestTimeout: server.requestTimeout ?? Duration.seconds(60),
     drain: server.drain ?? Duration.seconds(30),

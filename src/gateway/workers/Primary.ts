@@ -186,6 +186,8 @@ const serving = <E>(options: Launch.Options<E>, first: Config, workers: number) 
         for (const { worker } of running) worker.process.kill("SIGKILL")
       })
     })
+    // A signal to reload must not end a gateway that is stopping.
+    const queue = yield* Launch.reloads(options.file)
     const stopping = Effect.suspend(() => Effect.logInfo(`stopping: ${running.size} workers`))
     yield* Effect.addFinalizer(() => (running.size === 0 ? Effect.void : Effect.zipRight(stopping, drain)))
 
@@ -195,7 +197,6 @@ const serving = <E>(options: Launch.Options<E>, first: Config, workers: number) 
       Effect.flatMap(end(one), (how) => new WorkersDied({ message: `the first worker ${how}` }))
     )
     const rest = yield* Effect.forEach(Array.from({ length: workers - 1 }), () => start)
-    const queue = yield* Launch.reloads(options.file)
     const announced = Effect.gen(function* () {
       const all = Effect.forEach(rest, ({ ready }) => Deferred.await(ready), { concurrency: "unbounded" })
       yield* Effect.timeoutOption(all, startTime)

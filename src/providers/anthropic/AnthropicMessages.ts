@@ -25,5 +25,6 @@ export const format = (
   encode: AnthropicRequest.encode(provider, model, maxTokens),
   answers: { wire: "anthropic", reasonField: "message_delta.delta.stop_reason", needsEnd: true },
   reader: AnthropicAnswer.reader,
+  tokensField: "max_tokens",
   limits
 })

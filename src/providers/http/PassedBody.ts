@@ -25,7 +25,7 @@ export interface PassedBody {
   readonly later: boolean
 }
 
-type Format = Pick<WireFormat.WireFormat, "answers" | "later" | "streamUsage">
+type Format = Pick<WireFormat.WireFormat, "answers" | "later" | "streamUsage" | "tokensField">
 
 /** The body of a passage is read once: it may be large, and it is sent with each attempt. */
 const read = new WeakMap<Passage.Passage, ReturnType<typeof JsonMembers.read>>()
@@ -58,6 +58,19 @@ const askingUsage = (passage: Passage.Passage): string | undefined => {
 export const relay = (passage: Passage.Passage, { answers: { wire } }: Format): Relay.Options | undefined =>
   passage.wire === wire ? { wire, dropsUsage: wire === "openai-chat" && askingUsage(passage) !== undefined } : undefined
 
+/** Whether a request is that of the passage, but for the most tokens of its answer: a limit of spending sets those. */
+const isLimited = (own: Chat.Request, request: Chat.Request): boolean => {
+  const fields = new Set([...Object.keys(own), ...Object.keys(request)] as Array<keyof Chat.Request>)
+  fields.delete("maxTokens")
+  for (const field of fields) if (own[field] !== request[field]) return false
+  return request.maxTokens !== undefined
+}
+
+/** The field of the most tokens: the one that the client uses, else that of the target. */
+const tokensIn = (passage: Passage.Passage, field: string): string =>
+  ["max_completion_tokens", "max_tokens", "max_output_tokens"].find((name) => textOf(passage, name) !== undefined) ??
+  field
+
 /**
  * The client's body for a target; `undefined` if the request has to be encoded, and the error of a body that nobody
  * could read if it cannot be.
@@ -67,12 +80,14 @@ export const relay = (passage: Passage.Passage, { answers: { wire } }: Format): 
 export const make = (
   passage: Passage.Passage,
   request: Chat.Request,
-  { answers: { wire }, later, streamUsage }: Format,
+  { answers: { wire }, later, streamUsage, tokensField }: Format,
   { model, provider }: { readonly provider: string; readonly model: string },
   streaming: boolean
 ): PassedBody | LlmError.InvalidRequest | undefined => {
   const { body, only } = passage
-  const members = passage.wire === wire && passage.request === request ? membersOf(passage) : undefined
+  const isSame = passage.request === request
+  const limited = !isSame && tokensField !== undefined && isLimited(passage.request, request) ? tokensField : undefined
+  const members = passage.wire === wire && (isSame || limited !== undefined) ? membersOf(passage) : undefined
   // The path of a request to Gemini names the model, and whether the answer is a stream.
   const isGemini = wire === "gemini"
   if (members === undefined || (!isGemini && (textOf(passage, "stream") === "true") !== streaming)) {
@@ -81,8 +96,9 @@ export const make = (
   if (isGemini) return { body, later: false }
   const isLater = later !== undefined && textOf(passage, "background") === "true"
   const options = streaming && streamUsage === true ? askingUsage(passage) : undefined
+  const tokens = limited === undefined ? {} : { [tokensIn(passage, limited)]: String(request.maxTokens) }
   return {
-    body: JsonMembers.set(body, members, { model: JSON.stringify(model), stream_options: options }),
+    body: JsonMembers.set(body, members, { model: JSON.stringify(model), stream_options: options, ...tokens }),
     later: isLater
   }
 }

@@ -29,5 +29,6 @@ export const format = (
   answers: { wire: OpenAiChatRequest.wire, reasonField: "choices[0].finish_reason" },
   reader: OpenAiChatAnswer.reader,
   streamUsage: dialect.streamUsage,
+  tokensField: dialect.maxTokens,
   limits
 })

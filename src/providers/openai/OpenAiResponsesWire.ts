@@ -56,6 +56,7 @@ export const format = (
   encode: OpenAiResponsesRequest.encode(provider, model),
   answers: { wire: OpenAiResponsesItems.wire, reasonField: "response.status", needsEnd: true },
   reader: OpenAiResponsesAnswer.reader,
+  tokensField: "max_output_tokens",
   limits,
   resume,
   later

@@ -2,8 +2,8 @@
  * Gives the raw frames of a stream to the events that are decoded from it, for a client of the same wire.
  *
  * An event that is content brings the frames since the one before. Frames before the first content wait for it, so that
- * a stream that fails before can still be replayed unnoticed; arguments of a tool call are content too, and come with an
- * empty `TextDelta`. Whatever may be the end of the answer waits for `Finish`, the only success.
+ * a stream that fails before can still be replayed unnoticed; arguments of a tool call are content too, and come with
+ * an empty `TextDelta`. Whatever may be the end of the answer waits for `Finish`, the only success.
  *
  * Gotchas: what a provider's own tool does before the first content waits too. Frames without JSON, as heartbeats, are
  * left out. A protocol's terminator that never came is added.
@@ -50,8 +50,8 @@ export interface State {
  */
 export interface Relay {
   /**
-   * Takes a frame, and gives the frames so far to the first content in `out` from `first` on. If the answer grew without
-   * content, `make` adds an event for them.
+   * Takes a frame, and gives the frames so far to the first content in `out` from `first` on. If the answer grew
+   * without content, `make` adds an event for them.
    */
   readonly take: (
     sent: Sse.Event,

@@ -41,6 +41,8 @@ export interface WireFormat {
   readonly later?: Later | undefined
   /** Whether a stream tells its usage only if `stream_options.include_usage` asks for it. Default `false`. */
   readonly streamUsage?: boolean | undefined
+  /** The field of the body that limits the tokens of the answer; absent where it is no field at the top. */
+  readonly tokensField?: string | undefined
   /** The rate limits in the headers; `undefined` if there are none. `now` in epoch milliseconds. */
   readonly limits: (headers: WireFields.Headers, now: number) => Limits | undefined
 }

@@ -29,6 +29,7 @@ const server: Config["server"] = {
   readerTimeout: Duration.seconds(30),
   rememberFailures: Duration.seconds(60),
   processing: true,
+  open: false,
   verboseErrors: false,
   adminKeyHash: undefined
 }

@@ -110,7 +110,8 @@ const isLimited = ({ maxConcurrent, requestsPerMinute, tokensPerMinute, usdPerDa
   (maxConcurrent ?? requestsPerMinute ?? tokensPerMinute ?? usdPerDay) !== undefined
 
 /**
- * The clients of a configuration; the places of those with limits are in `shared`, if there is one. A client that was there `before`, by its name, keeps what it has used.
+ * The clients of a configuration; the places of those with limits are in `shared`, if there is one. A client that was
+ * there `before`, by its name, keeps what it has used.
  *
  * @since 0.2.0
  * @category constructors

@@ -85,8 +85,8 @@ const keyOf = ({ body, client, controls, path }: Asked): string => {
 }
 
 /**
- * A memory of failures. `millis` is how long one is remembered; with 0 none is. `shared` connects it with those of other
- * processes.
+ * A memory of failures. `millis` is how long one is remembered; with 0 none is. `shared` connects it with those of
+ * other processes.
  *
  * @since 0.2.0
  * @category constructors

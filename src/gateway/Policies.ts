@@ -58,8 +58,8 @@ const partOf = (context: Context.Context<never>, name: string): Context.Context<
   })
 
 /**
- * New policies. A breaker and pools keep their states in the `KeyedStore` of the context, if there is one, and pacers are
- * those of `Shared`.
+ * New policies. A breaker and pools keep their states in the `KeyedStore` of the context, if there is one, and pacers
+ * are those of `Shared`.
  *
  * @since 0.2.0
  * @category constructors

@@ -66,6 +66,8 @@ export interface Everywhere {
 }
 
 /**
+ * The other processes of the gateway, as one of them asks them.
+ *
  * @since 0.2.0
  * @category models
  */
@@ -82,6 +84,8 @@ export interface Shared {
 }
 
 /**
+ * The other processes, where there are any.
+ *
  * @since 0.2.0
  * @category context
  */

@@ -2,8 +2,8 @@
  * A line between the primary and one worker: notes, and questions with answers, in order, over the channel that Node
  * opens between them.
  *
- * What is sent in one turn of the event loop goes as one message. What the other side sends is checked by a schema; what
- * does not fit is dropped, and a question is then answered with nothing.
+ * What is sent in one turn of the event loop goes as one message. What the other side sends is checked by a schema;
+ * what does not fit is dropped, and a question is then answered with nothing.
  *
  * @since 0.2.0
  */

@@ -1,5 +1,6 @@
 /**
- * The queues before the providers, in the primary: the real pacers, in which the calls of all workers wait in one order.
+ * The queues before the providers, in the primary: the real pacers, in which the calls of all workers wait in one
+ * order.
  *
  * A worker's request waits here like one of this process. A worker that ends leaves the queues, and what it had sent
  * counts as requests without an answer.

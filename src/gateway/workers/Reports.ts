@@ -1,8 +1,8 @@
 /**
  * What the pages tell of all workers: metrics, and the state of each process.
  *
- * Connections are spread over the workers, so a page is asked of any of them. It asks the primary, and that asks all. The
- * counts of a worker that is gone stay in the sums, as far as they were told.
+ * Connections are spread over the workers, so a page is asked of any of them. It asks the primary, and that asks all.
+ * The counts of a worker that is gone stay in the sums, as far as they were told.
  *
  * @since 0.2.0
  */

@@ -12,6 +12,8 @@
 export type Deaths = ReadonlyArray<number>
 
 /**
+ * No worker has died.
+ *
  * @internal
  */
 export const none: Deaths = []
@@ -27,6 +29,8 @@ const longest = 10_000
 const most = 5
 
 /**
+ * The deaths of the last minute, with a new one.
+ *
  * @internal
  */
 export const died = (deaths: Deaths, now: number): Deaths => [...deaths.filter((at) => now - at < windowMillis), now]

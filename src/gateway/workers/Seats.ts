@@ -1,9 +1,9 @@
 /**
  * The limits of client keys over all workers, in the primary: requests, tokens, concurrency and money.
  *
- * A call gets money as a lease: the most that an attempt may cost, or twice as much while there is plenty. The call's own
- * account has the lease as its limit, and asks for more when an attempt has ended. At the end the rest goes back. What a worker that
- * is gone had spent or held of its leases, by its last report, is spent.
+ * A call gets money as a lease: the most that an attempt may cost, or twice as much while there is plenty. The call's
+ * own account has the lease as its limit, and asks for more when an attempt has ended. At the end the rest goes back.
+ * What a worker that is gone had spent or held of its leases, by its last report, is spent.
  *
  * @since 0.2.0
  */

@@ -1,9 +1,9 @@
 /**
  * The states of circuits and keys, in the primary: a `KeyedStore` by compare-and-swap.
  *
- * A worker keeps what it last saw, runs the change on that, and asks the primary to swap it. If another worker was first,
- * it gets the newer state and runs the change again. Changes of one key that come while a swap is under way go together
- * in the next one, so that a worker never races with itself.
+ * A worker keeps what it last saw, runs the change on that, and asks the primary to swap it. If another worker was
+ * first, it gets the newer state and runs the change again. Changes of one key that come while a swap is under way go
+ * together in the next one, so that a worker never races with itself.
  *
  * @since 0.2.0
  */

@@ -139,6 +139,8 @@ const serving = <E>(options: Launch.Options<E>, first: Config, workers: number) 
     const { host = config.server.host, port: wanted = config.server.port } = options
     const port = wanted === 0 ? yield* freePort(host) : wanted
     cluster.setupPrimary({ serialization: "advanced" })
+    // Workers accept connections themselves. One that the primary had handed to a worker that dies would hang.
+    cluster.schedulingPolicy = cluster.SCHED_NONE
     const all = shared()
     const running = new Set<Started>()
     let stops = false

@@ -138,9 +138,10 @@ const serving = <E>(options: Launch.Options<E>, first: Config, workers: number) 
     let config = first
     const { host = config.server.host, port: wanted = config.server.port } = options
     const port = wanted === 0 ? yield* freePort(host) : wanted
-    cluster.setupPrimary({ serialization: "advanced" })
-    // Workers accept connections themselves. One that the primary had handed to a worker that dies would hang.
+    // Workers accept connections themselves: one that the primary hands to a worker that dies would hang. To be set
+    // before the rest, which freezes it.
     cluster.schedulingPolicy = cluster.SCHED_NONE
+    cluster.setupPrimary({ serialization: "advanced" })
     const all = shared()
     const running = new Set<Started>()
     let stops = false

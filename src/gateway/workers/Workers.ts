@@ -1,7 +1,8 @@
 /**
  * A gateway of several processes on one port.
  *
- * The first process, the primary, holds the port and what all share, and starts a worker again that dies. A worker is a gateway that asks the primary for places, circuits, budgets and money.
+ * The first process, the primary, holds the port and what all share, and starts a worker again that dies. A worker is a
+ * gateway that asks the primary for places, circuits, budgets and money.
  *
  * @since 0.2.0
  */

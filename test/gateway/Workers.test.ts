@@ -295,12 +295,22 @@ describe("a worker that is killed", () => {
       const slow = (seed: number) =>
         ask(other.url, "/v1/chat/completions", chat("slow", seed, { stream: true, max_tokens: 10 }), keys.slow)
       const before = yield* statusOf(other)
+      const provider = yield* first
+      const asked = (yield* requestsOf(provider, "slow")).length
       const load = yield* Effect.fork(Effect.forEach(times(8), slow, { concurrency: "unbounded" }))
+      // Each has taken its money by then.
       yield* eventually(
         "all run",
-        Effect.map(clientOf(other, "slow"), (client) => client?.running === 8)
+        Effect.map(requestsOf(provider, "slow"), (all) => all.length === asked + 8)
       )
       const [victim] = before.workers
+      // New connections meanwhile: some may be broken off, none hangs.
+      const others = yield* Effect.fork(
+        Effect.forEach(times(60), (seed) => ask(other.url, "/v1/chat/completions", chat("ok", seed), keys.open), {
+          concurrency: 6
+        })
+      )
+      yield* Effect.sleep("50 millis")
       process.kill(victim?.pid ?? 0, "SIGKILL")
       const heard = yield* Fiber.join(load)
       const whole = heard.filter(({ cut }) => !cut).length
@@ -312,6 +322,7 @@ describe("a worker that is killed", () => {
       )
       const { live } = yield* statusOf(other)
       assert.isTrue(live.queues.every(({ inFlight }) => inFlight === 0))
+      assert.isTrue((yield* Fiber.join(others)).filter(({ status }) => status === 200).length > 40)
       const rest = yield* Effect.forEach(times(10), (seed) =>
         ask(other.url, "/v1/chat/completions", chat("ok", seed), keys.open)
       )

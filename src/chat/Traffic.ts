@@ -155,14 +155,19 @@ export const pace: {
           }
           const source = Layers.provided(about.open(request), CurrentPlace, place)
           /** Only the pause after an error is jittered, so only an error draws a number. */
-          const settle = (ending: Pacer.Ending): Effect.Effect<void> =>
-            Effect.zipWith(
+          const settle = (ending: Pacer.Ending): Effect.Effect<void> => {
+            const settled = Effect.zipWith(
               ending.error === undefined ? Effect.succeed(0) : Random.next,
               Times.current,
               (random, now) => {
                 paused = permit?.settle(ending, now, random) ?? 0
               }
             )
+            if (ending.error === undefined || permit?.pause === undefined) return settled
+            return Effect.map(Effect.zipRight(settled, Effect.suspend(permit.pause)), (millis) => {
+              paused = millis
+            })
+          }
           const acquired = pacer.acquire(ask(request, opening.context), (given) => {
             permit = given
           })

@@ -10,11 +10,11 @@ import * as Effect from "effect/Effect"
 import * as ChatModel from "../chat/ChatModel.js"
 import type * as LlmError from "../errors/LlmError.js"
 import { InvalidRequest } from "../errors/LlmError.js"
+import type { Dialect } from "../http/Dialect.js"
 import * as ErrorResponse from "../http/ErrorResponse.js"
 import * as HttpReply from "../http/HttpReply.js"
 import * as RequestBody from "../http/RequestBody.js"
 import * as NodeReply from "../node/NodeReply.js"
-import * as Tokens from "../policies/spend/Tokens.js"
 import * as Ask from "./Ask.js"
 import type * as Body from "./Body.js"
 import * as ClientKeys from "./ClientKeys.js"
@@ -24,6 +24,7 @@ import * as Evidence from "./Evidence.js"
 import type { Exchange } from "./Exchange.js"
 import type { Failures } from "./Failures.js"
 import type * as ModelTable from "./ModelTable.js"
+import * as Need from "./Need.js"
 import * as Passing from "./Passing.js"
 import * as Refusal from "./Refusal.js"
 import * as Respond from "./Respond.js"
@@ -81,10 +82,19 @@ export const remembered = (exchange: Exchange, failures: Failures, asked: Parame
   return true
 }
 
-/** Serves a request whose body was read. */
+/** A request that may be asked. */
+interface Asking {
+  readonly dialect: Dialect
+  readonly entry: Extract<ModelTable.Entry, { readonly kind: "chat" }>
+  readonly passing: Passing.Passing
+  readonly controls: Controls.Controls
+  readonly repeated: Parameters<Failures["find"]>[0]
+}
+
+/** Reads a request whose body is there, and finds its model. */
 const serve = (exchange: Exchange, route: ChatRoute, failures: Failures, body: Body.Body): undefined => {
   const { json, text } = body
-  const { client, id, now, request, response } = exchange
+  const { client, now, request } = exchange
   const { dialect } = route
   const read = RequestBody.read(dialect, json, { model: route.model, stream: route.stream })
   const named = read instanceof InvalidRequest ? Passing.modelIn(json, route.model) : read.model
@@ -97,14 +107,23 @@ const serve = (exchange: Exchange, route: ChatRoute, failures: Failures, body: B
       ? Passing.unread(route, read, body, entry, now.config.providers, headers)
       : Passing.make(dialect, read, text, headers)
   if (passing instanceof InvalidRequest) return exchange.invalid(passing)
-  const { asked, passage } = passing
-  const { name } = entry.config
   const controls = Controls.read(headers, entry.config.bounds)
   if (controls instanceof InvalidRequest) return exchange.invalid(controls)
   const repeated = { client: client.key.name, path: request.url ?? "", body: text, controls }
   if (remembered(exchange, failures, repeated)) return
-  if (!exchange.enter(Tokens.glance(asked.request))) return
+  const asking = { dialect, entry, passing, controls, repeated }
+  exchange.enter(Need.chat(now, entry, passing.asked.request), () => ask(exchange, asking, failures))
+}
 
+/** Asks the model, and tells its answer. */
+const ask = (
+  exchange: Exchange,
+  { controls, dialect, entry, passing, repeated }: Asking,
+  failures: Failures
+): undefined => {
+  const { client, id, now, request, response } = exchange
+  const { asked, passage } = passing
+  const { name } = entry.config
   const allowed = {
     maxAttempts: controls.maxAttempts,
     fallback: !controls.noFallback,

@@ -14,6 +14,7 @@ import * as Spend from "../policies/spend/Spend.js"
 import { type Headers, one } from "./Controls.js"
 import type { ClientKey } from "./config/Resolved.js"
 import * as Refusal from "./Refusal.js"
+import type { Seats } from "./Shared.js"
 
 /**
  * The hash by which a key is known.
@@ -39,8 +40,12 @@ export const shown = (headers: Headers, url: string): string | undefined => {
   return query < 0 ? undefined : (new URLSearchParams(url.slice(query + 1)).get("key") ?? undefined)
 }
 
-/** What is known of a client at the moment. */
-interface State {
+/**
+ * What is known of a client at the moment.
+ *
+ * @internal
+ */
+export interface State {
   requests: Gcra.Bucket | undefined
   tokens: Gcra.Bucket | undefined
   running: number
@@ -57,6 +62,8 @@ interface State {
 export interface Client {
   readonly key: ClientKey
   readonly state: State
+  /** Where the places of a key with limits are, if not in this process. */
+  readonly seats: Seats | undefined
 }
 
 /**
@@ -76,8 +83,12 @@ export interface Clients {
 const minute = 60_000
 const day = 86_400_000
 
-/** The client of a gateway without login. */
-const anybody: ClientKey = {
+/**
+ * The client of a gateway without login.
+ *
+ * @internal
+ */
+export const anybody: ClientKey = {
   name: "anybody",
   hash: "",
   models: undefined,
@@ -88,21 +99,30 @@ const anybody: ClientKey = {
   labels: {}
 }
 
-const begin = (): State => ({ requests: undefined, tokens: undefined, running: 0, day: -1, spend: undefined })
+/**
+ * A client that has used nothing.
+ *
+ * @internal
+ */
+export const begin = (): State => ({ requests: undefined, tokens: undefined, running: 0, day: -1, spend: undefined })
+
+const isLimited = ({ maxConcurrent, requestsPerMinute, tokensPerMinute, usdPerDay }: ClientKey): boolean =>
+  (maxConcurrent ?? requestsPerMinute ?? tokensPerMinute ?? usdPerDay) !== undefined
 
 /**
- * The clients of a configuration. A client that was there `before`, by its name, keeps what it has used.
+ * The clients of a configuration; the places of those with limits are in `shared`, if there is one. A client that was
+ * there `before`, by its name, keeps what it has used.
  *
  * @since 0.2.0
  * @category constructors
  */
-export const make = (keys: ReadonlyArray<ClientKey>, before?: Clients): Clients => {
+export const make = (keys: ReadonlyArray<ClientKey>, before?: Clients, shared?: Seats): Clients => {
   const known = new Map(before?.all.map((client) => [client.key.name, client] as const))
   const kept = (key: ClientKey): Client => {
     const old = known.get(key.name)
     // A new sum begins a new account: the day's spending is kept only under the same limit.
     if (old !== undefined && old.key.usdPerDay !== key.usdPerDay) old.state.spend = undefined
-    return { key, state: old?.state ?? begin() }
+    return { key, state: old?.state ?? begin(), seats: isLimited(key) ? shared : undefined }
   }
   if (keys.length === 0) {
     const client = kept(anybody)
@@ -138,7 +158,7 @@ export const mayAsk = ({ key }: Client, model: string): boolean =>
 
 const perMinute = (limit: number): Gcra.Limit => ({ limit, windowMillis: minute, burst: Math.max(1, limit) })
 
-const refusal = ({ key }: Client, what: string, wait: number): Refusal.Refusal =>
+const refusal = ({ key }: Pick<Client, "key">, what: string, wait: number): Refusal.Refusal =>
   Refusal.limited(`the limit of ${key.name} is reached: ${what}`, wait)
 
 /**
@@ -148,7 +168,11 @@ const refusal = ({ key }: Client, what: string, wait: number): Refusal.Refusal =
  * @since 0.2.0
  * @category operations
  */
-export const enter = (client: Client, tokens: number, now: number): Refusal.Refusal | undefined => {
+export const enter = (
+  client: Pick<Client, "key" | "state">,
+  tokens: number,
+  now: number
+): Refusal.Refusal | undefined => {
   const { key, state } = client
   const { maxConcurrent, requestsPerMinute, tokensPerMinute } = key
   if (maxConcurrent !== undefined && state.running >= maxConcurrent) {
@@ -180,7 +204,7 @@ export const enter = (client: Client, tokens: number, now: number): Refusal.Refu
  * @since 0.2.0
  * @category operations
  */
-export const leave = ({ state }: Client): void => {
+export const leave = ({ state }: Pick<Client, "state">): void => {
   state.running--
 }
 

@@ -58,9 +58,16 @@ const host = CliOptions.text("host").pipe(
   CliOptions.withDescription("The address to listen on; by default that of the file, or 127.0.0.1"),
   CliOptions.optional
 )
+const workers = CliOptions.integer("workers").pipe(
+  CliOptions.withDescription("How many processes serve the port; limits and circuits stay those of one gateway"),
+  CliOptions.withDefault(1)
+)
 const check = CliOptions.boolean("check").pipe(
   CliOptions.withDescription("Print what the file says for each model, and do not start")
 )
+
+/** The primary serves all of them: more would only wait for it. */
+const mostWorkers = 64
 
 /**
  * After a while V8 allocates what a fiber needs in the old space, where it stays until the next full collection: half
@@ -78,13 +85,16 @@ const isSafe = ({ keys }: Config, host: string): boolean =>
  * @since 0.2.0
  * @category commands
  */
-export const gateway = Command.make("gateway", { config, port, host, check }, (given) =>
+export const gateway = Command.make("gateway", { config, port, host, workers, check }, (given) =>
   Effect.gen(function* () {
     const file = Option.getOrUndefined(given.config)
     const wanted = Option.getOrUndefined(given.port)
     const at = Option.getOrUndefined(given.host)
     if (wanted !== undefined && (wanted < 0 || wanted > 65_535)) {
       return yield* mistake(`--port ${wanted}: expected 0 to 65535`)
+    }
+    if (given.workers < 1 || given.workers > mostWorkers) {
+      return yield* mistake(`--workers ${given.workers}: expected 1 to ${mostWorkers}`)
     }
     if (given.check) {
       const GatewayConfig = yield* Effect.promise(() => import("./GatewayConfig.js"))
@@ -96,8 +106,13 @@ export const gateway = Command.make("gateway", { config, port, host, check }, (g
       () => mistake(`--host ${at}: others can reach it, expected client keys in the file`)
     )
     keepYoung()
+    const options = { read, file, host: at, port: wanted }
+    if (given.workers > 1) {
+      const Workers = yield* Effect.promise(() => import("./workers/Workers.js"))
+      return yield* Workers.run(options, given.workers)
+    }
     const Launch = yield* Effect.promise(() => import("./Launch.js"))
-    yield* Launch.run({ read, file, host: at, port: wanted })
+    yield* Launch.run(options)
   })
 ).pipe(Command.withDescription("Serves OpenAI, Anthropic and Gemini clients over the models of a file"))
 

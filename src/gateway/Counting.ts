@@ -7,12 +7,15 @@
  * @since 0.2.0
  */
 
+import type * as Chat from "../chat/Chat.js"
 import { InvalidRequest } from "../errors/LlmError.js"
 import * as RequestBody from "../http/RequestBody.js"
 import * as Tokens from "../policies/spend/Tokens.js"
 import * as Chats from "./Chats.js"
 import * as Controls from "./Controls.js"
 import type { Exchange } from "./Exchange.js"
+import type * as ModelTable from "./ModelTable.js"
+import * as Need from "./Need.js"
 import type { Relay } from "./Passthrough.js"
 import * as Respond from "./Respond.js"
 import type { Route } from "./Route.js"
@@ -39,35 +42,43 @@ const asGenerate = (json: unknown): unknown => {
  */
 export const handle = (exchange: Exchange, { dialect, model }: CountRoute, relay: Relay): undefined =>
   exchange.body(({ json }) => {
-    const { now, response } = exchange
     const body = dialect === "anthropic" ? asAnswer(json) : asGenerate(json)
     const asked = RequestBody.read(dialect, body, { model, stream: false })
     if (asked instanceof InvalidRequest) return exchange.invalid(asked)
     const entry = Chats.entryOf(exchange, asked.model, "chat")
     if ("status" in entry) return exchange.refuse(entry)
-    if (!exchange.enter(0)) return
-    const tokens = Tokens.estimate(asked.request)
-    const count = (): undefined => {
-      const found = dialect === "anthropic" ? { input_tokens: tokens } : { totalTokens: tokens }
-      Respond.json(response, 200, found, estimated)
-    }
-    const target =
-      dialect === "anthropic"
-        ? entry.config.targets.find(({ provider }) => now.config.providers.get(provider)?.kind === "anthropic")
-        : undefined
-    const provider = target && now.config.providers.get(target.provider)
-    if (target === undefined || provider === undefined) return count()
-    relay(
-      exchange,
-      {
-        provider,
-        model: target.model,
-        operation: "count-tokens",
-        path: "/messages/count_tokens",
-        body: Buffer.from(JSON.stringify({ ...(json as object), model: target.model })),
-        isSafe: true
-      },
-      Controls.none,
-      count
-    )
+    exchange.enter(Need.free, () => counted(exchange, dialect, { asked: asked.request, entry, json }, relay))
   })
+
+const counted = (
+  exchange: Exchange,
+  dialect: CountRoute["dialect"],
+  { asked, entry, json }: { readonly asked: Chat.Request; readonly entry: ModelTable.Entry; readonly json: unknown },
+  relay: Relay
+): undefined => {
+  const { now, response } = exchange
+  const tokens = Tokens.estimate(asked)
+  const count = (): undefined => {
+    const found = dialect === "anthropic" ? { input_tokens: tokens } : { totalTokens: tokens }
+    Respond.json(response, 200, found, estimated)
+  }
+  const target =
+    dialect === "anthropic"
+      ? entry.config.targets.find(({ provider }) => now.config.providers.get(provider)?.kind === "anthropic")
+      : undefined
+  const provider = target && now.config.providers.get(target.provider)
+  if (target === undefined || provider === undefined) return count()
+  relay(
+    exchange,
+    {
+      provider,
+      model: target.model,
+      operation: "count-tokens",
+      path: "/messages/count_tokens",
+      body: Buffer.from(JSON.stringify({ ...(json as object), model: target.model })),
+      isSafe: true
+    },
+    Controls.none,
+    count
+  )
+}

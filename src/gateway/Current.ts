@@ -12,6 +12,7 @@ import * as ClientKeys from "./ClientKeys.js"
 import type { Config } from "./config/Resolved.js"
 import * as ModelTable from "./ModelTable.js"
 import type { Policies } from "./Policies.js"
+import type { Seats } from "./Shared.js"
 
 /**
  * A configuration at work.
@@ -36,12 +37,13 @@ export interface Current {
 export const make = (
   config: Config,
   policies: Policies,
-  before?: Current
+  before?: Current,
+  seats?: Seats
 ): Effect.Effect<Current, ConfigError.ConfigError, HttpClient.HttpClient> =>
   Effect.map(ModelTable.make(config, policies), (table) => ({
     config,
     table,
-    clients: ClientKeys.make(config.keys, before?.clients),
+    clients: ClientKeys.make(config.keys, before?.clients, seats),
     since: Date.now()
   }))
 

@@ -20,14 +20,24 @@ import * as Controls from "./Controls.js"
 import * as Evidence from "./Evidence.js"
 import type { Exchange } from "./Exchange.js"
 import type { Failures } from "./Failures.js"
+import type * as ModelTable from "./ModelTable.js"
+import * as Need from "./Need.js"
 import * as Respond from "./Respond.js"
 import * as Soonest from "./Soonest.js"
 
 const tokensOf = (input: string | ReadonlyArray<string>): number =>
   typeof input === "string" ? Tokens.ofText(input) : input.reduce((sum, text) => sum + Tokens.ofText(text), 0)
 
+/** A request that may be asked. */
+interface Asking {
+  readonly asked: EmbeddingsBody.Asked
+  readonly entry: Extract<ModelTable.Entry, { readonly kind: "embeddings" }>
+  readonly controls: Controls.Controls
+  readonly repeated: Parameters<Failures["find"]>[0]
+}
+
 const serve = (exchange: Exchange, failures: Failures, { json, text }: Body.Body): undefined => {
-  const { client, id, now, request, response } = exchange
+  const { client, now, request } = exchange
   const asked = EmbeddingsBody.read(json)
   if (asked instanceof InvalidRequest) return exchange.invalid(asked)
   const entry = Chats.entryOf(exchange, asked.model, "embeddings")
@@ -36,8 +46,13 @@ const serve = (exchange: Exchange, failures: Failures, { json, text }: Body.Body
   if (controls instanceof InvalidRequest) return exchange.invalid(controls)
   const repeated = { client: client.key.name, path: request.url ?? "", body: text, controls }
   if (Chats.remembered(exchange, failures, repeated)) return
-  if (!exchange.enter(tokensOf(asked.request.input))) return
+  const asking = { asked, entry, controls, repeated }
+  exchange.enter(Need.vectors(now, entry, tokensOf(asked.request.input)), () => ask(exchange, asking, failures))
+}
 
+/** Asks the model, and tells its answer. */
+const ask = (exchange: Exchange, { asked, controls, entry, repeated }: Asking, failures: Failures): undefined => {
+  const { client, id, now, response } = exchange
   const made = entry.model({
     maxAttempts: controls.maxAttempts,
     fallback: !controls.noFallback,

@@ -20,13 +20,16 @@ import * as Passage from "../chat/Passage.js"
 import type { InvalidRequest } from "../errors/LlmError.js"
 import type { Dialect } from "../http/Dialect.js"
 import * as ErrorResponse from "../http/ErrorResponse.js"
+import * as Prices from "../policies/spend/Prices.js"
 import * as Spend from "../policies/spend/Spend.js"
 import * as Body from "./Body.js"
 import * as ClientKeys from "./ClientKeys.js"
 import type * as Controls from "./Controls.js"
 import type * as Current from "./Current.js"
+import type * as Need from "./Need.js"
 import type * as Refusal from "./Refusal.js"
 import * as Respond from "./Respond.js"
+import type { Place, Seats } from "./Shared.js"
 
 /** The labels of a client that are not said of it already. */
 const others = (labels: Controls.Controls["labels"], { key }: ClientKeys.Client): Controls.Controls["labels"] =>
@@ -52,7 +55,7 @@ const boundReader = (response: ServerResponse, millis: number): void => {
  * @category models
  */
 export class Exchange {
-  private entered = false
+  private place: { readonly spend?: Place["spend"]; readonly leave: () => void } | undefined
   private over = false
   /** Ends what works for a client that left. */
   private left: (() => void) | undefined
@@ -84,7 +87,7 @@ export class Exchange {
   private end(): undefined {
     if (this.over) return
     this.over = true
-    if (this.entered) ClientKeys.leave(this.client)
+    this.place?.leave()
     this.ended()
     this.left?.()
   }
@@ -124,15 +127,25 @@ export class Exchange {
     if (!response.writableEnded) response.destroy()
   }
 
-  /** Takes a place of the client's key. `false` if it was refused, of which the client knows then. */
-  enter(tokens: number): boolean {
-    const refused = ClientKeys.enter(this.client, tokens, performance.now())
-    if (refused === undefined) {
-      this.entered = true
-      return true
-    }
-    this.refuse(refused)
-    return false
+  /** Goes on when it has a place of the client's key. If it gets none, the client knows then. */
+  enter(need: Need.Need, then: () => void): undefined {
+    const { client } = this
+    if (client.seats !== undefined) return this.enterShared(client.seats, need, then)
+    const refused = ClientKeys.enter(client, need.tokens, performance.now())
+    if (refused !== undefined) return this.refuse(refused)
+    this.place = { leave: () => ClientKeys.leave(client) }
+    then()
+  }
+
+  private enterShared(seats: Seats, { most, tokens }: Need.Need, then: () => void): undefined {
+    const { key } = this.client
+    const usd = key.usdPerDay === undefined ? 0 : most(Context.get(this.runtime.context, Prices.Prices))
+    seats.enter(key, { tokens, usd }, (answer) => {
+      if ("status" in answer) return this.refuse(answer)
+      if (this.over) return answer.leave()
+      this.place = answer
+      this.guarded(then)
+    })
   }
 
   refuse(refusal: Refusal.Refusal): undefined {
@@ -151,8 +164,9 @@ export class Exchange {
    * that leaves interrupts it.
    */
   run(effect: Effect.Effect<void>, controls: Controls.Controls, passage?: Passage.Passage): undefined {
-    const { client } = this
+    const { client, place } = this
     if (client.key.usdPerDay === undefined) return this.begin(effect, controls, passage, undefined)
+    if (client.seats !== undefined) return this.begin(effect, controls, passage, place?.spend)
     // An account is there at once, or made at once.
     const scope = Runtime.runSync(this.runtime)(ClientKeys.spendOf(client, Date.now()))
     return this.begin(effect, controls, passage, scope)

@@ -29,6 +29,28 @@ export interface Asked {
   readonly controls: Controls.Controls
 }
 
+/**
+ * The failures that a memory holds, as another process tells of them. `millis` is how long one is to be remembered.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Known {
+  readonly learn: (key: string, model: string, response: ErrorResponse.ErrorResponse, millis: number) => void
+  readonly forget: (model: string) => void
+}
+
+/**
+ * Tells another process of what happens here.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Echo {
+  readonly added: Known["learn"]
+  readonly answered: Known["forget"]
+}
+
 interface Failure {
   readonly model: string
   readonly response: ErrorResponse.ErrorResponse
@@ -63,13 +85,31 @@ const keyOf = ({ body, client, controls, path }: Asked): string => {
 }
 
 /**
- * A memory of failures. `millis` is how long one is remembered; with 0 none is.
+ * A memory of failures. `millis` is how long one is remembered; with 0 none is. `shared` connects it with those of
+ * other processes.
  *
  * @since 0.2.0
  * @category constructors
  */
-export const make = (millis: () => number): Failures => {
+export const make = (millis: () => number, shared?: (known: Known) => Echo): Failures => {
   const failures = new Map<string, Failure>()
+  const forget = (model: string): boolean => {
+    let found = false
+    for (const [key, failure] of failures) {
+      if (failure.model !== model) continue
+      found = true
+      failures.delete(key)
+    }
+    return found
+  }
+  const echo = shared?.({
+    learn: (key, model, response, millis) => {
+      const now = performance.now()
+      drop(now)
+      failures.set(key, { model, response, until: now + millis })
+    },
+    forget
+  })
   const drop = (now: number): void => {
     for (const [key, { until }] of failures) {
       if (until > now && failures.size < most) return
@@ -88,12 +128,15 @@ export const make = (millis: () => number): Failures => {
       const patience = millis()
       if (patience <= 0 || !isRepeated(response.status)) return
       drop(now)
+      const key = keyOf(asked)
       const told = Number(response.headers["x-steadfast-retry-after"] ?? Number.POSITIVE_INFINITY) * 1000
-      failures.set(keyOf(asked), { model, response, until: now + Math.min(patience, told) })
+      const kept = Math.min(patience, told)
+      failures.set(key, { model, response, until: now + kept })
+      echo?.added(key, model, response, kept)
     },
     answered: (model) => {
       if (failures.size === 0) return
-      for (const [key, failure] of failures) if (failure.model === model) failures.delete(key)
+      if (forget(model)) echo?.answered(model)
     }
   }
 }

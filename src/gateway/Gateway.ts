@@ -8,7 +8,8 @@
  * it on a port and stops it in order.
  *
  * Gotchas:
- * - Limits of client keys, and what clients have spent today, live in the memory of the process.
+ * - Limits of client keys, and what clients have spent today, live in memory: of the process, or of the primary of its
+ *   workers.
  * - Put nothing before it that repeats requests.
  *
  * @since 0.2.0
@@ -19,6 +20,7 @@ import * as HttpClient from "@effect/platform/HttpClient"
 import type * as ConfigError from "effect/ConfigError"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import type { Dialect } from "../http/Dialect.js"
 import type * as Body from "./Body.js"
@@ -37,6 +39,7 @@ import * as Policies from "./Policies.js"
 import * as Refusal from "./Refusal.js"
 import * as Respond from "./Respond.js"
 import * as Route from "./Route.js"
+import { Shared } from "./Shared.js"
 
 /**
  * A gateway.
@@ -74,7 +77,8 @@ export const make = (
     const http = yield* HttpClient.HttpClient
     const runtime = yield* Effect.runtime<never>()
     const policies = yield* Policies.make
-    let now = yield* Current.make(config, policies)
+    const shared = Option.getOrUndefined(yield* Effect.serviceOption(Shared))
+    let now = yield* Current.make(config, policies, undefined, shared?.seats)
     let running = 0
     let stops = false
     const held: Body.Held = {
@@ -83,9 +87,10 @@ export const make = (
         return mostHeld(now.config)
       }
     }
-    const failures = Failures.make(() => Duration.toMillis(now.config.server.rememberFailures))
+    const failures = Failures.make(() => Duration.toMillis(now.config.server.rememberFailures), shared?.failures)
     const operator = yield* Operator.make({
       policies,
+      shared,
       current: () => now,
       running: () => running,
       stops: () => stops
@@ -140,9 +145,12 @@ export const make = (
     return {
       handle,
       reload: (next) =>
-        Effect.map(Effect.provideService(Current.make(next, policies, now), HttpClient.HttpClient, http), (made) => {
-          now = made
-        }),
+        Effect.map(
+          Effect.provideService(Current.make(next, policies, now, shared?.seats), HttpClient.HttpClient, http),
+          (made) => {
+            now = made
+          }
+        ),
       config: () => now.config,
       running: () => running,
       stopping: () => {

@@ -8,7 +8,7 @@
  */
 
 import { createServer, type Server } from "node:http"
-import type { AddressInfo } from "node:net"
+import { type AddressInfo, Server as NetServer } from "node:net"
 import type { Duplex } from "node:stream"
 import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
@@ -131,7 +131,8 @@ export const listen = (
     )
     const drain = Effect.suspend(() => {
       gateway.stopping()
-      server.close()
+      // Not that of `node:http`, which at once breaks off connections whose request has come but was not read yet.
+      NetServer.prototype.close.call(server)
       // A finalizer cannot be interrupted, and so neither what waits in one, unless it says so.
       return Effect.asVoid(Effect.timeoutOption(Effect.interruptible(idle), gateway.config().server.drain))
     })

@@ -32,13 +32,23 @@ export interface Options<E> {
   readonly host?: string | undefined
   /** The port, 0 for a free one. Default: that of the configuration. */
   readonly port?: number | undefined
+  /**
+   * When to read the file again, where another process hears of it and tells the user how the gateway is.
+   *
+   * @internal
+   */
+  readonly reloads?: Queue.Dequeue<string> | undefined
 }
 
 /** How often the file is looked at. A watch of the system misses files that are replaced. */
 const watchMillis = 1000
 
-/** Tells when to read the file again. */
-const reloads = (file: string | undefined): Effect.Effect<Queue.Dequeue<string>, never, Scope.Scope> =>
+/**
+ * Tells when to read the file again.
+ *
+ * @internal
+ */
+export const reloads = (file: string | undefined): Effect.Effect<Queue.Dequeue<string>, never, Scope.Scope> =>
   Effect.gen(function* () {
     // Several changes at once are one.
     const queue = yield* Queue.sliding<string>(1)
@@ -77,7 +87,12 @@ const kept = (before: Config, next: Config): ReadonlyArray<string> =>
       : ""
   ].filter((name) => name !== "")
 
-const summary = ({ keys, models, notes, server }: Config): Effect.Effect<void> =>
+/**
+ * Tells what a configuration serves.
+ *
+ * @internal
+ */
+export const summary = ({ keys, models, notes, server }: Config): Effect.Effect<void> =>
   Effect.gen(function* () {
     const names = models.map(({ name }) => name).join(", ")
     yield* Effect.logInfo(`models: ${names}`)
@@ -88,18 +103,38 @@ const summary = ({ keys, models, notes, server }: Config): Effect.Effect<void> =
     for (const note of notes) yield* Effect.logWarning(note)
   })
 
-const reloaded = <E>(gateway: Gateway.Gateway, read: Effect.Effect<Config, E>, why: string): Effect.Effect<void> =>
+/**
+ * Tells of a configuration that came into force.
+ *
+ * @internal
+ */
+export const changed = (before: Config, next: Config, why: string): Effect.Effect<void> =>
   Effect.gen(function* () {
-    const next = yield* read
-    const before = gateway.config()
-    yield* gateway.reload(next)
     yield* Effect.logInfo(`reloaded (${why}); running requests end by the configuration before`)
     const stays = kept(before, next)
     if (stays.length > 0) yield* Effect.logWarning(`${stays.join(", ")}: changed, and in force after a restart`)
     yield* summary(next)
-  }).pipe(
-    Effect.catchAllCause((cause) => Effect.logError(`not reloaded (${why}); the configuration before stays`, cause))
-  )
+  })
+
+/**
+ * A reload that failed changes nothing.
+ *
+ * @internal
+ */
+export const notReloaded =
+  (why: string) =>
+  <E>(self: Effect.Effect<void, E>): Effect.Effect<void> =>
+    Effect.catchAllCause(self, (cause) =>
+      Effect.logError(`not reloaded (${why}); the configuration before stays`, cause)
+    )
+
+const reloaded = <E>(gateway: Gateway.Gateway, options: Options<E>, why: string): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    const next = yield* options.read
+    const before = gateway.config()
+    yield* gateway.reload(next)
+    if (options.reloads === undefined) yield* changed(before, next, why)
+  }).pipe(notReloaded(why))
 
 /**
  * Runs until it is interrupted; then no new connections are taken, running answers end within `server.drain`, and the
@@ -115,14 +150,16 @@ export const run = <E>(options: Options<E>, started?: Deferred.Deferred<GatewayS
       const gateway = yield* Gateway.make(config)
       const running = yield* GatewayServer.listen(gateway, options)
       // A signal to reload must not end a gateway that is stopping.
-      const queue = yield* reloads(options.file)
+      const queue = options.reloads ?? (yield* reloads(options.file))
       yield* Effect.addFinalizer(() =>
         Effect.zipRight(Effect.logInfo(`stopping: ${gateway.running()} requests run`), running.drain)
       )
-      yield* Effect.logInfo(`gateway: ${running.url}`)
-      yield* summary(config)
+      if (options.reloads === undefined) {
+        yield* Effect.logInfo(`gateway: ${running.url}`)
+        yield* summary(config)
+      }
       if (started !== undefined) yield* Deferred.succeed(started, running)
-      return yield* Effect.forever(Effect.flatMap(Queue.take(queue), (why) => reloaded(gateway, options.read, why)))
+      return yield* Effect.forever(Effect.flatMap(Queue.take(queue), (why) => reloaded(gateway, options, why)))
     })
     const layers = Layer.merge(Observed.layer(config), NodeTransport.layer)
     return yield* Effect.provide(Effect.scoped(serving), layers)

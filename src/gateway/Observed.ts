@@ -25,7 +25,12 @@ const levels = {
   error: LogLevel.Error
 } as const
 
-const logging = ({ logFormat, logLevel }: Resolved.Observability): Layer.Layer<never> =>
+/**
+ * How a configuration wants its log lines.
+ *
+ * @internal
+ */
+export const logging = ({ logFormat, logLevel }: Resolved.Observability): Layer.Layer<never> =>
   Layer.merge(
     // The logger that `runMain` has added would say everything once more.
     Layer.provideMerge(logFormat === "json" ? Logger.json : Logger.pretty, Logger.remove(Logger.prettyLoggerDefault)),

@@ -29,6 +29,7 @@ import type { Policies } from "./Policies.js"
 import * as Refusal from "./Refusal.js"
 import * as Respond from "./Respond.js"
 import type { Route } from "./Route.js"
+import type { Everywhere, Shared } from "./Shared.js"
 
 /**
  * What the pages tell of.
@@ -38,6 +39,8 @@ import type { Route } from "./Route.js"
  */
 export interface Told {
   readonly policies: Policies
+  /** The other processes of the gateway, if there are any. */
+  readonly shared: Shared | undefined
   readonly current: () => Current.Current
   readonly running: () => number
   readonly stops: () => boolean
@@ -67,6 +70,17 @@ const isOperator = ({ headers, socket, url = "" }: IncomingMessage, hash: string
   return key !== undefined && ClientKeys.hashOf(key) === hash
 }
 
+const total = (numbers: ReadonlyArray<number>): number => numbers.reduce((sum, number) => sum + number, 0)
+
+const plus = (
+  a: Readonly<Record<string, number>>,
+  b: Readonly<Record<string, number>>
+): Readonly<Record<string, number>> =>
+  Object.fromEntries(Object.entries(a).map(([name, value]) => [name, value + (b[name] ?? 0)]))
+
+const metrics = (response: ServerResponse, text: string): undefined =>
+  Respond.text(response, 200, text, { "content-type": PrometheusText.contentType })
+
 const json = (value: unknown): string => JSON.stringify(value, undefined, 2)
 
 const textHeaders = { "content-type": "text/plain; charset=utf-8", "cache-control": "no-store" }
@@ -77,7 +91,7 @@ const textHeaders = { "content-type": "text/plain; charset=utf-8", "cache-contro
  * @since 0.2.0
  * @category constructors
  */
-export const make = ({ current, policies, running, stops }: Told) =>
+export const make = ({ current, policies, running, shared, stops }: Told) =>
   Effect.gen(function* () {
     const sql = yield* Effect.serviceOption(SqlClient.SqlClient)
     const log = yield* Effect.serviceOption(CallLog.CallLog)
@@ -103,31 +117,54 @@ export const make = ({ current, policies, running, stops }: Told) =>
           )
         )
 
+    /** This process, as the others are told of it. */
+    const own = Effect.gen(function* () {
+      const stats = Option.isNone(log) ? undefined : yield* log.value.stats
+      return {
+        pid: process.pid,
+        running: running(),
+        residentBytes: process.memoryUsage().rss,
+        clients: Object.fromEntries(current().clients.all.map(({ key, state }) => [key.name, state.running])),
+        callLog: stats && { ...stats }
+      }
+    })
+    shared?.tells(Effect.provide(own, runtime.context))
+
     /** The state of the gateway, as `/status` tells it. */
     const status = Effect.gen(function* () {
       const now = yield* Times.current
       const { clients, config, since, table } = current()
-      const stats = Option.isNone(log) ? undefined : yield* log.value.stats
-      const memory = process.memoryUsage()
+      const everywhere: Everywhere =
+        shared === undefined ? { processes: [yield* own], clients: {} } : yield* shared.everywhere
+      const { processes } = everywhere
+      const logs = processes.flatMap(({ callLog }) => (callLog === undefined ? [] : [callLog]))
       return {
         since: new Date(since).toISOString(),
         uptimeSeconds: Math.round(process.uptime()),
-        running: running(),
+        running: total(processes.map(({ running }) => running)),
         stopping: stops(),
-        residentBytes: memory.rss,
+        residentBytes: total(processes.map(({ residentBytes }) => residentBytes)),
+        workers:
+          shared === undefined
+            ? undefined
+            : processes.map(({ pid, residentBytes, running }) => ({ pid, running, residentBytes })),
         models: table.all.map((entry) => ({
           name: entry.config.name,
           aliases: entry.config.aliases,
           targets: entry.config.targets.map(({ model, provider }) => `${provider}/${model}`),
           readyInMillis: Math.max(0, Math.round(readyAt(entry) - now))
         })),
-        clients: clients.all.map(({ key, state }) => ({
-          name: key.name,
-          running: state.running,
-          usdToday: state.spend === undefined ? undefined : state.spend.account.spent.usd / 1e9,
-          usdPerDay: key.usdPerDay
-        })),
-        callLog: stats,
+        clients: clients.all.map(({ key, seats, state }) => {
+          const used = seats && everywhere.clients[key.name]
+          return {
+            name: key.name,
+            running: used?.running ?? total(processes.map(({ clients }) => clients[key.name] ?? 0)),
+            usdToday:
+              seats === undefined && state.spend !== undefined ? state.spend.account.spent.usd / 1e9 : used?.usdToday,
+            usdPerDay: key.usdPerDay
+          }
+        }),
+        callLog: logs.length === 0 ? undefined : logs.reduce(plus),
         live: yield* live,
         notes: config.notes
       }
@@ -147,23 +184,29 @@ export const make = ({ current, policies, running, stops }: Told) =>
       )
     }
 
+    const told = (response: ServerResponse, page: Effect.Effect<void>): undefined => {
+      const guarded = Effect.catchAllCause(page, (cause) => {
+        response.destroy()
+        return Effect.logError("the state could not be told", cause)
+      })
+      Effect.runFork(guarded)
+    }
+
     const admin = (request: IncomingMessage, response: ServerResponse, page: string): undefined => {
       switch (page) {
         case "metrics":
-          return Respond.text(response, 200, PrometheusText.current(), { "content-type": PrometheusText.contentType })
+          if (shared === undefined) return metrics(response, PrometheusText.current())
+          return told(
+            response,
+            Effect.map(shared.metrics, (text) => metrics(response, text))
+          )
         case "status":
-          Effect.runFork(
-            Effect.provide(status, runtime.context).pipe(
-              Effect.map((found) =>
-                Respond.text(response, 200, json(found), { ...textHeaders, "content-type": "application/json" })
-              ),
-              Effect.catchAllCause((cause) => {
-                response.destroy()
-                return Effect.logError("the state could not be told", cause)
-              })
+          return told(
+            response,
+            Effect.map(Effect.provide(status, runtime.context), (found) =>
+              Respond.text(response, 200, json(found), { ...textHeaders, "content-type": "application/json" })
             )
           )
-          return
         default:
           if (pages === undefined) {
             return Respond.text(response, 404, "no call log: set observability.callLog\n", textHeaders)

@@ -27,6 +27,8 @@ import * as Controls from "./Controls.js"
 import * as Current from "./Current.js"
 import type { Provider } from "./config/Resolved.js"
 import type { Exchange } from "./Exchange.js"
+import type * as ModelTable from "./ModelTable.js"
+import * as Need from "./Need.js"
 import type { Policies } from "./Policies.js"
 import * as Refusal from "./Refusal.js"
 import * as Respond from "./Respond.js"
@@ -316,7 +318,14 @@ export const make =
       if (rights !== undefined && (entry === undefined || !rights.includes(entry.config.name))) {
         return exchange.refuse(Refusal.notAllowed(named ?? path))
       }
-      if (!exchange.enter(0)) return
+      exchange.enter(Need.free, () => onward(body, provider, entry, named))
+    }
+    const onward = (
+      body: Buffer | undefined,
+      provider: Provider,
+      entry: ModelTable.Entry | undefined,
+      named: string | undefined
+    ): undefined => {
       const target = entry?.config.targets[0]
       const own =
         body === undefined || target === undefined || named === target.model

@@ -5,13 +5,17 @@
  */
 
 import type * as HttpClient from "@effect/platform/HttpClient"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as KeyPool from "../policies/balance/KeyPool.js"
 import * as CircuitBreaker from "../policies/circuit/CircuitBreaker.js"
 import * as Pacer from "../policies/pacer/Pacer.js"
+import { KeyedStore } from "../policies/Store.js"
 import * as FaultyProvider from "../testing/FaultyProvider.js"
 import type { Faults, Provider } from "./config/Resolved.js"
 import * as Demo from "./Demo.js"
+import { Shared } from "./Shared.js"
 
 /**
  * The shared policies.
@@ -43,14 +47,26 @@ const memoized = <A>() => {
   return { made, of }
 }
 
+/** A pool's part of a store that it shares with others: two providers may have one key. */
+const partOf = (context: Context.Context<never>, name: string): Context.Context<never> =>
+  Option.match(Context.getOption(context, KeyedStore), {
+    onNone: () => context,
+    onSome: (store) => {
+      const part: KeyedStore = { modify: (key, f) => store.modify(`${name} ${key}`, f) }
+      return Context.add(context, KeyedStore, part)
+    }
+  })
+
 /**
- * New policies. A breaker and pools keep their states in the `KeyedStore` of the context, if there is one.
+ * New policies. A breaker and pools keep their states in the `KeyedStore` of the context, if there is one, and pacers
+ * are those of `Shared`.
  *
  * @since 0.2.0
  * @category constructors
  */
 export const make: Effect.Effect<Policies> = Effect.gen(function* () {
   const context = yield* Effect.context<never>()
+  const shared = Option.getOrUndefined(yield* Effect.serviceOption(Shared))
   const breaker = yield* CircuitBreaker.make()
   const pacers = memoized<Pacer.Pacer>()
   const pools = memoized<KeyPool.KeyPool>()
@@ -58,11 +74,14 @@ export const make: Effect.Effect<Policies> = Effect.gen(function* () {
   return {
     breaker,
     pacer: ({ limits, name }) =>
-      pacers.of(limits === undefined ? "" : `${name} ${JSON.stringify(limits)}`, () => Pacer.make(limits)),
+      Effect.suspend(() => {
+        const id = limits === undefined ? "" : `${name} ${JSON.stringify(limits)}`
+        return pacers.of(id, () => (shared === undefined ? Pacer.make(limits) : shared.pacer(id, limits)))
+      }),
     pool: ({ keys, name }) =>
       pools.of(`${name} ${keys.map(KeyPool.nameOf).join(" ")}`, () =>
         // The keys are there already: no `Config` can fail.
-        Effect.provide(Effect.orDie(KeyPool.make({ keys })), context)
+        Effect.provide(Effect.orDie(KeyPool.make({ keys })), partOf(context, name))
       ),
     demo: (name, faults) =>
       demos.of(`${name} ${JSON.stringify(faults)}`, () =>

@@ -15,6 +15,7 @@ const Status = Schema.Struct({
   running: Schema.Number,
   stopping: Schema.Boolean,
   residentBytes: Schema.Number,
+  workers: optional(Schema.Array(Schema.Struct({ pid: Schema.Number, running: Schema.Number }))),
   models: Schema.Array(
     Schema.Struct({
       name: Schema.String,
@@ -59,11 +60,12 @@ const money = (usd: number): string => `$${usd.toFixed(2)}`
  */
 export const text = (status: unknown): string => {
   if (!isStatus(status)) return JSON.stringify(status, undefined, 2)
-  const { callLog, clients, live, models, residentBytes, running, stopping, uptimeSeconds } = status
+  const { callLog, clients, live, models, residentBytes, running, stopping, uptimeSeconds, workers = [] } = status
   const head = `up ${span(uptimeSeconds)}, ${running} requests run, ${Math.round(residentBytes / 1e6)} MB`
   const { circuits = [], queues = [] } = live
   return [
     stopping ? `${head}, stopping` : head,
+    ...workers.map(({ pid, running }) => `worker ${pid}: ${running} run`),
     "",
     ...models.map(({ name, readyInMillis, targets }) => {
       const wait = readyInMillis === null || readyInMillis > 0

@@ -37,8 +37,12 @@ const labelsOf = (tags: ReadonlyArray<MetricLabel.MetricLabel>): string =>
 const series = (name: string, labels: string, more = ""): string =>
   labels === "" && more === "" ? name : `${name}{${labels}${labels === "" || more === "" ? "" : ","}${more}}`
 
-/** All series of one name. */
-interface Family {
+/**
+ * All series of one name.
+ *
+ * @internal
+ */
+export interface Family {
   readonly type: string
   readonly help: string
   /** The boundaries of a histogram. */
@@ -91,13 +95,11 @@ const add = (name: string, labels: string, state: unknown, put: (series: string,
 }
 
 /**
- * The text of a snapshot. Two metrics of one name are added up; if their types or boundaries differ, or if they are
- * gauges, the later one is left out.
+ * The series of a snapshot, by the name of their metric.
  *
- * @since 0.2.0
- * @category encoding
+ * @internal
  */
-export const render = (snapshot: ReadonlyArray<MetricPair.MetricPair.Untyped>): string => {
+export const families = (snapshot: ReadonlyArray<MetricPair.MetricPair.Untyped>): ReadonlyMap<string, Family> => {
   const families = new Map<string, Family>()
   for (const pair of snapshot) {
     const { metricKey, metricState } = pair
@@ -119,6 +121,15 @@ export const render = (snapshot: ReadonlyArray<MetricPair.MetricPair.Untyped>): 
       else if (kind === "counter" || kind === "histogram") family.values.set(series, Number(before) + Number(value))
     })
   }
+  return families
+}
+
+/**
+ * The text of series.
+ *
+ * @internal
+ */
+export const textOf = (families: ReadonlyMap<string, Family>): string => {
   let text = ""
   for (const [name, { help, type, values }] of families) {
     if (help !== "") text += `# HELP ${name} ${escapeHelp(help)}\n`
@@ -127,6 +138,15 @@ export const render = (snapshot: ReadonlyArray<MetricPair.MetricPair.Untyped>): 
   }
   return text
 }
+
+/**
+ * The text of a snapshot. Two metrics of one name are added up; if their types or boundaries differ, or if they are
+ * gauges, the later one is left out.
+ *
+ * @since 0.2.0
+ * @category encoding
+ */
+export const render = (snapshot: ReadonlyArray<MetricPair.MetricPair.Untyped>): string => textOf(families(snapshot))
 
 /**
  * The text of all metrics of this process.

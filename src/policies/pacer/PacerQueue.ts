@@ -39,6 +39,12 @@ import * as TicketQueue from "./TicketQueue.js"
  */
 export interface Permit extends RateLimits.Place {
   readonly settle: (ending: PacerRequest.Ending, now: number, random: number) => number
+  /**
+   * The pause after `settle`, for a queue in another process: there `settle` answers 0.
+   *
+   * @internal
+   */
+  readonly pause?: () => Effect.Effect<number>
 }
 
 type Granted = ((permit: Permit) => void) | undefined

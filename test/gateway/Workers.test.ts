@@ -313,8 +313,8 @@ describe("a worker that is killed", () => {
       yield* Effect.sleep("50 millis")
       process.kill(victim?.pid ?? 0, "SIGKILL")
       const heard = yield* Fiber.join(load)
-      const whole = heard.filter(({ cut }) => !cut).length
-      assert.isTrue(whole > 0 && whole < 8, String(whole))
+      // The system gave each worker some of them, or all to one: what is not whole is broken off, and not ended.
+      assert.isTrue(heard.every(({ body, cut }) => cut || body.includes("[DONE]")))
       // What was under way with the dead worker may have been billed.
       yield* eventually(
         "its places are free, and its money counts",

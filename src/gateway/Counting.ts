@@ -13,6 +13,7 @@ import * as Tokens from "../policies/spend/Tokens.js"
 import * as Chats from "./Chats.js"
 import * as Controls from "./Controls.js"
 import type { Exchange } from "./Exchange.js"
+import * as Passing from "./Passing.js"
 import type { Relay } from "./Passthrough.js"
 import * as Respond from "./Respond.js"
 import type { Route } from "./Route.js"
@@ -38,15 +39,22 @@ const asGenerate = (json: unknown): unknown => {
  * @category responding
  */
 export const handle = (exchange: Exchange, { dialect, model }: CountRoute, relay: Relay): undefined =>
-  exchange.body(({ json }) => {
-    const { now, response } = exchange
+  exchange.body(({ json, text }) => {
+    const { now, request, response } = exchange
     const body = dialect === "anthropic" ? asAnswer(json) : asGenerate(json)
-    const asked = RequestBody.read(dialect, body, { model, stream: false })
-    if (asked instanceof InvalidRequest) return exchange.invalid(asked)
-    const entry = Chats.entryOf(exchange, asked.model, "chat")
+    const read = RequestBody.read(dialect, body, { model, stream: false })
+    const named = read instanceof InvalidRequest ? Passing.modelIn(body, model) : read.model
+    if (named === undefined) return exchange.invalid(read as InvalidRequest)
+    const entry = Chats.entryOf(exchange, named, "chat")
     if ("status" in entry) return exchange.refuse(entry)
+    // What is answered unread is counted unread.
+    const passing =
+      read instanceof InvalidRequest
+        ? Passing.unread({ dialect }, read, { json: body, text }, entry, now.config.providers, request.headers)
+        : { asked: read }
+    if (passing instanceof InvalidRequest) return exchange.invalid(passing)
     if (!exchange.enter(0)) return
-    const tokens = Tokens.estimate(asked.request)
+    const tokens = Tokens.estimate(passing.asked.request)
     const count = (): undefined => {
       const found = dialect === "anthropic" ? { input_tokens: tokens } : { totalTokens: tokens }
       Respond.json(response, 200, found, estimated)

@@ -5,10 +5,12 @@
  */
 
 import { unwatchFile, watchFile } from "node:fs"
+import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Equal from "effect/Equal"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
 import * as NodeTransport from "../node/NodeTransport.js"
@@ -95,7 +97,14 @@ const reloaded = <E>(gateway: Gateway.Gateway, read: Effect.Effect<Config, E>, w
     if (stays.length > 0) yield* Effect.logWarning(`${stays.join(", ")}: changed, and in force after a restart`)
     yield* summary(next)
   }).pipe(
-    Effect.catchAllCause((cause) => Effect.logError(`not reloaded (${why}); the configuration before stays`, cause))
+    Effect.catchAllCause((cause) => {
+      const failure = Option.getOrUndefined(Cause.failureOption(cause))
+      // A mistake in the file is told in words; a trace is for a bug.
+      return Effect.logError(
+        `not reloaded (${why}); the configuration before stays`,
+        failure instanceof Error ? failure.message : cause
+      )
+    })
   )
 
 /**

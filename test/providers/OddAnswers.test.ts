@@ -423,3 +423,22 @@ describe("odd frames", () => {
     })
   )
 })
+
+describe("Chat Completions: several choices", () => {
+  const at = (index: number, delta: unknown, finish_reason: string | null = null) => ({
+    id: "c1",
+    choices: [{ index, delta, finish_reason }]
+  })
+  const begun = [at(0, { content: "a" }), at(1, { content: "b" }), at(0, {}, "stop"), at(1, { content: "c" })]
+
+  it.effect("end where all of them have ended, or the stream", () =>
+    Effect.gen(function* () {
+      assert.strictEqual(yield* errorOf(streamed(chat, ...begun)), "StreamInterrupted")
+      assert.strictEqual((yield* streamed(chat, ...begun, at(1, {}, "stop"))).text, "a")
+      assert.strictEqual((yield* streamed(chat, ...begun, "[DONE]")).text, "a")
+      const last = [at(1, { content: "b" }), at(1, {}, "stop"), at(0, { content: "a" })]
+      assert.strictEqual(yield* errorOf(streamed(chat, ...last)), "StreamInterrupted")
+      assert.strictEqual((yield* streamed(chat, ...last, at(0, {}, "stop"))).text, "a")
+    })
+  )
+})

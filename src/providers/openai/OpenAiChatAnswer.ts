@@ -183,6 +183,8 @@ export const reader = (assembly: Assembly.Assembly): Reader.Reader => {
   const addCall = makeCalls(assembly)
   /** Tool calls of other choices: Copilot sends them in a choice of their own. */
   const others = new Map<number, Array<Json.Json>>()
+  /** The other choices of a stream that have begun and not ended. */
+  const running = new Set<number>()
   const thoughts: { field: "reasoning_content" | "reasoning"; pieces: Array<string> } = {
     field: "reasoning_content",
     pieces: []
@@ -262,11 +264,14 @@ export const reader = (assembly: Assembly.Assembly): Reader.Reader => {
         continue
       }
       const index = indexOf(choice.index) ?? position
+      if (Json.text(choice.finish_reason) !== undefined) running.delete(index)
+      else if (choice.delta != null) running.add(index)
       const calls = Json.array(messageOf(choice).tool_calls)
       const known = others.get(index)
       if (known === undefined) others.set(index, calls.map(Json.object))
       else for (const call of calls) known.push(Json.object(call))
     }
+    assembly.waits = running.size > 0
     return chosen ?? Json.object(undefined)
   }
 

@@ -65,6 +65,8 @@ export class Assembly {
   inside: StreamDecoder.Cursor["inside"] = "nothing"
   /** Whether the wire's own end came. */
   closed = false
+  /** Whether another answer of the same stream is open, so that only the wire's own end is the end. */
+  waits = false
   /** The last finish reason, in the provider's word. */
   reason: string | undefined
   /** Whether text has been delivered. */
@@ -284,10 +286,14 @@ export class Assembly {
     if (typeof reason === "string" && Classify.finishReason(reason) !== "none") this.reason = reason
   }
 
+  private get needsEnd(): boolean {
+    return this.waits || this.options.needsEnd === true
+  }
+
   /** Whether the answer is over, as far as the stream told. A finish reason before any content is no end. */
   over(): boolean {
     if (this.closed) return this.reason !== undefined
-    return this.reason !== undefined && this.progress > 0 && this.options.needsEnd !== true && !this.contradicted
+    return this.reason !== undefined && this.progress > 0 && !this.needsEnd && !this.contradicted
   }
 
   /** The position in the answer. */
@@ -302,7 +308,7 @@ export class Assembly {
    */
   end(reply?: () => unknown): LlmError | undefined {
     const { context, reason } = this
-    if (reason === undefined || (!this.closed && this.options.needsEnd === true)) {
+    if (reason === undefined || (!this.closed && this.needsEnd)) {
       return this.closed && this.progress === 0 && !this.answered
         ? Fields.missing(context, this.options.reasonField, undefined, "an answer")
         : undefined

@@ -442,3 +442,33 @@ describe("Chat Completions: several choices", () => {
     })
   )
 })
+
+describe("Chat Completions: custom tools", () => {
+  const custom = (name: string | undefined, input: string, index = 0) => ({
+    index,
+    ...(name === undefined ? {} : { id: `call-${name}`, type: "custom" }),
+    custom: { ...(name === undefined ? {} : { name }), input }
+  })
+
+  it.effect("have the text of their call as input", () =>
+    Effect.gen(function* () {
+      const expected = [
+        ["sql", { input: 'select "a"' }],
+        ["f", x]
+      ]
+      const both = [custom("sql", 'select "a"'), { index: 1, id: "b", type: "function", ...fn("f", '{"x":1}') }]
+      assert.deepStrictEqual(yield* callsOf(whole(chat, message(calls(...both), "tool_calls"))), expected)
+      const pieces = [
+        chunk(calls(custom("sql", ""))),
+        chunk(calls(custom(undefined, "select "))),
+        chunk(calls(custom(undefined, '"a"'))),
+        chunk(calls(both[1]))
+      ]
+      assert.deepStrictEqual(yield* callsOf(streamed(chat, ...pieces, ...end)), expected)
+      assert.strictEqual(yield* errorOf(streamed(chat, ...pieces)), "StreamInterrupted")
+      // The limit may have cut the text.
+      const cut = [chunk(calls(custom("sql", "sel"))), chunk({}, "length"), "[DONE]"]
+      assert.deepStrictEqual(yield* callsOf(streamed(chat, ...cut)), [])
+    })
+  )
+})

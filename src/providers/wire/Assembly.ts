@@ -198,6 +198,15 @@ export class Assembly {
     call.pieces.push(piece)
   }
 
+  /** A piece of the text that a call has instead of arguments. */
+  input(call: ToolCalls.OpenCall, piece: string): void {
+    const before = Json.string(Json.object(call.value).input) ?? ""
+    call.value = { input: before + piece }
+    if (piece === "") return
+    this.alive("tool-call")
+    this.size += piece.length
+  }
+
   /** Delivers an open call, which is whole. Returns the error if it is broken. */
   settle(call: ToolCalls.OpenCall): LlmError | undefined {
     this.drop(call)

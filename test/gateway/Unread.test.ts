@@ -68,6 +68,37 @@ describe("a body that cannot be read", () => {
   )
 })
 
+describe("an answer without words", () => {
+  it.scopedLive("is one to a client of its dialect, and to no other", () =>
+    Effect.gen(function* () {
+      const parts = [{ inlineData: { mimeType: "image/png", data: "AAAA" } }]
+      const answer = {
+        candidates: [{ content: { role: "model", parts }, finishReason: "STOP" }],
+        usageMetadata: { promptTokenCount: 1, candidatesTokenCount: 9, totalTokenCount: 10 }
+      }
+      const { heard, url } = yield* provider(({ url }) =>
+        url.includes("stream")
+          ? (response) =>
+              void response
+                .writeHead(200, { "content-type": "text/event-stream" })
+                .end(`data: ${JSON.stringify(answer)}\n\n`)
+          : json(200, answer)
+      )
+      const { url: at } = yield* gateway(url)
+      const body = { contents: [{ parts: [{ text: "draw" }] }] }
+      const whole = yield* asking(at, { path: "/v1beta/models/g:generateContent", key: keys.bob, body })
+      assert.deepStrictEqual([whole.status, JSON.parse(whole.body)], [200, answer])
+      const path = "/v1beta/models/g:streamGenerateContent?alt=sse"
+      const streamed = yield* asking(at, { path, key: keys.bob, body })
+      assert.deepStrictEqual([streamed.status, streamed.cut], [200, false])
+      assert.include(streamed.body, JSON.stringify(parts))
+      assert.lengthOf(heard, 2)
+      const other = yield* asking(at, { key: keys.bob, body: { model: "g", messages: [user] } })
+      isRefused(other, 502, "openai")
+    })
+  )
+})
+
 describe("a limit of money", () => {
   it.scopedLive("refuses a model without a price, and says so", () =>
     Effect.gen(function* () {

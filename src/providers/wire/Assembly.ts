@@ -44,6 +44,8 @@ export interface Options {
   readonly needsEnd?: boolean
   /** Whether an empty answer is never what the model meant, also if it counts tokens. Default `false`. */
   readonly neverSilent?: boolean
+  /** Whether the answer goes to its client as it came, with the parts that no event tells. Default `false`. */
+  readonly relayed?: boolean
   /** Whether an earlier stream delivered the beginning of the answer. Default `false`. */
   readonly resumed?: boolean
 }
@@ -146,6 +148,12 @@ export class Assembly {
     this.progress++
     this.inside = inside
     if (this.reason !== undefined) this.contradicted = true
+  }
+
+  /** A part that no event tells, such as an image. To a client who gets it all the same, it is an answer. */
+  other(): void {
+    this.alive()
+    if (this.options.relayed === true) this.answered = true
   }
 
   /** A piece of the text. */

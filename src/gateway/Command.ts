@@ -77,7 +77,7 @@ const keepYoung = (): void => setFlagsFromString("--no-allocation-site-pretenuri
 
 /** A key for clients would otherwise be missing where others can reach the port. */
 const isSafe = ({ keys }: Config, host: string): boolean =>
-  keys.length > 0 || /^(?:127\.|::1$|\[::1\]$|localhost$)/.test(host)
+  keys.length > 0 || /^(?:localhost|127(?:\.\d{1,3}){3}|\[?::1\]?)$/i.test(host)
 
 /**
  * `steadfast gateway`.

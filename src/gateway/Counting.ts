@@ -16,6 +16,7 @@ import * as Controls from "./Controls.js"
 import type { Exchange } from "./Exchange.js"
 import type * as ModelTable from "./ModelTable.js"
 import * as Need from "./Need.js"
+import * as Passing from "./Passing.js"
 import type { Relay } from "./Passthrough.js"
 import * as Respond from "./Respond.js"
 import type { Route } from "./Route.js"
@@ -41,13 +42,22 @@ const asGenerate = (json: unknown): unknown => {
  * @category responding
  */
 export const handle = (exchange: Exchange, { dialect, model }: CountRoute, relay: Relay): undefined =>
-  exchange.body(({ json }) => {
+  exchange.body(({ json, text }) => {
+    const { now, request } = exchange
     const body = dialect === "anthropic" ? asAnswer(json) : asGenerate(json)
-    const asked = RequestBody.read(dialect, body, { model, stream: false })
-    if (asked instanceof InvalidRequest) return exchange.invalid(asked)
-    const entry = Chats.entryOf(exchange, asked.model, "chat")
+    const read = RequestBody.read(dialect, body, { model, stream: false })
+    const named = read instanceof InvalidRequest ? Passing.modelIn(body, model) : read.model
+    if (named === undefined) return exchange.invalid(read as InvalidRequest)
+    const entry = Chats.entryOf(exchange, named, "chat")
     if ("status" in entry) return exchange.refuse(entry)
-    exchange.enter(Need.free, () => counted(exchange, dialect, { asked: asked.request, entry, json }, relay))
+    // What is answered unread is counted unread.
+    const passing =
+      read instanceof InvalidRequest
+        ? Passing.unread({ dialect }, read, { json: body, text }, entry, now.config.providers, request.headers)
+        : { asked: read }
+    if (passing instanceof InvalidRequest) return exchange.invalid(passing)
+    const { request: asked } = passing.asked
+    exchange.enter(Need.free, () => counted(exchange, dialect, { asked, entry, json }, relay))
   })
 
 const counted = (

@@ -5,10 +5,12 @@
  */
 
 import { unwatchFile, watchFile } from "node:fs"
+import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Equal from "effect/Equal"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
 import * as NodeTransport from "../node/NodeTransport.js"
@@ -124,9 +126,14 @@ export const changed = (before: Config, next: Config, why: string): Effect.Effec
 export const notReloaded =
   (why: string) =>
   <E>(self: Effect.Effect<void, E>): Effect.Effect<void> =>
-    Effect.catchAllCause(self, (cause) =>
-      Effect.logError(`not reloaded (${why}); the configuration before stays`, cause)
-    )
+    Effect.catchAllCause(self, (cause) => {
+      const failure = Option.getOrUndefined(Cause.failureOption(cause))
+      // A mistake in the file is told in words; a trace is for a bug.
+      return Effect.logError(
+        `not reloaded (${why}); the configuration before stays`,
+        failure instanceof Error ? failure.message : cause
+      )
+    })
 
 const reloaded = <E>(gateway: Gateway.Gateway, options: Options<E>, why: string): Effect.Effect<void> =>
   Effect.gen(function* () {

@@ -78,6 +78,20 @@ export const make = (dialect: Dialect, asked: RequestBody.Asked, body: string, h
 })
 
 /**
+ * The most tokens of an answer that a client sets. A limit of money may lower it, and must not raise it.
+ */
+const mostTokens = (dialect: Dialect, body: Readonly<Record<string, unknown>>): number | undefined => {
+  const config = object(body.generationConfig ?? body.generation_config)
+  const said = {
+    openai: body.max_completion_tokens ?? body.max_tokens,
+    responses: body.max_output_tokens,
+    anthropic: body.max_tokens,
+    gemini: config.maxOutputTokens ?? config.max_output_tokens
+  }[dialect]
+  return Number.isSafeInteger(said) && (said as number) > 0 ? (said as number) : undefined
+}
+
+/**
  * A body that could not be read, on its way to the targets of a model that speak its dialect; the refusal if there are
  * none, or if it is no request of this dialect at all.
  *
@@ -102,10 +116,11 @@ export const unread = (
   const body = object(json)
   const said = body.messages ?? body.input ?? body.contents
   if (!isSpoken || said === undefined || said === null || (Array.isArray(said) && said.length === 0)) return refusal
+  const maxTokens = mostTokens(dialect, body)
   const asked: RequestBody.Asked = {
     model: config.name,
     // It stands for the body where tokens are estimated, and is never sent.
-    request: Chat.prompt(text),
+    request: maxTokens === undefined ? Chat.prompt(text) : { ...Chat.prompt(text), maxTokens },
     stream: route.stream ?? body.stream === true,
     includeUsage: object(body.stream_options).include_usage === true,
     unread: []

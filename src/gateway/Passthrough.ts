@@ -67,6 +67,9 @@ const heldBytes = 1_048_576
 /** What an error tells of itself is read so far. */
 const errorBytes = 65_536
 
+/** What a provider takes money for, in amounts that nobody here can count. */
+const costs = /^\/(?:images|audio|rerank)(?:\/|$)|^\/batches\/?$/
+
 /** Headers that speak of the connection, or of the client to us, and are not handed on. */
 const dropped = new Set(
   [
@@ -317,6 +320,9 @@ export const make =
       const rights = client.key.models
       if (rights !== undefined && (entry === undefined || !rights.includes(entry.config.name))) {
         return exchange.refuse(Refusal.notAllowed(named ?? path))
+      }
+      if (client.key.usdPerDay !== undefined && method === "POST" && costs.test(path)) {
+        return exchange.refuse(Refusal.uncounted(path))
       }
       exchange.enter(Need.free, () => onward(body, provider, entry, named))
     }

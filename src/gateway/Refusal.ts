@@ -147,6 +147,21 @@ export const limited = (message: string, waitMillis: number): Refusal =>
   })
 
 /**
+ * A client with a limit of money asks for what has no known price.
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const uncounted = (path: string): Refusal =>
+  make(
+    403,
+    "permission_error",
+    "no_price",
+    "PERMISSION_DENIED",
+    `${path} has no known price, and this key has a limit of money`
+  )
+
+/**
  * The gateway has as much to do as it may.
  *
  * @since 0.2.0

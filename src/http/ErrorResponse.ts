@@ -57,12 +57,12 @@ const row = (
 const invalid = "invalid_request_error"
 
 /**
- * What is told of each tag; `spent` is for a budget of money, tokens or attempts.
+ * What is told of each tag; `spent` is for a budget of money, tokens or attempts, `unpriced` for what has no price.
  *
  * @since 0.2.0
  * @category constants
  */
-export const table: { readonly [K in LlmError.Tag | "spent"]: Told } = {
+export const table: { readonly [K in LlmError.Tag | "spent" | "unpriced"]: Told } = {
   RateLimited: row(
     429,
     "rate_limit_error",
@@ -107,6 +107,14 @@ export const table: { readonly [K in LlmError.Tag | "spent"]: Told } = {
     "insufficient_quota",
     "RESOURCE_EXHAUSTED",
     "the budget of this service is used up"
+  ),
+  // Nothing is used up, and no time mends it: nobody repeats a 403.
+  unpriced: row(
+    403,
+    "permission_error",
+    "no_price",
+    "PERMISSION_DENIED",
+    "the model has no known price, and money is limited"
   )
 }
 
@@ -166,8 +174,10 @@ export interface Facts {
   readonly seconds: number | undefined
 }
 
-const rowOf = (error: LlmError.LlmError): Told =>
-  table[error._tag === "BudgetExceeded" && error.budget !== "retry" ? "spent" : error._tag]
+const rowOf = (error: LlmError.LlmError): Told => {
+  if (error._tag !== "BudgetExceeded" || error.budget === "retry") return table[error._tag]
+  return table[error.code === "no_price" ? "unpriced" : "spent"]
+}
 
 /**
  * The facts that are told of an error.

@@ -30,6 +30,22 @@ models:
     })
   )
 
+  it.scopedLive("is asked of Anthropic also for what only Anthropic understands", () =>
+    Effect.gen(function* () {
+      const { heard, url } = yield* provider(() => json(200, { input_tokens: 42 }))
+      const { url: at } = yield* counting(url)
+      const path = "/v1/messages/count_tokens"
+      const tools = [{ type: "web_search_20250305", name: "web_search" }]
+      const found = yield* asking(at, { path, key: keys.alice, body: { ...body, tools } })
+      assert.deepStrictEqual([found.status, JSON.parse(found.body)], [200, { input_tokens: 42 }])
+      assert.deepStrictEqual(JSON.parse(String(heard[0]?.body)), { ...body, tools, model: "claude-x" })
+      isRefused(yield* asking(at, { path, key: keys.alice, body: { ...body, tools, model: "fast" } }), 400, "anthropic")
+      isRefused(yield* asking(at, { path, key: keys.alice, body: { model: "claude", tools } }), 400, "anthropic")
+      isRefused(yield* asking(at, { path, key: keys.alice, body: { ...body, model: 7 } }), 400, "anthropic")
+      assert.lengthOf(heard, 1)
+    })
+  )
+
   it.scopedLive("is estimated elsewhere, and where the provider cannot", () =>
     Effect.gen(function* () {
       const { url } = yield* provider(() => json(401, { error: { message: "no" } }))

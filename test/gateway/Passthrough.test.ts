@@ -5,7 +5,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { cases } from "../support/cases.js"
 import { json, provider } from "./origin.js"
-import { asking, dial, eventually, isRefused, keys, stage } from "./stage.js"
+import { asking, dial, errorOf, eventually, isRefused, keys, stage } from "./stage.js"
 
 const gateway = (url: string, more = "") =>
   stage(`
@@ -68,6 +68,28 @@ describe("passthrough", () => {
         isRefused(yield* asking(at, { path, key: keys.alice }), 404, "openai")
       }
       assert.lengthOf(heard, 0)
+    })
+  )
+
+  it.scopedLive("hands nothing on that costs what nobody can count, for a client whose money is limited", () =>
+    Effect.gen(function* () {
+      const { heard, url } = yield* provider(() => json(200, {}))
+      const { url: at } = yield* stage(`
+providers: { first: { kind: openai, baseUrl: "${url}", key: ${keys.first} } }
+keys: [{ name: bob, key: ${keys.bob}, usdPerDay: 5 }]
+models: { fast: first/m1 }`)
+      const body = { model: "some-model", prompt: "x" }
+      for (const path of ["/v1/images/generations", "/v1/audio/speech", "/v1/rerank", "/v1/batches", "/batches/"]) {
+        const refused = yield* asking(at, { path, key: keys.bob, body })
+        isRefused(refused, 403, "openai")
+        assert.strictEqual(errorOf(refused).code, "no_price")
+      }
+      assert.lengthOf(heard, 0)
+      for (const path of ["/v1/files", "/v1/moderations", "/v1/batches/b-1/cancel"]) {
+        assert.strictEqual((yield* asking(at, { path, key: keys.bob, body })).status, 200, path)
+      }
+      assert.strictEqual((yield* asking(at, { path: "/v1/batches", key: keys.bob })).status, 200)
+      assert.lengthOf(heard, 4)
     })
   )
 

@@ -133,6 +133,9 @@ describe("a new configuration under load", () => {
       yield* eventually(() => child.said().includes("not reloaded (SIGHUP)"), "it refuses")
       assert.include(child.said(), "nobody/m4")
       assert.include(child.said(), "drain")
+      // A mistake in the file is no bug: nobody needs a trace.
+      assert.notInclude(child.said(), "at failure")
+      assert.notInclude(child.said(), "Build.ts")
       rmSync(file)
       child.signal("SIGHUP")
       yield* eventually(() => child.said().split("not reloaded").length >= 3, "a missing file is no configuration")

@@ -55,6 +55,20 @@ describe("of", () => {
     }
   })
 
+  it("is the failure of a target that was asked, where the last one cannot be asked in its dialect", () => {
+    const unsaid = new LlmError.InvalidRequest({
+      provider: "q",
+      message: "n: found 2, expected 1",
+      delivery: "not-sent"
+    })
+    assert.strictEqual(told(unsaid, errorOf("ConnectionError"))._tag, "ConnectionError")
+    const waiting = told(unsaid, hinted("3 seconds"), errorOf("ServerError"))
+    assert.deepStrictEqual([waiting._tag, waiting.hint && Duration.toSeconds(waiting.hint)], ["RateLimited", 3])
+    // Nobody was asked: the request itself is the news.
+    assert.strictEqual(told(unsaid), unsaid)
+    assert.strictEqual(told(unsaid, errorOf("InvalidRequest")), unsaid)
+  })
+
   it("promises no wait to a client whose own money is used up", () => {
     const last = new LlmError.BudgetExceeded({ provider: "p", message: "spent", delivery: "not-sent", budget: "usd" })
     assert.strictEqual(told(last, hinted("1 seconds")), last)
@@ -67,6 +81,8 @@ describe("of", () => {
     "never waits longer than any error that waits, and invents none",
     [fc.array(arbitraryError(90_000)), arbitraryError(90_000)],
     ([before, last]) => {
+      // What could not be said is no failure of its target: it has an example of its own.
+      fc.pre(last._tag !== "InvalidRequest" || last.status !== undefined || last.delivery !== "not-sent")
       const error = told(last, ...before)
       const waits = [...before, last].filter(({ _tag }) => ["RateLimited", "Overloaded", "CircuitOpen"].includes(_tag))
       const hints = waits.flatMap(({ hint }) => (hint === undefined ? [] : [Duration.toMillis(hint)]))

@@ -37,7 +37,7 @@ describe("the status of an error", () => {
   it("is known for every tag of the union", () => {
     const members = LlmError.LlmError.members.map((member) => member._tag)
     assert.sameMembers([...members], [...tags])
-    assert.sameMembers(Object.keys(ErrorResponse.table), [...members, "spent"])
+    assert.sameMembers(Object.keys(ErrorResponse.table), [...members, "spent", "unpriced"])
     for (const tag of tags) assert.strictEqual(ErrorResponse.make(errorOf(tag)).status, expected[tag][0], tag)
   })
 
@@ -56,6 +56,18 @@ describe("the status of an error", () => {
     const spent = new LlmError.BudgetExceeded({ ...errorOf("Timeout"), message: "5 usd", budget: "usd" })
     const response = ErrorResponse.make(spent)
     assert.deepStrictEqual([response.status, inner(response).code], [429, "insufficient_quota"])
+  })
+
+  it("of a model without a price is no spent budget", () => {
+    const unpriced = new LlmError.BudgetExceeded({
+      ...errorOf("Timeout"),
+      message: "no price is known",
+      budget: "usd",
+      code: "no_price"
+    })
+    const response = ErrorResponse.make(unpriced)
+    assert.deepStrictEqual([response.status, inner(response).code], [403, "no_price"])
+    assert.notInclude(JSON.stringify(response.body), "used up")
   })
 
   for (const dialect of dialects) {

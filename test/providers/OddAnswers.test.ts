@@ -423,3 +423,52 @@ describe("odd frames", () => {
     })
   )
 })
+
+describe("Chat Completions: several choices", () => {
+  const at = (index: number, delta: unknown, finish_reason: string | null = null) => ({
+    id: "c1",
+    choices: [{ index, delta, finish_reason }]
+  })
+  const begun = [at(0, { content: "a" }), at(1, { content: "b" }), at(0, {}, "stop"), at(1, { content: "c" })]
+
+  it.effect("end where all of them have ended, or the stream", () =>
+    Effect.gen(function* () {
+      assert.strictEqual(yield* errorOf(streamed(chat, ...begun)), "StreamInterrupted")
+      assert.strictEqual((yield* streamed(chat, ...begun, at(1, {}, "stop"))).text, "a")
+      assert.strictEqual((yield* streamed(chat, ...begun, "[DONE]")).text, "a")
+      const last = [at(1, { content: "b" }), at(1, {}, "stop"), at(0, { content: "a" })]
+      assert.strictEqual(yield* errorOf(streamed(chat, ...last)), "StreamInterrupted")
+      assert.strictEqual((yield* streamed(chat, ...last, at(0, {}, "stop"))).text, "a")
+    })
+  )
+})
+
+describe("Chat Completions: custom tools", () => {
+  const custom = (name: string | undefined, input: string, index = 0) => ({
+    index,
+    ...(name === undefined ? {} : { id: `call-${name}`, type: "custom" }),
+    custom: { ...(name === undefined ? {} : { name }), input }
+  })
+
+  it.effect("have the text of their call as input", () =>
+    Effect.gen(function* () {
+      const expected = [
+        ["sql", { input: 'select "a"' }],
+        ["f", x]
+      ]
+      const both = [custom("sql", 'select "a"'), { index: 1, id: "b", type: "function", ...fn("f", '{"x":1}') }]
+      assert.deepStrictEqual(yield* callsOf(whole(chat, message(calls(...both), "tool_calls"))), expected)
+      const pieces = [
+        chunk(calls(custom("sql", ""))),
+        chunk(calls(custom(undefined, "select "))),
+        chunk(calls(custom(undefined, '"a"'))),
+        chunk(calls(both[1]))
+      ]
+      assert.deepStrictEqual(yield* callsOf(streamed(chat, ...pieces, ...end)), expected)
+      assert.strictEqual(yield* errorOf(streamed(chat, ...pieces)), "StreamInterrupted")
+      // The limit may have cut the text.
+      const cut = [chunk(calls(custom("sql", "sel"))), chunk({}, "length"), "[DONE]"]
+      assert.deepStrictEqual(yield* callsOf(streamed(chat, ...cut)), [])
+    })
+  )
+})

@@ -165,6 +165,7 @@ const take: Scope["hold"] = (inner, ask, prices, now) => {
       model,
       message: `${decision.by.name}: ${Account.describe(decision, `${provider}/${model}`)}`,
       delivery: "not-sent",
+      ...(decision.asked === undefined ? { code: "no_price" } : {}),
       budget: decision.budget
     })
   }

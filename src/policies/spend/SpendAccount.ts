@@ -308,7 +308,8 @@ const dollars = (usd: number): string => `$${(usd / billion).toFixed(9).replace(
 export const describe = ({ asked, budget, by }: Refused<Ledger>, target: string): string => {
   if (asked === undefined) {
     const table = `Prices.layer(Prices.table({ "${target}": { input, output } }))`
-    const remedy = `provide ${table} or GenaiPrices.layer from effect-steadfast/prices, or set unpriced: "allow"`
+    const own = `provide ${table} (in the file of a gateway: prices)`
+    const remedy = `${own} or GenaiPrices.layer from effect-steadfast/prices, or set unpriced: "allow"`
     return `no price is known for ${target}, and the limit is ${dollars(by.limits.usd)}: ${remedy}`
   }
   const shown = budget === "usd" ? dollars : String

@@ -191,8 +191,9 @@ export const reader = (assembly: Assembly.Assembly): Reader.Reader => {
         if (typeof part.text !== "string") return WireFields.missing(context, `${at}.text`, part.text, "a string")
         readText(part, part.text)
       } else {
-        // Code that the provider ran, and its results.
-        assembly.alive()
+        // Images, and code that the provider ran, and its results.
+        if (part.inlineData != null) assembly.other()
+        else assembly.alive()
         parts.push(Object.fromEntries(Object.entries(part).filter(([, value]) => value !== null)))
       }
     }

@@ -109,6 +109,8 @@ export const make = (
     }
   }
 
+  const relayed: typeof format = { ...format, answers: { ...format.answers, relayed: true } }
+
   const answer = (
     text: string,
     context: WireFields.Exchange,
@@ -118,7 +120,9 @@ export const make = (
   ): Effect.Effect<Chat.Response, LlmError> => {
     if (!isSuccess(context)) return Effect.fail(refused(text, context))
     if (!isWhole) return Effect.fail(WireFields.tooLarge(context))
-    const decoded = WireFormat.decode(format, text, context, (usage) => attempt.note({ usage }))
+    const decoded = WireFormat.decode(relay === undefined ? format : relayed, text, context, (usage) =>
+      attempt.note({ usage })
+    )
     if (decoded instanceof Error) return Effect.fail(decoded)
     // What came as the events of a stream is no answer to this client.
     if (relay !== undefined && decoded.raw !== undefined && !text.trimEnd().endsWith("[DONE]")) {

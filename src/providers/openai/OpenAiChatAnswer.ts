@@ -101,16 +101,20 @@ const makeCalls = (assembly: Assembly.Assembly) => {
   }
 
   return (entry: Json.Json, position: number): void => {
-    const fn = Json.object(entry.function)
+    // A custom tool takes any text, which is no JSON: its call has it as `input`.
+    const custom = Json.object(entry.custom)
+    const isCustom = custom === entry.custom
+    const fn = isCustom ? custom : Json.object(entry.function)
     const index = indexOf(entry.index)
     const id = Json.text(entry.id)
     const name = Json.text(fn.name)
-    const args = fn.arguments ?? ""
+    const args = (isCustom ? custom.input : fn.arguments) ?? ""
     let call = open(index, position, id, name)
     if (call === undefined || isAnother(call, id, name, args)) {
       // Some servers send empty calls along with the text.
       if (id === undefined && name === undefined && args === "") return
-      call = assembly.open({ field: `tool_calls[${index ?? position}].function` })
+      const field = `tool_calls[${index ?? position}]`
+      call = assembly.open(isCustom ? { field: `${field}.custom`, proof: "next" } : { field: `${field}.function` })
     }
     if (index !== undefined) known.set(index, call)
     if (id !== undefined) known.set(id, call)
@@ -118,7 +122,8 @@ const makeCalls = (assembly: Assembly.Assembly) => {
     if (id !== undefined && call.id === "") call.id = id
     if (name !== undefined && name !== call.name) call.name += name
     if (entry.extra_content != null) call.reply = { extra_content: entry.extra_content }
-    if (typeof args === "string") assembly.fragment(call, args)
+    if (isCustom) assembly.input(call, Json.string(args) ?? "")
+    else if (typeof args === "string") assembly.fragment(call, args)
     else call.value = args
   }
 }
@@ -183,6 +188,8 @@ export const reader = (assembly: Assembly.Assembly): Reader.Reader => {
   const addCall = makeCalls(assembly)
   /** Tool calls of other choices: Copilot sends them in a choice of their own. */
   const others = new Map<number, Array<Json.Json>>()
+  /** The other choices of a stream that have begun and not ended. */
+  const running = new Set<number>()
   const thoughts: { field: "reasoning_content" | "reasoning"; pieces: Array<string> } = {
     field: "reasoning_content",
     pieces: []
@@ -262,11 +269,14 @@ export const reader = (assembly: Assembly.Assembly): Reader.Reader => {
         continue
       }
       const index = indexOf(choice.index) ?? position
+      if (Json.text(choice.finish_reason) !== undefined) running.delete(index)
+      else if (choice.delta != null) running.add(index)
       const calls = Json.array(messageOf(choice).tool_calls)
       const known = others.get(index)
       if (known === undefined) others.set(index, calls.map(Json.object))
       else for (const call of calls) known.push(Json.object(call))
     }
+    assembly.waits = running.size > 0
     return chosen ?? Json.object(undefined)
   }
 

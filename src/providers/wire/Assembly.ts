@@ -44,6 +44,8 @@ export interface Options {
   readonly needsEnd?: boolean
   /** Whether an empty answer is never what the model meant, also if it counts tokens. Default `false`. */
   readonly neverSilent?: boolean
+  /** Whether the answer goes to its client as it came, with the parts that no event tells. Default `false`. */
+  readonly relayed?: boolean
   /** Whether an earlier stream delivered the beginning of the answer. Default `false`. */
   readonly resumed?: boolean
 }
@@ -65,6 +67,8 @@ export class Assembly {
   inside: StreamDecoder.Cursor["inside"] = "nothing"
   /** Whether the wire's own end came. */
   closed = false
+  /** Whether another answer of the same stream is open, so that only the wire's own end is the end. */
+  waits = false
   /** The last finish reason, in the provider's word. */
   reason: string | undefined
   /** Whether text has been delivered. */
@@ -146,6 +150,12 @@ export class Assembly {
     if (this.reason !== undefined) this.contradicted = true
   }
 
+  /** A part that no event tells, such as an image. To a client who gets it all the same, it is an answer. */
+  other(): void {
+    this.alive()
+    if (this.options.relayed === true) this.answered = true
+  }
+
   /** A piece of the text. */
   text(piece: string): void {
     if (piece === "") return
@@ -194,6 +204,15 @@ export class Assembly {
     this.alive("tool-call")
     this.size += piece.length
     call.pieces.push(piece)
+  }
+
+  /** A piece of the text that a call has instead of arguments. */
+  input(call: ToolCalls.OpenCall, piece: string): void {
+    const before = Json.string(Json.object(call.value).input) ?? ""
+    call.value = { input: before + piece }
+    if (piece === "") return
+    this.alive("tool-call")
+    this.size += piece.length
   }
 
   /** Delivers an open call, which is whole. Returns the error if it is broken. */
@@ -284,10 +303,14 @@ export class Assembly {
     if (typeof reason === "string" && Classify.finishReason(reason) !== "none") this.reason = reason
   }
 
+  private get needsEnd(): boolean {
+    return this.waits || this.options.needsEnd === true
+  }
+
   /** Whether the answer is over, as far as the stream told. A finish reason before any content is no end. */
   over(): boolean {
     if (this.closed) return this.reason !== undefined
-    return this.reason !== undefined && this.progress > 0 && this.options.needsEnd !== true && !this.contradicted
+    return this.reason !== undefined && this.progress > 0 && !this.needsEnd && !this.contradicted
   }
 
   /** The position in the answer. */
@@ -302,7 +325,7 @@ export class Assembly {
    */
   end(reply?: () => unknown): LlmError | undefined {
     const { context, reason } = this
-    if (reason === undefined || (!this.closed && this.options.needsEnd === true)) {
+    if (reason === undefined || (!this.closed && this.needsEnd)) {
       return this.closed && this.progress === 0 && !this.answered
         ? Fields.missing(context, this.options.reasonField, undefined, "an answer")
         : undefined

@@ -192,7 +192,7 @@ export const decoder = (
   let filtered: ContentFiltered | undefined
   /** The usage in a whole answer that is an error. */
   let usage: Chat.Usage | undefined
-  const assembly = new Assembly.Assembly(context, { ...format.answers, resumed })
+  const assembly = new Assembly.Assembly(context, { ...format.answers, resumed, relayed: passing !== undefined })
   const reader = format.reader(assembly, from)
 
   /** Reads a list of events, which Gemini sends to whoever does not ask for a stream of them. */

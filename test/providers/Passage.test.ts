@@ -432,7 +432,9 @@ describe("an answer that the provider keeps", () => {
           options: { script: [Fault.resetInBody({ events, reply }), reply] },
           compose: again
         })
-        assert.strictEqual(got.text, whole.text, `cut after ${events}`)
+        // Another answer, made in another second.
+        const timeless = (text: string) => text.replaceAll(/"created_at":\d+/g, "")
+        assert.strictEqual(timeless(got.text), timeless(whole.text), `cut after ${events}`)
         assert.lengthOf(got.requests, 2)
       }
     })

@@ -398,7 +398,7 @@ export const fallbackOf = (error: LlmError): Rule["fallback"] => error.fallbacka
  */
 export const isFallbackable = (error: LlmError): boolean => fallbackOf(error) !== false
 
-/** The codes of `ChatModel.generateObject` for an answer that was read, and is not what was asked for. */
+/** The codes for an answer that was read and is not what was asked for: of `ChatModel.generateObject`, and of tool calls. */
 const answerCodes: ReadonlyArray<string | undefined> = ["not-json", "misfit", "truncated"]
 
 /**

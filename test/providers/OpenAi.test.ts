@@ -1,7 +1,7 @@
 import { HttpClient } from "@effect/platform"
 import { assert, describe, it } from "@effect/vitest"
 import { Config, ConfigProvider, Effect, Layer, Redacted } from "effect"
-import { Chat, ChatModel, OpenAi } from "effect-steadfast"
+import { Chat, ChatModel, LlmError, OpenAi } from "effect-steadfast"
 import { FaultyProvider, Reply } from "effect-steadfast/testing"
 import {
   assertRefused,
@@ -317,6 +317,8 @@ describe("decode", () => {
         const error = yield* Effect.flip(ask(make, reply))
         assert.strictEqual(error._tag, "InvalidResponse")
         assert.strictEqual(error.message, 'the arguments of tool call weather are no JSON: {"city": Oslo}')
+        // The model's mistake closes no circuit.
+        assert.strictEqual(LlmError.healthOf(error), "ignored")
       }
     })
   )

@@ -97,5 +97,9 @@ export const argumentsOf = (context: WireFields.Exchange, call: OpenCall): unkno
   }
   if (parsed !== undefined) return parsed
   const message = `the arguments of tool call ${call.name} are no JSON: ${text?.trim()}`
-  return new InvalidResponse(WireFields.errorFields(context, ErrorMessage.clean(message, context.secrets)))
+  // The model's mistake: its server is well, and stays open to others.
+  return new InvalidResponse({
+    ...WireFields.errorFields(context, ErrorMessage.clean(message, context.secrets)),
+    code: "not-json"
+  })
 }

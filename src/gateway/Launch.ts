@@ -159,7 +159,10 @@ export const run = <E>(options: Options<E>, started?: Deferred.Deferred<GatewayS
       // A signal to reload must not end a gateway that is stopping.
       const queue = options.reloads ?? (yield* reloads(options.file))
       yield* Effect.addFinalizer(() =>
-        Effect.zipRight(Effect.logInfo(`stopping: ${gateway.running()} requests run`), running.drain)
+        Effect.logInfo(`stopping: ${gateway.running()} requests run`).pipe(
+          Effect.zipRight(running.drain),
+          Effect.zipRight(Effect.suspend(() => Effect.logInfo(`stopped: ${gateway.running()} requests broken off`)))
+        )
       )
       if (options.reloads === undefined) {
         yield* Effect.logInfo(`gateway: ${running.url}`)

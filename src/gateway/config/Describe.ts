@@ -77,7 +77,9 @@ const providerText = (provider: Resolved.Provider): string =>
     Object.keys(provider.headers).length > 0 && `headers ${Object.keys(provider.headers).join(" ")}`,
     provider.limits && limitsText(provider.limits),
     provider.faults &&
-      `${Math.round(provider.faults.errorRate * 100)} % fail with ${provider.faults.status}` +
+      (provider.faults.errorRate === 0
+        ? "none fails"
+        : `${Math.round(provider.faults.errorRate * 100)} % fail with ${provider.faults.status}`) +
         (Duration.toMillis(provider.faults.latency) > 0 ? `, ${time(provider.faults.latency)} each` : "")
   ])
 

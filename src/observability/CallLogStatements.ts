@@ -26,32 +26,30 @@ export interface Statement {
 const isPostgres = (sql: SqlClient.SqlClient): boolean => sql.onDialectOrElse({ pg: () => true, orElse: () => false })
 
 /** What both databases do with the rows of one JSON text. A row whose key is there already is left as it is. */
-const insertFrom = ({ columns, name }: Table, values: string, source: string, rows: unknown): Statement => {
-  const names = Object.keys(columns).join(",")
-  return {
-    text: `insert into ${name} (${names}) select ${values} from ${source} where true on conflict do nothing`,
-    values: [JSON.stringify(rows)]
-  }
-}
+const insertFrom = (table: string, names: string, values: string, source: string, rows: unknown): Statement => ({
+  text: `insert into ${table} (${names}) select ${values} from ${source} where true on conflict do nothing`,
+  values: [JSON.stringify(rows)]
+})
 
 /**
  * The statements that insert rows into a table, as one value with JSON. PostgreSQL reads it faster than a text with
  * thousands of parameters. SQLite makes of such a text a program of its own for each row, which stays in memory until
- * the collector finds the statement: writing took a gigabyte.
+ * the collector finds the statement: writing took a gigabyte. Columns that are null in all rows are left out, since
+ * SQLite reads JSON anew for each value.
  *
  * @internal
  */
 export const inserts = (sql: SqlClient.SqlClient, table: Table, rows: ReadonlyArray<Row>): ReadonlyArray<Statement> => {
   if (rows.length === 0) return []
-  const columns = Object.entries(table.columns)
+  const columns = Object.entries(table.columns).filter(([column]) => rows.some((row) => (row[column] ?? null) !== null))
+  const names = columns.map(([column]) => column).join(",")
   if (isPostgres(sql)) {
     const types = columns.map(([column, type]) => `${column} ${type.replace(" not null", "")}`).join(",")
-    const names = columns.map(([column]) => column).join(",")
-    return [insertFrom(table, names, `json_to_recordset(?::json) as r(${types})`, rows)]
+    return [insertFrom(table.name, names, names, `json_to_recordset(?::json) as r(${types})`, rows)]
   }
   const places = columns.map((_, index) => `value ->> ${index}`).join(",")
   const arrays = rows.map((row) => columns.map(([column]) => row[column] ?? null))
-  return [insertFrom(table, places, "json_each(?)", arrays)]
+  return [insertFrom(table.name, names, places, "json_each(?)", arrays)]
 }
 
 /** The libSQL driver behind a connection of `@effect/sql-libsql`. */

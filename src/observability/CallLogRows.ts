@@ -40,8 +40,6 @@ export interface Rows {
   readonly call: Row
   readonly attempts: ReadonlyArray<Row>
   readonly labels: ReadonlyArray<Row>
-  /** Of the call's set of labels. */
-  readonly labelSet: ReadonlyArray<Row>
 }
 
 /** PostgreSQL refuses NUL and half a surrogate pair, SQLite cuts the text there. */
@@ -230,14 +228,12 @@ export const rowsOf = (record: CallRecord): Rows => {
   const labels = [
     ...new Map(Object.entries(record.labels ?? {}).map(([name, value]) => [textOf(name), textOf(String(value))]))
   ]
-  const set = labelSetOf(labels)
-  const day = dayOf(record.startedAt)
   const call = {
     id,
     name: textOf(record.name),
     operation: textOr(record.operation),
     started_at: number(record.startedAt),
-    day,
+    day: dayOf(record.startedAt),
     duration_ms: number(record.durationMillis),
     outcome: record.outcome,
     provider: textOr(asked?.provider),
@@ -261,15 +257,14 @@ export const rowsOf = (record: CallRecord): Rows => {
     unpriced: bill.unpriced,
     usage_unknown: bill.unknown,
     error_json: errorJson(record.error),
-    label_set: set
+    label_set: labelSetOf(labels)
   }
   return {
     call,
     attempts: attempts.map((attempt, index) =>
       attemptRow(id, attempt, index + 1, places[index] ?? { number: 1, again: false, handoff: false })
     ),
-    labels: labels.map(([name, value]) => ({ call_id: id, name, value })),
-    labelSet: labels.map(([name, value]) => ({ day, id: set, name, value }))
+    labels: labels.map(([name, value]) => ({ call_id: id, name, value }))
   }
 }
 
@@ -331,7 +326,7 @@ const decodeRecord = Schema.decodeUnknownSync(CallRecord)
  *
  * @internal
  */
-export const recordOf = ({ attempts, call, labels }: Omit<Rows, "labelSet">): CallRecord =>
+export const recordOf = ({ attempts, call, labels }: Rows): CallRecord =>
   decodeRecord(
     present({
       id: call.id,

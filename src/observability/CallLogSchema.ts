@@ -156,8 +156,14 @@ const create = ({ columns, key, name }: Table): string =>
     .map(([column, type]) => `${column} ${type}`)
     .join(", ")}, primary key (${key}))`
 
-/** What a report counts by. */
-const grouped = "day, provider, model, first_error"
+/**
+ * What a report counts by, but for labels.
+ *
+ * @internal
+ */
+export const groupColumns = ["day", "provider", "model", "first_error"] as const
+
+const grouped = groupColumns.join(", ")
 
 /**
  * What calls are told apart by in the first step of a report, in the order of its index. SQLite sorts nothing where it
@@ -167,8 +173,8 @@ const grouped = "day, provider, model, first_error"
  * @internal
  */
 export const stepColumns = [
-  ...["day", "provider", "model", "first_error", "outcome", "served_attempt"],
-  ...["attempts", "retries", "unpriced", "usage_unknown"]
+  ...groupColumns,
+  ...["outcome", "served_attempt", "attempts", "retries", "unpriced", "usage_unknown"]
 ] as const
 
 /** All that the first step reads of a call, so that it reads this index, and not the wide rows. */

@@ -25,33 +25,40 @@ export interface Statement {
 
 const isPostgres = (sql: SqlClient.SqlClient): boolean => sql.onDialectOrElse({ pg: () => true, orElse: () => false })
 
-/** What both databases do with the rows of one JSON text. A row whose key is there already is left as it is. */
-const insertFrom = ({ columns, name }: Table, values: string, source: string, rows: unknown): Statement => {
-  const names = Object.keys(columns).join(",")
-  return {
-    text: `insert into ${name} (${names}) select ${values} from ${source} where true on conflict do nothing`,
-    values: [JSON.stringify(rows)]
-  }
+/** The most values of one statement: SQLite takes 32,766. */
+const most = 8000
+
+/** In parts, each of which has few enough values. */
+const partsOf = (rows: ReadonlyArray<Row>, columns: number): ReadonlyArray<ReadonlyArray<Row>> => {
+  const size = Math.max(1, Math.floor(most / columns))
+  return Array.from({ length: Math.ceil(rows.length / size) }, (_, part) => rows.slice(part * size, (part + 1) * size))
 }
 
 /**
- * The statements that insert rows into a table, as one value with JSON. PostgreSQL reads it faster than a text with
- * thousands of parameters. SQLite makes of such a text a program of its own for each row, which stays in memory until
- * the collector finds the statement: writing took a gigabyte.
+ * The statements that insert rows into a table. A row whose key is there already is left as it is. Columns that are null
+ * in all rows are left out.
+ *
+ * PostgreSQL reads one value with JSON faster than a text with thousands of parameters. In SQLite it is the other way:
+ * it reads JSON anew for each value of a row. Its statements are large, and need the {@link turn} after them.
  *
  * @internal
  */
 export const inserts = (sql: SqlClient.SqlClient, table: Table, rows: ReadonlyArray<Row>): ReadonlyArray<Statement> => {
   if (rows.length === 0) return []
-  const columns = Object.entries(table.columns)
+  const columns = Object.entries(table.columns).filter(([column]) => rows.some((row) => (row[column] ?? null) !== null))
+  const names = columns.map(([column]) => column)
+  const into = `insert into ${table.name} (${names.join(",")})`
   if (isPostgres(sql)) {
     const types = columns.map(([column, type]) => `${column} ${type.replace(" not null", "")}`).join(",")
-    const names = columns.map(([column]) => column).join(",")
-    return [insertFrom(table, names, `json_to_recordset(?::json) as r(${types})`, rows)]
+    const text = `${into} select ${names.join(",")} from json_to_recordset(?::json) as r(${types}) on conflict do nothing`
+    return [{ text, values: [JSON.stringify(rows)] }]
   }
-  const places = columns.map((_, index) => `value ->> ${index}`).join(",")
-  const arrays = rows.map((row) => columns.map(([column]) => row[column] ?? null))
-  return [insertFrom(table, places, "json_each(?)", arrays)]
+  const row = `(${names.map(() => "?").join(",")})`
+  return partsOf(rows, names.length).map((part) => {
+    const values: Array<Value> = []
+    for (const of of part) for (const name of names) values.push(of[name] ?? null)
+    return { text: `${into} values ${part.map(() => row).join(",")} on conflict do nothing`, values }
+  })
 }
 
 /** The libSQL driver behind a connection of `@effect/sql-libsql`. */
@@ -95,10 +102,8 @@ export const together = (statements: ReadonlyArray<Statement>): Effect.Effect<vo
   Effect.gen(function* () {
     const sql = yield* SqlClient.SqlClient
     const run = ({ text, values }: Statement) => sql.unsafe(text, values)
-    const [first] = statements
-    if (first === undefined) return
+    if (statements.length === 0) return
     if (isPostgres(sql)) return yield* Effect.asVoid(run(joined(statements)))
-    if (statements.length === 1) return yield* Effect.asVoid(run(first))
     // A place in the line of the client's transactions, which have the connection for themselves.
     const driver = batchingOf(yield* sql.reserve)
     if (driver === undefined) return yield* sql.withTransaction(Effect.forEach(statements, run, { discard: true }))

@@ -26,9 +26,12 @@ export const insert = (table: Table, rows: ReadonlyArray<Row>): Effect.Effect<vo
  *
  * @internal
  */
-export const setsOf = (rows: ReadonlyArray<Rows>): ReadonlyArray<Row> => [
-  ...new Map(rows.flatMap(({ labelSet }) => labelSet.map((row) => [`${row.day} ${row.id} ${row.name}`, row]))).values()
-]
+export const setsOf = (rows: ReadonlyArray<Rows>): ReadonlyArray<Row> => {
+  const sets = new Map(rows.map(({ call, labels }) => [`${call.day} ${call.label_set}`, { call, labels }]))
+  return [...sets.values()].flatMap(({ call, labels }) =>
+    labels.map(({ name = null, value = null }) => ({ day: call.day ?? null, id: call.label_set ?? null, name, value }))
+  )
+}
 
 /**
  * Writes records with all that belongs to them, together: no call is there without its attempts, and none of these

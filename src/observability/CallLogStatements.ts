@@ -35,8 +35,8 @@ const partsOf = (rows: ReadonlyArray<Row>, columns: number): ReadonlyArray<Reado
 }
 
 /**
- * The statements that insert rows into a table. A row whose key is there already is left as it is. Columns that are null
- * in all rows are left out.
+ * The statements that insert rows into a table. A row whose key is there already is left as it is. Columns that are
+ * null in all rows are left out.
  *
  * PostgreSQL reads one value with JSON faster than a text with thousands of parameters. In SQLite it is the other way:
  * it reads JSON anew for each value of a row. Its statements are large, and need the {@link turn} after them.

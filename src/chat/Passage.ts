@@ -61,7 +61,7 @@ export const of = (context: Context.Context<never>, request: Chat.Request): Pass
   return passage !== undefined && passage.request.messages === request.messages ? passage : undefined
 }
 
-/** The field of an answer or an event that holds what came for it: a `WeakMap` costs a collector more. */
+/** An answer or an event keeps its raw text in this field. A `WeakMap` would cost the garbage collector more. */
 const raw: unique symbol = Symbol("steadfast/Passage/raw")
 
 interface Raw {

@@ -398,7 +398,7 @@ export const fallbackOf = (error: LlmError): Rule["fallback"] => error.fallbacka
  */
 export const isFallbackable = (error: LlmError): boolean => fallbackOf(error) !== false
 
-/** The codes for an answer that was read and is not what was asked for, of `ChatModel.generateObject` or tools. */
+/** These codes say that the model made the mistake: `generateObject` and the reader of tool calls set them. */
 const answerCodes: ReadonlyArray<string | undefined> = ["not-json", "misfit", "truncated"]
 
 /**

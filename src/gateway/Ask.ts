@@ -18,7 +18,10 @@ import * as Pull from "../chat/stream/Pull.js"
 import * as Source from "../chat/stream/Source.js"
 import type * as EmbeddingModel from "../embeddings/EmbeddingModel.js"
 import type { LlmError } from "../errors/LlmError.js"
+import * as ClientKeys from "./ClientKeys.js"
+import type { Controls } from "./Controls.js"
 import * as Evidence from "./Evidence.js"
+import type { Allowed } from "./ModelTable.js"
 
 /**
  * A call, as far as it has come.
@@ -74,6 +77,31 @@ const telling =
     return told(error)
   }
 
+/** An effect as a call that is watched. */
+const watched = <A>(
+  name: string,
+  operation: string,
+  effect: () => Effect.Effect<A, LlmError>,
+  watch: Watch,
+  told: Told
+): Effect.Effect<A, LlmError> =>
+  Effect.mapError(
+    Call.under((fiber) => watch.open(fiber, fiber.currentContext, name, operation), effect),
+    told
+  )
+
+/**
+ * What a call may do: as the client's headers say, within the rights of its key.
+ *
+ * @since 0.2.0
+ * @category getters
+ */
+export const allowed = (client: ClientKeys.Client, { maxAttempts, noFallback }: Controls): Allowed => ({
+  maxAttempts,
+  fallback: !noFallback,
+  mayAsk: (model) => ClientKeys.mayAsk(client, model)
+})
+
 /**
  * Asks for a whole answer.
  *
@@ -85,14 +113,7 @@ export const answer = (
   request: Chat.Request,
   watch: Watch,
   told: Told
-): Effect.Effect<Chat.Response, LlmError> =>
-  Effect.mapError(
-    Call.under(
-      (fiber) => watch.open(fiber, fiber.currentContext, model.name, "chat"),
-      () => model.generate(request)
-    ),
-    told
-  )
+): Effect.Effect<Chat.Response, LlmError> => watched(model.name, "chat", () => model.generate(request), watch, told)
 
 /**
  * Asks for a streamed answer.
@@ -127,10 +148,4 @@ export const vectors = (
   watch: Watch,
   told: Told
 ): Effect.Effect<EmbeddingModel.Response, LlmError> =>
-  Effect.mapError(
-    Call.under(
-      (fiber) => watch.open(fiber, fiber.currentContext, model.name, "embeddings"),
-      () => model.embed(request)
-    ),
-    told
-  )
+  watched(model.name, "embeddings", () => model.embed(request), watch, told)

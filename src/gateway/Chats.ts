@@ -24,6 +24,7 @@ import * as Evidence from "./Evidence.js"
 import type { Exchange } from "./Exchange.js"
 import type { Failures } from "./Failures.js"
 import type * as ModelTable from "./ModelTable.js"
+import * as Nearby from "./Nearby.js"
 import * as Need from "./Need.js"
 import * as Passing from "./Passing.js"
 import * as Refusal from "./Refusal.js"
@@ -43,10 +44,7 @@ export const isDirect = ({
   headers,
   httpVersionMinor
 }: Pick<Exchange["request"], "headers" | "httpVersionMinor">): boolean =>
-  httpVersionMinor > 0 &&
-  headers.via === undefined &&
-  headers["x-forwarded-for"] === undefined &&
-  headers.forwarded === undefined
+  httpVersionMinor > 0 && !Nearby.isProxied(headers)
 
 /** Mistral's clients take a tool call only whole, as their provider sends it: their frames are written anew. */
 const takesRaw = ({ headers }: Exchange["request"]): boolean => !/^mistral-client/.test(headers["user-agent"] ?? "")
@@ -124,12 +122,7 @@ const ask = (
   const { client, id, now, request, response } = exchange
   const { asked, passage } = passing
   const { name } = entry.config
-  const allowed = {
-    maxAttempts: controls.maxAttempts,
-    fallback: !controls.noFallback,
-    mayAsk: (model: string) => ClientKeys.mayAsk(client, model)
-  }
-  const made = entry.model(allowed)
+  const made = entry.model(Ask.allowed(client, controls))
   const model = controls.timeout === undefined ? made : ChatModel.deadline(made, Duration.millis(controls.timeout))
   const { processing, readerTimeout, verboseErrors } = now.config.server
   const watch = new Ask.Watch()
@@ -160,7 +153,7 @@ const ask = (
   const sink = NodeReply.sinkOf(response, { processing: processing && isDirect(request) })
   const sent = Effect.map(HttpReply.run(reply, sink), () => {
     if (failed === undefined) return failures.answered(name)
-    // What has begun well and broke is another answer than an error from the start.
+    // A stream that broke in the middle had status 200: the client got no error that could be said again.
     if (response.statusCode < 400) return undefined
     const shown = ErrorResponse.make(failed, { dialect, requestId: id, verbose: verboseErrors })
     return failures.add(repeated, name, shown, performance.now())

@@ -9,8 +9,11 @@
 
 import { createHash } from "node:crypto"
 import * as Effect from "effect/Effect"
+import type * as CallRecord from "../calls/CallRecord.js"
+import * as Labels from "../calls/Labels.js"
 import * as Gcra from "../policies/pacer/Gcra.js"
 import * as Spend from "../policies/spend/Spend.js"
+import * as Account from "../policies/spend/SpendAccount.js"
 import { type Headers, one } from "./Controls.js"
 import type { ClientKey } from "./config/Resolved.js"
 import * as Refusal from "./Refusal.js"
@@ -61,6 +64,8 @@ export interface State {
  */
 export interface Client {
   readonly key: ClientKey
+  /** What all its calls are labelled with. */
+  readonly labels: CallRecord.Labels
   readonly state: State
   /** Where the places of a key with limits are, if not in this process. */
   readonly seats: Seats | undefined
@@ -120,9 +125,8 @@ export const make = (keys: ReadonlyArray<ClientKey>, before?: Clients, shared?: 
   const known = new Map(before?.all.map((client) => [client.key.name, client] as const))
   const kept = (key: ClientKey): Client => {
     const old = known.get(key.name)
-    // A new sum begins a new account: the day's spending is kept only under the same limit.
-    if (old !== undefined && old.key.usdPerDay !== key.usdPerDay) old.state.spend = undefined
-    return { key, state: old?.state ?? begin(), seats: isLimited(key) ? shared : undefined }
+    const labels = Labels.bounded({ client: key.name, ...key.labels })
+    return { key, labels, state: old?.state ?? begin(), seats: isLimited(key) ? shared : undefined }
   }
   if (keys.length === 0) {
     const client = kept(anybody)
@@ -218,8 +222,15 @@ export const spendOf = ({ key, state }: Client, now: number): Effect.Effect<Spen
   const { usdPerDay } = key
   if (usdPerDay === undefined) return Effect.succeed(undefined)
   const today = Math.floor(now / day)
-  if (state.day === today && state.spend !== undefined) return Effect.succeed(state.spend)
+  const open = state.day === today ? state.spend : undefined
+  const { usd } = Account.toLimits({ usd: usdPerDay, tokens: undefined, attempts: undefined })
+  if (open?.limits.usd === usd) return Effect.succeed(open)
   return Effect.map(Spend.open({ usd: usdPerDay }, { name: key.name }), (scope) => {
+    // A reload changed the sum. What was spent today stays spent; what still runs counts as its most.
+    if (open !== undefined) {
+      const { account } = open
+      scope.account = Account.replace(account, account.held, { amount: account.held, priced: true })
+    }
     state.day = today
     state.spend = scope
     return scope

@@ -14,6 +14,7 @@ import * as Console from "effect/Console"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Loopback from "../http/Loopback.js"
 import type { Config } from "./config/Resolved.js"
 
 /** What the user got wrong. */
@@ -75,9 +76,13 @@ const mostWorkers = 64
  */
 const keepYoung = (): void => setFlagsFromString("--no-allocation-site-pretenuring")
 
-/** A key for clients would otherwise be missing where others can reach the port. */
-const isSafe = ({ keys }: Config, host: string): boolean =>
-  keys.length > 0 || /^(?:localhost|127(?:\.\d{1,3}){3}|\[?::1\]?)$/i.test(host)
+/**
+ * Whether a gateway may listen on a host: others that can reach it need a key, unless the file says that they do not.
+ *
+ * @internal
+ */
+export const isSafe = ({ keys, server }: Pick<Config, "keys" | "server">, host: string): boolean =>
+  keys.length > 0 || server.open || Loopback.isHost(host)
 
 /**
  * `steadfast gateway`.
@@ -103,7 +108,7 @@ export const gateway = Command.make("gateway", { config, port, host, workers, ch
     const read = Effect.filterOrElse(
       configOf(file),
       (found) => at === undefined || isSafe(found, at),
-      () => mistake(`--host ${at}: others can reach it, expected client keys in the file`)
+      () => mistake(`--host ${at}: others can reach it, expected client keys or server.open: true in the file`)
     )
     keepYoung()
     const options = { read, file, host: at, port: wanted }

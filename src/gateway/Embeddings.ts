@@ -15,7 +15,6 @@ import * as Tokens from "../policies/spend/Tokens.js"
 import * as Ask from "./Ask.js"
 import type * as Body from "./Body.js"
 import * as Chats from "./Chats.js"
-import * as ClientKeys from "./ClientKeys.js"
 import * as Controls from "./Controls.js"
 import * as Evidence from "./Evidence.js"
 import type { Exchange } from "./Exchange.js"
@@ -53,11 +52,7 @@ const serve = (exchange: Exchange, failures: Failures, { json, text }: Body.Body
 /** Asks the model, and tells its answer. */
 const ask = (exchange: Exchange, { asked, controls, entry, repeated }: Asking, failures: Failures): undefined => {
   const { client, id, now, response } = exchange
-  const made = entry.model({
-    maxAttempts: controls.maxAttempts,
-    fallback: !controls.noFallback,
-    mayAsk: (model) => ClientKeys.mayAsk(client, model)
-  })
+  const made = entry.model(Ask.allowed(client, controls))
   const model = controls.timeout === undefined ? made : EmbeddingModel.deadline(made, Duration.millis(controls.timeout))
   const watch = new Ask.Watch()
   const told = (error: LlmError.LlmError): LlmError.LlmError => Soonest.of(watch.attempts, error)

@@ -31,10 +31,9 @@ import type * as Refusal from "./Refusal.js"
 import * as Respond from "./Respond.js"
 import type { Place, Seats } from "./Shared.js"
 
-/** The labels of a client that are not said of it already. */
-const others = (labels: Controls.Controls["labels"], { key }: ClientKeys.Client): Controls.Controls["labels"] =>
-  labels &&
-  Object.fromEntries(Object.entries(labels).filter(([name]) => name !== "client" && !Object.hasOwn(key.labels, name)))
+/** The labels of a request that are not said of its client already. */
+const others = (labels: NonNullable<Controls.Controls["labels"]>, client: ClientKeys.Client) =>
+  Object.fromEntries(Object.entries(labels).filter(([name]) => !Object.hasOwn(client.labels, name)))
 
 /**
  * Breaks off where a client takes nothing for so long of an answer that is written whole: it holds its place no longer
@@ -183,8 +182,8 @@ export class Exchange {
     const services = new Map<string, unknown>(runtime.context.unsafeMap)
     services.set(Call.Ids.key, () => id)
     // A name of ours comes first, and is nobody else's: reports count by it.
-    const own = { client: client.key.name, ...client.key.labels, ...others(labels, client) }
-    services.set(Call.CurrentLabels.key, Labels.bounded(own))
+    const own = labels === undefined ? client.labels : Labels.bounded({ ...client.labels, ...others(labels, client) })
+    services.set(Call.CurrentLabels.key, own)
     if (spend !== undefined) services.set(Spend.Spend.key, spend)
     if (parent !== undefined) services.set(Tracer.ParentSpan.key, parent)
     if (passage !== undefined) services.set(Passage.Passage.key, passage)

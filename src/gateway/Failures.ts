@@ -93,27 +93,41 @@ const keyOf = ({ body, client, controls, path }: Asked): string => {
  */
 export const make = (millis: () => number, shared?: (known: Known) => Echo): Failures => {
   const failures = new Map<string, Failure>()
+  /** The failures of each model: a model that answers must not look through those of another one that does not. */
+  const byModel = new Map<string, Set<string>>()
+  const remove = (key: string): void => {
+    const failure = failures.get(key)
+    if (failure === undefined) return
+    failures.delete(key)
+    const keys = byModel.get(failure.model)
+    keys?.delete(key)
+    if (keys?.size === 0) byModel.delete(failure.model)
+  }
+  const put = (key: string, failure: Failure): void => {
+    remove(key)
+    failures.set(key, failure)
+    const keys = byModel.get(failure.model)
+    if (keys === undefined) byModel.set(failure.model, new Set([key]))
+    else keys.add(key)
+  }
   const forget = (model: string): boolean => {
-    let found = false
-    for (const [key, failure] of failures) {
-      if (failure.model !== model) continue
-      found = true
-      failures.delete(key)
-    }
-    return found
+    const keys = byModel.get(model)
+    if (keys === undefined) return false
+    for (const key of [...keys]) remove(key)
+    return true
   }
   const echo = shared?.({
     learn: (key, model, response, millis) => {
       const now = performance.now()
       drop(now)
-      failures.set(key, { model, response, until: now + millis })
+      put(key, { model, response, until: now + millis })
     },
     forget
   })
   const drop = (now: number): void => {
     for (const [key, { until }] of failures) {
       if (until > now && failures.size < most) return
-      failures.delete(key)
+      remove(key)
     }
   }
   return {
@@ -131,11 +145,10 @@ export const make = (millis: () => number, shared?: (known: Known) => Echo): Fai
       const key = keyOf(asked)
       const told = Number(response.headers["x-steadfast-retry-after"] ?? Number.POSITIVE_INFINITY) * 1000
       const kept = Math.min(patience, told)
-      failures.set(key, { model, response, until: now + kept })
+      put(key, { model, response, until: now + kept })
       echo?.added(key, model, response, kept)
     },
     answered: (model) => {
-      if (failures.size === 0) return
       if (forget(model)) echo?.answered(model)
     }
   }

@@ -15,6 +15,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { TypeId as ChatTypeId } from "../chat/ChatModel.js"
 import { TypeId as EmbeddingTypeId } from "../embeddings/Model.js"
+import * as Loopback from "../http/Loopback.js"
 import * as CallLog from "../observability/CallLog.js"
 import * as Dashboard from "../observability/Dashboard.js"
 import * as DashboardLive from "../observability/DashboardLive.js"
@@ -56,8 +57,7 @@ const readyAt = (entry: ModelTable.Entry): number =>
 
 const isOperator = ({ headers, socket, url = "" }: IncomingMessage, hash: string | undefined): boolean => {
   if (hash === undefined) {
-    const isProxied = headers["x-forwarded-for"] !== undefined || headers.forwarded !== undefined
-    return Nearby.isLoopback(socket.remoteAddress) && Nearby.isOwnName(headers.host) && !isProxied
+    return Loopback.isPeer(socket.remoteAddress) && Loopback.isNamed(headers.host) && !Nearby.isProxied(headers)
   }
   const basic = /^Basic\s+(\S+)$/i.exec(headers.authorization ?? "")?.[1]
   // A browser asks for a name and a key: the name says nothing.

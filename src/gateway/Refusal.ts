@@ -102,8 +102,8 @@ export const unknownPath = (method: string, url: string): Refusal =>
     "not_found_error",
     "unknown_path",
     "NOT_FOUND",
-    `nothing is served at ${method} ${quoted(url.split("?", 1)[0] ?? "")}; there are /v1/chat/completions, /v1/responses, /v1/messages, ` +
-      "/v1/embeddings and /v1/models"
+    `nothing is served at ${method} ${quoted(url.split("?", 1)[0] ?? "")}; there are /v1/chat/completions, ` +
+      "/v1/responses, /v1/messages, /v1/embeddings and /v1/models"
   )
 
 /**

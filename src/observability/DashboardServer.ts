@@ -24,6 +24,7 @@ import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import type * as SqlClient from "@effect/sql/SqlClient"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Loopback from "../http/Loopback.js"
 import * as Dashboard from "./Dashboard.js"
 
 /**
@@ -39,15 +40,11 @@ export interface Options extends Dashboard.Options {
   readonly host?: string | undefined
 }
 
-const loopback = /^(?:127\.0\.0\.1|\[?::1\]?|localhost)$/
-
-/** The names of this machine. Another name that leads here is a page elsewhere that wants to read the log. */
-const own = /^(?:127\.0\.0\.1|\[::1\]|localhost)(?::\d+)?$/i
-
+/** Another name that leads here is a page elsewhere that wants to read the log. */
 const guarded = <E, R>(routes: HttpRouter.HttpRouter<E, R>): HttpRouter.HttpRouter<E, R> =>
   HttpRouter.use(routes, (app) =>
     Effect.flatMap(HttpServerRequest.HttpServerRequest, ({ headers }) =>
-      own.test(headers.host ?? "")
+      Loopback.isNamed(headers.host)
         ? app
         : Effect.succeed(HttpServerResponse.text("this dashboard is for this machine alone", { status: 403 }))
     )
@@ -66,5 +63,5 @@ export const layer = ({
   port
 }: Options): Layer.Layer<HttpServer.HttpServer, ServeError, SqlClient.SqlClient> =>
   Layer.unwrapScoped(
-    Effect.map(Dashboard.make({ live }), (routes) => HttpServer.serve(loopback.test(host) ? guarded(routes) : routes))
+    Effect.map(Dashboard.make({ live }), (routes) => HttpServer.serve(Loopback.isHost(host) ? guarded(routes) : routes))
   ).pipe(Layer.provideMerge(NodeHttpServer.layerServer(createServer, { host, port })))

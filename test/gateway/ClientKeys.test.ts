@@ -177,7 +177,7 @@ describe("spendOf", () => {
     })
   )
 
-  it.effect("goes on over a reload, unless the sum changes", () =>
+  it.effect("goes on over a reload, also where the sum changes", () =>
     Effect.gen(function* () {
       const before = ClientKeys.make([keyOf("a", { usdPerDay: 1 })])
       const [old] = before.all
@@ -186,8 +186,15 @@ describe("spendOf", () => {
       const same = ClientKeys.make([keyOf("a", { usdPerDay: 1 })], before)
       const [kept] = same.all
       assert.strictEqual(kept && (yield* ClientKeys.spendOf(kept, 0)), first)
+      if (first === undefined) return
+      const [spent, held] = [0.6e9, 0.3e9].map((usd) => ({ usd, tokens: 0, attempts: 1 }))
+      first.account = { spent: spent ?? first.account.spent, held: held ?? first.account.held, unpriced: 0 }
       const [raised] = ClientKeys.make([keyOf("a", { usdPerDay: 2 })], same).all
-      assert.notStrictEqual(raised && (yield* ClientKeys.spendOf(raised, 0)), first)
+      const scope = raised && (yield* ClientKeys.spendOf(raised, 0))
+      assert.closeTo((scope?.limits.usd ?? 0) / 1e9, 2, 1e-9)
+      // What runs may cost its most: it is not given twice.
+      assert.closeTo((scope?.account.spent.usd ?? 0) / 1e9, 0.9, 1e-9)
+      assert.strictEqual(scope?.account.held.usd, 0)
     })
   )
 })

@@ -1,7 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
+import * as Command from "../../src/gateway/Command.js"
 import * as Nearby from "../../src/gateway/Nearby.js"
-import { asking, isRefused, stage } from "./stage.js"
+import { asking, configOf, isRefused, stage } from "./stage.js"
 
 describe("isForeign", () => {
   const cases: ReadonlyArray<readonly [headers: Record<string, string>, foreign: boolean]> = [
@@ -19,6 +20,20 @@ describe("isForeign", () => {
   ]
   for (const [headers, foreign] of cases) {
     it(`${JSON.stringify(headers)}: ${foreign}`, () => assert.strictEqual(Nearby.isForeign(headers), foreign))
+  }
+})
+
+describe("isSafe", () => {
+  const files = { none: "", keys: "keys: [{ name: a, key: sk-a-sk-a-sk-a }]", open: "server: { open: true }" }
+  const hosts = { "127.0.0.1": true, localhost: true, "[::1]": true, "0.0.0.0": false, "127.evil.example": false }
+  for (const [name, text] of Object.entries(files)) {
+    for (const [host, isOwn] of Object.entries(hosts)) {
+      const safe = isOwn || name !== "none"
+      it(`${host} with ${name}: ${safe}`, () => {
+        const config = configOf(`models: { m: demo/m }\nproviders: { demo: { kind: faulty } }\n${text}\n`)
+        assert.strictEqual(Command.isSafe(config, host), safe)
+      })
+    }
   }
 })
 

@@ -6,6 +6,7 @@
 
 import * as Duration from "effect/Duration"
 import * as Redacted from "effect/Redacted"
+import * as Loopback from "../../http/Loopback.js"
 import type { File } from "./FileSchema.js"
 import { oneOf } from "./Problem.js"
 import type * as Report from "./Report.js"
@@ -16,14 +17,6 @@ const hashed = (key: string): string =>
   /^sha256:[0-9a-f]{64}$/i.test(key) ? key.slice("sha256:".length).toLowerCase() : Secrets.hashOf(key)
 
 /**
- * Whether only this machine can connect to a host.
- *
- * @since 0.2.0
- * @category getters
- */
-export const isLoopback = (host: string): boolean => /^(?:localhost|127(?:\.\d{1,3}){3}|\[?::1\]?)$/i.test(host)
-
-/**
  * The server. Without keys of clients, it is for this machine alone, unless `open` says otherwise.
  *
  * @since 0.2.0
@@ -32,7 +25,7 @@ export const isLoopback = (host: string): boolean => /^(?:localhost|127(?:\.\d{1
 export const server = ({ server = {} }: File, hasKeys: boolean, report: Report.Report): Resolved.Server => {
   const host = server.host ?? "127.0.0.1"
   if (
-    !isLoopback(host) &&
+    !Loopback.isHost(host) &&
     !hasKeys &&
     server.open !== true &&
     !report.has(["keys"]) &&

@@ -38,7 +38,7 @@ const day = 86_400_000
 /** The account of a client for one day. `leased` is what running calls may spend. */
 interface Account {
   readonly day: number
-  readonly limit: number
+  limit: number
   spent: number
   leased: number
 }
@@ -85,12 +85,15 @@ export const make = () => {
   const seats = new Map<string, Seat>()
   const all = new Set<Place>()
 
-  /** The account of today. Another limit begins another account, as after a reload in one process. */
+  /** The account of today. A reload may change its limit: what was spent stays spent. */
   const accountOf = (seat: Seat, limit: number | undefined, now: number): Account | undefined => {
     if (limit === undefined) return undefined
     const today = Math.floor(now / day)
     const { account } = seat
-    if (account?.day === today && account.limit === limit) return account
+    if (account?.day === today) {
+      account.limit = limit
+      return account
+    }
     seat.account = { day: today, limit, spent: 0, leased: 0 }
     return seat.account
   }

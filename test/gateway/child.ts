@@ -14,8 +14,14 @@ export interface Child {
   readonly ended: Promise<number | string | null>
 }
 
-/** `steadfast gateway` in a process of its own, on a free port. */
-export const gatewayProcess = (file: string): Effect.Effect<Child, never, Scope.Scope> =>
+const address = /gateway: http:\/\/127\.0\.0\.1:(\d+)/
+
+/** `steadfast gateway` in a process of its own, on a free port. It is ready when it says `ready`, with its port. */
+export const gatewayProcess = (
+  file: string,
+  args: ReadonlyArray<string> = [],
+  ready = address
+): Effect.Effect<Child, never, Scope.Scope> =>
   Effect.acquireRelease(
     Effect.promise(
       () =>
@@ -23,7 +29,7 @@ export const gatewayProcess = (file: string): Effect.Effect<Child, never, Scope.
           let text = ""
           const child = spawn(
             process.execPath,
-            ["--import", "tsx", "src/bin.ts", "gateway", "--config", file, "--port", "0"],
+            ["--import", "tsx", "src/bin.ts", "gateway", "--config", file, "--port", "0", ...args],
             {
               cwd: root,
               env: { PATH: process.env.PATH },
@@ -35,7 +41,7 @@ export const gatewayProcess = (file: string): Effect.Effect<Child, never, Scope.
           )
           const take = (chunk: Buffer): void => {
             text += String(chunk)
-            const port = /gateway: http:\/\/127\.0\.0\.1:(\d+)/.exec(text)?.[1]
+            const port = ready.exec(text)?.[1]
             if (port === undefined) return
             resolve({
               url: `http://127.0.0.1:${port}`,

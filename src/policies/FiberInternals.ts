@@ -19,6 +19,7 @@ import * as FiberRef from "effect/FiberRef"
 import * as FiberRefs from "effect/FiberRefs"
 import type * as Option from "effect/Option"
 import * as RuntimeFlags from "effect/RuntimeFlags"
+import * as Tracer from "effect/Tracer"
 
 type RunningFiber = Fiber.RuntimeFiber<unknown, unknown>
 
@@ -100,6 +101,11 @@ class Layered<K, V> implements ReadonlyMap<K, V> {
     this.value = value
   }
 
+  /** The map with an entry. One that hides the same entry is left out, so that the layers do not grow with regions. */
+  static of<K, V>(below: ReadonlyMap<K, V>, key: K, value: V): Layered<K, V> {
+    return new Layered(below instanceof Layered && below.key === key ? below.below : below, key, value)
+  }
+
   private all(): ReadonlyMap<K, V> {
     this.whole ??= new Map(this.below).set(this.key, this.value)
     return this.whole
@@ -158,7 +164,7 @@ export const added = <R, I, S>(
   { key }: Context.Tag<I, S>,
   service: S
 ): Context.Context<R | I> =>
-  Context.unsafeMake(new Layered(context.unsafeMap, key, service) as unknown as Map<string, unknown>)
+  Context.unsafeMake(Layered.of(context.unsafeMap, key, service) as unknown as Map<string, unknown>)
 
 /**
  * `Context.merge` with a context of few services, without a copy.
@@ -187,9 +193,45 @@ type Stack = Locals extends Map<unknown, infer S> ? S : never
 
 /** What `FiberRuntime` has, and the type `Fiber.RuntimeFiber` hides. */
 interface Writable {
-  readonly _fiberRefs: FiberRefs.FiberRefs
+  _fiberRefs: FiberRefs.FiberRefs
+  currentContext: Context.Context<never>
+  currentSpan: unknown
   readonly setFiberRef: <A>(ref: FiberRef.FiberRef<A>, value: A) => void
-  readonly setFiberRefs: (refs: FiberRefs.FiberRefs) => void
+}
+
+/**
+ * What a fiber keeps of its refs. To set what comes from the context alone, which is context and span, is a third of the
+ * cost of `setFiberRefs`, which looks up all of them.
+ */
+const keptOfRefs = [
+  "currentContext",
+  "currentDefaultServices",
+  "currentScheduler",
+  "currentSpan",
+  "currentSupervisor",
+  "currentTracer"
+]
+const keptBesides = ["currentRuntimeFlags", "currentOpCount"]
+
+const keepsAsKnown = (fiber: object): boolean =>
+  Object.keys(fiber)
+    .filter((name) => name.startsWith("current") && !keptBesides.includes(name))
+    .sort()
+    .join() === keptOfRefs.join()
+
+/** Whether a fiber keeps of its refs what is known here, and no more. */
+let isAsKnown: boolean | undefined
+
+const spanOf = ({ unsafeMap }: Context.Context<never>): unknown => unsafeMap.get(Tracer.ParentSpan.key)
+
+/** The refs with another context, under which a fiber runs for a while. */
+const refsUnder = (fiber: RunningFiber, locals: Locals, context: Context.Context<never>): FiberRefs.FiberRefs => {
+  const id = fiber.id()
+  const stack = locals.get(FiberRef.currentContext)
+  const entry = [id, context] as const
+  const next: Stack =
+    stack === undefined ? [entry] : stack[0][0] === id ? [entry, ...stack.slice(1)] : [entry, ...stack]
+  return FiberRefs.unsafeMake(Layered.of(locals, FiberRef.currentContext, next) as unknown as Locals)
 }
 
 /**
@@ -200,21 +242,21 @@ interface Writable {
 export const setContext = (fiber: RunningFiber, context: Context.Context<never>): (() => void) => {
   const outer = fiber.currentContext
   const writable = fiber as unknown as Writable
-  const before: FiberRefs.FiberRefs | undefined = writable._fiberRefs
-  if (before?.locals === undefined) {
+  isAsKnown ??= keepsAsKnown(fiber) && (writable._fiberRefs as FiberRefs.FiberRefs | undefined)?.locals !== undefined
+  if (!isAsKnown) {
     writable.setFiberRef(FiberRef.currentContext, context)
     return () => writable.setFiberRef(FiberRef.currentContext, outer)
   }
-  const id = fiber.id()
-  const stack = before.locals.get(FiberRef.currentContext) ?? []
-  const entry = [id, context] as const
-  const next: Stack = stack[0]?.[0] === id ? [entry, ...stack.slice(1)] : [entry, ...stack]
-  const locals: ReadonlyMap<unknown, Stack> = before.locals
-  const during = FiberRefs.unsafeMake(new Layered(locals, FiberRef.currentContext, next) as unknown as Locals)
-  writable.setFiberRefs(during)
+  const { _fiberRefs: before, currentSpan } = writable
+  const during = refsUnder(fiber, before.locals as Locals, context)
+  writable._fiberRefs = during
+  writable.currentContext = context
+  writable.currentSpan = spanOf(context)
   return () => {
     // If nobody set a ref in between, those of before are put back as they were.
-    if (writable._fiberRefs === during) writable.setFiberRefs(before)
-    else writable.setFiberRef(FiberRef.currentContext, outer)
+    if (writable._fiberRefs !== during) return writable.setFiberRef(FiberRef.currentContext, outer)
+    writable._fiberRefs = before
+    writable.currentContext = outer
+    writable.currentSpan = currentSpan
   }
 }

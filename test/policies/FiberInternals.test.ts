@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Deferred, Effect, Equal, Exit, Fiber, FiberRef, FastCheck as fc, Option } from "effect"
+import { Context, Deferred, Effect, Equal, Exit, Fiber, FiberRef, FastCheck as fc, Option, Tracer } from "effect"
 import * as FiberInternals from "../../src/policies/FiberInternals.js"
 import * as Immediate from "../../src/policies/Immediate.js"
 import { cases } from "../support/cases.js"
@@ -94,6 +94,49 @@ describe("a context that is set in place", () => {
       yield* Deferred.await(began)
       yield* Fiber.interrupt(fiber)
       assert.deepStrictEqual(outside, Option.none())
+    })
+  )
+})
+
+describe("the span of a context that is set in place", () => {
+  it.effect("is that of the fiber inside, and that of before afterwards", () =>
+    Effect.gen(function* () {
+      const spanOf = (fiber: Fiber.RuntimeFiber<unknown, unknown>) =>
+        (fiber as unknown as { readonly currentSpan: Tracer.AnySpan | undefined }).currentSpan
+      const inner = Tracer.externalSpan({ spanId: "1", traceId: "2" })
+      const seen = yield* Immediate.masked((region) => {
+        const before = spanOf(region.fiber)
+        const context = FiberInternals.added(region.fiber.currentContext, Tracer.ParentSpan, inner)
+        const inside = Effect.sync(() => spanOf(region.fiber))
+        return Immediate.under(region, context as Context.Context<never>, inside, (exit) =>
+          Effect.succeed({ before, inside: exit, after: spanOf(region.fiber) })
+        )
+      })
+      assert.deepStrictEqual(seen.inside, Exit.succeed(inner))
+      assert.strictEqual(seen.after, seen.before)
+    })
+  )
+
+  it.effect("does not lengthen the search, however many regions follow one another inside", () =>
+    Effect.gen(function* () {
+      const tag = Context.GenericTag<"Own", number>("Own")
+      const depths: Array<number> = []
+      const nested = (left: number): Effect.Effect<void> =>
+        Immediate.masked((region) => {
+          const { fiber } = region
+          let depth = 0
+          // `getFiberRefs` would change them.
+          const { _fiberRefs } = fiber as unknown as { readonly _fiberRefs: { readonly locals: unknown } }
+          for (let at = _fiberRefs.locals; at !== undefined; depth++) {
+            at = (at as { readonly below?: unknown }).below
+          }
+          depths.push(depth)
+          if (left === 0) return Effect.void
+          const context = FiberInternals.added(fiber.currentContext, tag, left) as Context.Context<never>
+          return Immediate.under(region, context, nested(left - 1), (exit) => exit)
+        })
+      yield* nested(5)
+      assert.deepStrictEqual(depths, [1, 2, 2, 2, 2, 2])
     })
   )
 })

@@ -16,6 +16,7 @@ import {
   waitedMillis
 } from "../calls/CallRecord.js"
 import { LlmError } from "../errors/LlmError.js"
+import * as AttemptPlaces from "./AttemptPlaces.js"
 
 /**
  * The value of a column.
@@ -94,47 +95,10 @@ const errorJson = (error: LlmError | undefined): string | null => {
   return JSON.stringify({ ...right, ...more, ...(right._tag === "StreamInterrupted" ? { partial: "" } : {}) })
 }
 
-const sameTarget = (a: AttemptRecord, b: AttemptRecord): boolean => a.provider === b.provider && a.model === b.model
-
-/** Where an attempt stands in the chain of attempts for one answer. */
-interface Place {
-  /** 1 for the first attempt. A hedge has the number of the attempt beside which it runs. */
-  readonly number: number
-  /** Whether it came because the attempt before it had not succeeded. */
-  readonly again: boolean
-  /** Whether the call went on to another target with it. */
-  readonly handoff: boolean
-}
-
-/**
- * The places of a call's attempts. A call may hold several requests, as an agent's does: a request that follows a
- * success begins a chain of its own.
- *
- * @internal
- */
-export const placesOf = (attempts: ReadonlyArray<AttemptRecord>): ReadonlyArray<Place> => {
-  let before: AttemptRecord | undefined
-  let last = 0
-  return attempts.map((attempt) => {
-    if (attempt.hedge === true) {
-      // If it answered, nothing is left to try again for.
-      if (attempt.outcome === "success") before = attempt
-      return { number: Math.max(last, 1), again: false, handoff: false }
-    }
-    const failed = before !== undefined && before.outcome !== "success" ? before : undefined
-    const stays =
-      failed !== undefined && sameTarget(failed, attempt) && failed.fallback?.from === attempt.fallback?.from
-    const again = before === undefined ? attempt.index > 1 : failed !== undefined
-    last = before === undefined ? attempt.index : failed === undefined ? 1 : last + 1
-    before = attempt
-    return { number: last, again, handoff: attempt.fallback !== undefined && attempt.retry === undefined && !stays }
-  })
-}
-
 const sum = (attempts: ReadonlyArray<AttemptRecord>, part: "inputTokens" | "outputTokens"): number =>
   attempts.reduce((all, { usage }) => all + (usage?.[part] ?? 0), 0)
 
-const attemptRow = (call: string, attempt: AttemptRecord, position: number, { handoff }: Place): Row => ({
+const attemptRow = (call: string, attempt: AttemptRecord, position: number, { handoff }: AttemptPlaces.Place): Row => ({
   call_id: call,
   position,
   attempt: attempt.index,
@@ -217,7 +181,7 @@ const dollars = (usd: number, priced: boolean, uncertain: number): number | null
 export const rowsOf = (record: CallRecord): Rows => {
   const { attempts } = record
   const id = textOf(record.id)
-  const places = placesOf(attempts)
+  const places = AttemptPlaces.of(attempts)
   const asked = attempts[0] ?? record.error
   const served = servedBy(record)
   const bill = billOf(record)

@@ -273,7 +273,7 @@ export const attributes: Readonly<Record<string, string>> = {
   [target]: "`provider/model`",
   [kind]: "`first`, `retry`, `fallback`, `hedge`",
   "steadfast.attempt.outcome": "of the attempt: `success`, `failure`, `defect`, `interrupted`",
-  "steadfast.attempt.number": "1 for the first attempt at an answer, 2 for the next …; `10+` from the tenth on",
+  "steadfast.attempt.number": "1, 2 … `10+` within the attempts at an answer; a hedge has that of the one beside it",
   "steadfast.fallback.from": "the target that failed",
   "steadfast.fallback.to": "the target that was asked instead",
   "steadfast.fallback.reason": "tag of the error that led there",

@@ -7,6 +7,7 @@
 import * as CallRecord from "../calls/CallRecord.js"
 import * as CallSpan from "../calls/CallSpan.js"
 import type { LlmError } from "../errors/LlmError.js"
+import * as AttemptPlaces from "./AttemptPlaces.js"
 import * as Instrument from "./Instrument.js"
 import { type Definition, metrics } from "./MetricTable.js"
 
@@ -29,41 +30,11 @@ export const errorType = (outcome: CallRecord.Outcome, error: LlmError | undefin
   return outcome === "interrupted" ? "interrupted" : "_OTHER"
 }
 
-/** An attempt in its place. */
-interface Numbered {
-  readonly attempt: CallRecord.AttemptRecord
-  /** Counts from 1 for each answer: a call of an agent has many. */
-  readonly number: number
-  readonly kind: Kind
-  /** Whether the call went over to another target with it. */
-  readonly handoff: boolean
-}
-
-const sameTarget = (a: CallRecord.AttemptRecord, b: CallRecord.AttemptRecord): boolean =>
-  a.provider === b.provider && a.model === b.model
-
 const kindOf = ({ fallback, hedge, retry }: CallRecord.AttemptRecord, number: number): Kind => {
   if (hedge === true) return "hedge"
   if (fallback !== undefined) return "fallback"
   // A plain schedule leaves no decision, and another key is another attempt at the same target.
   return retry !== undefined || number > 1 ? "retry" : "first"
-}
-
-/**
- * The attempts of a call with their numbers and kinds.
- *
- * @internal
- */
-export const numbered = (attempts: ReadonlyArray<CallRecord.AttemptRecord>): ReadonlyArray<Numbered> => {
-  let number = 0
-  return attempts.map((attempt, at) => {
-    const before = attempts[at - 1]
-    const isNext = before !== undefined && (before.outcome !== "success" || attempt.hedge === true)
-    number = before === undefined ? attempt.index : isNext ? number + 1 : 1
-    // All attempts at the other target name the fallback; the first of them is the handoff.
-    const same = isNext && sameTarget(before, attempt) && before.fallback?.from === attempt.fallback?.from
-    return { attempt, number, kind: kindOf(attempt, number), handoff: attempt.fallback !== undefined && !same }
-  })
 }
 
 /** The reason of a fallback is the tag of an error, and prose in some cases. */
@@ -104,12 +75,15 @@ export const make = (
     const own = labels.map((name) => record.labels?.[name])
     const { error, operation, outcome } = record
     const served = CallRecord.servedBy(record)
-    const all = numbered(record.attempts)
-    const way = served === undefined ? "none" : (all.find(({ attempt }) => attempt === served)?.kind ?? "none")
+    const places = AttemptPlaces.of(record.attempts)
+    const kinds = record.attempts.map((attempt, at) => kindOf(attempt, places[at]?.number ?? 1))
+    const way = served === undefined ? "none" : (kinds[record.attempts.indexOf(served)] ?? "none")
     calls(1, [operation, outcome, errorType(outcome, error), way, ...own])
     callAttempts(record.attempts.length, [outcome])
 
-    for (const { attempt, handoff, kind, number } of all) {
+    for (const [at, attempt] of record.attempts.entries()) {
+      const { handoff, number } = places[at] as AttemptPlaces.Place
+      const kind = kinds[at]
       const target = CallRecord.targetName(attempt)
       const provider = CallSpan.providerName(attempt.provider)
       const { fallback, firstTokenMillis, model, responseModel, usage } = attempt

@@ -200,8 +200,8 @@ interface Writable {
 }
 
 /**
- * What a fiber keeps of its refs. To set what comes from the context alone, which is context and span, is a third of the
- * cost of `setFiberRefs`, which looks up all of them.
+ * What a fiber keeps of its refs. Only context and span come from the context, and are set alone: `setFiberRefs` looks
+ * up all of them.
  */
 const keptOfRefs = [
   "currentContext",

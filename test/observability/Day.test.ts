@@ -107,15 +107,17 @@ describe("the metrics of a day", () => {
         seen.sum("steadfast_attempts_total", { steadfast_attempt_kind: "hedge" }),
         sumOf(attempts, ({ hedge }) => (hedge ? 1 : 0))
       )
+      // A hedge has the number of the attempt beside it, and there is one at the most in a call of this day.
+      const numberOf = ({ hedge, index }: (typeof attempts)[number]) => String(hedge === true ? index - 1 : index)
       assert.deepStrictEqual(
         seen.by("steadfast_attempts_by_number_total", "steadfast_attempt_number"),
-        count(attempts, ({ index }) => String(index))
+        count(attempts, numberOf)
       )
       assert.deepStrictEqual(
         seen.by("steadfast_attempts_by_number_total", "steadfast_attempt_number", {
           steadfast_attempt_outcome: "success"
         }),
-        count(attempts, ({ index, outcome }) => (outcome === "success" ? String(index) : undefined))
+        count(attempts, (attempt) => (attempt.outcome === "success" ? numberOf(attempt) : undefined))
       )
 
       // Fallbacks: one for each call that reached the other target.

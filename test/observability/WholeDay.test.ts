@@ -290,7 +290,10 @@ describe("a whole day", () => {
         target
       )
     }
-    const numbered = told.flatMap(({ asked }) => asked.map((one, index) => ({ one, number: String(index + 1) })))
+    // A hedge has the number of the attempt beside it.
+    const numbered = told.flatMap(({ asked, call }) =>
+      asked.map((one, index) => ({ one, number: call.route === "hedged" ? "1" : String(index + 1) }))
+    )
     equal(
       seen.by("steadfast_attempts_by_number_total", "steadfast_attempt_number"),
       count(numbered, ({ number }) => number)

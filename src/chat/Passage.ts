@@ -42,6 +42,8 @@ export interface Passage {
   readonly only?: InvalidRequest | undefined
   /** The client's headers, of which the features and the version of the API are sent on. Names in lower case. */
   readonly headers?: Readonly<Record<string, string>> | undefined
+  /** Hears that the request is sent in a provider's own words, not as it came, and what they could not say. */
+  readonly encoded?: ((provider: string, leftOut: ReadonlyArray<string>) => void) | undefined
 }
 
 /**

@@ -120,7 +120,7 @@ const ask = (
   failures: Failures
 ): undefined => {
   const { client, id, now, request, response } = exchange
-  const { asked, passage } = passing
+  const { asked, ignored, passage } = passing
   const { name } = entry.config
   const made = entry.model(Ask.allowed(client, controls))
   const model = controls.timeout === undefined ? made : ChatModel.deadline(made, Duration.millis(controls.timeout))
@@ -131,12 +131,14 @@ const ask = (
     failed = Soonest.of(watch.attempts, error)
     return failed
   }
+  // An answer that is to go on elsewhere cannot be somebody's own frames.
+  const isRaw = entry.config.mode === "strict" || passage.only !== undefined
   const options = {
     dialect,
     requestId: id,
     headers: () => {
       const facts = watch.facts()
-      return facts === undefined ? {} : Evidence.headersOf(facts)
+      return facts === undefined ? {} : { ...Evidence.headersOf(facts), ...ignored.headers(facts.servedBy, isRaw) }
     },
     trailer: () => {
       const facts = watch.facts()
@@ -158,8 +160,6 @@ const ask = (
     const shown = ErrorResponse.make(failed, { dialect, requestId: id, verbose: verboseErrors })
     return failures.add(repeated, name, shown, performance.now())
   })
-  // An answer that is to go on elsewhere cannot be somebody's own frames.
-  const isRaw = entry.config.mode === "strict" || passage.only !== undefined
   exchange.run(sent, controls, isRaw ? passage : undefined)
 }
 

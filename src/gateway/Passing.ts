@@ -16,6 +16,7 @@ import * as PassedBody from "../providers/http/PassedBody.js"
 import * as WireJson from "../providers/wire/Json.js"
 import * as Controls from "./Controls.js"
 import type { Kind, Provider } from "./config/Resolved.js"
+import { Ignored } from "./Ignored.js"
 import type * as ModelTable from "./ModelTable.js"
 
 const wires: { readonly [K in Dialect]: Passage.Wire } = {
@@ -38,6 +39,7 @@ const spoken: { readonly [K in Kind]: Dialect } = {
 export interface Passing {
   readonly asked: RequestBody.Asked
   readonly passage: Passage.Passage
+  readonly ignored: Ignored
 }
 
 const object = (value: unknown): Readonly<Record<string, unknown>> =>
@@ -72,10 +74,17 @@ export const modelIn = (json: unknown, inPath: string | undefined): string | und
  * @since 0.2.0
  * @category constructors
  */
-export const make = (dialect: Dialect, asked: RequestBody.Asked, body: string, headers: Controls.Headers): Passing => ({
-  asked,
-  passage: { wire: wires[dialect], means: PassedBody.means, body, request: asked.request, headers: headersOf(headers) }
-})
+export const make = (dialect: Dialect, asked: RequestBody.Asked, body: string, headers: Controls.Headers): Passing => {
+  const ignored = new Ignored(dialect, asked.unread)
+  const { means } = PassedBody
+  const { encoded } = ignored
+  const { request } = asked
+  return {
+    asked,
+    ignored,
+    passage: { wire: wires[dialect], means, body, request, headers: headersOf(headers), encoded }
+  }
+}
 
 /**
  * The most tokens of an answer that a client sets. A limit of money may lower it, and must not raise it.
@@ -125,6 +134,6 @@ export const unread = (
     includeUsage: object(body.stream_options).include_usage === true,
     unread: []
   }
-  const { passage } = make(dialect, asked, text, headers)
-  return { asked, passage: { ...passage, only: refusal } }
+  const made = make(dialect, asked, text, headers)
+  return { ...made, passage: { ...made.passage, only: refusal } }
 }

@@ -100,6 +100,7 @@ export const make = (
       const encoded = format.encode(request, streaming)
       if (encoded instanceof InvalidRequest) return encoded
       const { later = false, leftOut } = encoded
+      passage?.encoded?.(provider, leftOut)
       const body = JSON.stringify(encoded.body)
       return { method: "POST", url, headers, body, maxBytes, leftOut, later, relay }
     } catch (cause) {

@@ -12,6 +12,7 @@ import type * as Passage from "../chat/Passage.js"
 import { InvalidRequest } from "../errors/LlmError.js"
 import type { Dialect } from "../http/Dialect.js"
 import type * as RequestBody from "../http/RequestBody.js"
+import * as Answers from "../policies/spend/Answers.js"
 import * as PassedBody from "../providers/http/PassedBody.js"
 import * as WireJson from "../providers/wire/Json.js"
 import * as Controls from "./Controls.js"
@@ -126,10 +127,15 @@ export const unread = (
   const said = body.messages ?? body.input ?? body.contents
   if (!isSpoken || said === undefined || said === null || (Array.isArray(said) && said.length === 0)) return refusal
   const maxTokens = mostTokens(dialect, body)
+  const answers = Answers.countOf(body)
   const asked: RequestBody.Asked = {
     model: config.name,
     // It stands for the body where tokens are estimated, and is never sent.
-    request: maxTokens === undefined ? Chat.prompt(text) : { ...Chat.prompt(text), maxTokens },
+    request: {
+      ...Chat.prompt(text),
+      ...(maxTokens === undefined ? {} : { maxTokens }),
+      ...(answers === 1 ? {} : { providerOptions: { [dialect]: { n: answers } } })
+    },
     stream: route.stream ?? body.stream === true,
     includeUsage: object(body.stream_options).include_usage === true,
     unread: []

@@ -12,6 +12,7 @@ import type * as LlmError from "../errors/LlmError.js"
 import { InvalidRequest } from "../errors/LlmError.js"
 import type { Dialect } from "../http/Dialect.js"
 import * as ErrorResponse from "../http/ErrorResponse.js"
+import * as Framing from "../http/Framing.js"
 import * as HttpReply from "../http/HttpReply.js"
 import * as RequestBody from "../http/RequestBody.js"
 import * as NodeReply from "../node/NodeReply.js"
@@ -48,6 +49,10 @@ export const isDirect = ({
 
 /** Mistral's clients take a tool call only whole, as their provider sends it: their frames are written anew. */
 const takesRaw = ({ headers }: Exchange["request"]): boolean => !/^mistral-client/.test(headers["user-agent"] ?? "")
+
+/** Gemini streams a JSON array to those who do not ask for server-sent events. */
+const isArray = (dialect: Dialect, url = ""): boolean =>
+  dialect === "gemini" && !/[?&](?:\$|%24)?alt=sse(?:&|$)/i.test(url)
 
 /**
  * The model that a request names, or why the client does not get it.
@@ -145,6 +150,7 @@ const ask = (
       return facts && Evidence.commentOf(facts)
     },
     includeUsage: asked.includeUsage,
+    framing: isArray(dialect, request.url) ? Framing.array : undefined,
     readerTimeout,
     verbose: verboseErrors,
     raw: takesRaw(request)

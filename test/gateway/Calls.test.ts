@@ -126,7 +126,7 @@ describe("evidence", () => {
         ] as const) {
           for (const [, path, body] of dialects) {
             yield* first.become({ script })
-            const at = stream ? path.replace("generateContent", "streamGenerateContent") : path
+            const at = stream ? path.replace("generateContent", "streamGenerateContent?alt=sse") : path
             const sent = stream ? { ...body, stream: true } : body
             const heard = yield* asking(url, { key: keys.alice, path: at, body: sent })
             assert.strictEqual(heard.status, 200, heard.body)

@@ -112,7 +112,8 @@ const serve = (exchange: Exchange, route: ChatRoute, failures: Failures, body: B
   if (passing instanceof InvalidRequest) return exchange.invalid(passing)
   const controls = Controls.read(headers, entry.config.bounds)
   if (controls instanceof InvalidRequest) return exchange.invalid(controls)
-  const repeated = { client: client.key.name, path: request.url ?? "", body: text, controls }
+  const features = passing.passage.headers
+  const repeated = { client: client.key.name, path: request.url ?? "", body: text, controls, features }
   if (remembered(exchange, failures, repeated)) return
   const asking = { dialect, entry, passing, controls, repeated }
   exchange.enter(Need.chat(now, entry, passing.asked.request), () => ask(exchange, asking, failures))

@@ -160,7 +160,7 @@ describe("evidence", () => {
 describe("a failed request that a client repeats", () => {
   it.scopedLive("is answered from memory, until the model answers anybody", () =>
     Effect.gen(function* () {
-      const { first, url } = yield* staged(
+      const { first, gateway, url } = yield* staged(
         { script: [Fault.serverError()] },
         {},
         {
@@ -179,6 +179,10 @@ describe("a failed request that a client repeats", () => {
       assert.strictEqual(yield* count(first), 1)
       // Another client has not heard of it.
       assert.isUndefined(remembered(yield* ask(keys.bob, "one")))
+      // Nor does it hold for a request that asks for another feature, or for another configuration.
+      assert.isUndefined(remembered(yield* ask(keys.alice, "one", { "openai-beta": "other" })))
+      yield* gateway.reload(gateway.config())
+      assert.isUndefined(remembered(yield* ask(keys.alice, "one")))
       yield* first.become({ script: [Reply.text("well again")] })
       assert.strictEqual(remembered(yield* ask(keys.alice, "one")), "true")
       assert.strictEqual((yield* ask(keys.alice, "two")).status, 200)

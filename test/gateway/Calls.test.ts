@@ -160,7 +160,7 @@ describe("evidence", () => {
 describe("a failed request that a client repeats", () => {
   it.scopedLive("is answered from memory, until the model answers anybody", () =>
     Effect.gen(function* () {
-      const { first, gateway, url } = yield* staged(
+      const { first, url } = yield* staged(
         { script: [Fault.serverError()] },
         {},
         {
@@ -179,14 +179,35 @@ describe("a failed request that a client repeats", () => {
       assert.strictEqual(yield* count(first), 1)
       // Another client has not heard of it.
       assert.isUndefined(remembered(yield* ask(keys.bob, "one")))
-      // Nor does it hold for a request that asks for another feature, or for another configuration.
-      assert.isUndefined(remembered(yield* ask(keys.alice, "one", { "openai-beta": "other" })))
-      yield* gateway.reload(gateway.config())
-      assert.isUndefined(remembered(yield* ask(keys.alice, "one")))
       yield* first.become({ script: [Reply.text("well again")] })
       assert.strictEqual(remembered(yield* ask(keys.alice, "one")), "true")
       assert.strictEqual((yield* ask(keys.alice, "two")).status, 200)
       assert.strictEqual((yield* ask(keys.alice, "one")).status, 200)
+    })
+  )
+
+  it.scopedLive("is another one where it asks for another feature, or another configuration is in force", () =>
+    Effect.gen(function* () {
+      // A circuit is a target's: each of them has its own.
+      const once = (model: string) => `  ${model}: { targets: [first/${model}], retry: { maxAttempts: 1 } }`
+      const { first, gateway, url } = yield* staged(
+        { script: [Fault.serverError()] },
+        {},
+        { models: [once("featured"), once("reloaded")].join("\n") }
+      )
+      const ask = (model: string, headers = {}) =>
+        Effect.map(asking(url, { key: keys.alice, headers, body: chat(model) }), ({ headers, status }) => {
+          assert.strictEqual(status, 502)
+          return headers["x-steadfast-remembered"]
+        })
+      assert.isUndefined(yield* ask("featured"))
+      assert.isUndefined(yield* ask("featured", { "openai-beta": "other" }))
+      assert.strictEqual(yield* ask("featured", { "openai-beta": "other" }), "true")
+      assert.isUndefined(yield* ask("reloaded"))
+      yield* gateway.reload(gateway.config())
+      assert.isUndefined(yield* ask("reloaded"))
+      assert.strictEqual(yield* ask("reloaded"), "true")
+      assert.strictEqual(yield* count(first), 4)
     })
   )
 })

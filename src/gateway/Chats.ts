@@ -88,6 +88,8 @@ export const remembered = (exchange: Exchange, failures: Failures, asked: Parame
 /** A request that may be asked. */
 interface Asking {
   readonly dialect: Dialect
+  /** The model, as the client names it. */
+  readonly named: string
   readonly entry: Extract<ModelTable.Entry, { readonly kind: "chat" }>
   readonly passing: Passing.Passing
   readonly controls: Controls.Controls
@@ -115,14 +117,14 @@ const serve = (exchange: Exchange, route: ChatRoute, failures: Failures, body: B
   const features = passing.passage.headers
   const repeated = { client: client.key.name, path: request.url ?? "", body: text, controls, features }
   if (remembered(exchange, failures, repeated)) return
-  const asking = { dialect, entry, passing, controls, repeated }
+  const asking = { dialect, named, entry, passing, controls, repeated }
   exchange.enter(Need.chat(now, entry, passing.asked.request), () => ask(exchange, asking, failures))
 }
 
 /** Asks the model, and tells its answer. */
 const ask = (
   exchange: Exchange,
-  { controls, dialect, entry, passing, repeated }: Asking,
+  { controls, dialect, entry, named, passing, repeated }: Asking,
   failures: Failures
 ): undefined => {
   const { client, id, now, request, response } = exchange
@@ -141,6 +143,7 @@ const ask = (
   const isRaw = entry.config.mode === "strict" || passage.only !== undefined
   const options = {
     dialect,
+    model: named,
     requestId: id,
     headers: () => {
       const facts = watch.facts()

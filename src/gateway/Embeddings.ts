@@ -73,7 +73,8 @@ const ask = (exchange: Exchange, { asked, controls, entry, repeated }: Asking, f
       }),
     onSuccess: (answer) =>
       Effect.sync(() => {
-        Respond.json(response, 200, EmbeddingsBody.make(answer, { encoding: asked.encoding }), evidence())
+        const { encoding, model } = asked
+        Respond.json(response, 200, EmbeddingsBody.make(answer, { encoding, model }), evidence())
         failures.answered(name)
       })
   })

@@ -7,6 +7,7 @@
 
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import type * as Chat from "../chat/Chat.js"
 import * as ChatModel from "../chat/ChatModel.js"
 import type * as LlmError from "../errors/LlmError.js"
 import { InvalidRequest } from "../errors/LlmError.js"
@@ -128,7 +129,7 @@ const ask = (
   failures: Failures
 ): undefined => {
   const { client, id, now, request, response } = exchange
-  const { asked, ignored, passage } = passing
+  const { asked, ignored, passage, refused } = passing
   const { name } = entry.config
   const made = entry.model(Ask.allowed(client, controls))
   const model = controls.timeout === undefined ? made : ChatModel.deadline(made, Duration.millis(controls.timeout))
@@ -141,6 +142,14 @@ const ask = (
   }
   // An answer that is to go on elsewhere cannot be somebody's own frames.
   const isRaw = entry.config.mode === "strict" || passage.only !== undefined
+  const raw = takesRaw(request)
+  /** A client of the model's own dialect reads itself what the model refused. */
+  const readable = (error: LlmError.LlmError): Effect.Effect<Chat.Response, LlmError.LlmError> => {
+    const answer = raw ? refused.answerTo(error, passage.wire) : undefined
+    if (answer === undefined) return Effect.fail(error)
+    watch.heard({ _tag: "Start", provider: answer.provider, model: answer.model })
+    return Effect.succeed(answer)
+  }
   const options = {
     dialect,
     model: named,
@@ -157,11 +166,11 @@ const ask = (
     framing: isArray(dialect, request.url) ? Framing.array : undefined,
     readerTimeout,
     verbose: verboseErrors,
-    raw: takesRaw(request)
+    raw
   }
   const reply = asked.stream
     ? HttpReply.stream(Ask.stream(model, asked.request, watch, told), options)
-    : HttpReply.answer(Ask.answer(model, asked.request, watch, told), options)
+    : HttpReply.answer(Effect.catchAll(Ask.answer(model, asked.request, watch, told), readable), options)
   const sink = NodeReply.sinkOf(response, { processing: processing && isDirect(request) })
   const sent = Effect.map(HttpReply.run(reply, sink), () => {
     if (failed === undefined) return failures.answered(name)

@@ -19,6 +19,7 @@ import * as Controls from "./Controls.js"
 import type { Kind, Provider } from "./config/Resolved.js"
 import { Ignored } from "./Ignored.js"
 import type * as ModelTable from "./ModelTable.js"
+import { Refused } from "./Refused.js"
 
 const wires: { readonly [K in Dialect]: Passage.Wire } = {
   openai: "openai-chat",
@@ -41,6 +42,7 @@ export interface Passing {
   readonly asked: RequestBody.Asked
   readonly passage: Passage.Passage
   readonly ignored: Ignored
+  readonly refused: Refused
 }
 
 const object = (value: unknown): Readonly<Record<string, unknown>> =>
@@ -78,12 +80,15 @@ export const modelIn = (json: unknown, inPath: string | undefined): string | und
 export const make = (dialect: Dialect, asked: RequestBody.Asked, body: string, headers: Controls.Headers): Passing => {
   const ignored = new Ignored(dialect, asked.unread)
   const { means } = PassedBody
+  const refused = new Refused()
   const { encoded } = ignored
+  const { filtered } = refused
   const { request } = asked
   return {
     asked,
     ignored,
-    passage: { wire: wires[dialect], means, body, request, headers: headersOf(headers), encoded }
+    refused,
+    passage: { wire: wires[dialect], means, body, request, headers: headersOf(headers), encoded, filtered }
   }
 }
 

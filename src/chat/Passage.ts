@@ -14,7 +14,7 @@
 
 import * as Context from "effect/Context"
 import * as Call from "../calls/Call.js"
-import type { InvalidRequest } from "../errors/LlmError.js"
+import type { ContentFiltered, InvalidRequest } from "../errors/LlmError.js"
 import type * as Chat from "./Chat.js"
 
 /**
@@ -42,6 +42,10 @@ export interface Passage {
   readonly only?: InvalidRequest | undefined
   /** The client's headers, of which the features and the version of the API are sent on. Names in lower case. */
   readonly headers?: Readonly<Record<string, string>> | undefined
+  /** Hears that the request is sent in a provider's own words, not as it came, and what they could not say. */
+  readonly encoded?: ((provider: string, leftOut: ReadonlyArray<string>) => void) | undefined
+  /** Hears of a whole answer over the client's wire in which the model refused, and its text. */
+  readonly filtered?: ((error: ContentFiltered, text: string) => void) | undefined
 }
 
 /**

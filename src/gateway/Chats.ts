@@ -7,11 +7,13 @@
 
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import type * as Chat from "../chat/Chat.js"
 import * as ChatModel from "../chat/ChatModel.js"
 import type * as LlmError from "../errors/LlmError.js"
 import { InvalidRequest } from "../errors/LlmError.js"
 import type { Dialect } from "../http/Dialect.js"
 import * as ErrorResponse from "../http/ErrorResponse.js"
+import * as Framing from "../http/Framing.js"
 import * as HttpReply from "../http/HttpReply.js"
 import * as RequestBody from "../http/RequestBody.js"
 import * as NodeReply from "../node/NodeReply.js"
@@ -49,6 +51,10 @@ export const isDirect = ({
 /** Mistral's clients take a tool call only whole, as their provider sends it: their frames are written anew. */
 const takesRaw = ({ headers }: Exchange["request"]): boolean => !/^mistral-client/.test(headers["user-agent"] ?? "")
 
+/** Gemini streams a JSON array to those who do not ask for server-sent events. */
+const isArray = (dialect: Dialect, url = ""): boolean =>
+  dialect === "gemini" && !/[?&](?:\$|%24)?alt=sse(?:&|$)/i.test(url)
+
 /**
  * The model that a request names, or why the client does not get it.
  *
@@ -83,6 +89,8 @@ export const remembered = (exchange: Exchange, failures: Failures, asked: Parame
 /** A request that may be asked. */
 interface Asking {
   readonly dialect: Dialect
+  /** The model, as the client names it. */
+  readonly named: string
   readonly entry: Extract<ModelTable.Entry, { readonly kind: "chat" }>
   readonly passing: Passing.Passing
   readonly controls: Controls.Controls
@@ -107,20 +115,21 @@ const serve = (exchange: Exchange, route: ChatRoute, failures: Failures, body: B
   if (passing instanceof InvalidRequest) return exchange.invalid(passing)
   const controls = Controls.read(headers, entry.config.bounds)
   if (controls instanceof InvalidRequest) return exchange.invalid(controls)
-  const repeated = { client: client.key.name, path: request.url ?? "", body: text, controls }
+  const features = passing.passage.headers
+  const repeated = { client: client.key.name, path: request.url ?? "", body: text, controls, features }
   if (remembered(exchange, failures, repeated)) return
-  const asking = { dialect, entry, passing, controls, repeated }
+  const asking = { dialect, named, entry, passing, controls, repeated }
   exchange.enter(Need.chat(now, entry, passing.asked.request), () => ask(exchange, asking, failures))
 }
 
 /** Asks the model, and tells its answer. */
 const ask = (
   exchange: Exchange,
-  { controls, dialect, entry, passing, repeated }: Asking,
+  { controls, dialect, entry, named, passing, repeated }: Asking,
   failures: Failures
 ): undefined => {
   const { client, id, now, request, response } = exchange
-  const { asked, passage } = passing
+  const { asked, ignored, passage, refused } = passing
   const { name } = entry.config
   const made = entry.model(Ask.allowed(client, controls))
   const model = controls.timeout === undefined ? made : ChatModel.deadline(made, Duration.millis(controls.timeout))
@@ -131,25 +140,37 @@ const ask = (
     failed = Soonest.of(watch.attempts, error)
     return failed
   }
+  // An answer that is to go on elsewhere cannot be somebody's own frames.
+  const isRaw = entry.config.mode === "strict" || passage.only !== undefined
+  const raw = takesRaw(request)
+  /** A client of the model's own dialect reads itself what the model refused. */
+  const readable = (error: LlmError.LlmError): Effect.Effect<Chat.Response, LlmError.LlmError> => {
+    const answer = raw ? refused.answerTo(error, passage.wire) : undefined
+    if (answer === undefined) return Effect.fail(error)
+    watch.heard({ _tag: "Start", provider: answer.provider, model: answer.model })
+    return Effect.succeed(answer)
+  }
   const options = {
     dialect,
+    model: named,
     requestId: id,
     headers: () => {
       const facts = watch.facts()
-      return facts === undefined ? {} : Evidence.headersOf(facts)
+      return facts === undefined ? {} : { ...Evidence.headersOf(facts), ...ignored.headers(facts.servedBy, isRaw) }
     },
     trailer: () => {
       const facts = watch.facts()
       return facts && Evidence.commentOf(facts)
     },
     includeUsage: asked.includeUsage,
+    framing: isArray(dialect, request.url) ? Framing.array : undefined,
     readerTimeout,
     verbose: verboseErrors,
-    raw: takesRaw(request)
+    raw
   }
   const reply = asked.stream
     ? HttpReply.stream(Ask.stream(model, asked.request, watch, told), options)
-    : HttpReply.answer(Ask.answer(model, asked.request, watch, told), options)
+    : HttpReply.answer(Effect.catchAll(Ask.answer(model, asked.request, watch, told), readable), options)
   const sink = NodeReply.sinkOf(response, { processing: processing && isDirect(request) })
   const sent = Effect.map(HttpReply.run(reply, sink), () => {
     if (failed === undefined) return failures.answered(name)
@@ -158,8 +179,6 @@ const ask = (
     const shown = ErrorResponse.make(failed, { dialect, requestId: id, verbose: verboseErrors })
     return failures.add(repeated, name, shown, performance.now())
   })
-  // An answer that is to go on elsewhere cannot be somebody's own frames.
-  const isRaw = entry.config.mode === "strict" || passage.only !== undefined
   exchange.run(sent, controls, isRaw ? passage : undefined)
 }
 

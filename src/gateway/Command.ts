@@ -103,7 +103,10 @@ export const gateway = Command.make("gateway", { config, port, host, workers, ch
     }
     if (given.check) {
       const GatewayConfig = yield* Effect.promise(() => import("./GatewayConfig.js"))
-      return yield* Console.log(GatewayConfig.describe(yield* configOf(file)))
+      const Unpriced = yield* Effect.promise(() => import("./Unpriced.js"))
+      const found = yield* configOf(file)
+      const notes = [...found.notes, ...(yield* Unpriced.lines(found))]
+      return yield* Console.log(GatewayConfig.describe({ ...found, notes }))
     }
     const read = Effect.filterOrElse(
       configOf(file),

@@ -19,6 +19,7 @@ import * as Controls from "./Controls.js"
 import * as Evidence from "./Evidence.js"
 import type { Exchange } from "./Exchange.js"
 import type { Failures } from "./Failures.js"
+import { Ignored } from "./Ignored.js"
 import type * as ModelTable from "./ModelTable.js"
 import * as Need from "./Need.js"
 import * as Respond from "./Respond.js"
@@ -56,9 +57,11 @@ const ask = (exchange: Exchange, { asked, controls, entry, repeated }: Asking, f
   const model = controls.timeout === undefined ? made : EmbeddingModel.deadline(made, Duration.millis(controls.timeout))
   const watch = new Ask.Watch()
   const told = (error: LlmError.LlmError): LlmError.LlmError => Soonest.of(watch.attempts, error)
+  const ignored = new Ignored("openai", asked.unread)
   const evidence = () => {
     const facts = watch.facts()
-    return { "x-request-id": id, ...(facts === undefined ? {} : Evidence.headersOf(facts)) }
+    const known = facts && { ...Evidence.headersOf(facts), ...ignored.headers(facts.servedBy, false) }
+    return { "x-request-id": id, ...known }
   }
   const { name } = entry.config
   const answered = Effect.matchEffect(Ask.vectors(model, asked.request, watch, told), {
@@ -70,7 +73,8 @@ const ask = (exchange: Exchange, { asked, controls, entry, repeated }: Asking, f
       }),
     onSuccess: (answer) =>
       Effect.sync(() => {
-        Respond.json(response, 200, EmbeddingsBody.make(answer, { encoding: asked.encoding }), evidence())
+        const { encoding, model } = asked
+        Respond.json(response, 200, EmbeddingsBody.make(answer, { encoding, model }), evidence())
         failures.answered(name)
       })
   })

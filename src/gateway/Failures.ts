@@ -5,8 +5,9 @@
  * Some clients repeat whatever they are told. Without this, the retries of the gateway multiply with theirs: 4 attempts
  * and 3 requests of the client are 12 attempts in an outage.
  *
- * A failure is known by client, path, body and control headers. It is forgotten when the same model has answered
- * anybody, and when the time is over after which the client was told to come back.
+ * A failure is known by client, path, body, control headers and the features of the API that its headers ask for. It is
+ * forgotten when the same model has answered anybody, and when the time is over after which the client was told to come
+ * back. A memory is that of one configuration, and ends with it.
  *
  * @since 0.2.0
  */
@@ -27,6 +28,8 @@ export interface Asked {
   readonly body: string
   /** What it asked for by headers. */
   readonly controls: Controls.Controls
+  /** The headers that are sent on to the provider. Default: none. */
+  readonly features?: Readonly<Record<string, string>> | undefined
 }
 
 /**
@@ -70,6 +73,8 @@ export interface Failures {
   readonly add: (asked: Asked, model: string, response: ErrorResponse.ErrorResponse, now: number) => void
   /** Forgets the failures of a model, because it answers. */
   readonly answered: (model: string) => void
+  /** Forgets all, and remembers nothing more: what runs on by an earlier configuration fails by that one. */
+  readonly end: () => void
 }
 
 /** The statuses that clients repeat by themselves. */
@@ -78,9 +83,9 @@ const isRepeated = (status: number): boolean => status >= 500 || status === 429
 /** As many as are remembered: a failure takes about a kilobyte. */
 const most = 4096
 
-const keyOf = ({ body, client, controls, path }: Asked): string => {
+const keyOf = ({ body, client, controls, features = {}, path }: Asked): string => {
   const { maxAttempts = "", noFallback, timeout = "" } = controls
-  const head = `${client}\n${path}\n${maxAttempts} ${timeout} ${noFallback}\n`
+  const head = `${client}\n${path}\n${maxAttempts} ${timeout} ${noFallback}\n${JSON.stringify(features)}\n`
   return createHash("sha256").update(head).update(body).digest("base64")
 }
 
@@ -93,6 +98,7 @@ const keyOf = ({ body, client, controls, path }: Asked): string => {
  */
 export const make = (millis: () => number, shared?: (known: Known) => Echo): Failures => {
   const failures = new Map<string, Failure>()
+  let over = false
   /** The failures of each model: a model that answers must not look through those of another one that does not. */
   const byModel = new Map<string, Set<string>>()
   const remove = (key: string): void => {
@@ -118,6 +124,7 @@ export const make = (millis: () => number, shared?: (known: Known) => Echo): Fai
   }
   const echo = shared?.({
     learn: (key, model, response, millis) => {
+      if (over) return
       const now = performance.now()
       drop(now)
       put(key, { model, response, until: now + millis })
@@ -139,7 +146,7 @@ export const make = (millis: () => number, shared?: (known: Known) => Echo): Fai
       return found === undefined || found.until <= now ? undefined : found.response
     },
     add: (asked, model, response, now) => {
-      const patience = millis()
+      const patience = over ? 0 : millis()
       if (patience <= 0 || !isRepeated(response.status)) return
       drop(now)
       const key = keyOf(asked)
@@ -150,6 +157,11 @@ export const make = (millis: () => number, shared?: (known: Known) => Echo): Fai
     },
     answered: (model) => {
       if (forget(model)) echo?.answered(model)
+    },
+    end: () => {
+      over = true
+      failures.clear()
+      byModel.clear()
     }
   }
 }

@@ -87,7 +87,9 @@ export const make = (
         return mostHeld(now.config)
       }
     }
-    const failures = Failures.make(() => Duration.toMillis(now.config.server.rememberFailures), shared?.failures)
+    const remembering = (): Failures.Failures =>
+      Failures.make(() => Duration.toMillis(now.config.server.rememberFailures), shared?.failures)
+    let failures = remembering()
     const operator = yield* Operator.make({
       policies,
       shared,
@@ -149,6 +151,8 @@ export const make = (
           Effect.provideService(Current.make(next, policies, now, shared?.seats), HttpClient.HttpClient, http),
           (made) => {
             now = made
+            failures.end()
+            failures = remembering()
           }
         ),
       config: () => now.config,

@@ -18,6 +18,7 @@ import type { Config } from "./config/Resolved.js"
 import * as Gateway from "./Gateway.js"
 import * as GatewayServer from "./GatewayServer.js"
 import * as Observed from "./Observed.js"
+import * as Unpriced from "./Unpriced.js"
 
 /**
  * The options of {@link run}.
@@ -94,15 +95,16 @@ const kept = (before: Config, next: Config): ReadonlyArray<string> =>
  *
  * @internal
  */
-export const summary = ({ keys, models, notes, server }: Config): Effect.Effect<void> =>
+export const summary = (config: Config): Effect.Effect<void> =>
   Effect.gen(function* () {
+    const { keys, models, notes, server } = config
     const names = models.map(({ name }) => name).join(", ")
     yield* Effect.logInfo(`models: ${names}`)
     if (keys.length === 0) {
       const who = server.open ? "whoever reaches the port" : "the programs of this machine"
       yield* Effect.logWarning(`no client keys: ${who} may ask`)
     }
-    for (const note of notes) yield* Effect.logWarning(note)
+    for (const note of [...notes, ...(yield* Unpriced.lines(config))]) yield* Effect.logWarning(note)
   })
 
 /**

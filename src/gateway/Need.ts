@@ -5,6 +5,7 @@
  */
 
 import type * as Chat from "../chat/Chat.js"
+import * as Answers from "../policies/spend/Answers.js"
 import * as CacheWrite from "../policies/spend/CacheWrite.js"
 import * as Prices from "../policies/spend/Prices.js"
 import * as Tokens from "../policies/spend/Tokens.js"
@@ -52,7 +53,7 @@ export const chat = (now: Current.Current, entry: ModelTable.Entry, request: Cha
   most: (prices) =>
     most(now, entry, prices, {
       inputTokens: Tokens.estimate(request),
-      outputTokens: request.maxTokens ?? assumed,
+      outputTokens: (request.maxTokens ?? assumed) * Answers.askedIn(request),
       cacheWrite: CacheWrite.isAsked(request)
     })
 })

@@ -17,6 +17,7 @@ import * as Degradation from "../observability/Degradation.js"
 import * as Telemetry from "../observability/Telemetry.js"
 import * as Prices from "../policies/spend/Prices.js"
 import type * as Resolved from "./config/Resolved.js"
+import * as Unpriced from "./Unpriced.js"
 
 const levels = {
   debug: LogLevel.Debug,
@@ -61,17 +62,8 @@ const callLog = ({
   return Layer.provideMerge(CallLog.layer(options), Layer.orDie(clientOf(url)))
 }
 
-/** The prices of the file, and behind them the built-in ones where their package is there. */
 const prices = (table: Prices.Table): Layer.Layer<never> =>
-  Layer.unwrapEffect(
-    Effect.map(
-      Effect.promise(() => import("../prices/index.js").catch(() => undefined)),
-      (built) => {
-        const own = Prices.table(table)
-        return Prices.layer(built === undefined ? own : Prices.orElse(own, built.GenaiPrices.list))
-      }
-    )
-  )
+  Layer.unwrapEffect(Effect.map(Unpriced.listOf(table), Prices.layer))
 
 const traces = ({ otlp }: Resolved.Observability): Layer.Layer<never> =>
   otlp === undefined

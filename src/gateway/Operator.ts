@@ -13,6 +13,7 @@ import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import * as SqlClient from "@effect/sql/SqlClient"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as About from "../calls/About.js"
 import { TypeId as ChatTypeId } from "../chat/ChatModel.js"
 import { TypeId as EmbeddingTypeId } from "../embeddings/Model.js"
 import * as Loopback from "../http/Loopback.js"
@@ -21,6 +22,7 @@ import * as Dashboard from "../observability/Dashboard.js"
 import * as DashboardLive from "../observability/DashboardLive.js"
 import { Degradation } from "../observability/Degradation.js"
 import * as PrometheusText from "../observability/PrometheusText.js"
+import type * as CircuitBreaker from "../policies/circuit/CircuitBreaker.js"
 import * as Times from "../policies/Times.js"
 import * as ClientKeys from "./ClientKeys.js"
 import type * as Current from "./Current.js"
@@ -49,11 +51,22 @@ export interface Told {
 
 const everything = { fallback: true, mayAsk: () => true }
 
+const aboutOf = (entry: ModelTable.Entry): About.About =>
+  entry.kind === "chat" ? entry.model(everything)[ChatTypeId] : entry.model(everything)[EmbeddingTypeId]
+
 /** From when on one of a model's targets takes traffic, in milliseconds of `Times.now`. */
-const readyAt = (entry: ModelTable.Entry): number =>
-  entry.kind === "chat"
-    ? entry.model(everything)[ChatTypeId].readyAt()
-    : entry.model(everything)[EmbeddingTypeId].readyAt()
+const readyAt = (entry: ModelTable.Entry): number => aboutOf(entry).readyAt()
+
+/** A breaker whose states are those of all models: it asks for what only other processes have seen. */
+const knowing = (breaker: CircuitBreaker.CircuitBreaker, current: Told["current"]): CircuitBreaker.CircuitBreaker => ({
+  ...breaker,
+  states: Effect.suspend(() => {
+    const targets = current().table.all.flatMap((entry) => aboutOf(entry).targets)
+    const keys = new Set(targets.map((target) => About.keyOf({ targets: [target] })))
+    const seen = Effect.forEach(keys, breaker.state, { concurrency: "unbounded", discard: true })
+    return Effect.zipRight(seen, breaker.states)
+  })
+})
 
 const isOperator = ({ headers, socket, url = "" }: IncomingMessage, hash: string | undefined): boolean => {
   if (hash === undefined) {
@@ -98,7 +111,7 @@ export const make = ({ current, policies, running, shared, stops }: Told) =>
     const degradation = yield* Effect.serviceOption(Degradation)
     const runtime = yield* Effect.runtime<never>()
     const sources: DashboardLive.Sources = {
-      breakers: [policies.breaker],
+      breakers: [shared === undefined ? policies.breaker : knowing(policies.breaker, current)],
       get pacers() {
         return policies.pacers()
       },

@@ -12,11 +12,14 @@ import type * as Passage from "../chat/Passage.js"
 import { InvalidRequest } from "../errors/LlmError.js"
 import type { Dialect } from "../http/Dialect.js"
 import type * as RequestBody from "../http/RequestBody.js"
+import * as Answers from "../policies/spend/Answers.js"
 import * as PassedBody from "../providers/http/PassedBody.js"
 import * as WireJson from "../providers/wire/Json.js"
 import * as Controls from "./Controls.js"
 import type { Kind, Provider } from "./config/Resolved.js"
+import { Ignored } from "./Ignored.js"
 import type * as ModelTable from "./ModelTable.js"
+import { Refused } from "./Refused.js"
 
 const wires: { readonly [K in Dialect]: Passage.Wire } = {
   openai: "openai-chat",
@@ -38,6 +41,8 @@ const spoken: { readonly [K in Kind]: Dialect } = {
 export interface Passing {
   readonly asked: RequestBody.Asked
   readonly passage: Passage.Passage
+  readonly ignored: Ignored
+  readonly refused: Refused
 }
 
 const object = (value: unknown): Readonly<Record<string, unknown>> =>
@@ -72,10 +77,20 @@ export const modelIn = (json: unknown, inPath: string | undefined): string | und
  * @since 0.2.0
  * @category constructors
  */
-export const make = (dialect: Dialect, asked: RequestBody.Asked, body: string, headers: Controls.Headers): Passing => ({
-  asked,
-  passage: { wire: wires[dialect], means: PassedBody.means, body, request: asked.request, headers: headersOf(headers) }
-})
+export const make = (dialect: Dialect, asked: RequestBody.Asked, body: string, headers: Controls.Headers): Passing => {
+  const ignored = new Ignored(dialect, asked.unread)
+  const { means } = PassedBody
+  const refused = new Refused()
+  const { encoded } = ignored
+  const { filtered } = refused
+  const { request } = asked
+  return {
+    asked,
+    ignored,
+    refused,
+    passage: { wire: wires[dialect], means, body, request, headers: headersOf(headers), encoded, filtered }
+  }
+}
 
 /**
  * The most tokens of an answer that a client sets. A limit of money may lower it, and must not raise it.
@@ -117,14 +132,19 @@ export const unread = (
   const said = body.messages ?? body.input ?? body.contents
   if (!isSpoken || said === undefined || said === null || (Array.isArray(said) && said.length === 0)) return refusal
   const maxTokens = mostTokens(dialect, body)
+  const answers = Answers.countOf(body)
   const asked: RequestBody.Asked = {
     model: config.name,
     // It stands for the body where tokens are estimated, and is never sent.
-    request: maxTokens === undefined ? Chat.prompt(text) : { ...Chat.prompt(text), maxTokens },
+    request: {
+      ...Chat.prompt(text),
+      ...(maxTokens === undefined ? {} : { maxTokens }),
+      ...(answers === 1 ? {} : { providerOptions: { [dialect]: { n: answers } } })
+    },
     stream: route.stream ?? body.stream === true,
     includeUsage: object(body.stream_options).include_usage === true,
     unread: []
   }
-  const { passage } = make(dialect, asked, text, headers)
-  return { asked, passage: { ...passage, only: refusal } }
+  const made = make(dialect, asked, text, headers)
+  return { ...made, passage: { ...made.passage, only: refusal } }
 }

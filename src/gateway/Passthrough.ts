@@ -10,7 +10,6 @@
 import type { ServerResponse } from "node:http"
 import { PassThrough, pipeline } from "node:stream"
 import * as Undici from "@effect/platform-node/Undici"
-import type * as ConfigError from "effect/ConfigError"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Attempt from "../calls/Attempt.js"
@@ -21,8 +20,7 @@ import * as ErrorMessage from "../errors/ErrorMessage.js"
 import * as LlmError from "../errors/LlmError.js"
 import * as ErrorResponse from "../http/ErrorResponse.js"
 import * as RetryPolicy from "../policies/retry/RetryPolicy.js"
-import * as Address from "../providers/http/Address.js"
-import * as OpenAiServers from "../providers/openai/OpenAiServers.js"
+import type * as Address from "../providers/http/Address.js"
 import * as Controls from "./Controls.js"
 import * as Current from "./Current.js"
 import type { Provider } from "./config/Resolved.js"
@@ -30,9 +28,9 @@ import type { Exchange } from "./Exchange.js"
 import type * as ModelTable from "./ModelTable.js"
 import * as Need from "./Need.js"
 import type { Policies } from "./Policies.js"
+import * as ProviderKey from "./ProviderKey.js"
 import * as Refusal from "./Refusal.js"
 import * as Respond from "./Respond.js"
-import * as Targets from "./Targets.js"
 
 /**
  * What is handed on.
@@ -102,29 +100,6 @@ const responseHeaders = (headers: Controls.Headers): Record<string, string> => {
     if (value !== undefined && returned.test(name)) own[name] = value
   }
   return own
-}
-
-/** The address of a path at a provider, with the first of its keys. */
-const addressOf = (provider: Provider, path: string): Effect.Effect<Address.Resolved, ConfigError.ConfigError> => {
-  const options = {
-    model: "",
-    apiKey: provider.keys[0],
-    headers: provider.headers,
-    keyGroup: provider.keyGroup
-  }
-  const base = Targets.baseUrlOf(provider)
-  return Address.resolve(
-    options,
-    provider.kind === "anthropic"
-      ? {
-          provider: provider.name,
-          baseUrl: base ?? "https://api.anthropic.com/v1",
-          url: (baseUrl) => baseUrl + path,
-          auth: (key) => ({ "x-api-key": key }),
-          headers: { "anthropic-version": "2023-06-01" }
-        }
-      : OpenAiServers.place(provider.name, base, path)
-  )
 }
 
 type Answer = Undici.Dispatcher.ResponseData
@@ -256,13 +231,17 @@ export const relaying =
     const body = sent.body ?? (request.method === "GET" || request.method === "HEAD" ? undefined : request)
     const mayRepeat = body === undefined || Buffer.isBuffer(body)
     const work = Effect.gen(function* () {
-      const address = yield* Effect.orDie(addressOf(provider, sent.path))
       const pacer = yield* policies.pacer(provider)
-      const ask = { key: `${address.group} ${operation} ${address.key ?? ""}`, provider: name, model }
-      const paced = pacer.pace(once(sent, address, body, request), ask)
+      let group: string | undefined
+      const asking = { ...sent, mayRepeat, client: exchange.client.key.name }
+      const asked = ProviderKey.asking(policies, asking, (address) => {
+        group = address.group
+        const ask = { key: `${group} ${operation} ${address.key ?? ""}`, provider: name, model }
+        return pacer.pace(once(sent, address, body, request), ask)
+      })
       const { maxAttempts, timeout } = controls
       const policy = maxAttempts === undefined ? RetryPolicy.standard : RetryPolicy.make({ maxAttempts })
-      const held = mayRepeat ? Resilience.retry(paced, policy, { group: () => address.group }) : paced
+      const held = mayRepeat ? Resilience.retry(asked, policy, { group: () => group }) : asked
       return yield* timeout === undefined ? held : Resilience.deadline(held, timeout)
     }).pipe(Call.make(`${name} ${operation}`))
     const served = Effect.matchEffect(work, {

@@ -20,6 +20,7 @@ import * as AnswerBody from "./AnswerBody.js"
 import type { Dialect, Encoder, Origin } from "./Dialect.js"
 import * as ErrorResponse from "./ErrorResponse.js"
 import * as EventStream from "./EventStream.js"
+import * as Framing from "./Framing.js"
 import * as RawFrames from "./RawFrames.js"
 
 /**
@@ -54,6 +55,12 @@ export interface Options {
    * @internal
    */
   readonly raw?: boolean | undefined
+  /**
+   * How the frames of a stream stand in the body. Default: as server-sent events.
+   *
+   * @internal
+   */
+  readonly framing?: Framing.Framing | undefined
   /**
    * The text of a comment after the end of a stream.
    *
@@ -210,7 +217,7 @@ const pumped = <R>(
   requestId: string
 ): Effect.Effect<void, never, R> =>
   Effect.withFiberRuntime((fiber) => {
-    const { dialect = "openai", includeUsage, model, raw = false, verbose } = options
+    const { dialect = "openai", framing = Framing.events, includeUsage, model, raw = false, verbose } = options
     const time = TimeLimit.timeOf(fiber)
     const created = Math.floor(time.clock.unsafeCurrentTimeMillis() / 1000)
     const origin: Origin = { id: prefixes[dialect] + id, created, requestId, includeUsage, model, verbose }
@@ -224,7 +231,7 @@ const pumped = <R>(
       return { status, headers: Object.assign(headers, own) }
     }
     const decide = (): void => {
-      if (!connection.decided) connection.head(headOf(200, EventStream.headers))
+      if (!connection.decided) connection.head(headOf(200, framing.headers))
     }
 
     /** Sends a whole body of JSON. */
@@ -248,10 +255,7 @@ const pumped = <R>(
     }
 
     /** Ends a stream that is whole. */
-    const ended = (): void => {
-      const text = options.trailer?.()
-      connection.end(text === undefined ? undefined : EventStream.commentOf(text))
-    }
+    const ended = (): void => connection.end(framing.end(options.trailer?.()))
 
     let finished = false
     const send = (frames: Encoder) => (event: Chat.Event) => {
@@ -278,7 +282,7 @@ const pumped = <R>(
         })
       }
       const codec = EventStream.make(dialect, origin)
-      const frames = raw ? RawFrames.encoder(dialect, codec) : codec
+      const frames = framing.over(raw ? RawFrames.encoder(dialect, codec) : codec)
       return Effect.matchCauseEffect(ChatStream.forEach(work.events, send(frames)), {
         onFailure: (cause) => failed(cause, frames),
         onSuccess: () => (finished ? Effect.sync(ended) : failed(Cause.fail(unfinished(options.model)), frames))
@@ -297,7 +301,7 @@ const pumped = <R>(
       if (!connection.decided && sink.processing !== undefined) sink.processing()
       else if (streaming) {
         decide()
-        sink.write(EventStream.comment)
+        sink.write(framing.idle)
       }
     }
     return Effect.ensuring(

@@ -126,7 +126,7 @@ describe("evidence", () => {
         ] as const) {
           for (const [, path, body] of dialects) {
             yield* first.become({ script })
-            const at = stream ? path.replace("generateContent", "streamGenerateContent") : path
+            const at = stream ? path.replace("generateContent", "streamGenerateContent?alt=sse") : path
             const sent = stream ? { ...body, stream: true } : body
             const heard = yield* asking(url, { key: keys.alice, path: at, body: sent })
             assert.strictEqual(heard.status, 200, heard.body)
@@ -183,6 +183,31 @@ describe("a failed request that a client repeats", () => {
       assert.strictEqual(remembered(yield* ask(keys.alice, "one")), "true")
       assert.strictEqual((yield* ask(keys.alice, "two")).status, 200)
       assert.strictEqual((yield* ask(keys.alice, "one")).status, 200)
+    })
+  )
+
+  it.scopedLive("is another one where it asks for another feature, or another configuration is in force", () =>
+    Effect.gen(function* () {
+      // A circuit is a target's: each of them has its own.
+      const once = (model: string) => `  ${model}: { targets: [first/${model}], retry: { maxAttempts: 1 } }`
+      const { first, gateway, url } = yield* staged(
+        { script: [Fault.serverError()] },
+        {},
+        { models: [once("featured"), once("reloaded")].join("\n") }
+      )
+      const ask = (model: string, headers = {}) =>
+        Effect.map(asking(url, { key: keys.alice, headers, body: chat(model) }), ({ headers, status }) => {
+          assert.strictEqual(status, 502)
+          return headers["x-steadfast-remembered"]
+        })
+      assert.isUndefined(yield* ask("featured"))
+      assert.isUndefined(yield* ask("featured", { "openai-beta": "other" }))
+      assert.strictEqual(yield* ask("featured", { "openai-beta": "other" }), "true")
+      assert.isUndefined(yield* ask("reloaded"))
+      yield* gateway.reload(gateway.config())
+      assert.isUndefined(yield* ask("reloaded"))
+      assert.strictEqual(yield* ask("reloaded"), "true")
+      assert.strictEqual(yield* count(first), 4)
     })
   )
 })

@@ -30,12 +30,34 @@ describe("Failures", () => {
       { client: "a\n/v1/chat/completions", path: "" },
       { controls: { ...Controls.none, noFallback: true } },
       { controls: { ...Controls.none, timeout: 5 } },
-      { controls: { ...Controls.none, maxAttempts: 1 } }
+      { controls: { ...Controls.none, maxAttempts: 1 } },
+      { features: { "anthropic-beta": "tools-2026" } },
+      { features: { "openai-beta": "tools-2026" } }
     ]) {
       assert.isUndefined(failures.find({ ...asked, ...other }, 0), JSON.stringify(other))
     }
     // Labels and traces differ from one repetition to the next.
     assert.strictEqual(failures.find({ ...asked, controls: { ...Controls.none, labels: { try: "2" } } }, 0), failed)
+  })
+
+  it("forgets all at its end, and learns nothing more", () => {
+    const told: Array<string> = []
+    let known: Failures.Known | undefined
+    const failures = Failures.make(
+      () => 10_000,
+      (given) => {
+        known = given
+        return { added: (key) => void told.push(key), answered: (model) => void told.push(model) }
+      }
+    )
+    failures.add(asked, "m", failed, 0)
+    failures.end()
+    assert.isUndefined(failures.find(asked, 0))
+    failures.add(asked, "m", failed, 0)
+    failures.answered("m")
+    assert.lengthOf(told, 1)
+    known?.learn(told[0] as string, "m", failed, 10_000)
+    assert.isUndefined(failures.find(asked, performance.now()))
   })
 
   it("remembers only what clients repeat by themselves", () => {

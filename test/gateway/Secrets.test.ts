@@ -75,7 +75,7 @@ describe("a mixed load", () => {
             const at = path.replace("models/fast", "models/quick")
             return [
               {
-                path: stream ? at.replace("generateContent", "streamGenerateContent") : at,
+                path: stream ? at.replace("generateContent", "streamGenerateContent?alt=sse") : at,
                 key: keys.alice,
                 body: own,
                 headers

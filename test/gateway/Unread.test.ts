@@ -100,6 +100,37 @@ describe("an answer without words", () => {
 })
 
 describe("a limit of money", () => {
+  it.scopedLive("holds what all answers to one request may cost, and charges what they did", () =>
+    Effect.gen(function* () {
+      const choice = (index: number) => ({ index, message: { role: "assistant", content: "a" }, finish_reason: "stop" })
+      const { heard, url } = yield* provider(() =>
+        json(200, {
+          id: "c",
+          model: "m",
+          choices: [choice(0), choice(1), choice(2)],
+          usage: { prompt_tokens: 1, completion_tokens: 30, total_tokens: 31 }
+        })
+      )
+      const { url: at } = yield* stage(`
+server: { adminKey: ${keys.admin} }
+providers: { o: { kind: openai, baseUrl: "${url}", key: ${keys.first} } }
+keys: [{ name: alice, key: ${keys.alice}, usdPerDay: 40 }]
+models: { o: { targets: [o/m], ${swift} } }
+prices: { o/m: { input: 0, output: 100000 } }`)
+      const ask = (n: number) =>
+        asking(at, { key: keys.alice, body: { model: "o", n, messages: [user], max_tokens: 100 } })
+      const spent = Effect.map(asking(at, { path: "/status", key: keys.admin }), ({ body }) => JSON.parse(body))
+      // 100 tokens cost $10.
+      isRefused(yield* ask(5), 429, "openai")
+      assert.lengthOf(heard, 0)
+      assert.strictEqual((yield* ask(3)).status, 200)
+      assert.strictEqual((yield* spent).clients[0].usdToday, 3)
+      assert.strictEqual((yield* ask(1)).status, 200)
+      assert.strictEqual((yield* spent).clients[0].usdToday, 6)
+      assert.lengthOf(heard, 2)
+    })
+  )
+
   it.scopedLive("refuses a model without a price, and says so", () =>
     Effect.gen(function* () {
       const { heard, url } = yield* provider(() => json(200, {}))

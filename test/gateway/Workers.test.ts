@@ -93,7 +93,11 @@ interface Status {
   readonly workers: ReadonlyArray<{ readonly pid: number; readonly running: number }>
   readonly clients: ReadonlyArray<{ readonly name: string; readonly running: number; readonly usdToday?: number }>
   readonly callLog: { readonly written: number; readonly lost: number }
-  readonly live: { readonly queues: ReadonlyArray<{ readonly key: string; readonly inFlight: number }> }
+  readonly models: ReadonlyArray<{ readonly name: string; readonly readyInMillis: number | null }>
+  readonly live: {
+    readonly circuits: ReadonlyArray<{ readonly key: string; readonly state: string }>
+    readonly queues: ReadonlyArray<{ readonly key: string; readonly inFlight: number }>
+  }
 }
 
 const statusOf = ({ url }: Fleet): Effect.Effect<Status> =>
@@ -144,6 +148,11 @@ describe("three workers are one gateway", () => {
       // A slow machine may see the first probe, a second later.
       assert.isAtLeast(at.length, 3)
       assert.isTrue(at.slice(3).every((later) => later - (at[2] ?? 0) > 900) && at.length < 6, String(at))
+      // Whichever worker tells of it, also one that has seen nothing.
+      for (const { live } of yield* Effect.forEach(times(8), () => statusOf(shared))) {
+        const [circuit] = live.circuits.filter(({ key }) => / down(?: |$)/.test(key))
+        assert.notStrictEqual(circuit?.state ?? "Closed", "Closed", JSON.stringify(live.circuits))
+      }
     })
   )
 

@@ -37,6 +37,8 @@ export const make = (others: (port: Port) => Iterable<Port>) => {
     }
   }
   return {
+    /** Forgets all: the configuration has changed. */
+    clear: (): void => failures.clear(),
     serve: (port: Port): void => {
       const now = performance.now()
       drop(now)

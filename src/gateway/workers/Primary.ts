@@ -78,7 +78,7 @@ const shared = () => {
       for (const end of ends) end()
     }
   }
-  return { serve, tell }
+  return { serve, tell, reload: memory.clear }
 }
 
 interface Started {
@@ -211,6 +211,7 @@ const serving = <E>(options: Launch.Options<E>, first: Config, workers: number) 
         // Each worker reads the file itself; one that cannot be read is not passed on.
         const next = yield* options.read
         all.tell("reload", why)
+        all.reload()
         yield* Launch.changed(config, next, why)
         config = next
       }).pipe(Launch.notReloaded(why))

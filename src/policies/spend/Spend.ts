@@ -17,7 +17,8 @@
  * - A prompt that asks to be written to the provider's cache is held at the highest rate of such writes. Only the
  *   request itself tells; a `prompt` in numbers does not.
  * - Dollars need `Prices`. A limit on dollars refuses attempts without a known price, unless `unpriced` allows them.
- * - Extra output that `providerOptions` ask for, such as `n`, is not held.
+ * - Several answers to one request (`n` or `candidateCount` in `providerOptions`) are held for as many answers. Other
+ *   extra output that they ask for is not held.
  *
  * @example
  * import { Effect } from "effect"
@@ -44,6 +45,7 @@ import * as Immediate from "../Immediate.js"
 import * as TimeLimit from "../TimeLimit.js"
 import * as Times from "../Times.js"
 import * as Usage from "../Usage.js"
+import * as Answers from "./Answers.js"
 import * as CacheWrite from "./CacheWrite.js"
 import * as Prices from "./Prices.js"
 import * as Account from "./SpendAccount.js"
@@ -154,6 +156,7 @@ const take: Scope["hold"] = (inner, ask, prices, now) => {
   const cacheWrite = typeof prompt !== "number" && CacheWrite.isAsked(prompt)
   const decision = Account.admit(scopes, {
     inputTokens,
+    answers: typeof prompt === "number" ? 1 : Answers.askedIn(prompt),
     maxTokens: ask.maxTokens,
     assumed: inner.maxTokens,
     cost: (outputTokens) =>

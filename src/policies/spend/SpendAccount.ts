@@ -82,7 +82,9 @@ export interface Ledger extends Bounds {
 export interface Plan {
   /** The tokens of the prompt. */
   readonly inputTokens: number
-  /** The request's limit of the answer, in tokens. */
+  /** The answers that the request asks for. Default 1. */
+  readonly answers?: number | undefined
+  /** The request's limit of an answer, in tokens. */
   readonly maxTokens: number | undefined
   /** The `maxTokens` of a request without one. */
   readonly assumed: number
@@ -211,7 +213,9 @@ const check = <L extends Ledger>(
  * @category decisions
  */
 export const admit = <L extends Ledger>(ledgers: ReadonlyArray<L>, plan: Plan): Held | Refused<L> => {
-  const tried = (outputTokens: number, maxTokens: number | undefined): Held | Refused<L> => {
+  const { answers = 1 } = plan
+  const tried = (tokens: number, maxTokens: number | undefined): Held | Refused<L> => {
+    const outputTokens = tokens * answers
     const usd = plan.cost(outputTokens)
     const priced = usd !== undefined
     const amount = { usd: priced ? billionths(usd) : 0, tokens: plan.inputTokens + outputTokens, attempts: 1 }

@@ -100,6 +100,7 @@ export const make = (
       const encoded = format.encode(request, streaming)
       if (encoded instanceof InvalidRequest) return encoded
       const { later = false, leftOut } = encoded
+      passage?.encoded?.(provider, leftOut)
       const body = JSON.stringify(encoded.body)
       return { method: "POST", url, headers, body, maxBytes, leftOut, later, relay }
     } catch (cause) {
@@ -123,7 +124,10 @@ export const make = (
     const decoded = WireFormat.decode(relay === undefined ? format : relayed, text, context, (usage) =>
       attempt.note({ usage })
     )
-    if (decoded instanceof Error) return Effect.fail(decoded)
+    if (decoded instanceof Error) {
+      if (decoded._tag === "ContentFiltered") relay?.filtered?.(decoded, text)
+      return Effect.fail(decoded)
+    }
     // What came as the events of a stream is no answer to this client.
     if (relay !== undefined && decoded.raw !== undefined && !text.trimEnd().endsWith("[DONE]")) {
       Passage.keep(decoded, relay.wire, text)

@@ -58,7 +58,7 @@ const askingUsage = (passage: Passage.Passage): string | undefined => {
 export const relay = (passage: Passage.Passage, { answers: { wire } }: Format): Relay.Relaying | undefined => {
   if (passage.wire !== wire) return undefined
   const options = { wire, dropsUsage: wire === "openai-chat" && askingUsage(passage) !== undefined }
-  return { ...options, frames: (seen) => Relay.make(options, seen) }
+  return { ...options, filtered: passage.filtered, frames: (seen) => Relay.make(options, seen) }
 }
 
 /** Whether a request is that of the passage, but for the most tokens of its answer: a limit of spending sets those. */

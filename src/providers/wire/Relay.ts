@@ -39,6 +39,8 @@ export interface Options {
 export interface Relaying extends Options {
   /** A relay of one stream. `seen` is the number of the last frame of an earlier stream of the answer, or -1. */
   readonly frames: (seen: number) => Relay
+  /** Hears of a whole answer in which the model refused. */
+  readonly filtered: Passage.Passage["filtered"]
 }
 
 /**

@@ -751,3 +751,53 @@ describe("wrong options", () => {
     })
   }
 })
+
+describe("several answers to one request", () => {
+  const prompt = (providerOptions?: Tokens.Prompt["providerOptions"]): Tokens.Prompt => ({
+    messages: [{ role: "user", content: "hi" }],
+    providerOptions
+  })
+  const heldFor = (asked: Spend.HoldOptions) =>
+    Effect.gen(function* () {
+      const before = yield* Spend.remaining
+      const held = Spend.hold(yield* Effect.context<never>(), asked, 0)
+      assert.strictEqual(held?._tag, "Hold")
+      const { tokens, usd } = yield* Spend.remaining
+      if (held?._tag === "Hold") held.release()
+      return { tokens: before.tokens - tokens, usd: before.usd - usd }
+    }).pipe(Spend.within({ usd: 1000, tokens: 100_000_000 }), priced)
+
+  it.effect("are held as many times, whatever name the number has", () =>
+    Effect.gen(function* () {
+      const out = function* (options?: Tokens.Prompt["providerOptions"]) {
+        const asked = prompt(options)
+        const few = yield* heldFor(ask(asked, 1))
+        const many = yield* heldFor(ask(asked, 1001))
+        assert.closeTo(many.usd - few.usd, ((many.tokens - few.tokens) * 10) / 1e6, 1e-9)
+        return (many.tokens - few.tokens) / 1000
+      }
+      for (const [options, answers] of [
+        [undefined, 1],
+        [{ openai: { n: 3 } }, 3],
+        [{ openai: { n: 1 }, azure: { n: 4 } }, 4],
+        [{ gemini: { generationConfig: { candidateCount: 8 } } }, 8],
+        [{ gemini: { generation_config: { candidate_count: 2 } } }, 2],
+        [{ openai: { n: "5" } }, 1],
+        [{ openai: { n: -5 } }, 1],
+        [{ openai: { n: Number.POSITIVE_INFINITY } }, 1000]
+      ] as const) {
+        assert.strictEqual(yield* out(options), answers, JSON.stringify(options))
+      }
+    })
+  )
+
+  it.effect("get a maxTokens that fits all of them", () =>
+    Effect.gen(function* () {
+      const sent: Array<number | undefined> = []
+      yield* attempt(ask(prompt({ openai: { n: 4 } })), usage(10, 400), sent)
+      assert.isAtMost((sent[0] ?? 0) * 4, 1000)
+      assert.isAbove((sent[0] ?? 0) * 4, 900)
+      assert.strictEqual((yield* Spend.spent).tokens, 410)
+    }).pipe(Spend.within({ tokens: 1000 }))
+  )
+})

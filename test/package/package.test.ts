@@ -26,7 +26,7 @@ const consumer = fileURLToPath(new URL("consumer", import.meta.url))
 // own modules, and whatever ties everything to everything. Some 32 kB of every app are the tables and rules that classify
 // what 25 providers send. Rollup, and Vite with it, leaves out what is not used of a namespace of the root entry; esbuild
 // keeps all of it, so an app that esbuild bundles imports the modules' own entry points.
-const budgets = { everything: 308_500, app: 155_500, composed: 166_500, rootByEsbuild: 208_500, rootByRollup: 161_000 }
+const budgets = { everything: 310_000, app: 156_500, composed: 167_500, rootByEsbuild: 209_500, rootByRollup: 162_000 }
 
 const modules = ["Chat", "ChatModel", "OpenAi", "RetryPolicy"]
 

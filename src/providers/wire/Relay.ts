@@ -15,6 +15,7 @@ import type * as Chat from "../../chat/Chat.js"
 import * as Passage from "../../chat/Passage.js"
 import * as Layers from "../../chat/stream/Layers.js"
 import type * as Sse from "../../chat/stream/Sse.js"
+import type { ContentFiltered } from "../../errors/LlmError.js"
 import * as Json from "./Json.js"
 
 /**
@@ -40,7 +41,7 @@ export interface Relaying extends Options {
   /** A relay of one stream. `seen` is the number of the last frame of an earlier stream of the answer, or -1. */
   readonly frames: (seen: number) => Relay
   /** Hears of a whole answer in which the model refused. */
-  readonly filtered: Passage.Passage["filtered"]
+  readonly filtered: ((error: ContentFiltered, text: string) => void) | undefined
 }
 
 /**

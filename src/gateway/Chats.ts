@@ -159,7 +159,7 @@ const ask = (
     return failures.add(repeated, name, shown, performance.now())
   })
   // An answer that is to go on elsewhere cannot be somebody's own frames.
-  const isRaw = entry.config.mode === "strict" || passage.only !== undefined
+  const isRaw = entry.config.mode === "strict" || passage?.only !== undefined
   exchange.run(sent, controls, isRaw ? passage : undefined)
 }
 

@@ -1,5 +1,5 @@
 /**
- * An HTTP gateway over named models, for clients of OpenAI's, Anthropic's and Gemini's APIs.
+ * An HTTP gateway over named models, for clients of OpenAI's, Anthropic's, Gemini's and Ollama's APIs.
  *
  * It adds dialects, configuration and operation to the library, and no second resilience engine: each request is one
  * call of a model with its retries, fallbacks, pacing and breakers, and leaves one record.
@@ -105,9 +105,13 @@ export const make = (
         case "CountTokens":
           return Counting.handle(exchange, route, relay)
         case "Embeddings":
-          return Embeddings.handle(exchange, failures)
+          return Embeddings.handle(exchange, route, failures)
         case "Models":
           return Listing.handle(exchange, route)
+        case "Show":
+          return Listing.show(exchange)
+        case "Version":
+          return Listing.version(exchange)
         case "Passthrough":
           return passthrough(exchange, route.path)
         default:

@@ -4,10 +4,15 @@
  * @since 0.2.0
  */
 
+import * as Capabilities from "../chat/Capabilities.js"
+import { InvalidRequest } from "../errors/LlmError.js"
 import type { Dialect } from "../http/Dialect.js"
 import * as ModelsBody from "../http/ModelsBody.js"
+import * as Fields from "../http/requests/Fields.js"
+import type * as Body from "./Body.js"
 import * as Current from "./Current.js"
 import type { Exchange } from "./Exchange.js"
+import type * as ModelTable from "./ModelTable.js"
 import * as Refusal from "./Refusal.js"
 import * as Respond from "./Respond.js"
 import type { Route } from "./Route.js"
@@ -16,7 +21,9 @@ import type { Route } from "./Route.js"
 const listOf = (dialect: Dialect, models: ReadonlyArray<ModelsBody.Model>) =>
   dialect === "gemini"
     ? ModelsBody.geminiList(models)
-    : { ...ModelsBody.geminiList(models), ...ModelsBody.list(models) }
+    : dialect === "ollama"
+      ? ModelsBody.ollamaList(models)
+      : { ...ModelsBody.geminiList(models), ...ModelsBody.list(models) }
 
 const oneOf = (dialect: Dialect, model: ModelsBody.Model) =>
   dialect === "gemini" ? ModelsBody.geminiOne(model) : { ...ModelsBody.geminiOne(model), ...ModelsBody.one(model) }
@@ -37,4 +44,50 @@ export const handle = (exchange: Exchange, { dialect, id }: Extract<Route, { rea
   }
   if (!names.includes(id)) return exchange.refuse(Refusal.unknownModel(id, names))
   Respond.json(response, 200, oneOf(dialect, { id }))
+}
+
+/** What an Ollama client may ask of a model: all that no target is known to refuse. */
+const capabilitiesOf = ({ config, kind }: ModelTable.Entry): ReadonlyArray<string> => {
+  if (kind === "embeddings") return ["embedding"]
+  const takes = (name: "tools" | "images"): boolean =>
+    config.targets.some((target) => Capabilities.known(target)[name] !== false)
+  return ["completion", ...(takes("tools") ? ["tools"] : []), ...(takes("images") ? ["vision"] : []), "thinking"]
+}
+
+const nameIn = (json: unknown): string =>
+  Fields.needed(Fields.string, Fields.needed(Fields.object, json, "body", "a JSON object").model, "model", "a string")
+
+const shown = (exchange: Exchange, { json }: Body.Body): undefined => {
+  const { client, now, response } = exchange
+  const names = Current.namesFor(now, client)
+  const name = Fields.reading(() => nameIn(json))
+  if (name instanceof InvalidRequest) return exchange.invalid(name)
+  const entry = names.includes(name) ? Current.entryOf(now, name) : undefined
+  if (entry === undefined) return exchange.refuse(Refusal.unknownModel(name, names))
+  Respond.json(response, 200, ModelsBody.ollamaOne({ id: name }, capabilitiesOf(entry)))
+}
+
+/**
+ * Tells an Ollama client of the model in its body.
+ *
+ * @since 0.2.0
+ * @category responding
+ */
+export const show = (exchange: Exchange): undefined => exchange.body((body) => shown(exchange, body))
+
+/**
+ * The version of Ollama's API that is spoken here: clients look at it to know what they may ask. The ids of calls and the
+ * levels of `think` are in it.
+ */
+const ollamaVersion = "0.12.6"
+
+/**
+ * Tells an Ollama client the version of its API.
+ *
+ * @since 0.2.0
+ * @category responding
+ */
+export const version = (exchange: Exchange): undefined => {
+  exchange.request.resume()
+  Respond.json(exchange.response, 200, { version: ollamaVersion })
 }

@@ -11,19 +11,13 @@ import * as Chat from "../chat/Chat.js"
 import type * as Passage from "../chat/Passage.js"
 import { InvalidRequest } from "../errors/LlmError.js"
 import type { Dialect } from "../http/Dialect.js"
+import * as RawFrames from "../http/RawFrames.js"
 import type * as RequestBody from "../http/RequestBody.js"
 import * as PassedBody from "../providers/http/PassedBody.js"
 import * as WireJson from "../providers/wire/Json.js"
 import * as Controls from "./Controls.js"
 import type { Kind, Provider } from "./config/Resolved.js"
 import type * as ModelTable from "./ModelTable.js"
-
-const wires: { readonly [K in Dialect]: Passage.Wire } = {
-  openai: "openai-chat",
-  responses: "openai-responses",
-  anthropic: "anthropic",
-  gemini: "gemini"
-}
 
 const spoken: { readonly [K in Kind]: Dialect } = {
   openai: "openai",
@@ -34,10 +28,10 @@ const spoken: { readonly [K in Kind]: Dialect } = {
   gemini: "gemini"
 }
 
-/** What a client asks for, and its body on its way to targets of its own dialect. */
+/** What a client asks for, and its body on its way to targets of its own dialect, if there can be such targets. */
 export interface Passing {
   readonly asked: RequestBody.Asked
-  readonly passage: Passage.Passage
+  readonly passage: Passage.Passage | undefined
 }
 
 const object = (value: unknown): Readonly<Record<string, unknown>> =>
@@ -72,22 +66,24 @@ export const modelIn = (json: unknown, inPath: string | undefined): string | und
  * @since 0.2.0
  * @category constructors
  */
-export const make = (dialect: Dialect, asked: RequestBody.Asked, body: string, headers: Controls.Headers): Passing => ({
-  asked,
-  passage: { wire: wires[dialect], means: PassedBody.means, body, request: asked.request, headers: headersOf(headers) }
-})
+export const make = (dialect: Dialect, asked: RequestBody.Asked, body: string, headers: Controls.Headers): Passing => {
+  const wire = RawFrames.wires[dialect]
+  const { request } = asked
+  return { asked, passage: wire && { wire, means: PassedBody.means, body, request, headers: headersOf(headers) } }
+}
 
 /**
  * The most tokens of an answer that a client sets. A limit of money may lower it, and must not raise it.
  */
 const mostTokens = (dialect: Dialect, body: Readonly<Record<string, unknown>>): number | undefined => {
   const config = object(body.generationConfig ?? body.generation_config)
-  const said = {
+  const limits: { readonly [K in Dialect]?: unknown } = {
     openai: body.max_completion_tokens ?? body.max_tokens,
     responses: body.max_output_tokens,
     anthropic: body.max_tokens,
     gemini: config.maxOutputTokens ?? config.max_output_tokens
-  }[dialect]
+  }
+  const said = limits[dialect]
   return Number.isSafeInteger(said) && (said as number) > 0 ? (said as number) : undefined
 }
 
@@ -126,5 +122,5 @@ export const unread = (
     unread: []
   }
   const { passage } = make(dialect, asked, text, headers)
-  return { asked, passage: { ...passage, only: refusal } }
+  return { asked, passage: passage && { ...passage, only: refusal } }
 }

@@ -12,13 +12,13 @@ import type * as Chat from "../chat/Chat.js"
 import type { LlmError, StreamInterrupted } from "../errors/LlmError.js"
 
 /**
- * The form of the answers: OpenAI's Chat Completions (`openai`) or Responses (`responses`), Anthropic's Messages, or
- * Gemini's `generateContent`.
+ * The form of the answers: OpenAI's Chat Completions (`openai`) or Responses (`responses`), Anthropic's Messages,
+ * Gemini's `generateContent`, or Ollama's `/api/chat` (`ollama`) or `/api/generate` (`ollama-generate`).
  *
  * @since 0.2.0
  * @category models
  */
-export const Dialect = Schema.Literal("openai", "responses", "anthropic", "gemini")
+export const Dialect = Schema.Literal("openai", "responses", "anthropic", "gemini", "ollama", "ollama-generate")
 
 /**
  * @since 0.2.0
@@ -48,7 +48,7 @@ export interface Origin {
 }
 
 /**
- * Writes the events of one answer as frames of server-sent events.
+ * Writes the events of one answer as frames of server-sent events, or as lines of JSON where the dialect has those.
  *
  * @since 0.2.0
  * @category models
@@ -74,4 +74,6 @@ export interface Codec {
   readonly encoder: (origin: Origin) => Encoder
   /** The body of a whole answer. */
   readonly body: (answer: Chat.Response, origin: Origin) => Readonly<Record<string, unknown>>
+  /** Whether a stream is lines of JSON, which have no comments. Default `false`: server-sent events. */
+  readonly lines?: boolean | undefined
 }

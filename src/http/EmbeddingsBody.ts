@@ -1,5 +1,6 @@
 /**
- * The bodies of OpenAI's `POST /v1/embeddings`: a client's request as one of an `EmbeddingModel`, and its answer.
+ * The bodies of OpenAI's `POST /v1/embeddings` and Ollama's `POST /api/embed`: a client's request as one of an
+ * `EmbeddingModel`, and its answer.
  *
  * Gotchas: an input of token numbers is refused, because only the model's own tokenizer can read it. `user` and other
  * fields that an embedding has no word for go to the provider `passTo` alone, as in `RequestBody`.
@@ -24,8 +25,17 @@ import * as Effect from "effect/Effect"
 import * as Encoding from "effect/Encoding"
 import type * as EmbeddingModel from "../embeddings/EmbeddingModel.js"
 import { InvalidRequest } from "../errors/LlmError.js"
+import type * as Dialects from "./Dialect.js"
 import * as Fields from "./requests/Fields.js"
 import * as Leftover from "./requests/Leftover.js"
+
+/**
+ * The dialects that have embeddings.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export type Dialect = Extract<Dialects.Dialect, "openai" | "ollama">
 
 /**
  * A decoded request.
@@ -50,6 +60,8 @@ export interface Asked {
  * @category options
  */
 export interface Options {
+  /** The dialect of the client. Default `"openai"`. */
+  readonly dialect?: Dialect | undefined
   /** The provider whose `providerOptions` get the fields that were not read. Default: they are left out. */
   readonly passTo?: string | undefined
 }
@@ -57,8 +69,6 @@ export interface Options {
 // -----------------------------------------------------------------------------
 // requests
 // -----------------------------------------------------------------------------
-
-const known = Leftover.names("model input dimensions encoding_format")
 
 const inputOf = (value: unknown): string | ReadonlyArray<string> => {
   if (typeof value === "string") return value
@@ -71,22 +81,41 @@ const inputOf = (value: unknown): string | ReadonlyArray<string> => {
   })
 }
 
-const reading = (body: unknown, { passTo }: Options): Asked => {
+/** What one dialect says in its own fields. */
+interface Own {
+  readonly known: ReadonlySet<string>
+  readonly read: (fields: Fields.Json) => Omit<Asked, "model" | "unread">
+}
+
+const requestOf = (fields: Fields.Json): EmbeddingModel.Request =>
+  Fields.compact({
+    input: inputOf(fields.input),
+    dimensions: Fields.integer(1)(fields.dimensions, "dimensions")
+  })
+
+const dialects: { readonly [K in Dialect]: Own } = {
+  openai: {
+    known: Leftover.names("model input dimensions encoding_format"),
+    read: (fields) => ({
+      request: requestOf(fields),
+      encoding: Fields.oneOf("float", "base64")(fields.encoding_format, "encoding_format") ?? "float"
+    })
+  },
+  ollama: {
+    known: Leftover.names("model input dimensions"),
+    read: (fields) => ({ request: requestOf(fields), encoding: "float" })
+  }
+}
+
+const reading = (body: unknown, { dialect = "openai", passTo }: Options): Asked => {
   const fields = Fields.needed(Fields.object, Fields.shallow(body, "body"), "body", "a JSON object")
+  const model = Fields.needed(Fields.string, fields.model, "model", "a string")
+  const { known, read } = dialects[dialect]
   const left = Leftover.make()
   left.fields(fields, known)
   const { providerOptions, unread } = left.end(passTo)
-  const encoding = Fields.oneOf("float", "base64")(fields.encoding_format, "encoding_format") ?? "float"
-  return {
-    model: Fields.needed(Fields.string, fields.model, "model", "a string"),
-    request: Fields.compact({
-      input: inputOf(fields.input),
-      dimensions: Fields.integer(1)(fields.dimensions, "dimensions"),
-      providerOptions
-    }),
-    encoding,
-    unread
-  }
+  const { encoding, request } = read(fields)
+  return { model, request: Fields.compact({ ...request, providerOptions }), encoding, unread }
 }
 
 /**
@@ -120,21 +149,11 @@ const toBase64 = (vector: ReadonlyArray<number>): string => {
   return Encoding.encodeBase64(bytes)
 }
 
-/**
- * The body of an answer. `model` is the name that the client is told, by default that of the model that answered.
- * A usage that is not known is told as zeros, because clients read one in every answer.
- *
- * @since 0.2.0
- * @category constructors
- */
-export const make = (
-  answer: EmbeddingModel.Response,
-  { encoding = "float", model = answer.model }: Partial<Pick<Asked, "encoding" | "model">> = {}
-): Readonly<Record<string, unknown>> => {
-  const tokens = answer.usage?.inputTokens ?? 0
+const openAiBody = ({ usage, vectors }: EmbeddingModel.Response, model: string, encoding: Asked["encoding"]) => {
+  const tokens = usage?.inputTokens ?? 0
   return {
     object: "list",
-    data: answer.vectors.map((vector, index) => ({
+    data: vectors.map((vector, index) => ({
       object: "embedding",
       index,
       embedding: encoding === "base64" ? toBase64(vector) : vector
@@ -143,3 +162,26 @@ export const make = (
     usage: { prompt_tokens: tokens, total_tokens: tokens }
   }
 }
+
+const ollamaBody = ({ usage, vectors }: EmbeddingModel.Response, model: string) => ({
+  model,
+  embeddings: vectors,
+  ...(usage === undefined ? {} : { prompt_eval_count: usage.inputTokens })
+})
+
+/**
+ * The body of an answer. `model` is the name that the client is told, by default that of the model that answered.
+ * To OpenAI's clients a usage that is not known is told as zeros, because they read one in every answer.
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const make = (
+  answer: EmbeddingModel.Response,
+  {
+    dialect = "openai",
+    encoding = "float",
+    model = answer.model
+  }: Partial<Pick<Asked, "encoding" | "model">> & Pick<Options, "dialect"> = {}
+): Readonly<Record<string, unknown>> =>
+  dialect === "openai" ? openAiBody(answer, model, encoding) : ollamaBody(answer, model)

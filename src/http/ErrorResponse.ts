@@ -2,7 +2,8 @@
  * What a client is told of an error: `LlmError` -> status, headers and body.
  *
  * The status makes the right error class in the clients of every provider, and the headers keep them from repeating
- * what was already retried here. One body serves all dialects; only Gemini wants a number as its code.
+ * what was already retried here. One body serves all dialects but Ollama's, whose clients read `error` as a text; only
+ * Gemini wants a number as its code.
  *
  * Gotchas:
  * - Our own key that the provider refuses is a 500, not a 401: a client must not take its own key for wrong.
@@ -136,7 +137,7 @@ const field = /^([A-Za-z_][\w.[\]-]{0,199}): found /
  * @category options
  */
 export interface Options {
-  /** The dialect of the client. Default `"openai"`, whose body all but Gemini's clients understand. */
+  /** The dialect of the client. Default `"openai"`, whose body all but the clients of Gemini and Ollama understand. */
   readonly dialect?: Dialect | undefined
   /** The id of the request in our logs. */
   readonly requestId?: string | undefined
@@ -210,14 +211,35 @@ const defect: Facts = {
   seconds: undefined
 }
 
+const bodyOf = (facts: Facts, { dialect = "openai", requestId }: Options): ErrorResponse["body"] => {
+  const { code, grpc, message, param, seconds, status, type } = facts
+  if (dialect === "ollama" || dialect === "ollama-generate") return { error: message }
+  const id = requestId === undefined ? undefined : { request_id: requestId }
+  return {
+    type: "error",
+    message,
+    ...id,
+    error: {
+      type,
+      message,
+      param,
+      code: dialect === "gemini" ? status : code,
+      status: grpc,
+      ...(seconds === undefined ? {} : { retry_after: seconds }),
+      // Where the code is a number, Google's APIs tell the word for it so.
+      ...(dialect === "gemini" ? { details: [{ "@type": errorInfo, reason: code.toUpperCase() }] } : {})
+    }
+  }
+}
+
 /**
  * The response for facts that are no error of a model.
  *
  * @internal
  */
-export const ofFacts = (facts: Facts, { dialect = "openai", requestId }: Options): ErrorResponse => {
-  const { code, grpc, message, param, seconds, status, type } = facts
-  const id = requestId === undefined ? undefined : { request_id: requestId }
+export const ofFacts = (facts: Facts, options: Options): ErrorResponse => {
+  const { seconds, status } = facts
+  const { requestId } = options
   return {
     status,
     headers: {
@@ -227,21 +249,7 @@ export const ofFacts = (facts: Facts, { dialect = "openai", requestId }: Options
       ...(seconds === undefined ? {} : { "x-steadfast-retry-after": String(seconds) }),
       ...(seconds === undefined || seconds > maxRetryAfter ? {} : { "retry-after": String(seconds) })
     },
-    body: {
-      type: "error",
-      message,
-      ...id,
-      error: {
-        type,
-        message,
-        param,
-        code: dialect === "gemini" ? status : code,
-        status: grpc,
-        ...(seconds === undefined ? {} : { retry_after: seconds }),
-        // Where the code is a number, Google's APIs tell the word for it so.
-        ...(dialect === "gemini" ? { details: [{ "@type": errorInfo, reason: code.toUpperCase() }] } : {})
-      }
-    }
+    body: bodyOf(facts, options)
   }
 }
 

@@ -39,7 +39,7 @@ export interface Options {
   readonly headers?: Readonly<Record<string, string>> | (() => Readonly<Record<string, string>>) | undefined
   /**
    * The silence after which a comment is sent. While a stream has no content yet, the first comment decides for status
-   * 200. Default 15 seconds; `Infinity` never.
+   * 200. Ollama's streams have no comments. Default 15 seconds; `Infinity` never.
    */
   readonly keepAlive?: Duration.DurationInput | undefined
   /** How long a reader may take nothing before it counts as lost. Default 5 minutes. */
@@ -113,11 +113,10 @@ const randomId = Effect.map(Effect.replicateEffect(Random.nextIntBetween(0, 0x1_
 )
 
 /** How ids begin in each dialect; some clients look at it. */
-const prefixes: { readonly [K in Dialect]: string } = {
+const prefixes: { readonly [K in Dialect]?: string } = {
   openai: "chatcmpl-",
   responses: "resp_",
-  anthropic: "msg_",
-  gemini: ""
+  anthropic: "msg_"
 }
 
 /** The reader took nothing for too long. */
@@ -213,10 +212,11 @@ const pumped = <R>(
     const { dialect = "openai", includeUsage, model, raw = false, verbose } = options
     const time = TimeLimit.timeOf(fiber)
     const created = Math.floor(time.clock.unsafeCurrentTimeMillis() / 1000)
-    const origin: Origin = { id: prefixes[dialect] + id, created, requestId, includeUsage, model, verbose }
+    const origin: Origin = { id: (prefixes[dialect] ?? "") + id, created, requestId, includeUsage, model, verbose }
     const told: ErrorResponse.Options = { dialect, requestId, verbose }
     const connection = new Connection(sink, Duration.decode(options.readerTimeout ?? defaultReaderTimeout))
-    const streaming = work._tag === "Stream"
+    const hasComments = EventStream.hasComments(dialect)
+    const isHeld = work._tag === "Stream" && hasComments
 
     const headOf = (status: number, own: Readonly<Record<string, string>>): Head => {
       const headers = givenBy(options)
@@ -224,7 +224,7 @@ const pumped = <R>(
       return { status, headers: Object.assign(headers, own) }
     }
     const decide = (): void => {
-      if (!connection.decided) connection.head(headOf(200, EventStream.headers))
+      if (!connection.decided) connection.head(headOf(200, EventStream.headersOf(dialect)))
     }
 
     /** Sends a whole body of JSON. */
@@ -249,7 +249,7 @@ const pumped = <R>(
 
     /** Ends a stream that is whole. */
     const ended = (): void => {
-      const text = options.trailer?.()
+      const text = hasComments ? options.trailer?.() : undefined
       connection.end(text === undefined ? undefined : EventStream.commentOf(text))
     }
 
@@ -295,7 +295,7 @@ const pumped = <R>(
       connection.busy = false
       if (!silent) return
       if (!connection.decided && sink.processing !== undefined) sink.processing()
-      else if (streaming) {
+      else if (isHeld) {
         decide()
         sink.write(EventStream.comment)
       }

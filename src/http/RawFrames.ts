@@ -12,7 +12,12 @@ import * as ChatStream from "../chat/stream/ChatStream.js"
 import { StreamInterrupted } from "../errors/LlmError.js"
 import type { Dialect, Encoder } from "./Dialect.js"
 
-const wires: { readonly [K in Dialect]: Passage.Wire } = {
+/**
+ * The wire of each dialect that a provider speaks too.
+ *
+ * @internal
+ */
+export const wires: { readonly [K in Dialect]?: Passage.Wire } = {
   openai: "openai-chat",
   responses: "openai-responses",
   anthropic: "anthropic",
@@ -24,8 +29,10 @@ const wires: { readonly [K in Dialect]: Passage.Wire } = {
  *
  * @internal
  */
-export const textOf = (dialect: Dialect, answer: Chat.Response): string | undefined =>
-  Passage.rawOf(answer, wires[dialect])
+export const textOf = (dialect: Dialect, answer: Chat.Response): string | undefined => {
+  const wire = wires[dialect]
+  return wire && Passage.rawOf(answer, wire)
+}
 
 /** The number after that of the last frame: in Responses an error has one too. */
 const numbered = (error: string, frames: string): string => {
@@ -42,6 +49,7 @@ const numbered = (error: string, frames: string): string => {
  */
 export const encoder = (dialect: Dialect, codec: Encoder): Encoder => {
   const wire = wires[dialect]
+  if (wire === undefined) return codec
   let form: "raw" | "codec" | undefined
   /** The last frames that were written. */
   let frames = ""

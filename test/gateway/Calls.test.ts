@@ -111,7 +111,6 @@ describe("evidence", () => {
 
   it.scopedLive("tells attempts, retries, fallbacks and the target, whole and streamed alike", () =>
     Effect.gen(function* () {
-      const { first, url } = yield* staged()
       for (const stream of [false, true]) {
         for (const [script, expected] of [
           [[Reply.text("hi")], ["1", "0", "0", "first/m1"]],
@@ -124,8 +123,9 @@ describe("evidence", () => {
             ["3", "1", "1", "second/m2"]
           ]
         ] as const) {
-          for (const [, path, body] of dialects) {
-            yield* first.become({ script })
+          for (const [dialect, path, body] of dialects) {
+            // One gateway for all these failures would stop asking.
+            const { url } = yield* staged({ script })
             const at = stream ? path.replace("generateContent", "streamGenerateContent") : path
             const sent = stream ? { ...body, stream: true } : body
             const heard = yield* asking(url, { key: keys.alice, path: at, body: sent })
@@ -134,7 +134,8 @@ describe("evidence", () => {
             assert.strictEqual(heard.headers["x-steadfast-call-id"], heard.headers["x-request-id"])
             const [attempts, retries, fallbacks, servedBy] = expected
             const trailer = /^: steadfast (.*)$/m.exec(heard.body)?.[1]
-            if (!stream) assert.isUndefined(trailer)
+            // Lines of JSON have no comments.
+            if (!stream || dialect === "ollama") assert.isUndefined(trailer)
             else {
               assert.include(trailer, `call=${heard.headers["x-request-id"]} attempts=${attempts} retries=${retries}`)
               assert.include(trailer, `fallbacks=${fallbacks} served-by=${servedBy} `)

@@ -110,6 +110,17 @@ const toolOf = (entry: unknown, at: string): Chat.Tool => {
   })
 }
 
+/**
+ * The tools of a request; no value where there is none. Ollama and Cohere write theirs in the same way.
+ *
+ * @since 0.2.0
+ * @category readers
+ */
+export const toolsOf = (value: unknown): ReadonlyArray<Chat.Tool> | undefined => {
+  const tools = Fields.array(value, "tools")?.map((tool, index) => toolOf(tool, `tools[${index}]`))
+  return tools?.length === 0 ? undefined : tools
+}
+
 const choiceOf = (value: unknown): Chat.Request["toolChoice"] => {
   if (value === undefined || value === null) return undefined
   if (typeof value === "string") return Fields.oneOf("auto", "none", "required")(value, "tool_choice")
@@ -140,13 +151,6 @@ const formatOf = (value: unknown): Chat.Request["responseFormat"] => {
   }
 }
 
-const stopOf = (value: unknown): ReadonlyArray<string> | undefined => {
-  if (typeof value === "string") return [value]
-  return Fields.array(value, "stop")?.map((entry, index) =>
-    Fields.needed(Fields.string, entry, `stop[${index}]`, "a string")
-  )
-}
-
 /**
  * What a client asks for; throws the refusal of the first field that is wrong.
  *
@@ -163,21 +167,20 @@ export const read = (body: unknown, { passTo }: Options): Asked => {
   const answers = Fields.integer(1)(fields.n, "n") ?? 1
   if (answers !== 1) throw Fields.refusal("n", String(answers), "1")
   const effort = Fields.effort(fields.reasoning_effort, "reasoning_effort")
-  const tools = Fields.array(fields.tools, "tools")?.map((tool, index) => toolOf(tool, `tools[${index}]`))
   const limit = fields.max_completion_tokens ?? fields.max_tokens
   const left = Leftover.make()
   left.fields(fields, known)
   const { providerOptions, unread } = left.end(passTo)
   const request: Chat.Request = Fields.compact({
     messages: [first, ...rest] as const,
-    tools: tools?.length === 0 ? undefined : tools,
+    tools: toolsOf(fields.tools),
     toolChoice: choiceOf(fields.tool_choice),
     responseFormat: formatOf(fields.response_format),
     temperature: Fields.number(fields.temperature, "temperature"),
     topP: Fields.number(fields.top_p, "top_p"),
     maxTokens: Fields.integer(1)(limit, fields.max_completion_tokens == null ? "max_tokens" : "max_completion_tokens"),
     reasoning: effort === undefined ? undefined : { effort },
-    stop: stopOf(fields.stop),
+    stop: Fields.stop(fields.stop, "stop"),
     seed: Fields.integer()(fields.seed, "seed"),
     metadata: Fields.words(fields.metadata, "metadata"),
     providerOptions

@@ -63,6 +63,15 @@ const readers: Readonly<Record<string, Read>> = {
     const { chat } = new Mistral({ apiKey: clientKey, serverURL: url })
     await all(await chat.stream({ model: "smart", messages }, { fetchOptions: { signal } }), began)
   },
+  ollama: async ({ url }, signal, began) => {
+    const { Ollama } = await load("ollama")
+    const client = new Ollama({
+      host: url,
+      headers: { authorization: `Bearer ${clientKey}` },
+      fetch: (input: string, init: RequestInit) => fetch(input, { ...init, signal })
+    })
+    await all(await client.chat({ model: "smart", messages, stream: true }), began)
+  },
   "@langchain/openai": async ({ url }, signal, began) => {
     const { ChatOpenAI } = await load("@langchain/openai")
     const configuration = { baseURL: `${url}/v1` }

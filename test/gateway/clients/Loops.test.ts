@@ -97,6 +97,17 @@ const contents = async ({ url }: Stage, called: Called): Promise<unknown> => {
   return (await models.generateContent(asked)).text
 }
 
+const ollama = async ({ url }: Stage, called: Called): Promise<unknown> => {
+  const { Ollama } = await load("ollama")
+  const client = new Ollama({ host: url, headers: { authorization: `Bearer ${clientKey}` } })
+  const tools = [{ type: "function", function: { name: call.name, description: "The weather", parameters } }]
+  const first = { role: "user", content: question }
+  const { message } = await client.chat({ model: "smart", messages: [first], tools })
+  called.push(message.tool_calls[0].function.arguments)
+  const result = { role: "tool", tool_name: call.name, content: text }
+  return (await client.chat({ model: "smart", messages: [first, message, result], tools })).message.content
+}
+
 const agent =
   (api: string) =>
   async (stage: Stage, called: Called): Promise<unknown> => {
@@ -123,6 +134,7 @@ const loops: Readonly<Record<string, (stage: Stage, called: Called) => Promise<u
     ])
   ),
   "@google/genai: generateContent": contents,
+  ollama,
   "@openai/agents: OpenAIChatCompletionsModel": agent("OpenAIChatCompletionsModel"),
   "@openai/agents: OpenAIResponsesModel": agent("OpenAIResponsesModel")
 }

@@ -61,6 +61,13 @@ const kits: Readonly<Record<string, Kit>> = {
     ask: ({ chat }, model) => chat.complete({ model, messages }),
     // What is no model of Mistral's is unknown to it, and shown as it came.
     list: async ({ models }) => (await models.list()).data.map(({ raw }: Client) => raw.id)
+  },
+  ollama: {
+    errors: ["ResponseError 401", "ResponseError 404"],
+    make: async ({ url }, key) =>
+      new (await load("ollama")).Ollama({ host: url, headers: { authorization: `Bearer ${key}` } }),
+    ask: (client, model) => client.chat({ model, messages }),
+    list: async (client) => all((await client.list()).models)
   }
 }
 
@@ -68,8 +75,8 @@ const told = async (asked: Promise<unknown>): Promise<string> => {
   try {
     return `answered ${JSON.stringify(await asked)}`
   } catch (error) {
-    const { constructor, status, statusCode } = error as Error & Record<string, unknown>
-    return `${constructor.name} ${status ?? statusCode}`
+    const { constructor, status, statusCode, status_code } = error as Error & Record<string, unknown>
+    return `${constructor.name} ${status ?? statusCode ?? status_code}`
   }
 }
 

@@ -1,6 +1,7 @@
 import type { Step } from "effect-steadfast/testing"
 import * as Ai from "./faces.ai.js"
 import * as Anthropic from "./faces.anthropic.js"
+import * as Local from "./faces.local.js"
 import * as OpenAi from "./faces.openai.js"
 import * as Others from "./faces.others.js"
 import type { Dialect, Stage } from "./gateway.js"
@@ -9,7 +10,7 @@ import type { Dialect, Stage } from "./gateway.js"
 export interface Face {
   readonly name: string
   /** The dialect of its requests. Default `"openai"`. */
-  readonly dialect?: Dialect | undefined
+  readonly dialect?: Dialect | "ollama" | "cohere" | undefined
   /** The dialects of providers that can serve it. Default: all. */
   readonly kinds?: ReadonlyArray<Dialect> | undefined
   /** What the provider answers. */
@@ -32,4 +33,10 @@ export interface Face {
   readonly broken?: string | undefined
 }
 
-export const faces: ReadonlyArray<Face> = [...OpenAi.faces, ...Anthropic.faces, ...Ai.faces, ...Others.faces]
+export const faces: ReadonlyArray<Face> = [
+  ...OpenAi.faces,
+  ...Anthropic.faces,
+  ...Ai.faces,
+  ...Others.faces,
+  ...Local.faces
+]

@@ -33,5 +33,7 @@ export const packages = [
   "@google/genai",
   "@mistralai/mistralai",
   "@langchain/openai",
-  "@openai/agents"
+  "@openai/agents",
+  "ollama",
+  "cohere-ai"
 ]

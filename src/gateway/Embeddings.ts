@@ -78,7 +78,7 @@ const ask = (
       }),
     onSuccess: (answer) =>
       Effect.sync(() => {
-        Respond.json(response, 200, EmbeddingsBody.make(answer, { dialect, encoding: asked.encoding }), evidence())
+        Respond.json(response, 200, EmbeddingsBody.make(answer, { dialect, encoding: asked.encoding, id }), evidence())
         failures.answered(name)
       })
   })

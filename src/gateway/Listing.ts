@@ -10,6 +10,7 @@ import type { Dialect } from "../http/Dialect.js"
 import * as ModelsBody from "../http/ModelsBody.js"
 import * as Fields from "../http/requests/Fields.js"
 import type * as Body from "./Body.js"
+import * as Controls from "./Controls.js"
 import * as Current from "./Current.js"
 import type { Exchange } from "./Exchange.js"
 import type * as ModelTable from "./ModelTable.js"
@@ -17,16 +18,25 @@ import * as Refusal from "./Refusal.js"
 import * as Respond from "./Respond.js"
 import type { Route } from "./Route.js"
 
-/** Under `/v1` any client may ask, those of Gemini included: each finds what it looks for. */
-const listOf = (dialect: Dialect, models: ReadonlyArray<ModelsBody.Model>) =>
-  dialect === "gemini"
-    ? ModelsBody.geminiList(models)
-    : dialect === "ollama"
-      ? ModelsBody.ollamaList(models)
-      : { ...ModelsBody.geminiList(models), ...ModelsBody.list(models) }
+interface Bodies {
+  readonly list: (models: ReadonlyArray<ModelsBody.Model>) => object
+  readonly one: (model: ModelsBody.Model) => object
+}
 
-const oneOf = (dialect: Dialect, model: ModelsBody.Model) =>
-  dialect === "gemini" ? ModelsBody.geminiOne(model) : { ...ModelsBody.geminiOne(model), ...ModelsBody.one(model) }
+/** Under `/v1` any client may ask, those of Gemini included: each finds what it looks for. */
+const common: Bodies = {
+  list: (models) => ({ ...ModelsBody.geminiList(models), ...ModelsBody.list(models) }),
+  one: (model) => ({ ...ModelsBody.geminiOne(model), ...ModelsBody.one(model) })
+}
+
+const others: { readonly [K in Dialect]?: Bodies } = {
+  gemini: { list: ModelsBody.geminiList, one: ModelsBody.geminiOne },
+  ollama: { list: ModelsBody.ollamaList, one: common.one },
+  cohere: { list: ModelsBody.cohereList, one: ModelsBody.cohereOne }
+}
+
+/** Cohere's clients ask under `/v1` too, and read the names of Gemini's list as theirs. */
+const isCohere = (headers: Controls.Headers): boolean => /cohere/.test(Controls.one(headers, "x-fern-sdk-name") ?? "")
 
 /**
  * Answers with the list, or with one of its models.
@@ -35,15 +45,14 @@ const oneOf = (dialect: Dialect, model: ModelsBody.Model) =>
  * @category responding
  */
 export const handle = (exchange: Exchange, { dialect, id }: Extract<Route, { readonly _tag: "Models" }>): undefined => {
-  const { client, now, response } = exchange
-  exchange.request.resume()
+  const { client, now, request, response } = exchange
+  request.resume()
   const names = Current.namesFor(now, client)
-  if (id === undefined) {
-    const models = names.map((name) => ({ id: name }))
-    return Respond.json(response, 200, listOf(dialect, models))
-  }
+  const { list, one } = others[dialect === "openai" && isCohere(request.headers) ? "cohere" : dialect] ?? common
+  const modelOf = (name: string): ModelsBody.Model => ({ id: name, kind: Current.entryOf(now, name)?.kind })
+  if (id === undefined) return Respond.json(response, 200, list(names.map(modelOf)))
   if (!names.includes(id)) return exchange.refuse(Refusal.unknownModel(id, names))
-  Respond.json(response, 200, oneOf(dialect, { id }))
+  Respond.json(response, 200, one(modelOf(id)))
 }
 
 /** What an Ollama client may ask of a model: all that no target is known to refuse. */

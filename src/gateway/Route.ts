@@ -82,6 +82,8 @@ const fixed = new Map<string, Found>([
   ["/messages", ["POST", { _tag: "Chat", dialect: "anthropic" }]],
   ["/messages/count_tokens", ["POST", { _tag: "CountTokens", dialect: "anthropic" }]],
   ["/embeddings", ["POST", { _tag: "Embeddings", dialect: "openai" }]],
+  ["/v2/chat", ["POST", { _tag: "Chat", dialect: "cohere" }]],
+  ["/v2/embed", ["POST", { _tag: "Embeddings", dialect: "cohere" }]],
   ["/api/chat", ["POST", { _tag: "Chat", dialect: "ollama" }]],
   ["/api/generate", ["POST", { _tag: "Chat", dialect: "ollama-generate" }]],
   ["/api/embed", ["POST", { _tag: "Embeddings", dialect: "ollama" }]],

@@ -13,12 +13,21 @@ import type { LlmError, StreamInterrupted } from "../errors/LlmError.js"
 
 /**
  * The form of the answers: OpenAI's Chat Completions (`openai`) or Responses (`responses`), Anthropic's Messages,
- * Gemini's `generateContent`, or Ollama's `/api/chat` (`ollama`) or `/api/generate` (`ollama-generate`).
+ * Gemini's `generateContent`, Ollama's `/api/chat` (`ollama`) or `/api/generate` (`ollama-generate`), or Cohere's
+ * `/v2/chat`.
  *
  * @since 0.2.0
  * @category models
  */
-export const Dialect = Schema.Literal("openai", "responses", "anthropic", "gemini", "ollama", "ollama-generate")
+export const Dialect = Schema.Literal(
+  "openai",
+  "responses",
+  "anthropic",
+  "gemini",
+  "ollama",
+  "ollama-generate",
+  "cohere"
+)
 
 /**
  * @since 0.2.0

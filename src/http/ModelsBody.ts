@@ -1,10 +1,11 @@
 /**
- * The bodies with which a service tells its models, for the clients of OpenAI, Anthropic, Gemini and Ollama.
+ * The bodies with which a service tells its models, for the clients of OpenAI, Anthropic, Gemini, Ollama and Cohere.
  *
  * `GET /v1/models` and `/v1/models/{id}` have one body for all of them, because they share these paths: {@link list}
  * and {@link one}. What only Gemini's clients ask for, `GET /v1beta/models`, is {@link geminiList} and
  * {@link geminiOne}. Ollama's clients ask `GET /api/tags` for {@link ollamaList} and `POST /api/show` for
- * {@link ollamaOne}. All models stand on one page.
+ * {@link ollamaOne}. Cohere's share a path with the others, and not the form: {@link cohereList} and {@link cohereOne} are
+ * for requests whose header `x-fern-sdk-name` names Cohere. All models stand on one page.
  *
  * @example
  * import { ModelsBody } from "effect-steadfast/http"
@@ -29,6 +30,8 @@ export interface Model {
   readonly created?: number | undefined
   /** Its owner, which OpenAI's clients show. Default `"steadfast"`. */
   readonly ownedBy?: string | undefined
+  /** What it answers with, which Cohere's clients are told. Default `"chat"`. */
+  readonly kind?: "chat" | "embeddings" | undefined
 }
 
 type Body = Readonly<Record<string, unknown>>
@@ -136,3 +139,26 @@ export const ollamaOne = ({ created = 0 }: Model, capabilities: ReadonlyArray<st
   capabilities,
   modified_at: timeOf(created)
 })
+
+/**
+ * A model, to the clients of Cohere.
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const cohereOne = ({ id, kind }: Model): Body => ({
+  name: id,
+  is_deprecated: false,
+  endpoints: [kind === "embeddings" ? "embed" : "chat"],
+  default_endpoints: [],
+  finetuned: false,
+  features: []
+})
+
+/**
+ * The models, to the clients of Cohere.
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const cohereList = (models: ReadonlyArray<Model>): Body => ({ models: models.map(cohereOne) })

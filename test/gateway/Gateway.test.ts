@@ -119,6 +119,7 @@ describe("what cannot be served", () => {
           ...dialects,
           ["openai", "/v1/embeddings"],
           ["ollama", "/api/embed"],
+          ["cohere", "/v2/embed"],
           ["anthropic", "/v1/messages/count_tokens"]
         ] as const) {
           isRefused(yield* asking(url, { path, key: keys.alice, body }), 400, dialect)

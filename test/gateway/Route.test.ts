@@ -13,7 +13,9 @@ const posted: ReadonlyArray<readonly [path: string, route: Route.Route]> = [
   ["/responses", chat("responses")],
   ["/messages", chat("anthropic")],
   ["/messages/count_tokens", { _tag: "CountTokens", dialect: "anthropic" }],
-  ["/embeddings", { _tag: "Embeddings", dialect: "openai" }]
+  ["/embeddings", { _tag: "Embeddings", dialect: "openai" }],
+  ["/v2/chat", chat("cohere")],
+  ["/v2/embed", { _tag: "Embeddings", dialect: "cohere" }]
 ]
 
 describe("of", () => {

@@ -222,7 +222,8 @@ export const dialects = [
   ["anthropic", "/v1/messages", { ...chat("fast"), max_tokens: 9 }],
   ["gemini", "/v1beta/models/fast:generateContent", { contents: [{ role: "user", parts: [{ text: "say hello" }] }] }],
   ["ollama", "/api/chat", chat("fast", { stream: false })],
-  ["ollama", "/api/generate", { model: "fast", prompt: "say hello", stream: false }]
+  ["ollama", "/api/generate", { model: "fast", prompt: "say hello", stream: false }],
+  ["cohere", "/v2/chat", chat("fast")]
 ] as const
 
 /** An error as a client of a dialect reads it. */

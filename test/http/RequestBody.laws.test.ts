@@ -313,7 +313,8 @@ describe("whatever came", () => {
     }),
     gemini: (value) => ({ contents: [{ parts: [{ text: "hi" }] }], generationConfig: { responseSchema: value } }),
     ollama: (value) => ({ model: "m", messages: [{ role: "user", content: "hi" }], format: value }),
-    "ollama-generate": (value) => ({ model: "m", prompt: "hi", format: value })
+    "ollama-generate": (value) => ({ model: "m", prompt: "hi", format: value }),
+    cohere: (value) => ({ model: "m", messages: [{ role: "user", content: "hi" }], citation_options: value })
   }
 
   for (const dialect of every) {
@@ -359,7 +360,13 @@ describe("whatever came", () => {
         ...Array.from({ length: many }, (_, id) => ({ role: "tool", ...(id % 2 ? { tool_name: "f" } : {}) }))
       ]
     }),
-    "ollama-generate": () => ({ model: "m", prompt: "hi", images: Array.from({ length: many }, () => "/9j/") })
+    "ollama-generate": () => ({ model: "m", prompt: "hi", images: Array.from({ length: many }, () => "/9j/") }),
+    cohere: () => ({
+      model: "m",
+      messages: [
+        { role: "tool", tool_call_id: "a", content: Array.from({ length: many }, () => ({ type: "text", text: "hi" })) }
+      ]
+    })
   }
 
   for (const dialect of every) {

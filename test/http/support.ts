@@ -6,7 +6,7 @@ import type { Make } from "../providers/support.js"
 const apiKey = Redacted.make("key-of-a-test")
 
 /** The dialects that a provider of ours speaks too. */
-export type Spoken = Exclude<Dialect.Dialect, "ollama" | "ollama-generate">
+export type Spoken = Exclude<Dialect.Dialect, "ollama" | "ollama-generate" | "cohere">
 
 /** What reads each dialect. */
 export const readers: { readonly [K in Spoken]: Make } = {

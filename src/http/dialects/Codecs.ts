@@ -6,6 +6,7 @@
 
 import type { Codec, Dialect } from "../Dialect.js"
 import * as Anthropic from "./AnthropicCodec.js"
+import * as Cohere from "./CohereCodec.js"
 import * as Gemini from "./GeminiCodec.js"
 import * as Ollama from "./OllamaCodec.js"
 import * as OpenAiChat from "./OpenAiChatCodec.js"
@@ -23,5 +24,6 @@ export const codecs: { readonly [K in Dialect]: Codec } = {
   anthropic: Anthropic.codec,
   gemini: Gemini.codec,
   ollama: Ollama.chat,
-  "ollama-generate": Ollama.generate
+  "ollama-generate": Ollama.generate,
+  cohere: Cohere.codec
 }

@@ -41,12 +41,7 @@ const usageOf = (usage: Chat.Usage): object => ({
 
 const callOf = (call: Chat.ToolCall): object => {
   const { extra_content: extra } = Frames.replyOf(call.providerData, wire)
-  return {
-    id: call.id,
-    type: "function",
-    function: { name: call.name, arguments: Frames.argumentsOf(call) },
-    ...(extra === undefined ? {} : { extra_content: extra })
-  }
+  return { ...Frames.functionOf(call), ...(extra === undefined ? {} : { extra_content: extra }) }
 }
 
 /** What has to go back to a server of this wire, but for what the message says already. */
@@ -89,7 +84,7 @@ const writer =
           Object.keys(back).length === 0 ? "" : choice(back),
           choice({}, reasons[reason]),
           includeUsage && usage !== undefined ? chunk([], { usage: usageOf(usage) }) : "",
-          "data: [DONE]\n\n"
+          Frames.done
         ].join("")
       },
       fail: (error) => {

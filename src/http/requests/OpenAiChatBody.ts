@@ -94,6 +94,24 @@ const messageOf = (entry: unknown, at: string): Chat.Message => {
   }
 }
 
+/**
+ * The messages of a request, each as `mended` makes it: Cohere says some of them in its own way.
+ *
+ * @since 0.2.0
+ * @category readers
+ */
+export const messagesOf = (
+  value: unknown,
+  mended: (entry: unknown, at: string) => unknown = (entry) => entry
+): Chat.Request["messages"] => {
+  const [first, ...rest] = Fields.needed(Fields.array, value, "messages", "an array").map((entry, index) => {
+    const at = `messages[${index}]`
+    return messageOf(mended(entry, at), at)
+  })
+  if (first === undefined) throw Fields.refusal("messages", "an empty array", "at least one message")
+  return [first, ...rest]
+}
+
 // -----------------------------------------------------------------------------
 // fields
 // -----------------------------------------------------------------------------
@@ -160,9 +178,7 @@ const formatOf = (value: unknown): Chat.Request["responseFormat"] => {
 export const read = (body: unknown, { passTo }: Options): Asked => {
   const fields = Fields.needed(Fields.object, body, "body", "a JSON object")
   const model = Fields.needed(Fields.string, fields.model, "model", "a string")
-  const entries = Fields.needed(Fields.array, fields.messages, "messages", "an array")
-  const [first, ...rest] = entries.map((entry, index) => messageOf(entry, `messages[${index}]`))
-  if (first === undefined) throw Fields.refusal("messages", "an empty array", "at least one message")
+  const messages = messagesOf(fields.messages)
   // Several answers to one request are several calls.
   const answers = Fields.integer(1)(fields.n, "n") ?? 1
   if (answers !== 1) throw Fields.refusal("n", String(answers), "1")
@@ -172,7 +188,7 @@ export const read = (body: unknown, { passTo }: Options): Asked => {
   left.fields(fields, known)
   const { providerOptions, unread } = left.end(passTo)
   const request: Chat.Request = Fields.compact({
-    messages: [first, ...rest] as const,
+    messages,
     tools: toolsOf(fields.tools),
     toolChoice: choiceOf(fields.tool_choice),
     responseFormat: formatOf(fields.response_format),

@@ -72,6 +72,11 @@ const readers: Readonly<Record<string, Read>> = {
     })
     await all(await client.chat({ model: "smart", messages, stream: true }), began)
   },
+  "cohere-ai": async ({ url }, abortSignal, began) => {
+    const { CohereClientV2 } = await load("cohere-ai")
+    const client = new CohereClientV2({ token: clientKey, baseUrl: url })
+    await all(await client.chatStream({ model: "smart", messages }, { abortSignal }), began)
+  },
   "@langchain/openai": async ({ url }, signal, began) => {
     const { ChatOpenAI } = await load("@langchain/openai")
     const configuration = { baseURL: `${url}/v1` }

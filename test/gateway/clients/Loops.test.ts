@@ -108,6 +108,19 @@ const ollama = async ({ url }: Stage, called: Called): Promise<unknown> => {
   return (await client.chat({ model: "smart", messages: [first, message, result], tools })).message.content
 }
 
+const cohere = async ({ url }: Stage, called: Called): Promise<unknown> => {
+  const { CohereClientV2 } = await load("cohere-ai")
+  const client = new CohereClientV2({ token: clientKey, baseUrl: url })
+  const tools = [{ type: "function", function: { name: call.name, description: "The weather", parameters } }]
+  const first = { role: "user", content: question }
+  const { message } = await client.chat({ model: "smart", messages: [first], tools })
+  const [made] = message.toolCalls
+  called.push(JSON.parse(made.function.arguments))
+  const content = [{ type: "document", document: { data: { forecast } } }]
+  const result = { role: "tool", toolCallId: made.id, content }
+  return (await client.chat({ model: "smart", messages: [first, message, result], tools })).message.content[0].text
+}
+
 const agent =
   (api: string) =>
   async (stage: Stage, called: Called): Promise<unknown> => {
@@ -135,6 +148,7 @@ const loops: Readonly<Record<string, (stage: Stage, called: Called) => Promise<u
   ),
   "@google/genai: generateContent": contents,
   ollama,
+  "cohere-ai": cohere,
   "@openai/agents: OpenAIChatCompletionsModel": agent("OpenAIChatCompletionsModel"),
   "@openai/agents: OpenAIResponsesModel": agent("OpenAIResponsesModel")
 }

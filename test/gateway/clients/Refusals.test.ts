@@ -62,6 +62,12 @@ const kits: Readonly<Record<string, Kit>> = {
     // What is no model of Mistral's is unknown to it, and shown as it came.
     list: async ({ models }) => (await models.list()).data.map(({ raw }: Client) => raw.id)
   },
+  "cohere-ai": {
+    errors: ["UnauthorizedError 401", "NotFoundError 404"],
+    make: async ({ url }, token) => new (await load("cohere-ai")).CohereClient({ token, baseUrl: url }),
+    ask: (client, model) => client.v2.chat({ model, messages }),
+    list: async (client) => all((await client.models.list()).models)
+  },
   ollama: {
     errors: ["ResponseError 401", "ResponseError 404"],
     make: async ({ url }, key) =>

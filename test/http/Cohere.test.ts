@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, FastCheck as fc, Stream } from "effect"
 import { Chat, ChatStream } from "effect-steadfast"
-import { AnswerBody, EmbeddingsBody, EventStream, ModelsBody, RequestBody } from "effect-steadfast/http"
+import { AnswerBody, EventStream, RequestBody } from "effect-steadfast/http"
 import { cases } from "../support/cases.js"
 import { errorOf } from "../support/errors.js"
 import { answers } from "./support.js"
@@ -298,71 +298,5 @@ describe("a request", () => {
   it.each(refusals)("that is wrong is told so: %j", (more, said) => {
     const error = Effect.runSync(Effect.flip(RequestBody.decode("cohere", { ...hello, ...more })))
     assert.include(error.message, said)
-  })
-})
-
-describe("vectors", () => {
-  const read = (more: object) => EmbeddingsBody.decode({ model: "m", ...more }, { dialect: "cohere" })
-
-  it("are asked for by texts or by inputs of text", () => {
-    const asked = Effect.runSync(
-      read({ texts: ["a", "b"], input_type: "search_query", output_dimension: 2, embedding_types: ["base64"] })
-    )
-    assert.deepStrictEqual(asked.request, { input: ["a", "b"], dimensions: 2 })
-    assert.deepStrictEqual([asked.encoding, asked.unread], ["base64", ["input_type"]])
-    const parts = [
-      {
-        content: [
-          { type: "text", text: "a" },
-          { type: "text", text: "b" }
-        ]
-      }
-    ]
-    assert.deepStrictEqual(Effect.runSync(read({ inputs: parts })).request, { input: ["ab"] })
-  })
-
-  it.each([
-    [{}, "texts: found nothing, expected an array of texts"],
-    [{ texts: [] }, "texts: found an empty array, expected at least one text"],
-    [{ texts: [1] }, "texts[0]: found token numbers, expected a text"],
-    [{ images: ["data:image/png;base64,aGk="] }, "images: found images, expected texts or inputs"],
-    [
-      { inputs: [{ content: [{ type: "image_url" }] }] },
-      'inputs[0].content[0].type: found "image_url", expected one of'
-    ],
-    [
-      { texts: ["a"], embedding_types: ["int8"] },
-      'embedding_types[0]: found "int8", expected one of "float", "base64"'
-    ],
-    [{ texts: ["a"], embedding_types: ["float", "base64"] }, "embedding_types: found 2 types, expected one type"]
-  ])("are refused: %j", (more, said) => {
-    assert.include(Effect.runSync(Effect.flip(read(more))).message, said)
-  })
-
-  it("are told by their type", () => {
-    const answer = { provider: "p", model: "m-1", vectors: [[1], [2]], usage: { inputTokens: 4, outputTokens: 0 } }
-    const body = EmbeddingsBody.make(answer, { dialect: "cohere", id: "e-1" })
-    assert.deepStrictEqual(body, {
-      id: "e-1",
-      embeddings: { float: [[1], [2]] },
-      meta: { api_version: { version: "2" }, billed_units: { input_tokens: 4 } },
-      response_type: "embeddings_by_type"
-    })
-    const { embeddings } = EmbeddingsBody.make(answer, { dialect: "cohere", encoding: "base64" })
-    assert.deepStrictEqual(embeddings, { base64: ["AACAPw==", "AAAAQA=="] })
-  })
-})
-
-describe("models", () => {
-  it("have their names and endpoints", () => {
-    assert.deepStrictEqual(
-      (ModelsBody.cohereList([{ id: "a" }, { id: "b", kind: "embeddings" }]).models as ReadonlyArray<Json>).map(
-        ({ endpoints, name }) => [name, endpoints]
-      ),
-      [
-        ["a", ["chat"]],
-        ["b", ["embed"]]
-      ]
-    )
   })
 })

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, FastCheck as fc, Stream } from "effect"
 import { Chat, ChatStream } from "effect-steadfast"
-import { AnswerBody, EmbeddingsBody, ErrorResponse, EventStream, ModelsBody, RequestBody } from "effect-steadfast/http"
+import { AnswerBody, ErrorResponse, EventStream, RequestBody } from "effect-steadfast/http"
 import { cases } from "../support/cases.js"
 import { errorOf, tags } from "../support/errors.js"
 import { answers } from "./support.js"
@@ -282,31 +282,5 @@ describe("an error", () => {
         assert.deepStrictEqual(body, { error: other.message })
       }
     }
-  })
-})
-
-describe("vectors", () => {
-  it("are asked for and told in the words of /api/embed", () => {
-    const sent = { model: "m", input: ["a", "b"], dimensions: 2, truncate: true }
-    const asked = Effect.runSync(EmbeddingsBody.decode(sent, { dialect: "ollama" }))
-    assert.deepStrictEqual(asked.request, { input: ["a", "b"], dimensions: 2 })
-    assert.deepStrictEqual(asked.unread, ["truncate"])
-    const answer = { provider: "p", model: "m-1", vectors: [[1], [2]], usage: { inputTokens: 4, outputTokens: 0 } }
-    assert.deepStrictEqual(EmbeddingsBody.make(answer, { dialect: "ollama", model: "m" }), {
-      model: "m",
-      embeddings: [[1], [2]],
-      prompt_eval_count: 4
-    })
-  })
-})
-
-describe("models", () => {
-  it("have all fields that clients read", () => {
-    const { models } = ModelsBody.ollamaList([{ id: "fast", created: 1_790_000_000 }]) as {
-      readonly models: ReadonlyArray<Json>
-    }
-    assert.deepInclude(models[0], { name: "fast", model: "fast", modified_at: "2026-09-21T14:13:20Z" })
-    assert.hasAllKeys(models[0], ["name", "model", "modified_at", "size", "digest", "details"])
-    assert.deepInclude(ModelsBody.ollamaOne({ id: "fast" }, ["completion"]), { capabilities: ["completion"] })
   })
 })

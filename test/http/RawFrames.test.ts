@@ -83,3 +83,16 @@ it("a text is raw in its own dialect only", () => {
   assert.strictEqual(RawFrames.textOf("gemini", answer), "{}")
   assert.isUndefined(RawFrames.textOf("openai", answer))
 })
+
+describe("a dialect that no provider speaks", () => {
+  it("is written by its codec, whatever frames an answer brings", () => {
+    for (const dialect of ["ollama", "ollama-generate", "cohere"] as const) {
+      const codec = EventStream.make(dialect, { id: "id-1", created: 1 })
+      assert.strictEqual(RawFrames.encoder(dialect, codec), codec)
+      const answer = { provider: "p", model: "m", text: "a", toolCalls: [], finishReason: "stop" } as const
+      Passage.keep(answer, "openai-chat", "raw")
+      assert.isUndefined(RawFrames.textOf(dialect, answer))
+      assert.strictEqual(RawFrames.textOf("openai", answer), "raw")
+    }
+  })
+})

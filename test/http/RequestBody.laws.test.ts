@@ -357,7 +357,7 @@ describe("whatever came", () => {
       model: "m",
       messages: [
         { role: "assistant", tool_calls: Array.from({ length: many }, () => ({ function: { name: "f" } })) },
-        ...Array.from({ length: many }, (_, id) => ({ role: "tool", ...(id % 2 ? { tool_name: "f" } : {}) }))
+        ...Array.from({ length: many }, (_, id) => ({ role: "tool", ...(id % 9 === 0 ? { tool_name: "f" } : {}) }))
       ]
     }),
     "ollama-generate": () => ({ model: "m", prompt: "hi", images: Array.from({ length: many }, () => "/9j/") }),

@@ -20,6 +20,7 @@ interface Queue {
 export interface Calls {
   readonly ids: Set<string>
   readonly waiting: Set<string>
+  readonly all: Queue
   /** By the name of their function. */
   readonly queues: Map<string, Queue>
 }
@@ -30,7 +31,12 @@ export interface Calls {
  * @since 0.2.0
  * @category constructors
  */
-export const make = (): Calls => ({ ids: new Set(), waiting: new Set(), queues: new Map() })
+export const make = (): Calls => ({
+  ids: new Set(),
+  waiting: new Set(),
+  all: { ids: [], next: 0 },
+  queues: new Map()
+})
 
 /**
  * Adds a call.
@@ -41,13 +47,15 @@ export const make = (): Calls => ({ ids: new Set(), waiting: new Set(), queues: 
 export const add = (calls: Calls, id: string, name: string): void => {
   const queue = calls.queues.get(name) ?? { ids: [], next: 0 }
   queue.ids.push(id)
+  calls.all.ids.push(id)
   calls.queues.set(name, queue)
   calls.ids.add(id)
   calls.waiting.add(id)
 }
 
-const nextOf = ({ queues, waiting }: Calls, name: string): string | undefined => {
-  const queue = queues.get(name) ?? { ids: [], next: 0 }
+/** The first of a queue that waits. */
+const firstOf = (queue: Queue | undefined, waiting: ReadonlySet<string>): string | undefined => {
+  if (queue === undefined) return undefined
   while (queue.next < queue.ids.length && !waiting.has(queue.ids[queue.next] ?? "")) queue.next++
   return queue.ids[queue.next]
 }
@@ -60,9 +68,9 @@ const nextOf = ({ queues, waiting }: Calls, name: string): string | undefined =>
  * @category combinators
  */
 export const settle = (calls: Calls, stated: string | undefined, name: string | undefined): string | undefined => {
-  const isKnown = stated !== undefined && calls.ids.has(stated)
-  const first = (): string | undefined => calls.waiting.values().next().value
-  const id = isKnown ? stated : name === undefined ? first() : nextOf(calls, name)
-  if (id !== undefined) calls.waiting.delete(id)
+  const { all, ids, queues, waiting } = calls
+  const isKnown = stated !== undefined && ids.has(stated)
+  const id = isKnown ? stated : firstOf(name === undefined ? all : queues.get(name), waiting)
+  if (id !== undefined) waiting.delete(id)
   return id
 }

@@ -330,7 +330,8 @@ describe("silence", () => {
       const { seen, sink } = sinkOf()
       const slow = Stream.tap(Stream.rechunk(Stream.make(start, text("a"), finish), 1), () => Effect.sleep("1 minute"))
       const options = { dialect: "ollama", trailer: () => "the end" } as const
-      const fiber = yield* Effect.fork(HttpReply.run(HttpReply.stream(slow, options), sink))
+      const open = { ...sink, end: (last?: string) => void seen.push(last ?? "end") }
+      const fiber = yield* Effect.fork(HttpReply.run(HttpReply.stream(slow, options), open))
       yield* TestClock.adjust("119 seconds")
       assert.deepStrictEqual(seen, [])
       yield* TestClock.adjust("2 minutes")

@@ -85,8 +85,8 @@ const shown = (exchange: Exchange, { json }: Body.Body): undefined => {
 export const show = (exchange: Exchange): undefined => exchange.body((body) => shown(exchange, body))
 
 /**
- * The version of Ollama's API that is spoken here: clients look at it to know what they may ask. The ids of calls and the
- * levels of `think` are in it.
+ * The version of Ollama's API that is spoken here: clients look at it to know what they may ask. The ids of calls and
+ * the levels of `think` are in it.
  */
 const ollamaVersion = "0.12.6"
 

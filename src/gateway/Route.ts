@@ -75,7 +75,7 @@ const geminiOf = (method: string, rest: string): Route | undefined => {
 
 type Found = readonly [method: "GET" | "POST", route: Route & { readonly dialect: Dialect }]
 
-/** The routes that their path alone decides. Ollama's are whole paths, because `/api` is a base of other clients too. */
+/** The routes that their path alone decides. Ollama's are whole paths: `/api` is a base of other clients too. */
 const fixed = new Map<string, Found>([
   ["/chat/completions", ["POST", { _tag: "Chat", dialect: "openai" }]],
   ["/responses", ["POST", { _tag: "Chat", dialect: "responses" }]],

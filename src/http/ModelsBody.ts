@@ -4,8 +4,8 @@
  * `GET /v1/models` and `/v1/models/{id}` have one body for all of them, because they share these paths: {@link list}
  * and {@link one}. What only Gemini's clients ask for, `GET /v1beta/models`, is {@link geminiList} and
  * {@link geminiOne}. Ollama's clients ask `GET /api/tags` for {@link ollamaList} and `POST /api/show` for
- * {@link ollamaOne}. Cohere's share a path with the others, and not the form: {@link cohereList} and {@link cohereOne} are
- * for requests whose header `x-fern-sdk-name` names Cohere. All models stand on one page.
+ * {@link ollamaOne}. Cohere's share a path with the others, and not the form: {@link cohereList} and {@link cohereOne}
+ * are for requests whose header `x-fern-sdk-name` names Cohere. All models stand on one page.
  *
  * @example
  * import { ModelsBody } from "effect-steadfast/http"

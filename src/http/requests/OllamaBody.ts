@@ -1,8 +1,8 @@
 /**
  * Reads requests of Ollama's `/api/chat` and `/api/generate`.
  *
- * Gotchas: an answer is streamed unless the request says otherwise. A result of a tool may have no id: it belongs to the
- * first call of its tool that waits. Images have no media type, so that their first bytes tell it.
+ * Gotchas: an answer is streamed unless the request says otherwise. A result of a tool may have no id: it belongs to
+ * the first call of its tool that waits. Images have no media type, so that their first bytes tell it.
  *
  * @since 0.2.0
  */

@@ -29,9 +29,9 @@ const common: Bodies = {
   one: (model) => ({ ...ModelsBody.geminiOne(model), ...ModelsBody.one(model) })
 }
 
-const others: { readonly [K in Dialect]?: Bodies } = {
+const others: { readonly [K in Dialect]?: Partial<Bodies> } = {
   gemini: { list: ModelsBody.geminiList, one: ModelsBody.geminiOne },
-  ollama: { list: ModelsBody.ollamaList, one: common.one },
+  ollama: { list: ModelsBody.ollamaList },
   cohere: { list: ModelsBody.cohereList, one: ModelsBody.cohereOne }
 }
 
@@ -48,14 +48,15 @@ export const handle = (exchange: Exchange, { dialect, id }: Extract<Route, { rea
   const { client, now, request, response } = exchange
   request.resume()
   const names = Current.namesFor(now, client)
-  const { list, one } = others[dialect === "openai" && isCohere(request.headers) ? "cohere" : dialect] ?? common
+  const own = others[dialect === "openai" && isCohere(request.headers) ? "cohere" : dialect]
+  const { list, one } = { ...common, ...own }
   const modelOf = (name: string): ModelsBody.Model => ({ id: name, kind: Current.entryOf(now, name)?.kind })
   if (id === undefined) return Respond.json(response, 200, list(names.map(modelOf)))
   if (!names.includes(id)) return exchange.refuse(Refusal.unknownModel(id, names))
   Respond.json(response, 200, one(modelOf(id)))
 }
 
-/** What an Ollama client may ask of a model: all that no target is known to refuse. */
+/** What an Ollama client may ask of a model: all but what every target is known to refuse. */
 const capabilitiesOf = ({ config, kind }: ModelTable.Entry): ReadonlyArray<string> => {
   if (kind === "embeddings") return ["embedding"]
   const takes = (name: "tools" | "images"): boolean =>

@@ -210,7 +210,9 @@ const writers: { readonly [K in Dialect]: Writing } = {
   ollama: ({ usage, vectors }, { model }) => ({
     model,
     embeddings: vectors,
-    ...(usage === undefined ? {} : { prompt_eval_count: usage.inputTokens })
+    total_duration: 0,
+    load_duration: 0,
+    prompt_eval_count: usage?.inputTokens ?? 0
   }),
   cohere: ({ usage, vectors }, { encoding = "float", id = "" }) => ({
     id,
@@ -225,7 +227,8 @@ const writers: { readonly [K in Dialect]: Writing } = {
 
 /**
  * The body of an answer. `model` is the name that the client is told, by default that of the model that answered.
- * To OpenAI's clients a usage that is not known is told as zeros, because they read one in every answer.
+ * To OpenAI's and Ollama's clients a usage that is not known is told as zeros, because they read one in every answer.
+ * So are the times that Ollama's read.
  *
  * @since 0.2.0
  * @category constructors

@@ -155,6 +155,8 @@ describe("vectors for Ollama's clients", () => {
     assert.deepStrictEqual(EmbeddingsBody.make(answer, { dialect: "ollama", model: "m" }), {
       model: "m",
       embeddings: [[1], [2]],
+      total_duration: 0,
+      load_duration: 0,
       prompt_eval_count: 4
     })
   })

@@ -60,10 +60,13 @@ const isSaid = (read: Read, answer: Chat.Response): void => {
     read.calls,
     answer.toolCalls.map((call) => [call.id, call.name, JSON.stringify(call.arguments)])
   )
-  const { done_reason: reason, eval_count: output, prompt_eval_count: input } = read.end ?? {}
+  const { done_reason: reason, eval_count: output, prompt_eval_count: input, ...rest } = read.end ?? {}
+  for (const time of ["total_duration", "load_duration", "prompt_eval_duration", "eval_duration"]) {
+    assert.strictEqual(rest[time], 0)
+  }
   assert.deepStrictEqual(
     [reason, input, output],
-    [reasons[answer.finishReason], answer.usage?.inputTokens, answer.usage?.outputTokens]
+    [reasons[answer.finishReason], answer.usage?.inputTokens ?? 0, answer.usage?.outputTokens ?? 0]
   )
 }
 

@@ -1,8 +1,8 @@
 /**
  * Answers of Ollama's `/api/chat` and `/api/generate`. A stream is lines of JSON, of which the last says `done`.
  *
- * Gotchas: the time that an answer took is not known here, so that no line has a duration. The reason of an answer with
- * calls is `stop`, as Ollama says it.
+ * Gotchas: clients read numbers of tokens and times in every answer. Times are not known here, and told as 0, as is an
+ * unknown usage. The reason of an answer with calls is `stop`, as Ollama says it.
  *
  * @since 0.2.0
  */
@@ -50,7 +50,12 @@ const headOf = ({ created }: Origin, { model }: Frames.Names) => ({ model, creat
 const endOf = (reason: Chat.FinishReason, usage: Chat.Usage | undefined): object => ({
   done: true,
   done_reason: reasons[reason],
-  ...(usage === undefined ? {} : { prompt_eval_count: usage.inputTokens, eval_count: usage.outputTokens })
+  total_duration: 0,
+  load_duration: 0,
+  prompt_eval_count: usage?.inputTokens ?? 0,
+  prompt_eval_duration: 0,
+  eval_count: usage?.outputTokens ?? 0,
+  eval_duration: 0
 })
 
 const line = (value: object): string => `${JSON.stringify(value)}\n`

@@ -2,7 +2,7 @@
  * What a client is told of an error: `LlmError` -> status, headers and body.
  *
  * The status makes the right error class in the clients of every provider, and the headers keep them from repeating
- * what was already retried here. One body serves all dialects; only Gemini wants a number as its code.
+ * what was already retried here. One body serves all dialects; only Gemini and OpenRouter want a number as its code.
  *
  * Gotchas:
  * - Our own key that the provider refuses is a 500, not a 401: a client must not take its own key for wrong.
@@ -24,6 +24,7 @@
 import * as Duration from "effect/Duration"
 import type * as LlmError from "../errors/LlmError.js"
 import type { Dialect } from "./Dialect.js"
+import type { Sdk } from "./Sdk.js"
 
 /**
  * What is told of an error.
@@ -119,7 +120,7 @@ export const table: { readonly [K in LlmError.Tag | "spent" | "unpriced"]: Told 
 }
 
 /** Anthropic's own status for an overload; its clients treat it as they do 503. */
-const overloadedAtAnthropic = 529
+const overloaded = 529
 
 /** The longest `retry-after`: what some clients do with a longer one is worse than an error. */
 const maxRetryAfter = 60
@@ -142,6 +143,12 @@ export interface Options {
   readonly requestId?: string | undefined
   /** Whether the client sees what the provider said, which may name accounts and hosts. Default `false`. */
   readonly verbose?: boolean | undefined
+  /**
+   * The client, if it has a need of its own.
+   *
+   * @internal
+   */
+  readonly sdk?: Sdk | undefined
 }
 
 /**
@@ -189,7 +196,7 @@ export const factsOf = (error: LlmError.LlmError, { dialect = "openai", verbose 
   const { code, grpc, type, waits } = told
   const wait = error.hint === undefined ? 0 : Math.ceil(Duration.toSeconds(error.hint))
   return {
-    status: dialect === "anthropic" && error._tag === "Overloaded" ? overloadedAtAnthropic : told.status,
+    status: dialect === "anthropic" && error._tag === "Overloaded" ? overloaded : told.status,
     type,
     code,
     grpc,
@@ -215,11 +222,11 @@ const defect: Facts = {
  *
  * @internal
  */
-export const ofFacts = (facts: Facts, { dialect = "openai", requestId }: Options): ErrorResponse => {
+export const ofFacts = (facts: Facts, { dialect = "openai", requestId, sdk }: Options): ErrorResponse => {
   const { code, grpc, message, param, seconds, status, type } = facts
   const id = requestId === undefined ? undefined : { request_id: requestId }
   return {
-    status,
+    status: sdk === "huggingface" && status === 503 ? overloaded : status,
     headers: {
       "content-type": "application/json",
       "x-should-retry": "false",
@@ -235,7 +242,7 @@ export const ofFacts = (facts: Facts, { dialect = "openai", requestId }: Options
         type,
         message,
         param,
-        code: dialect === "gemini" ? status : code,
+        code: dialect === "gemini" || sdk === "openrouter" ? status : code,
         status: grpc,
         ...(seconds === undefined ? {} : { retry_after: seconds }),
         // Where the code is a number, Google's APIs tell the word for it so.

@@ -58,8 +58,8 @@ const backOf = (providerData: Chat.ProviderData | undefined): Readonly<Record<st
   }
 }
 
-/** Every field that may be null is sent: some clients demand it. */
-const common = { service_tier: null, system_fingerprint: null }
+/** A field that may be null is sent: some clients demand it. The fingerprint may be so in a whole answer alone. */
+const common = { service_tier: null }
 
 const writer =
   (origin: Origin) =>
@@ -93,7 +93,12 @@ const writer =
         ].join("")
       },
       fail: (error) => {
-        const { code, message, param, type } = ErrorResponse.factsOf(error, origin)
+        const { code, message, param, status, type } = ErrorResponse.factsOf(error, origin)
+        if (origin.sdk === "openrouter") {
+          return chunk([{ index: 0, delta: { content: "" }, finish_reason: "error" }], {
+            error: { code: status, message }
+          })
+        }
         return Frames.data({ error: { message, type, param, code } })
       },
       // ai 7 asks again where the first event is an error.
@@ -118,6 +123,7 @@ export const codec: Codec = {
       created: origin.created,
       model,
       ...common,
+      system_fingerprint: null,
       choices: [
         {
           index: 0,

@@ -3,7 +3,7 @@ import { assert, beforeAll, describe, it } from "vitest"
 import { share } from "../../support/cases.js"
 import { type Face, faces } from "./faces.js"
 import { type Dialect, kinds, leaks, type Options, requestsOf, type Stage, staged } from "./gateway.js"
-import { how, installed, load, packages } from "./installed.js"
+import { type Client, how, installed, load, packages } from "./installed.js"
 
 /** What a face is told, and how often it and the gateway asked for it. */
 interface Outcome {
@@ -62,11 +62,11 @@ interface Told {
 
 /** The error that stands behind the one that a client throws after its own retries. */
 const causeOf = (error: unknown): Told => {
-  const { constructor, lastError, name, status, statusCode } = error as Error & Record<string, unknown>
+  const { constructor, httpResponse, lastError, name, response, status, statusCode } = error as Client
   if (lastError !== undefined) return causeOf(lastError)
   return {
     name: name === "Error" || name === undefined ? constructor.name : name,
-    status: status ?? statusCode
+    status: status ?? statusCode ?? (httpResponse ?? response)?.status
   }
 }
 

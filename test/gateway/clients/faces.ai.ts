@@ -40,10 +40,18 @@ const version = (ai: string, suffix: string, broken: readonly [string, string, s
   ]
 }
 
+const google = async ({ url }: Stage) =>
+  (await load("@ai-sdk/google")).createGoogle({ apiKey: clientKey, baseURL: `${url}/v1beta` })("smart")
+
+const openrouter = async ({ url }: Stage) =>
+  (await load("@openrouter/ai-sdk-provider")).createOpenRouter({ apiKey: clientKey, baseURL: `${url}/api/v1` })("smart")
+
 const streamError = "AI_StreamProviderError 500"
 
-export const kits = [
+export const kits: ReadonlyArray<Kit> = [
   ...version("ai", "", [streamError, streamError, streamError]),
+  { name: "ai on gemini", ai: "ai", dialect: "gemini", broken: streamError, model: google },
+  { name: "ai on openrouter", ai: "ai", dialect: "openai", broken: streamError, model: openrouter },
   ...version("ai-6", "-6", ["Object undefined", "Object 500", "Object undefined"])
 ]
 

@@ -48,6 +48,18 @@ const groq: Sdk = {
   of: ({ default: Groq }, { url }) => new Groq({ apiKey: clientKey, baseURL: url })
 }
 
+const together: Sdk = {
+  name: "together-ai",
+  package: "together-ai",
+  of: ({ default: Together }, { url }) => new Together({ apiKey: clientKey, baseURL: `${url}/v1` })
+}
+
+const portkey: Sdk = {
+  name: "portkey-ai",
+  package: "portkey-ai",
+  of: ({ Portkey }, { url }) => new Portkey({ apiKey: clientKey, baseURL: `${url}/v1` })
+}
+
 const face = (
   sdk: Sdk,
   name: string,
@@ -164,4 +176,10 @@ const all = (sdk: Sdk): ReadonlyArray<Face> => [
   })
 ]
 
-export const faces: ReadonlyArray<Face> = [...all(openai("openai")), ...all(openai("openai-6")), ...chats(groq)]
+export const faces: ReadonlyArray<Face> = [
+  ...all(openai("openai")),
+  ...all(openai("openai-6")),
+  ...chats(groq),
+  ...chats(together),
+  ...chats(portkey)
+]

@@ -1,6 +1,9 @@
 import type { Step } from "effect-steadfast/testing"
 import * as Ai from "./faces.ai.js"
 import * as Anthropic from "./faces.anthropic.js"
+import * as EffectAi from "./faces.effect.js"
+import * as LangChain from "./faces.langchain.js"
+import * as More from "./faces.more.js"
 import * as OpenAi from "./faces.openai.js"
 import * as Others from "./faces.others.js"
 import type { Dialect, Stage } from "./gateway.js"
@@ -32,4 +35,12 @@ export interface Face {
   readonly broken?: string | undefined
 }
 
-export const faces: ReadonlyArray<Face> = [...OpenAi.faces, ...Anthropic.faces, ...Ai.faces, ...Others.faces]
+export const faces: ReadonlyArray<Face> = [
+  ...OpenAi.faces,
+  ...Anthropic.faces,
+  ...Ai.faces,
+  ...LangChain.faces,
+  ...Others.faces,
+  ...EffectAi.faces,
+  ...More.faces
+]

@@ -11,7 +11,7 @@ const tools = [{ type: "function", function: { name: call.name, description: "Th
 /** A package, with the API that it speaks. */
 interface Kit {
   readonly name: string
-  readonly face: Pick<Face, "dialect" | "errorName" | "late" | "noCredit">
+  readonly face: Pick<Face, "dialect" | "errorName" | "noCredit">
   readonly model: (stage: Stage, maxRetries: number) => Promise<Client>
 }
 
@@ -30,7 +30,7 @@ export const kits: ReadonlyArray<Kit> = [
   { name: "@langchain/openai on responses", face: { dialect: "responses", ...errors }, model: openai(true) },
   {
     name: "@langchain/anthropic",
-    face: { dialect: "anthropic", ...errors },
+    face: { dialect: "anthropic", noCredit: "RateLimitCapacityError 429", errorName: errorNames },
     model: async ({ url }, maxRetries) => {
       const { ChatAnthropic } = await load("@langchain/anthropic")
       return new ChatAnthropic({ model: "smart", apiKey: clientKey, anthropicApiUrl: url, maxRetries })
@@ -45,7 +45,7 @@ const facesOf = (kit: Kit): ReadonlyArray<Face> => {
   ): Face => ({
     ...kit.face,
     ...rest,
-    repeats: true,
+    repeats: (status) => status >= 429,
     name: `${kit.name}: ${name}`,
     // One that repeats once: with its own default of six it would sleep a minute.
     ask: async (stage) => ask(await kit.model(stage, 1))

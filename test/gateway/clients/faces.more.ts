@@ -17,7 +17,7 @@ const shown = (one: { readonly name: string; readonly arguments: string }) => ({
 /** One that repeats for a moment: by its own default it goes on for an hour. */
 const retryConfig = {
   strategy: "backoff",
-  backoff: { initialInterval: 5, maxInterval: 5, exponent: 1, maxElapsedTime: 40 },
+  backoff: { initialInterval: 5, maxInterval: 150, exponent: 1, maxElapsedTime: 2000 },
   retryConnectionErrors: true
 }
 
@@ -98,8 +98,10 @@ const openrouters: ReadonlyArray<Face> = (
 ).map((face) => ({
   ...face,
   name: `@openrouter/sdk: ${face.name}`,
-  repeats: true,
-  errorName: (status) => openrouterErrors[status] ?? "OpenRouterDefaultError"
+  repeats: (status: number) => status >= 500,
+  // The socket breaks, and the chunk before it tells why.
+  broken: "TypeError undefined",
+  errorName: (status: number) => openrouterErrors[status] ?? "OpenRouterDefaultError"
 }))
 
 export const huggingface = async ({ url }: Stage): Promise<Client> => {
@@ -157,6 +159,8 @@ const huggingfaces: ReadonlyArray<Face> = (
 ).map((face) => ({
   ...face,
   name: `@huggingface/inference: ${face.name}`,
+  overloaded: 529,
+  broken: "ProviderApiError 200",
   errorName: () => "ProviderApiError"
 }))
 

@@ -34,6 +34,7 @@ interface Sdk {
   readonly name: string
   readonly package: string
   readonly of: (made: Client, stage: Stage) => Client
+  readonly face?: Pick<Face, "broken" | "repeats">
 }
 
 const openai = (name: string): Sdk => ({
@@ -57,7 +58,8 @@ const together: Sdk = {
 const portkey: Sdk = {
   name: "portkey-ai",
   package: "portkey-ai",
-  of: ({ Portkey }, { url }) => new Portkey({ apiKey: clientKey, baseURL: `${url}/v1` })
+  of: ({ Portkey }, { url }) => new Portkey({ apiKey: clientKey, baseURL: `${url}/v1` }),
+  face: { repeats: (status) => status >= 500, broken: "TypeError undefined" }
 }
 
 const face = (
@@ -66,6 +68,7 @@ const face = (
   rest: Omit<Face, "name" | "ask" | "errorName"> & { readonly ask: (client: Client, stage: Stage) => Promise<unknown> }
 ): Face => ({
   errorName: errorNames,
+  ...sdk.face,
   ...rest,
   name: `${sdk.name}: ${name}`,
   ask: async (stage) => rest.ask(sdk.of(await load(sdk.package), stage), stage)

@@ -106,7 +106,8 @@ const serve = (exchange: Exchange, route: ChatRoute, failures: Failures, body: B
   if (controls instanceof InvalidRequest) return exchange.invalid(controls)
   const repeated = { client: client.key.name, path: request.url ?? "", body: text, controls }
   if (remembered(exchange, failures, repeated)) return
-  const asking = { entry, passing, controls, repeated }
+  const told = exchange.telling.sdk === "openrouter" ? Passing.toOpenRouter(passing) : passing
+  const asking = { entry, passing: told, controls, repeated }
   exchange.enter(Need.chat(now, entry, passing.asked.request), () => ask(exchange, asking, failures))
 }
 

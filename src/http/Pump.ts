@@ -276,7 +276,7 @@ const pumped = <R>(
         const written = Effect.map(
           work.answer,
           (answer) =>
-            (raw ? RawFrames.textOf(dialect, answer) : undefined) ??
+            (raw ? RawFrames.textOf(dialect, answer, sdk) : undefined) ??
             JSON.stringify(AnswerBody.make(dialect, answer, origin))
         )
         return Effect.matchCauseEffect(written, {

@@ -10,7 +10,8 @@
  * - `huggingface` asks again at once and without end after a 503, and after nothing else: an overload is a 529.
  * - `mistral` takes the frames of Chat Completions only as Mistral sends them, which our codec does: a call of a tool
  *   whole.
- * - `openrouter` wants a number as the code of an error.
+ * - `openrouter` wants a number as the code of an error, reads an error in a stream as part of a chunk, gets the usage
+ *   of a stream without asking for it, and takes no `null` for what a chunk may lack.
  *
  * @internal
  */

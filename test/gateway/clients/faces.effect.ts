@@ -50,7 +50,8 @@ export const run = async (
   return ended.right
 }
 
-const toolkit = ({ Tool, Toolkit }: Client, { Schema }: Client): Client =>
+/** The tool of {@link call}. */
+export const toolkit = ({ Tool, Toolkit }: Client, { Schema }: Client): Client =>
   Toolkit.make(
     Tool.make(call.name, {
       description: "The weather",
@@ -59,7 +60,8 @@ const toolkit = ({ Tool, Toolkit }: Client, { Schema }: Client): Client =>
         country: Schema.String,
         days: Schema.Number,
         hourly: Schema.Boolean
-      }
+      },
+      success: Schema.Struct({ forecast: Schema.String })
     })
   )
 

@@ -12,6 +12,8 @@ const tools = [{ type: "function", function: { name: call.name, description: "Th
 interface Kit {
   readonly name: string
   readonly face: Pick<Face, "dialect" | "errorName" | "noCredit">
+  /** What it tells of an answer that the limit of tokens cut. */
+  readonly length: string
   readonly model: (stage: Stage, maxRetries: number) => Promise<Client>
 }
 
@@ -26,11 +28,17 @@ const openai =
 const errors = { noCredit: "InsufficientQuotaError 429", errorName: errorNames }
 
 export const kits: ReadonlyArray<Kit> = [
-  { name: "@langchain/openai", face: { dialect: "openai", ...errors }, model: openai(false) },
-  { name: "@langchain/openai on responses", face: { dialect: "responses", ...errors }, model: openai(true) },
+  { name: "@langchain/openai", face: { dialect: "openai", ...errors }, length: "length", model: openai(false) },
+  {
+    name: "@langchain/openai on responses",
+    face: { dialect: "responses", ...errors },
+    length: "max_output_tokens",
+    model: openai(true)
+  },
   {
     name: "@langchain/anthropic",
     face: { dialect: "anthropic", noCredit: "RateLimitCapacityError 429", errorName: errorNames },
+    length: "max_tokens",
     model: async ({ url }, maxRetries) => {
       const { ChatAnthropic } = await load("@langchain/anthropic")
       return new ChatAnthropic({ model: "smart", apiKey: clientKey, anthropicApiUrl: url, maxRetries })

@@ -7,7 +7,7 @@ import { type Client, how, installed, load, packages } from "./installed.js"
 interface Kit {
   readonly make: (stage: Stage, key: string) => Promise<Client>
   readonly ask: (client: Client, model: string) => Promise<unknown>
-  /** The names of the models in the list, if it can read one of OpenAI's form. */
+  /** The names of the models in the list, if it reads that of OpenAI. */
   readonly list: ((client: Client) => Promise<ReadonlyArray<unknown>>) | undefined
   /** The names that are expected. */
   readonly names?: ReadonlyArray<string> | undefined
@@ -57,7 +57,6 @@ const kits: Readonly<Record<string, Kit>> = {
   },
   "together-ai": {
     errors,
-    // Theirs is a list without a page around it, of another API.
     list: undefined,
     make: async ({ url }, apiKey) => new (await load("together-ai")).Together({ apiKey, baseURL: `${url}/v1` }),
     ask: ({ chat }, model) => chat.completions.create({ model, messages })

@@ -58,13 +58,18 @@ const backOf = (providerData: Chat.ProviderData | undefined): Readonly<Record<st
   }
 }
 
-/** A field that may be null is sent: some clients demand it. The fingerprint may be so in a whole answer alone. */
-const common = { service_tier: null }
+/** Every field that may be null is sent: some clients demand it. */
+const common = { service_tier: null, system_fingerprint: null }
+
+/** OpenRouter's client takes no null for the fingerprint of a chunk, and demands that of a whole answer. */
+const ofOpenRouterChunks = { service_tier: null }
 
 const writer =
   (origin: Origin) =>
   (names: Frames.Names): Frames.Writer => {
     const { created, includeUsage = true } = origin
+    const isOpenRouter = origin.sdk === "openrouter"
+    const nulls = isOpenRouter ? ofOpenRouterChunks : common
     let calls = 0
     const chunk = (choices: ReadonlyArray<object>, more: object = {}): string =>
       Frames.data({
@@ -72,7 +77,7 @@ const writer =
         object: "chat.completion.chunk",
         created,
         model: names.model,
-        ...common,
+        ...nulls,
         choices,
         ...more
       })
@@ -94,7 +99,7 @@ const writer =
       },
       fail: (error) => {
         const { code, message, param, status, type } = ErrorResponse.factsOf(error, origin)
-        if (origin.sdk === "openrouter") {
+        if (isOpenRouter) {
           return chunk([{ index: 0, delta: { content: "" }, finish_reason: "error" }], {
             error: { code: status, message }
           })
@@ -123,7 +128,6 @@ export const codec: Codec = {
       created: origin.created,
       model,
       ...common,
-      system_fingerprint: null,
       choices: [
         {
           index: 0,

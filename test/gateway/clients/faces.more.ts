@@ -14,16 +14,20 @@ const shown = (one: { readonly name: string; readonly arguments: string }) => ({
   arguments: JSON.parse(one.arguments)
 })
 
-/** One that repeats for a moment: by its own default it goes on for an hour. */
-const retryConfig = {
-  strategy: "backoff",
-  backoff: { initialInterval: 5, maxInterval: 150, exponent: 1, maxElapsedTime: 2000 },
-  retryConnectionErrors: true
-}
-
+/** One that asks three times, soon after one another: by its own default it goes on for an hour. */
 export const openrouter = async ({ url }: Stage): Promise<Client> => {
   const { OpenRouter } = await load("@openrouter/sdk")
-  return new OpenRouter({ apiKey: clientKey, serverURL: `${url}/api/v1`, retryConfig }).chat
+  const backoff = { initialInterval: 5, maxInterval: 20, exponent: 1, maxElapsedTime: 3_600_000 }
+  const retryConfig = { strategy: "backoff", backoff, retryConnectionErrors: true }
+  const retryCodes = ["5XX"]
+  let asked = 0
+  const request = (one: Request): Promise<Response> => {
+    if (++asked === 3) retryCodes.pop()
+    return fetch(one)
+  }
+  const options = { apiKey: clientKey, serverURL: `${url}/api/v1`, retryConfig, httpClient: { request } }
+  const { chat } = new OpenRouter(options)
+  return { send: (asked: object, more: object = {}) => chat.send(asked, { ...more, retryCodes }) }
 }
 
 const chat = { model: "smart", messages }

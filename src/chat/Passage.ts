@@ -42,6 +42,11 @@ export interface Passage {
   readonly only?: InvalidRequest | undefined
   /** The client's headers, of which the features and the version of the API are sent on. Names in lower case. */
   readonly headers?: Readonly<Record<string, string>> | undefined
+  /**
+   * Whether the client speaks Chat Completions as OpenRouter does: it gets the usage of a stream without asking for it,
+   * and no `null` for what a chunk may lack. Default `false`.
+   */
+  readonly openrouter?: boolean | undefined
 }
 
 /**

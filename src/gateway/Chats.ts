@@ -10,7 +10,6 @@ import * as Effect from "effect/Effect"
 import * as ChatModel from "../chat/ChatModel.js"
 import type * as LlmError from "../errors/LlmError.js"
 import { InvalidRequest } from "../errors/LlmError.js"
-import type { Dialect } from "../http/Dialect.js"
 import * as ErrorResponse from "../http/ErrorResponse.js"
 import * as HttpReply from "../http/HttpReply.js"
 import * as RequestBody from "../http/RequestBody.js"
@@ -46,9 +45,6 @@ export const isDirect = ({
 }: Pick<Exchange["request"], "headers" | "httpVersionMinor">): boolean =>
   httpVersionMinor > 0 && !Nearby.isProxied(headers)
 
-/** Mistral's clients take a tool call only whole, as their provider sends it: their frames are written anew. */
-const takesRaw = ({ headers }: Exchange["request"]): boolean => !/^mistral-client/.test(headers["user-agent"] ?? "")
-
 /**
  * The model that a request names, or why the client does not get it.
  *
@@ -76,13 +72,14 @@ export const entryOf = <K extends ModelTable.Entry["kind"]>(
 export const remembered = (exchange: Exchange, failures: Failures, asked: Parameters<Failures["find"]>[0]): boolean => {
   const known = failures.find(asked, performance.now())
   if (known === undefined) return false
-  Respond.error(exchange.response, known, { "x-steadfast-remembered": "true" })
+  exchange.after(known.wait, () =>
+    Respond.error(exchange.response, known.response, { "x-steadfast-remembered": "true" })
+  )
   return true
 }
 
 /** A request that may be asked. */
 interface Asking {
-  readonly dialect: Dialect
   readonly entry: Extract<ModelTable.Entry, { readonly kind: "chat" }>
   readonly passing: Passing.Passing
   readonly controls: Controls.Controls
@@ -109,17 +106,14 @@ const serve = (exchange: Exchange, route: ChatRoute, failures: Failures, body: B
   if (controls instanceof InvalidRequest) return exchange.invalid(controls)
   const repeated = { client: client.key.name, path: request.url ?? "", body: text, controls }
   if (remembered(exchange, failures, repeated)) return
-  const asking = { dialect, entry, passing, controls, repeated }
+  const told = exchange.telling.sdk === "openrouter" ? Passing.toOpenRouter(passing) : passing
+  const asking = { entry, passing: told, controls, repeated }
   exchange.enter(Need.chat(now, entry, passing.asked.request), () => ask(exchange, asking, failures))
 }
 
 /** Asks the model, and tells its answer. */
-const ask = (
-  exchange: Exchange,
-  { controls, dialect, entry, passing, repeated }: Asking,
-  failures: Failures
-): undefined => {
-  const { client, id, now, request, response } = exchange
+const ask = (exchange: Exchange, { controls, entry, passing, repeated }: Asking, failures: Failures): undefined => {
+  const { client, now, request, response } = exchange
   const { asked, passage } = passing
   const { name } = entry.config
   const made = entry.model(Ask.allowed(client, controls))
@@ -131,9 +125,9 @@ const ask = (
     failed = Soonest.of(watch.attempts, error)
     return failed
   }
+  const telling = { ...exchange.telling, verbose: verboseErrors }
   const options = {
-    dialect,
-    requestId: id,
+    ...telling,
     headers: () => {
       const facts = watch.facts()
       return facts === undefined ? {} : Evidence.headersOf(facts)
@@ -144,8 +138,7 @@ const ask = (
     },
     includeUsage: asked.includeUsage,
     readerTimeout,
-    verbose: verboseErrors,
-    raw: takesRaw(request)
+    raw: telling.sdk !== "mistral"
   }
   const reply = asked.stream
     ? HttpReply.stream(Ask.stream(model, asked.request, watch, told), options)
@@ -155,7 +148,7 @@ const ask = (
     if (failed === undefined) return failures.answered(name)
     // A stream that broke in the middle had status 200: the client got no error that could be said again.
     if (response.statusCode < 400) return undefined
-    const shown = ErrorResponse.make(failed, { dialect, requestId: id, verbose: verboseErrors })
+    const shown = ErrorResponse.make(failed, telling)
     return failures.add(repeated, name, shown, performance.now())
   })
   // An answer that is to go on elsewhere cannot be somebody's own frames.

@@ -72,7 +72,7 @@ const ask = (
   const answered = Effect.matchEffect(Ask.vectors(model, asked.request, watch, told), {
     onFailure: (error) =>
       Effect.sync(() => {
-        const shown = ErrorResponse.make(error, { dialect, requestId: id, verbose: now.config.server.verboseErrors })
+        const shown = ErrorResponse.make(error, { ...exchange.telling, verbose: now.config.server.verboseErrors })
         Respond.error(response, shown, evidence())
         failures.add(repeated, name, shown, performance.now())
       }),

@@ -23,8 +23,10 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import type { Dialect } from "../http/Dialect.js"
+import * as Sdk from "../http/Sdk.js"
 import type * as Body from "./Body.js"
 import * as Chats from "./Chats.js"
+import * as ClientKeys from "./ClientKeys.js"
 import * as Counting from "./Counting.js"
 import * as Current from "./Current.js"
 import type { Config } from "./config/Resolved.js"
@@ -124,7 +126,8 @@ export const make = (
       const route = Route.of(method, url)
       const id = globalThis.crypto.randomUUID()
       const dialect: Dialect = "dialect" in route ? route.dialect : "openai"
-      const refuse = (refusal: Refusal.Refusal): undefined => Respond.refuse(response, refusal, dialect, id)
+      const telling = { dialect, requestId: id, sdk: Sdk.of(url, headers["user-agent"]) }
+      const refuse = (refusal: Refusal.Refusal): undefined => Respond.refuse(response, refusal, telling)
       // A client that breaks off while it is told something is no event.
       request.on("error", ignore)
       response.on("error", ignore)
@@ -140,7 +143,7 @@ export const make = (
       if (client === undefined) return refuse(Refusal.unauthorized(isShown(headers)))
       if (running >= now.config.server.maxConcurrent) return refuse(Refusal.busy)
       running++
-      const exchange = new Exchange(now, client, request, response, id, dialect, runtime, held, () => {
+      const exchange = new Exchange(now, client, request, response, id, telling, runtime, held, () => {
         running--
       })
       exchange.guarded(() => serve(exchange, route))
@@ -166,4 +169,4 @@ export const make = (
 const ignore = (): undefined => {}
 
 const isShown = (headers: IncomingMessage["headers"]): boolean =>
-  headers.authorization !== undefined || headers["x-api-key"] !== undefined || headers["x-goog-api-key"] !== undefined
+  headers.authorization !== undefined || ClientKeys.keyHeaders.some((name) => headers[name] !== undefined)

@@ -10,7 +10,6 @@ import type { Dialect } from "../http/Dialect.js"
 import * as ModelsBody from "../http/ModelsBody.js"
 import * as Fields from "../http/requests/Fields.js"
 import type * as Body from "./Body.js"
-import * as Controls from "./Controls.js"
 import * as Current from "./Current.js"
 import type { Exchange } from "./Exchange.js"
 import type * as ModelTable from "./ModelTable.js"
@@ -35,9 +34,6 @@ const others: { readonly [K in Dialect]?: Partial<Bodies> } = {
   cohere: { list: ModelsBody.cohereList, one: ModelsBody.cohereOne }
 }
 
-/** Cohere's clients ask under `/v1` too, and read the names of Gemini's list as theirs. */
-const isCohere = (headers: Controls.Headers): boolean => /cohere/.test(Controls.one(headers, "x-fern-sdk-name") ?? "")
-
 /**
  * Answers with the list, or with one of its models.
  *
@@ -45,10 +41,10 @@ const isCohere = (headers: Controls.Headers): boolean => /cohere/.test(Controls.
  * @category responding
  */
 export const handle = (exchange: Exchange, { dialect, id }: Extract<Route, { readonly _tag: "Models" }>): undefined => {
-  const { client, now, request, response } = exchange
+  const { client, now, request, response, telling } = exchange
   request.resume()
   const names = Current.namesFor(now, client)
-  const own = others[dialect === "openai" && isCohere(request.headers) ? "cohere" : dialect]
+  const own = others[telling.sdk === "cohere" ? telling.sdk : dialect]
   const { list, one } = { ...common, ...own }
   const modelOf = (name: string): ModelsBody.Model => ({ id: name, kind: Current.entryOf(now, name)?.kind })
   if (id === undefined) return Respond.json(response, 200, list(names.map(modelOf)))

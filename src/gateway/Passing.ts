@@ -73,6 +73,17 @@ export const make = (dialect: Dialect, asked: RequestBody.Asked, body: string, h
 }
 
 /**
+ * The same for a client of OpenRouter, which gets the usage of a stream without asking for it.
+ *
+ * @since 0.2.0
+ * @category combinators
+ */
+export const toOpenRouter = ({ asked, passage }: Passing): Passing => ({
+  asked: { ...asked, includeUsage: true },
+  passage: passage && { ...passage, openrouter: true }
+})
+
+/**
  * The most tokens of an answer that a client sets. A limit of money may lower it, and must not raise it.
  */
 const mostTokens = (dialect: Dialect, body: Readonly<Record<string, unknown>>): number | undefined => {

@@ -10,6 +10,7 @@
 import * as Schema from "effect/Schema"
 import type * as Chat from "../chat/Chat.js"
 import type { LlmError, StreamInterrupted } from "../errors/LlmError.js"
+import type { Sdk } from "./Sdk.js"
 
 /**
  * The form of the answers: OpenAI's Chat Completions (`openai`) or Responses (`responses`), Anthropic's Messages,
@@ -54,6 +55,12 @@ export interface Origin {
   readonly requestId?: string | undefined
   /** Whether errors show what the provider said. Default `false`. */
   readonly verbose?: boolean | undefined
+  /**
+   * The client, if it has a need of its own.
+   *
+   * @internal
+   */
+  readonly sdk?: Sdk | undefined
 }
 
 /**

@@ -5,7 +5,7 @@
  * and {@link one}. What only Gemini's clients ask for, `GET /v1beta/models`, is {@link geminiList} and
  * {@link geminiOne}. Ollama's clients ask `GET /api/tags` for {@link ollamaList} and `POST /api/show` for
  * {@link ollamaOne}. Cohere's share a path with the others, and not the form: {@link cohereList} and {@link cohereOne}
- * are for requests whose header `x-fern-sdk-name` names Cohere. All models stand on one page.
+ * are for requests whose `user-agent` begins with `cohere`. All models stand on one page.
  *
  * @example
  * import { ModelsBody } from "effect-steadfast/http"

@@ -21,6 +21,7 @@ import type { Dialect, Encoder, Origin } from "./Dialect.js"
 import * as ErrorResponse from "./ErrorResponse.js"
 import * as EventStream from "./EventStream.js"
 import * as RawFrames from "./RawFrames.js"
+import type { Sdk } from "./Sdk.js"
 
 /**
  * The options of an answer.
@@ -54,6 +55,12 @@ export interface Options {
    * @internal
    */
   readonly raw?: boolean | undefined
+  /**
+   * The client, if it has a need of its own.
+   *
+   * @internal
+   */
+  readonly sdk?: Sdk | undefined
   /**
    * The text of a comment after the end of a stream.
    *
@@ -209,11 +216,11 @@ const pumped = <R>(
   requestId: string
 ): Effect.Effect<void, never, R> =>
   Effect.withFiberRuntime((fiber) => {
-    const { dialect = "openai", includeUsage, model, raw = false, verbose } = options
+    const { dialect = "openai", includeUsage, model, raw = false, sdk, verbose } = options
     const time = TimeLimit.timeOf(fiber)
     const created = Math.floor(time.clock.unsafeCurrentTimeMillis() / 1000)
-    const origin: Origin = { id: (prefixes[dialect] ?? "") + id, created, requestId, includeUsage, model, verbose }
-    const told: ErrorResponse.Options = { dialect, requestId, verbose }
+    const told: ErrorResponse.Options = { dialect, requestId, sdk, verbose }
+    const origin: Origin = { ...told, id: (prefixes[dialect] ?? "") + id, created, includeUsage, model }
     const connection = new Connection(sink, Duration.decode(options.readerTimeout ?? defaultReaderTimeout))
     const hasComments = EventStream.hasComments(dialect)
     const isHeld = work._tag === "Stream" && hasComments
@@ -269,7 +276,7 @@ const pumped = <R>(
         const written = Effect.map(
           work.answer,
           (answer) =>
-            (raw ? RawFrames.textOf(dialect, answer) : undefined) ??
+            (raw ? RawFrames.textOf(dialect, answer, sdk) : undefined) ??
             JSON.stringify(AnswerBody.make(dialect, answer, origin))
         )
         return Effect.matchCauseEffect(written, {

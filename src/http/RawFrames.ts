@@ -11,6 +11,7 @@ import * as Passage from "../chat/Passage.js"
 import * as ChatStream from "../chat/stream/ChatStream.js"
 import { StreamInterrupted } from "../errors/LlmError.js"
 import type { Dialect, Encoder } from "./Dialect.js"
+import type { Sdk } from "./Sdk.js"
 
 /**
  * The wire of each dialect that a provider speaks too.
@@ -25,13 +26,15 @@ export const wires: { readonly [K in Dialect]?: Passage.Wire } = {
 }
 
 /**
- * The raw text of an answer, if it came in a dialect.
+ * The raw text of an answer, if it came in a dialect and the client takes it as it is: OpenRouter's wants a field that
+ * many servers leave out.
  *
  * @internal
  */
-export const textOf = (dialect: Dialect, answer: Chat.Response): string | undefined => {
+export const textOf = (dialect: Dialect, answer: Chat.Response, sdk?: Sdk): string | undefined => {
   const wire = wires[dialect]
-  return wire && Passage.rawOf(answer, wire)
+  const text = wire && Passage.rawOf(answer, wire)
+  return sdk === "openrouter" && text !== undefined && !/"system_fingerprint"\s*:/.test(text) ? undefined : text
 }
 
 /** The number after that of the last frame: in Responses an error has one too. */

@@ -223,7 +223,7 @@ describe("one provider in all dialects", () => {
       assert.strictEqual(gemini.models[0].name, "models/fast")
       assert.strictEqual((yield* get("/v1beta/models/fast")).status, 200)
       assert.strictEqual((yield* get("/v1/models/nothing")).status, 404)
-      const headers = { "x-fern-sdk-name": "cohere-ai" }
+      const headers = { "user-agent": "cohere-ai/8.1.0" }
       const cohere = yield* asking(url, { path: "/v1/models?endpoint=chat", key: keys.alice, headers })
       assert.deepInclude(JSON.parse(cohere.body).models[0], { name: "fast", endpoints: ["chat"] })
       const own = yield* asking(url, { path: "/v1/models/fast", key: keys.alice, headers })

@@ -96,3 +96,15 @@ describe("a dialect that no provider speaks", () => {
     }
   })
 })
+
+it("the raw text of an answer without a fingerprint is nothing for a client of OpenRouter", () => {
+  const said = (text: string) => {
+    const answer: Chat.Response = { provider: "p", model: "m", text: "", toolCalls: [], finishReason: "stop" }
+    Passage.keep(answer, "openai-chat", text)
+    return answer
+  }
+  const whole = '{"system_fingerprint" : null}'
+  assert.strictEqual(RawFrames.textOf("openai", said(whole), "openrouter"), whole)
+  assert.isUndefined(RawFrames.textOf("openai", said("{}"), "openrouter"))
+  assert.strictEqual(RawFrames.textOf("openai", said("{}"), "mistral"), "{}")
+})

@@ -56,10 +56,15 @@ const backOf = (providerData: Chat.ProviderData | undefined): Readonly<Record<st
 /** Every field that may be null is sent: some clients demand it. */
 const common = { service_tier: null, system_fingerprint: null }
 
+/** OpenRouter's client takes no null for the fingerprint of a chunk, and demands that of a whole answer. */
+const ofOpenRouterChunks = { service_tier: null }
+
 const writer =
   (origin: Origin) =>
   (names: Frames.Names): Frames.Writer => {
     const { created, includeUsage = true } = origin
+    const isOpenRouter = origin.sdk === "openrouter"
+    const nulls = isOpenRouter ? ofOpenRouterChunks : common
     let calls = 0
     const chunk = (choices: ReadonlyArray<object>, more: object = {}): string =>
       Frames.data({
@@ -67,7 +72,7 @@ const writer =
         object: "chat.completion.chunk",
         created,
         model: names.model,
-        ...common,
+        ...nulls,
         choices,
         ...more
       })
@@ -88,7 +93,12 @@ const writer =
         ].join("")
       },
       fail: (error) => {
-        const { code, message, param, type } = ErrorResponse.factsOf(error, origin)
+        const { code, message, param, status, type } = ErrorResponse.factsOf(error, origin)
+        if (isOpenRouter) {
+          return chunk([{ index: 0, delta: { content: "" }, finish_reason: "error" }], {
+            error: { code: status, message }
+          })
+        }
         return Frames.data({ error: { message, type, param, code } })
       },
       // ai 7 asks again where the first event is an error.

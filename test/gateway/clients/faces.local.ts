@@ -87,7 +87,7 @@ const cohere = (
   ...face,
   name: `cohere-ai: ${name}`,
   dialect: "cohere",
-  repeats: true,
+  repeats: (status) => status >= 429,
   errorName: (status) => cohereErrors[status] ?? "CohereError",
   broken: "ParseError undefined",
   ask: async ({ url }: Stage) => {

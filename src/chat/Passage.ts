@@ -46,6 +46,11 @@ export interface Passage {
   readonly encoded?: ((provider: string, leftOut: ReadonlyArray<string>) => void) | undefined
   /** Hears of a whole answer over the client's wire in which the model refused, and its text. */
   readonly filtered?: ((error: ContentFiltered, text: string) => void) | undefined
+  /**
+   * Whether the client speaks Chat Completions as OpenRouter does: it gets the usage of a stream without asking for it,
+   * and no `null` for what a chunk may lack. Default `false`.
+   */
+  readonly openrouter?: boolean | undefined
 }
 
 /**

@@ -48,11 +48,8 @@ export const isDirect = ({
 }: Pick<Exchange["request"], "headers" | "httpVersionMinor">): boolean =>
   httpVersionMinor > 0 && !Nearby.isProxied(headers)
 
-/** Mistral's clients take a tool call only whole, as their provider sends it: their frames are written anew. */
-const takesRaw = ({ headers }: Exchange["request"]): boolean => !/^mistral-client/.test(headers["user-agent"] ?? "")
-
 /** Gemini streams a JSON array to those who do not ask for server-sent events. */
-const isArray = (dialect: Dialect, url = ""): boolean =>
+const isArray = (dialect: Dialect | undefined, url = ""): boolean =>
   dialect === "gemini" && !/[?&](?:\$|%24)?alt=sse(?:&|$)/i.test(url)
 
 /**
@@ -82,13 +79,14 @@ export const entryOf = <K extends ModelTable.Entry["kind"]>(
 export const remembered = (exchange: Exchange, failures: Failures, asked: Parameters<Failures["find"]>[0]): boolean => {
   const known = failures.find(asked, performance.now())
   if (known === undefined) return false
-  Respond.error(exchange.response, known, { "x-steadfast-remembered": "true" })
+  exchange.after(known.wait, () =>
+    Respond.error(exchange.response, known.response, { "x-steadfast-remembered": "true" })
+  )
   return true
 }
 
 /** A request that may be asked. */
 interface Asking {
-  readonly dialect: Dialect
   /** The model, as the client names it. */
   readonly named: string
   readonly entry: Extract<ModelTable.Entry, { readonly kind: "chat" }>
@@ -115,20 +113,21 @@ const serve = (exchange: Exchange, route: ChatRoute, failures: Failures, body: B
   if (passing instanceof InvalidRequest) return exchange.invalid(passing)
   const controls = Controls.read(headers, entry.config.bounds)
   if (controls instanceof InvalidRequest) return exchange.invalid(controls)
-  const features = passing.passage.headers
+  const features = passing.passage?.headers
   const repeated = { client: client.key.name, path: request.url ?? "", body: text, controls, features }
   if (remembered(exchange, failures, repeated)) return
-  const asking = { dialect, named, entry, passing, controls, repeated }
+  const told = exchange.telling.sdk === "openrouter" ? Passing.toOpenRouter(passing) : passing
+  const asking = { named, entry, passing: told, controls, repeated }
   exchange.enter(Need.chat(now, entry, passing.asked.request), () => ask(exchange, asking, failures))
 }
 
 /** Asks the model, and tells its answer. */
 const ask = (
   exchange: Exchange,
-  { controls, dialect, entry, named, passing, repeated }: Asking,
+  { controls, entry, named, passing, repeated }: Asking,
   failures: Failures
 ): undefined => {
-  const { client, id, now, request, response } = exchange
+  const { client, now, request, response } = exchange
   const { asked, ignored, passage, refused } = passing
   const { name } = entry.config
   const made = entry.model(Ask.allowed(client, controls))
@@ -140,20 +139,20 @@ const ask = (
     failed = Soonest.of(watch.attempts, error)
     return failed
   }
+  const telling = { ...exchange.telling, verbose: verboseErrors }
   // An answer that is to go on elsewhere cannot be somebody's own frames.
-  const isRaw = entry.config.mode === "strict" || passage.only !== undefined
-  const raw = takesRaw(request)
+  const isRaw = entry.config.mode === "strict" || passage?.only !== undefined
+  const raw = telling.sdk !== "mistral"
   /** A client of the model's own dialect reads itself what the model refused. */
   const readable = (error: LlmError.LlmError): Effect.Effect<Chat.Response, LlmError.LlmError> => {
-    const answer = raw ? refused.answerTo(error, passage.wire) : undefined
+    const answer = raw && passage !== undefined ? refused.answerTo(error, passage.wire) : undefined
     if (answer === undefined) return Effect.fail(error)
     watch.heard({ _tag: "Start", provider: answer.provider, model: answer.model })
     return Effect.succeed(answer)
   }
   const options = {
-    dialect,
+    ...telling,
     model: named,
-    requestId: id,
     headers: () => {
       const facts = watch.facts()
       return facts === undefined ? {} : { ...Evidence.headersOf(facts), ...ignored.headers(facts.servedBy, isRaw) }
@@ -163,9 +162,8 @@ const ask = (
       return facts && Evidence.commentOf(facts)
     },
     includeUsage: asked.includeUsage,
-    framing: isArray(dialect, request.url) ? Framing.array : undefined,
+    framing: isArray(telling.dialect, request.url) ? Framing.array : undefined,
     readerTimeout,
-    verbose: verboseErrors,
     raw
   }
   const reply = asked.stream
@@ -176,7 +174,7 @@ const ask = (
     if (failed === undefined) return failures.answered(name)
     // A stream that broke in the middle had status 200: the client got no error that could be said again.
     if (response.statusCode < 400) return undefined
-    const shown = ErrorResponse.make(failed, { dialect, requestId: id, verbose: verboseErrors })
+    const shown = ErrorResponse.make(failed, telling)
     return failures.add(repeated, name, shown, performance.now())
   })
   exchange.run(sent, controls, isRaw ? passage : undefined)

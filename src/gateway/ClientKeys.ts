@@ -28,6 +28,14 @@ import type { Seats } from "./Shared.js"
 export const hashOf = (key: string): string => createHash("sha256").update(key).digest("hex")
 
 /**
+ * The headers in which clients show a key, besides `authorization`.
+ *
+ * @since 0.2.0
+ * @category constants
+ */
+export const keyHeaders = ["x-api-key", "api-key", "x-goog-api-key", "x-portkey-api-key"] as const
+
+/**
  * The key that a request shows: clients of each dialect have a header of their own, and Gemini's may put it into the
  * query.
  *
@@ -36,8 +44,10 @@ export const hashOf = (key: string): string => createHash("sha256").update(key).
  */
 export const shown = (headers: Headers, url: string): string | undefined => {
   const bearer = /^Bearer\s+(\S+)\s*$/i.exec(one(headers, "authorization") ?? "")?.[1]
-  const own = one(headers, "x-api-key") ?? one(headers, "api-key") ?? one(headers, "x-goog-api-key")
-  if (own !== undefined && own !== "") return own.trim()
+  for (const name of keyHeaders) {
+    const own = one(headers, name)?.trim()
+    if (own !== undefined && own !== "") return own
+  }
   if (bearer !== undefined) return bearer
   const query = url.indexOf("?")
   return query < 0 ? undefined : (new URLSearchParams(url.slice(query + 1)).get("key") ?? undefined)

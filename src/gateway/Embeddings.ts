@@ -1,5 +1,5 @@
 /**
- * Answers a client's request for vectors, in OpenAI's dialect.
+ * Answers a client's request for vectors.
  *
  * @since 0.2.0
  */
@@ -23,22 +23,26 @@ import { Ignored } from "./Ignored.js"
 import type * as ModelTable from "./ModelTable.js"
 import * as Need from "./Need.js"
 import * as Respond from "./Respond.js"
+import type { Route } from "./Route.js"
 import * as Soonest from "./Soonest.js"
 
 const tokensOf = (input: string | ReadonlyArray<string>): number =>
   typeof input === "string" ? Tokens.ofText(input) : input.reduce((sum, text) => sum + Tokens.ofText(text), 0)
 
+type Dialect = Extract<Route, { readonly _tag: "Embeddings" }>["dialect"]
+
 /** A request that may be asked. */
 interface Asking {
+  readonly dialect: Dialect
   readonly asked: EmbeddingsBody.Asked
   readonly entry: Extract<ModelTable.Entry, { readonly kind: "embeddings" }>
   readonly controls: Controls.Controls
   readonly repeated: Parameters<Failures["find"]>[0]
 }
 
-const serve = (exchange: Exchange, failures: Failures, { json, text }: Body.Body): undefined => {
+const serve = (exchange: Exchange, dialect: Dialect, failures: Failures, { json, text }: Body.Body): undefined => {
   const { client, now, request } = exchange
-  const asked = EmbeddingsBody.read(json)
+  const asked = EmbeddingsBody.read(json, { dialect })
   if (asked instanceof InvalidRequest) return exchange.invalid(asked)
   const entry = Chats.entryOf(exchange, asked.model, "embeddings")
   if ("status" in entry) return exchange.refuse(entry)
@@ -46,12 +50,16 @@ const serve = (exchange: Exchange, failures: Failures, { json, text }: Body.Body
   if (controls instanceof InvalidRequest) return exchange.invalid(controls)
   const repeated = { client: client.key.name, path: request.url ?? "", body: text, controls }
   if (Chats.remembered(exchange, failures, repeated)) return
-  const asking = { asked, entry, controls, repeated }
+  const asking = { dialect, asked, entry, controls, repeated }
   exchange.enter(Need.vectors(now, entry, tokensOf(asked.request.input)), () => ask(exchange, asking, failures))
 }
 
 /** Asks the model, and tells its answer. */
-const ask = (exchange: Exchange, { asked, controls, entry, repeated }: Asking, failures: Failures): undefined => {
+const ask = (
+  exchange: Exchange,
+  { asked, controls, dialect, entry, repeated }: Asking,
+  failures: Failures
+): undefined => {
   const { client, id, now, response } = exchange
   const made = entry.model(Ask.allowed(client, controls))
   const model = controls.timeout === undefined ? made : EmbeddingModel.deadline(made, Duration.millis(controls.timeout))
@@ -67,14 +75,14 @@ const ask = (exchange: Exchange, { asked, controls, entry, repeated }: Asking, f
   const answered = Effect.matchEffect(Ask.vectors(model, asked.request, watch, told), {
     onFailure: (error) =>
       Effect.sync(() => {
-        const shown = ErrorResponse.make(error, { requestId: id, verbose: now.config.server.verboseErrors })
+        const shown = ErrorResponse.make(error, { ...exchange.telling, verbose: now.config.server.verboseErrors })
         Respond.error(response, shown, evidence())
         failures.add(repeated, name, shown, performance.now())
       }),
     onSuccess: (answer) =>
       Effect.sync(() => {
         const { encoding, model } = asked
-        Respond.json(response, 200, EmbeddingsBody.make(answer, { encoding, model }), evidence())
+        Respond.json(response, 200, EmbeddingsBody.make(answer, { dialect, encoding, id, model }), evidence())
         failures.answered(name)
       })
   })
@@ -87,5 +95,8 @@ const ask = (exchange: Exchange, { asked, controls, entry, repeated }: Asking, f
  * @since 0.2.0
  * @category responding
  */
-export const handle = (exchange: Exchange, failures: Failures): undefined =>
-  exchange.body((body) => serve(exchange, failures, body))
+export const handle = (
+  exchange: Exchange,
+  { dialect }: Extract<Route, { readonly _tag: "Embeddings" }>,
+  failures: Failures
+): undefined => exchange.body((body) => serve(exchange, dialect, failures, body))

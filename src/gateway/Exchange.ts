@@ -18,7 +18,6 @@ import * as Call from "../calls/Call.js"
 import * as Labels from "../calls/Labels.js"
 import * as Passage from "../chat/Passage.js"
 import type { InvalidRequest } from "../errors/LlmError.js"
-import type { Dialect } from "../http/Dialect.js"
 import * as ErrorResponse from "../http/ErrorResponse.js"
 import * as Prices from "../policies/spend/Prices.js"
 import * as Spend from "../policies/spend/Spend.js"
@@ -67,7 +66,8 @@ export class Exchange {
     readonly response: ServerResponse,
     /** The id of the request and of its call. */
     readonly id: string,
-    readonly dialect: Dialect,
+    /** What errors are told with. */
+    readonly telling: ErrorResponse.Options,
     private readonly runtime: Runtime.Runtime<never>,
     private readonly held: Body.Held,
     private readonly ended: () => undefined
@@ -120,9 +120,9 @@ export class Exchange {
 
   /** Tells a bug, as far as the client can still be told something. */
   private broken(cause: unknown): undefined {
-    const { dialect, id, response } = this
+    const { response, telling } = this
     this.fork(Effect.logError("a request could not be served", cause))
-    Respond.error(response, ErrorResponse.internal({ dialect, requestId: id }))
+    Respond.error(response, ErrorResponse.internal(telling))
     if (!response.writableEnded) response.destroy()
   }
 
@@ -148,14 +148,22 @@ export class Exchange {
   }
 
   refuse(refusal: Refusal.Refusal): undefined {
-    Respond.refuse(this.response, refusal, this.dialect, this.id)
+    Respond.refuse(this.response, refusal, this.telling)
     // What is left of its body takes nobody's place.
     this.end()
   }
 
+  /** Goes on after a while, or at once for 0 milliseconds. A client that leaves ends it. */
+  after(millis: number, then: () => void): undefined {
+    if (millis <= 0) return then() as undefined
+    const fiber = this.fork(Effect.map(Effect.sleep(millis), () => this.guarded(then)))
+    this.left = () => fiber.unsafeInterruptAsFork(FiberId.none)
+    if (this.over) this.left()
+  }
+
   /** Tells a mistake in the request. */
   invalid(error: InvalidRequest): undefined {
-    Respond.error(this.response, ErrorResponse.make(error, { dialect: this.dialect, requestId: this.id }))
+    Respond.error(this.response, ErrorResponse.make(error, this.telling))
   }
 
   /**

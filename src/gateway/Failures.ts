@@ -9,6 +9,8 @@
  * forgotten when the same model has answered anybody, and when the time is over after which the client was told to come
  * back. A memory is that of one configuration, and ends with it.
  *
+ * Some clients ask again at once, and without end. Who does so waits for its answer, each time twice as long.
+ *
  * @since 0.2.0
  */
 
@@ -54,10 +56,51 @@ export interface Echo {
   readonly answered: Known["forget"]
 }
 
+/**
+ * When a failure was told last, or will be, and the wait before that. Times are in milliseconds.
+ *
+ * @internal
+ */
+export interface Pace {
+  readonly told: number
+  readonly wait: number
+}
+
+/** Who asks again within this time does not wait by itself: clients that do wait 375 ms at least. */
+const soon = 250
+
+/** The first wait, and the longest. */
+const waits = { first: 100, most: 2000 }
+
+/**
+ * The pace after a request at `now`: it is to be told at `told`. Who asks while another still waits is told with it.
+ *
+ * @internal
+ */
+export const next = (pace: Pace, now: number): Pace => {
+  if (now < pace.told) return pace
+  if (now >= pace.told + soon) return { told: now, wait: 0 }
+  const wait = Math.min(waits.most, Math.max(waits.first, 2 * pace.wait))
+  return { told: now + wait, wait }
+}
+
 interface Failure {
   readonly model: string
   readonly response: ErrorResponse.ErrorResponse
   readonly until: number
+  pace: Pace
+}
+
+/**
+ * What is known of a request that failed a moment ago.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Found {
+  readonly response: ErrorResponse.ErrorResponse
+  /** How long the client has to wait for it, in milliseconds. */
+  readonly wait: number
 }
 
 /**
@@ -67,8 +110,8 @@ interface Failure {
  * @category models
  */
 export interface Failures {
-  /** The answer to a request that failed a moment ago. */
-  readonly find: (asked: Asked, now: number) => ErrorResponse.ErrorResponse | undefined
+  /** The answer to a request that failed a moment ago. Who asks for it again at once waits longer. */
+  readonly find: (asked: Asked, now: number) => Found | undefined
   /** Remembers a failure, if another try of this client would not help soon. */
   readonly add: (asked: Asked, model: string, response: ErrorResponse.ErrorResponse, now: number) => void
   /** Forgets the failures of a model, because it answers. */
@@ -127,7 +170,7 @@ export const make = (millis: () => number, shared?: (known: Known) => Echo): Fai
       if (over) return
       const now = performance.now()
       drop(now)
-      put(key, { model, response, until: now + millis })
+      put(key, { model, response, until: now + millis, pace: { told: now, wait: 0 } })
     },
     forget
   })
@@ -143,7 +186,9 @@ export const make = (millis: () => number, shared?: (known: Known) => Echo): Fai
       if (failures.size === 0) return undefined
       drop(now)
       const found = failures.get(keyOf(asked))
-      return found === undefined || found.until <= now ? undefined : found.response
+      if (found === undefined || found.until <= now) return undefined
+      found.pace = next(found.pace, now)
+      return { response: found.response, wait: found.pace.told - now }
     },
     add: (asked, model, response, now) => {
       const patience = over ? 0 : millis()
@@ -152,7 +197,7 @@ export const make = (millis: () => number, shared?: (known: Known) => Echo): Fai
       const key = keyOf(asked)
       const told = Number(response.headers["x-steadfast-retry-after"] ?? Number.POSITIVE_INFINITY) * 1000
       const kept = Math.min(patience, told)
-      put(key, { model, response, until: now + kept })
+      put(key, { model, response, until: now + kept, pace: { told: now, wait: 0 } })
       echo?.added(key, model, response, kept)
     },
     answered: (model) => {

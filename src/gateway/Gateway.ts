@@ -1,5 +1,5 @@
 /**
- * An HTTP gateway over named models, for clients of OpenAI's, Anthropic's and Gemini's APIs.
+ * An HTTP gateway over named models, for clients of OpenAI's, Anthropic's, Gemini's and Ollama's APIs.
  *
  * It adds dialects, configuration and operation to the library, and no second resilience engine: each request is one
  * call of a model with its retries, fallbacks, pacing and breakers, and leaves one record.
@@ -23,8 +23,10 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import type { Dialect } from "../http/Dialect.js"
+import * as Sdk from "../http/Sdk.js"
 import type * as Body from "./Body.js"
 import * as Chats from "./Chats.js"
+import * as ClientKeys from "./ClientKeys.js"
 import * as Counting from "./Counting.js"
 import * as Current from "./Current.js"
 import type { Config } from "./config/Resolved.js"
@@ -107,9 +109,13 @@ export const make = (
         case "CountTokens":
           return Counting.handle(exchange, route, relay)
         case "Embeddings":
-          return Embeddings.handle(exchange, failures)
+          return Embeddings.handle(exchange, route, failures)
         case "Models":
           return Listing.handle(exchange, route)
+        case "Show":
+          return Listing.show(exchange)
+        case "Version":
+          return Listing.version(exchange)
         case "Passthrough":
           return passthrough(exchange, route.path)
         default:
@@ -122,7 +128,8 @@ export const make = (
       const route = Route.of(method, url)
       const id = globalThis.crypto.randomUUID()
       const dialect: Dialect = "dialect" in route ? route.dialect : "openai"
-      const refuse = (refusal: Refusal.Refusal): undefined => Respond.refuse(response, refusal, dialect, id)
+      const telling = { dialect, requestId: id, sdk: Sdk.of(url, headers["user-agent"]) }
+      const refuse = (refusal: Refusal.Refusal): undefined => Respond.refuse(response, refusal, telling)
       // A client that breaks off while it is told something is no event.
       request.on("error", ignore)
       response.on("error", ignore)
@@ -138,7 +145,7 @@ export const make = (
       if (client === undefined) return refuse(Refusal.unauthorized(isShown(headers)))
       if (running >= now.config.server.maxConcurrent) return refuse(Refusal.busy)
       running++
-      const exchange = new Exchange(now, client, request, response, id, dialect, runtime, held, () => {
+      const exchange = new Exchange(now, client, request, response, id, telling, runtime, held, () => {
         running--
       })
       exchange.guarded(() => serve(exchange, route))
@@ -166,4 +173,4 @@ export const make = (
 const ignore = (): undefined => {}
 
 const isShown = (headers: IncomingMessage["headers"]): boolean =>
-  headers.authorization !== undefined || headers["x-api-key"] !== undefined || headers["x-goog-api-key"] !== undefined
+  headers.authorization !== undefined || ClientKeys.keyHeaders.some((name) => headers[name] !== undefined)

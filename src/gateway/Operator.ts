@@ -246,7 +246,7 @@ export const make = ({ current, policies, running, shared, stops }: Told) =>
         const { adminKeyHash } = current().config.server
         if (isOperator(request, adminKeyHash)) return admin(request, response, route.page)
         if (adminKeyHash === undefined) {
-          return Respond.refuse(response, Refusal.notAllowed(`/${route.page}`), "openai", "")
+          return Respond.refuse(response, Refusal.notAllowed(`/${route.page}`))
         }
         Respond.text(response, 401, "the admin key is needed\n", {
           ...textHeaders,

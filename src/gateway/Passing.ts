@@ -11,6 +11,7 @@ import * as Chat from "../chat/Chat.js"
 import type * as Passage from "../chat/Passage.js"
 import { InvalidRequest } from "../errors/LlmError.js"
 import type { Dialect } from "../http/Dialect.js"
+import * as RawFrames from "../http/RawFrames.js"
 import type * as RequestBody from "../http/RequestBody.js"
 import * as Answers from "../policies/spend/Answers.js"
 import * as PassedBody from "../providers/http/PassedBody.js"
@@ -21,13 +22,6 @@ import { Ignored } from "./Ignored.js"
 import type * as ModelTable from "./ModelTable.js"
 import { Refused } from "./Refused.js"
 
-const wires: { readonly [K in Dialect]: Passage.Wire } = {
-  openai: "openai-chat",
-  responses: "openai-responses",
-  anthropic: "anthropic",
-  gemini: "gemini"
-}
-
 const spoken: { readonly [K in Kind]: Dialect } = {
   openai: "openai",
   azure: "openai",
@@ -37,10 +31,10 @@ const spoken: { readonly [K in Kind]: Dialect } = {
   gemini: "gemini"
 }
 
-/** What a client asks for, and its body on its way to targets of its own dialect. */
+/** What a client asks for, and its body on its way to targets of its own dialect, if there can be such targets. */
 export interface Passing {
   readonly asked: RequestBody.Asked
-  readonly passage: Passage.Passage
+  readonly passage: Passage.Passage | undefined
   readonly ignored: Ignored
   readonly refused: Refused
 }
@@ -78,31 +72,46 @@ export const modelIn = (json: unknown, inPath: string | undefined): string | und
  * @category constructors
  */
 export const make = (dialect: Dialect, asked: RequestBody.Asked, body: string, headers: Controls.Headers): Passing => {
+  const wire = RawFrames.wires[dialect]
   const ignored = new Ignored(dialect, asked.unread)
-  const { means } = PassedBody
   const refused = new Refused()
-  const { encoded } = ignored
-  const { filtered } = refused
   const { request } = asked
-  return {
-    asked,
-    ignored,
-    refused,
-    passage: { wire: wires[dialect], means, body, request, headers: headersOf(headers), encoded, filtered }
+  const passage = wire && {
+    wire,
+    means: PassedBody.means,
+    body,
+    request,
+    headers: headersOf(headers),
+    encoded: ignored.encoded,
+    filtered: refused.filtered
   }
+  return { asked, ignored, refused, passage }
 }
+
+/**
+ * The same for a client of OpenRouter, which gets the usage of a stream without asking for it.
+ *
+ * @since 0.2.0
+ * @category combinators
+ */
+export const toOpenRouter = (passing: Passing): Passing => ({
+  ...passing,
+  asked: { ...passing.asked, includeUsage: true },
+  passage: passing.passage && { ...passing.passage, openrouter: true }
+})
 
 /**
  * The most tokens of an answer that a client sets. A limit of money may lower it, and must not raise it.
  */
 const mostTokens = (dialect: Dialect, body: Readonly<Record<string, unknown>>): number | undefined => {
   const config = object(body.generationConfig ?? body.generation_config)
-  const said = {
+  const limits: { readonly [K in Dialect]?: unknown } = {
     openai: body.max_completion_tokens ?? body.max_tokens,
     responses: body.max_output_tokens,
     anthropic: body.max_tokens,
     gemini: config.maxOutputTokens ?? config.max_output_tokens
-  }[dialect]
+  }
+  const said = limits[dialect]
   return Number.isSafeInteger(said) && (said as number) > 0 ? (said as number) : undefined
 }
 
@@ -146,5 +155,5 @@ export const unread = (
     unread: []
   }
   const made = make(dialect, asked, text, headers)
-  return { ...made, passage: { ...made.passage, only: refusal } }
+  return { ...made, passage: made.passage && { ...made.passage, only: refusal } }
 }

@@ -21,6 +21,7 @@ import * as LlmError from "../errors/LlmError.js"
 import * as ErrorResponse from "../http/ErrorResponse.js"
 import * as RetryPolicy from "../policies/retry/RetryPolicy.js"
 import type * as Address from "../providers/http/Address.js"
+import * as ClientKeys from "./ClientKeys.js"
 import * as Controls from "./Controls.js"
 import * as Current from "./Current.js"
 import type { Provider } from "./config/Resolved.js"
@@ -69,16 +70,20 @@ const errorBytes = 65_536
 const costs = /^\/(?:images|audio|rerank)(?:\/|$)|^\/batches\/?$/
 
 /** Headers that speak of the connection, or of the client to us, and are not handed on. */
-const dropped = new Set(
-  [
-    "authorization x-api-key api-key x-goog-api-key cookie host connection keep-alive proxy-authorization te trailer",
+const dropped = new Set([
+  ...ClientKeys.keyHeaders,
+  ...[
+    "authorization cookie host connection keep-alive proxy-authorization te trailer",
     "transfer-encoding upgrade content-length expect forwarded via x-forwarded-for x-forwarded-host x-forwarded-proto",
     // Who pays is said by the configuration.
     "openai-organization openai-project"
   ]
     .join(" ")
     .split(" ")
-)
+])
+
+/** Headers that are for a gateway: ours, and Portkey's, which may hold keys of providers. */
+const toGateways = /^x-(?:steadfast|portkey)-/
 
 /** Headers of an answer that are handed back. */
 const returned =
@@ -88,7 +93,7 @@ const requestHeaders = (headers: Controls.Headers): Record<string, string> => {
   const own: Record<string, string> = {}
   for (const name in headers) {
     const value = Controls.one(headers, name)
-    if (value !== undefined && !dropped.has(name) && !name.startsWith("x-steadfast-")) own[name] = value
+    if (value !== undefined && !dropped.has(name) && !toGateways.test(name)) own[name] = value
   }
   return own
 }
@@ -225,7 +230,7 @@ const back = (answer: Answer, { id, now, response }: Exchange): Effect.Effect<vo
 export const relaying =
   (policies: Policies): Relay =>
   (exchange, sent, controls, otherwise) => {
-    const { id, request, response } = exchange
+    const { request, response } = exchange
     const { model, operation, provider } = sent
     const { name } = provider
     const body = sent.body ?? (request.method === "GET" || request.method === "HEAD" ? undefined : request)
@@ -249,7 +254,7 @@ export const relaying =
         Effect.sync(() => {
           if (otherwise !== undefined) return otherwise()
           const { verboseErrors } = exchange.now.config.server
-          Respond.error(response, ErrorResponse.make(error, { requestId: id, verbose: verboseErrors }))
+          Respond.error(response, ErrorResponse.make(error, { ...exchange.telling, verbose: verboseErrors }))
         }),
       onSuccess: (answer) => back(answer, exchange)
     })

@@ -103,7 +103,7 @@ export const unknownPath = (method: string, url: string): Refusal =>
     "unknown_path",
     "NOT_FOUND",
     `nothing is served at ${method} ${quoted(url.split("?", 1)[0] ?? "")}; there are /v1/chat/completions, ` +
-      "/v1/responses, /v1/messages, /v1/embeddings and /v1/models"
+      "/v1/responses, /v1/messages, /v1/embeddings, /v1/models, /api/chat and /v2/chat"
   )
 
 /**

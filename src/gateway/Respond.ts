@@ -5,7 +5,6 @@
  */
 
 import type { IncomingMessage, ServerResponse } from "node:http"
-import type { Dialect } from "../http/Dialect.js"
 import * as ErrorResponse from "../http/ErrorResponse.js"
 import type * as Refusal from "./Refusal.js"
 
@@ -90,6 +89,5 @@ export const error = (
 export const refuse = (
   response: ServerResponse,
   refusal: Refusal.Refusal,
-  dialect: Dialect,
-  requestId: string
-): undefined => error(response, ErrorResponse.ofFacts(refusal, { dialect, requestId }))
+  options: ErrorResponse.Options = {}
+): undefined => error(response, ErrorResponse.ofFacts(refusal, options))

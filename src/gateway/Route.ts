@@ -8,6 +8,7 @@
  */
 
 import type { Dialect } from "../http/Dialect.js"
+import type * as EmbeddingsBody from "../http/EmbeddingsBody.js"
 
 /**
  * A route of the gateway.
@@ -19,9 +20,11 @@ export type Route =
   /** An answer of a model. Gemini's clients name the model, and whether to stream, in the path. */
   | { readonly _tag: "Chat"; readonly dialect: Dialect; readonly model?: string; readonly stream?: boolean }
   | { readonly _tag: "CountTokens"; readonly dialect: "anthropic" | "gemini"; readonly model?: string }
-  | { readonly _tag: "Embeddings" }
+  | { readonly _tag: "Embeddings"; readonly dialect: EmbeddingsBody.Dialect }
   /** The list of models, or one of them. */
   | { readonly _tag: "Models"; readonly dialect: Dialect; readonly id?: string }
+  /** What an Ollama client wants to know of the model in its body, and of its server. */
+  | { readonly _tag: "Show" | "Version"; readonly dialect: "ollama" }
   /** An API of the provider that the gateway hands on as it is. `path` is without the version. */
   | { readonly _tag: "Passthrough"; readonly path: string }
   /** A page for the operator. */
@@ -70,12 +73,23 @@ const geminiOf = (method: string, rest: string): Route | undefined => {
   )
 }
 
-const chats = new Map<string, Route>([
-  ["/chat/completions", { _tag: "Chat", dialect: "openai" }],
-  ["/responses", { _tag: "Chat", dialect: "responses" }],
-  ["/messages", { _tag: "Chat", dialect: "anthropic" }],
-  ["/messages/count_tokens", { _tag: "CountTokens", dialect: "anthropic" }],
-  ["/embeddings", { _tag: "Embeddings" }]
+type Found = readonly [method: "GET" | "POST", route: Route & { readonly dialect: Dialect }]
+
+/** The routes that their path alone decides. Ollama's are whole paths: `/api` is a base of other clients too. */
+const fixed = new Map<string, Found>([
+  ["/chat/completions", ["POST", { _tag: "Chat", dialect: "openai" }]],
+  ["/responses", ["POST", { _tag: "Chat", dialect: "responses" }]],
+  ["/messages", ["POST", { _tag: "Chat", dialect: "anthropic" }]],
+  ["/messages/count_tokens", ["POST", { _tag: "CountTokens", dialect: "anthropic" }]],
+  ["/embeddings", ["POST", { _tag: "Embeddings", dialect: "openai" }]],
+  ["/v2/chat", ["POST", { _tag: "Chat", dialect: "cohere" }]],
+  ["/v2/embed", ["POST", { _tag: "Embeddings", dialect: "cohere" }]],
+  ["/api/chat", ["POST", { _tag: "Chat", dialect: "ollama" }]],
+  ["/api/generate", ["POST", { _tag: "Chat", dialect: "ollama-generate" }]],
+  ["/api/embed", ["POST", { _tag: "Embeddings", dialect: "ollama" }]],
+  ["/api/show", ["POST", { _tag: "Show", dialect: "ollama" }]],
+  ["/api/tags", ["GET", { _tag: "Models", dialect: "ollama" }]],
+  ["/api/version", ["GET", { _tag: "Version", dialect: "ollama" }]]
 ])
 
 /**
@@ -95,10 +109,9 @@ export const of = (method: string, url: string): Route => {
   }
   if (path === "/dashboard" || path.startsWith("/dashboard/")) return { _tag: "Operator", page: "dashboard" }
   const [, version = "", rest = path] = versions.exec(path) ?? []
-  const isBeta = version.includes("beta")
-  const dialect: Dialect = isBeta ? "gemini" : "openai"
-  const chat = chats.get(rest)
-  if (chat !== undefined) return only(method, "POST", "dialect" in chat ? chat.dialect : "openai", chat)
+  const dialect: Dialect = version.includes("beta") ? "gemini" : "openai"
+  const found = fixed.get(path) ?? fixed.get(rest)
+  if (found !== undefined) return only(method, found[0], found[1].dialect, found[1])
   const gemini = geminiOf(method, rest)
   if (gemini !== undefined) return gemini
   if (rest === "/models") return only(method, "GET", dialect, { _tag: "Models", dialect })
@@ -106,5 +119,5 @@ export const of = (method: string, url: string): Route => {
     return only(method, "GET", dialect, { _tag: "Models", dialect, id: decoded(rest.slice("/models/".length)) })
   }
   if (handedOn.test(rest) && !leavesPath.test(rest)) return { _tag: "Passthrough", path: rest }
-  return { _tag: "Unknown", dialect }
+  return { _tag: "Unknown", dialect: version === "" && path.startsWith("/api/") ? "ollama" : dialect }
 }

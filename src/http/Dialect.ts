@@ -10,15 +10,25 @@
 import * as Schema from "effect/Schema"
 import type * as Chat from "../chat/Chat.js"
 import type { LlmError, StreamInterrupted } from "../errors/LlmError.js"
+import type { Sdk } from "./Sdk.js"
 
 /**
- * The form of the answers: OpenAI's Chat Completions (`openai`) or Responses (`responses`), Anthropic's Messages, or
- * Gemini's `generateContent`.
+ * The form of the answers: OpenAI's Chat Completions (`openai`) or Responses (`responses`), Anthropic's Messages,
+ * Gemini's `generateContent`, Ollama's `/api/chat` (`ollama`) or `/api/generate` (`ollama-generate`), or Cohere's
+ * `/v2/chat`.
  *
  * @since 0.2.0
  * @category models
  */
-export const Dialect = Schema.Literal("openai", "responses", "anthropic", "gemini")
+export const Dialect = Schema.Literal(
+  "openai",
+  "responses",
+  "anthropic",
+  "gemini",
+  "ollama",
+  "ollama-generate",
+  "cohere"
+)
 
 /**
  * @since 0.2.0
@@ -45,10 +55,16 @@ export interface Origin {
   readonly requestId?: string | undefined
   /** Whether errors show what the provider said. Default `false`. */
   readonly verbose?: boolean | undefined
+  /**
+   * The client, if it has a need of its own.
+   *
+   * @internal
+   */
+  readonly sdk?: Sdk | undefined
 }
 
 /**
- * Writes the events of one answer as frames of server-sent events.
+ * Writes the events of one answer as frames of server-sent events, or as lines of JSON where the dialect has those.
  *
  * @since 0.2.0
  * @category models
@@ -74,4 +90,6 @@ export interface Codec {
   readonly encoder: (origin: Origin) => Encoder
   /** The body of a whole answer. */
   readonly body: (answer: Chat.Response, origin: Origin) => Readonly<Record<string, unknown>>
+  /** Whether a stream is lines of JSON, which have no comments. Default `false`: server-sent events. */
+  readonly lines?: boolean | undefined
 }

@@ -2,7 +2,8 @@
  * What a client is told of an error: `LlmError` -> status, headers and body.
  *
  * The status makes the right error class in the clients of every provider, and the headers keep them from repeating
- * what was already retried here. One body serves all dialects; only Gemini wants a number as its code.
+ * what was already retried here. One body serves all dialects but Ollama's, whose clients read `error` as a text; only
+ * Gemini and OpenRouter want a number as its code.
  *
  * Gotchas:
  * - Our own key that the provider refuses is a 500, not a 401: a client must not take its own key for wrong.
@@ -24,6 +25,7 @@
 import * as Duration from "effect/Duration"
 import type * as LlmError from "../errors/LlmError.js"
 import type { Dialect } from "./Dialect.js"
+import type { Sdk } from "./Sdk.js"
 
 /**
  * What is told of an error.
@@ -119,7 +121,7 @@ export const table: { readonly [K in LlmError.Tag | "spent" | "unpriced"]: Told 
 }
 
 /** Anthropic's own status for an overload; its clients treat it as they do 503. */
-const overloadedAtAnthropic = 529
+const overloaded = 529
 
 /** The longest `retry-after`: what some clients do with a longer one is worse than an error. */
 const maxRetryAfter = 60
@@ -136,12 +138,18 @@ const field = /^([A-Za-z_][\w.[\]-]{0,199}): found /
  * @category options
  */
 export interface Options {
-  /** The dialect of the client. Default `"openai"`, whose body all but Gemini's clients understand. */
+  /** The dialect of the client. Default `"openai"`, whose body all but the clients of Gemini and Ollama understand. */
   readonly dialect?: Dialect | undefined
   /** The id of the request in our logs. */
   readonly requestId?: string | undefined
   /** Whether the client sees what the provider said, which may name accounts and hosts. Default `false`. */
   readonly verbose?: boolean | undefined
+  /**
+   * The client, if it has a need of its own.
+   *
+   * @internal
+   */
+  readonly sdk?: Sdk | undefined
 }
 
 /**
@@ -189,7 +197,7 @@ export const factsOf = (error: LlmError.LlmError, { dialect = "openai", verbose 
   const { code, grpc, type, waits } = told
   const wait = error.hint === undefined ? 0 : Math.ceil(Duration.toSeconds(error.hint))
   return {
-    status: dialect === "anthropic" && error._tag === "Overloaded" ? overloadedAtAnthropic : told.status,
+    status: dialect === "anthropic" && error._tag === "Overloaded" ? overloaded : told.status,
     type,
     code,
     grpc,
@@ -210,16 +218,37 @@ const defect: Facts = {
   seconds: undefined
 }
 
+const bodyOf = (facts: Facts, { dialect = "openai", requestId, sdk }: Options): ErrorResponse["body"] => {
+  const { code, grpc, message, param, seconds, status, type } = facts
+  if (dialect === "ollama" || dialect === "ollama-generate") return { error: message }
+  const id = requestId === undefined ? undefined : { request_id: requestId }
+  return {
+    type: "error",
+    message,
+    ...id,
+    error: {
+      type,
+      message,
+      param,
+      code: dialect === "gemini" || sdk === "openrouter" ? status : code,
+      status: grpc,
+      ...(seconds === undefined ? {} : { retry_after: seconds }),
+      // Where the code is a number, Google's APIs tell the word for it so.
+      ...(dialect === "gemini" ? { details: [{ "@type": errorInfo, reason: code.toUpperCase() }] } : {})
+    }
+  }
+}
+
 /**
  * The response for facts that are no error of a model.
  *
  * @internal
  */
-export const ofFacts = (facts: Facts, { dialect = "openai", requestId }: Options): ErrorResponse => {
-  const { code, grpc, message, param, seconds, status, type } = facts
-  const id = requestId === undefined ? undefined : { request_id: requestId }
+export const ofFacts = (facts: Facts, options: Options): ErrorResponse => {
+  const { seconds, status } = facts
+  const { requestId, sdk } = options
   return {
-    status,
+    status: sdk === "huggingface" && status === 503 ? overloaded : status,
     headers: {
       "content-type": "application/json",
       "x-should-retry": "false",
@@ -227,21 +256,7 @@ export const ofFacts = (facts: Facts, { dialect = "openai", requestId }: Options
       ...(seconds === undefined ? {} : { "x-steadfast-retry-after": String(seconds) }),
       ...(seconds === undefined || seconds > maxRetryAfter ? {} : { "retry-after": String(seconds) })
     },
-    body: {
-      type: "error",
-      message,
-      ...id,
-      error: {
-        type,
-        message,
-        param,
-        code: dialect === "gemini" ? status : code,
-        status: grpc,
-        ...(seconds === undefined ? {} : { retry_after: seconds }),
-        // Where the code is a number, Google's APIs tell the word for it so.
-        ...(dialect === "gemini" ? { details: [{ "@type": errorInfo, reason: code.toUpperCase() }] } : {})
-      }
-    }
+    body: bodyOf(facts, options)
   }
 }
 

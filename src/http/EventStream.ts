@@ -1,5 +1,5 @@
 /**
- * A streamed answer as frames of server-sent events: events in, text out.
+ * A streamed answer as frames of server-sent events, or as lines of JSON for Ollama's clients: events in, text out.
  *
  * The encoder is the inverse of a provider's decoder: what `OpenAi`, `OpenAiResponses`, `Anthropic` and `Gemini` read
  * from its frames is the answer that went in. It neither waits nor sends; `HttpReply` does.
@@ -37,7 +37,7 @@ export type { Encoder, Origin } from "./Dialect.js"
 export const make = (dialect: Dialect, origin: Origin): Encoder => codecs[dialect].encoder(origin)
 
 /**
- * The headers of a stream. The last two keep proxies from holding it back, or from changing it.
+ * The headers of a stream of events. The last two keep proxies from holding it back, or from changing it.
  *
  * @since 0.2.0
  * @category constants
@@ -47,6 +47,17 @@ export const headers: Readonly<Record<string, string>> = {
   "cache-control": "no-cache, no-transform",
   "x-accel-buffering": "no"
 }
+
+const lineHeaders = { ...headers, "content-type": "application/x-ndjson" }
+
+/**
+ * The headers of a stream in a dialect.
+ *
+ * @since 0.2.0
+ * @category getters
+ */
+export const headersOf = (dialect: Dialect): Readonly<Record<string, string>> =>
+  codecs[dialect].lines === true ? lineHeaders : headers
 
 /**
  * A comment between frames, which keeps a connection alive and says nothing.

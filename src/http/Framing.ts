@@ -1,11 +1,11 @@
 /**
- * How the frames of a stream stand in the body: as server-sent events, or as the elements of a JSON array, which
- * Gemini's API sends to those who do not ask for `alt=sse`.
+ * How the frames of a stream stand in the body: as server-sent events, as lines of JSON, or as the elements of a JSON
+ * array, which Gemini's API sends to those who do not ask for `alt=sse`.
  *
  * @since 0.2.0
  */
 
-import type { Encoder } from "./Dialect.js"
+import type { Dialect, Encoder } from "./Dialect.js"
 import * as EventStream from "./EventStream.js"
 
 /**
@@ -17,8 +17,8 @@ import * as EventStream from "./EventStream.js"
 export interface Framing {
   /** The headers of the stream. */
   readonly headers: Readonly<Record<string, string>>
-  /** What keeps a silent connection alive, and says nothing. */
-  readonly idle: string
+  /** What keeps a silent connection alive, and says nothing; `undefined` if everything says something. */
+  readonly idle: string | undefined
   /** An encoder that writes in this framing what another one writes as server-sent events. */
   readonly over: (encoder: Encoder) => Encoder
   /** The end of a stream that is whole, with a text for those who can read one. */
@@ -37,6 +37,16 @@ export const events: Framing = {
   over: (encoder) => encoder,
   end: (text) => (text === undefined ? undefined : EventStream.commentOf(text))
 }
+
+const lines: Framing = { ...events, headers: EventStream.headersOf("ollama"), idle: undefined, end: () => undefined }
+
+/**
+ * The framing of a dialect.
+ *
+ * @since 0.2.0
+ * @category framings
+ */
+export const of = (dialect: Dialect): Framing => (EventStream.headersOf(dialect) === lines.headers ? lines : events)
 
 /** The data of server-sent events, each in one text. Comments and names are left out. */
 const dataOf = (frames: string): ReadonlyArray<string> =>

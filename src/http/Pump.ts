@@ -22,6 +22,7 @@ import * as ErrorResponse from "./ErrorResponse.js"
 import * as EventStream from "./EventStream.js"
 import * as Framing from "./Framing.js"
 import * as RawFrames from "./RawFrames.js"
+import type { Sdk } from "./Sdk.js"
 
 /**
  * The options of an answer.
@@ -40,7 +41,7 @@ export interface Options {
   readonly headers?: Readonly<Record<string, string>> | (() => Readonly<Record<string, string>>) | undefined
   /**
    * The silence after which a comment is sent. While a stream has no content yet, the first comment decides for status
-   * 200. Default 15 seconds; `Infinity` never.
+   * 200. Ollama's streams have no comments. Default 15 seconds; `Infinity` never.
    */
   readonly keepAlive?: Duration.DurationInput | undefined
   /** How long a reader may take nothing before it counts as lost. Default 5 minutes. */
@@ -56,11 +57,17 @@ export interface Options {
    */
   readonly raw?: boolean | undefined
   /**
-   * How the frames of a stream stand in the body. Default: as server-sent events.
+   * How the frames of a stream stand in the body. Default: that of the dialect.
    *
    * @internal
    */
   readonly framing?: Framing.Framing | undefined
+  /**
+   * The client, if it has a need of its own.
+   *
+   * @internal
+   */
+  readonly sdk?: Sdk | undefined
   /**
    * The text of a comment after the end of a stream.
    *
@@ -120,11 +127,10 @@ const randomId = Effect.map(Effect.replicateEffect(Random.nextIntBetween(0, 0x1_
 )
 
 /** How ids begin in each dialect; some clients look at it. */
-const prefixes: { readonly [K in Dialect]: string } = {
+const prefixes: { readonly [K in Dialect]?: string } = {
   openai: "chatcmpl-",
   responses: "resp_",
-  anthropic: "msg_",
-  gemini: ""
+  anthropic: "msg_"
 }
 
 /** The reader took nothing for too long. */
@@ -217,13 +223,13 @@ const pumped = <R>(
   requestId: string
 ): Effect.Effect<void, never, R> =>
   Effect.withFiberRuntime((fiber) => {
-    const { dialect = "openai", framing = Framing.events, includeUsage, model, raw = false, verbose } = options
+    const { dialect = "openai", includeUsage, model, raw = false, sdk, verbose } = options
+    const framing = options.framing ?? Framing.of(dialect)
     const time = TimeLimit.timeOf(fiber)
     const created = Math.floor(time.clock.unsafeCurrentTimeMillis() / 1000)
-    const origin: Origin = { id: prefixes[dialect] + id, created, requestId, includeUsage, model, verbose }
-    const told: ErrorResponse.Options = { dialect, requestId, verbose }
+    const told: ErrorResponse.Options = { dialect, requestId, sdk, verbose }
+    const origin: Origin = { ...told, id: (prefixes[dialect] ?? "") + id, created, includeUsage, model }
     const connection = new Connection(sink, Duration.decode(options.readerTimeout ?? defaultReaderTimeout))
-    const streaming = work._tag === "Stream"
 
     const headOf = (status: number, own: Readonly<Record<string, string>>): Head => {
       const headers = givenBy(options)
@@ -273,7 +279,7 @@ const pumped = <R>(
         const written = Effect.map(
           work.answer,
           (answer) =>
-            (raw ? RawFrames.textOf(dialect, answer) : undefined) ??
+            (raw ? RawFrames.textOf(dialect, answer, sdk) : undefined) ??
             JSON.stringify(AnswerBody.make(dialect, answer, origin))
         )
         return Effect.matchCauseEffect(written, {
@@ -299,7 +305,7 @@ const pumped = <R>(
       connection.busy = false
       if (!silent) return
       if (!connection.decided && sink.processing !== undefined) sink.processing()
-      else if (streaming) {
+      else if (work._tag === "Stream" && framing.idle !== undefined) {
         decide()
         sink.write(framing.idle)
       }

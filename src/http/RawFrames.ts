@@ -11,8 +11,14 @@ import * as Passage from "../chat/Passage.js"
 import * as ChatStream from "../chat/stream/ChatStream.js"
 import { StreamInterrupted } from "../errors/LlmError.js"
 import type { Dialect, Encoder } from "./Dialect.js"
+import type { Sdk } from "./Sdk.js"
 
-const wires: { readonly [K in Dialect]: Passage.Wire } = {
+/**
+ * The wire of each dialect that a provider speaks too.
+ *
+ * @internal
+ */
+export const wires: { readonly [K in Dialect]?: Passage.Wire } = {
   openai: "openai-chat",
   responses: "openai-responses",
   anthropic: "anthropic",
@@ -20,12 +26,16 @@ const wires: { readonly [K in Dialect]: Passage.Wire } = {
 }
 
 /**
- * The raw text of an answer, if it came in a dialect.
+ * The raw text of an answer, if it came in a dialect and the client takes it as it is: OpenRouter's wants a field that
+ * many servers leave out.
  *
  * @internal
  */
-export const textOf = (dialect: Dialect, answer: Chat.Response): string | undefined =>
-  Passage.rawOf(answer, wires[dialect])
+export const textOf = (dialect: Dialect, answer: Chat.Response, sdk?: Sdk): string | undefined => {
+  const wire = wires[dialect]
+  const text = wire && Passage.rawOf(answer, wire)
+  return sdk === "openrouter" && text !== undefined && !/"system_fingerprint"\s*:/.test(text) ? undefined : text
+}
 
 /** The number after that of the last frame: in Responses an error has one too. */
 const numbered = (error: string, frames: string): string => {
@@ -42,6 +52,7 @@ const numbered = (error: string, frames: string): string => {
  */
 export const encoder = (dialect: Dialect, codec: Encoder): Encoder => {
   const wire = wires[dialect]
+  if (wire === undefined) return codec
   let form: "raw" | "codec" | undefined
   /** The last frames that were written. */
   let frames = ""

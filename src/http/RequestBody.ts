@@ -1,5 +1,6 @@
 /**
- * A client's request body as a `Chat.Request`, for a service that speaks OpenAI's APIs, Anthropic's or Gemini's.
+ * A client's request body as a `Chat.Request`, for a service that speaks OpenAI's APIs, Anthropic's, Gemini's,
+ * Ollama's or Cohere's.
  *
  * It is the inverse of a provider's encoder. A wrong field is an `InvalidRequest` whose message names the field,
  * what was found and what was expected; `ErrorResponse` answers it with a 400 and the field as `param`.
@@ -31,8 +32,10 @@ import { InvalidRequest } from "../errors/LlmError.js"
 import type { Dialect } from "./Dialect.js"
 import * as AnthropicBody from "./requests/AnthropicBody.js"
 import type { Asked, Options } from "./requests/Asked.js"
+import * as CohereBody from "./requests/CohereBody.js"
 import * as Fields from "./requests/Fields.js"
 import * as GeminiBody from "./requests/GeminiBody.js"
+import * as OllamaBody from "./requests/OllamaBody.js"
 import * as OpenAiChatBody from "./requests/OpenAiChatBody.js"
 import * as OpenAiResponsesBody from "./requests/OpenAiResponsesBody.js"
 
@@ -50,7 +53,10 @@ const readers = {
   openai: OpenAiChatBody.read,
   responses: OpenAiResponsesBody.read,
   anthropic: AnthropicBody.read,
-  gemini: GeminiBody.read
+  gemini: GeminiBody.read,
+  ollama: OllamaBody.readChat,
+  "ollama-generate": OllamaBody.readGenerate,
+  cohere: CohereBody.read
 } as const
 
 /**

@@ -32,6 +32,7 @@ describe("shown", () => {
       [{ "x-api-key": " k " }, "/"],
       [{ "api-key": "k" }, "/"],
       [{ "x-goog-api-key": "k" }, "/"],
+      [{ "x-portkey-api-key": "k", authorization: "Bearer other" }, "/"],
       [{}, "/v1beta/models/m:generateContent?alt=sse&key=k"],
       [{ authorization: "Bearer k", "x-api-key": "" }, "/?key=other"],
       [{ authorization: "Bearer other", "x-api-key": "k" }, "/"]

@@ -15,8 +15,8 @@ describe("Failures", () => {
   it("tells the same again until the time is over", () => {
     const failures = remembering()
     failures.add(asked, "m", failed, 0)
-    assert.strictEqual(failures.find(asked, 0), failed)
-    assert.strictEqual(failures.find(asked, 9999), failed)
+    assert.strictEqual(failures.find(asked, 0)?.response, failed)
+    assert.strictEqual(failures.find(asked, 9999)?.response, failed)
     assert.isUndefined(failures.find(asked, 10_000))
   })
 
@@ -37,7 +37,10 @@ describe("Failures", () => {
       assert.isUndefined(failures.find({ ...asked, ...other }, 0), JSON.stringify(other))
     }
     // Labels and traces differ from one repetition to the next.
-    assert.strictEqual(failures.find({ ...asked, controls: { ...Controls.none, labels: { try: "2" } } }, 0), failed)
+    assert.strictEqual(
+      failures.find({ ...asked, controls: { ...Controls.none, labels: { try: "2" } } }, 0)?.response,
+      failed
+    )
   })
 
   it("forgets all at its end, and learns nothing more", () => {
@@ -69,7 +72,7 @@ describe("Failures", () => {
     for (const tag of ["RateLimited", "QuotaExhausted", "Timeout", "AuthError", "Overloaded"] as const) {
       const response = ErrorResponse.make(errorOf(tag))
       failures.add(asked, "m", response, 0)
-      assert.strictEqual(failures.find(asked, 0), response, tag)
+      assert.strictEqual(failures.find(asked, 0)?.response, response, tag)
     }
   })
 
@@ -78,7 +81,7 @@ describe("Failures", () => {
     const response = ErrorResponse.make(hinted("3 seconds"))
     failures.add(asked, "m", response, 0)
     assert.strictEqual(response.headers["retry-after"], "3")
-    assert.strictEqual(failures.find(asked, 2999), response)
+    assert.strictEqual(failures.find(asked, 2999)?.response, response)
     assert.isUndefined(failures.find(asked, 3000))
   })
 
@@ -89,7 +92,7 @@ describe("Failures", () => {
     failures.add(other, "n", failed, 0)
     failures.answered("m")
     assert.isUndefined(failures.find(asked, 0))
-    assert.strictEqual(failures.find(other, 0), failed)
+    assert.strictEqual(failures.find(other, 0)?.response, failed)
   })
 
   it("remembers nothing where it may not", () => {
@@ -127,7 +130,10 @@ describe("Failures", () => {
         for (const body of ["1", "2", "3"]) {
           const expected = known.get(body)
           const found = failures.find({ ...asked, body }, now)
-          assert.strictEqual(found, expected !== undefined && expected.until > now ? expected.response : undefined)
+          assert.strictEqual(
+            found?.response,
+            expected !== undefined && expected.until > now ? expected.response : undefined
+          )
         }
       }
     },
@@ -141,5 +147,57 @@ describe("Failures", () => {
     for (let i = 0; i < 30_000; i++) if (failures.find({ ...asked, body: String(i) }, 30_000) !== undefined) found++
     assert.isBelow(found, 30_000)
     assert.isDefined(failures.find({ ...asked, body: "29999" }, 30_000))
+  })
+
+  describe("lets wait", () => {
+    /** The waits of a client that asks again so long after each answer. */
+    const waitsOf = (pause: number, count: number) => {
+      const failures = remembering(1e9)
+      failures.add(asked, "m", failed, 0)
+      let now = 0
+      return Array.from({ length: count }, () => {
+        now += pause
+        const wait = failures.find(asked, now)?.wait
+        now += wait ?? 0
+        return wait
+      })
+    }
+
+    it("who asks again at once, each time twice as long, and two seconds at most", () => {
+      assert.deepStrictEqual(waitsOf(1, 8), [100, 200, 400, 800, 1600, 2000, 2000, 2000])
+    })
+
+    it("nobody who waits by itself", () => {
+      assert.deepStrictEqual(waitsOf(375, 3), [0, 0, 0])
+    })
+
+    it("who asks while another waits no longer than that one", () => {
+      const failures = remembering()
+      failures.add(asked, "m", failed, 0)
+      assert.deepStrictEqual(
+        [0, 0, 40, 99].map((now) => failures.find(asked, now)?.wait),
+        [100, 100, 60, 1]
+      )
+      assert.strictEqual(failures.find(asked, 100)?.wait, 200)
+      // Who has waited for a moment begins anew.
+      assert.strictEqual(failures.find(asked, 550)?.wait, 0)
+      assert.strictEqual(failures.find(asked, 551)?.wait, 100)
+    })
+
+    it.prop(
+      "nobody for longer than two seconds, whatever comes",
+      [fc.array(fc.integer({ min: 0, max: 400 }))],
+      ([gaps]) => {
+        let now = 0
+        let pace: Failures.Pace = { told: 0, wait: 0 }
+        for (const gap of gaps) {
+          now += gap
+          const before = pace
+          pace = Failures.next(pace, now)
+          assert.isAtLeast(pace.told, Math.max(now, before.told))
+          assert.isAtMost(pace.told - now, 2000)
+        }
+      }
+    )
   })
 })

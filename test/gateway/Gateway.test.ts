@@ -20,7 +20,7 @@ describe("a client's key", () => {
         assert.strictEqual(status, 200, path)
       }
       const asked = yield* first.requests
-      assert.lengthOf(asked, 16)
+      assert.lengthOf(asked, 4 * dialects.length)
       for (const { headers, url } of asked) {
         assert.strictEqual(headers.authorization, `Bearer ${keys.first}`)
         assert.notInclude(JSON.stringify([headers, url]), keys.alice)
@@ -94,6 +94,7 @@ describe("what cannot be served", () => {
       }
       isRefused(yield* asking(url, { path: "/v1/nothing", key }), 404, "openai")
       isRefused(yield* asking(url, { path: "/v1beta/nothing", key }), 404, "gemini")
+      isRefused(yield* asking(url, { path: "/api/pull", key, body: { model: "fast" } }), 404, "ollama")
       isRefused(yield* asking(url, { path: "/v1/embeddings", key, body: { model: "fast", input: "x" } }), 404, "openai")
       isRefused(yield* asking(url, { key, body: { messages: chat("fast").messages } }), 400, "openai")
       isRefused(yield* asking(url, { key, body: chat(7 as never) }), 400, "openai")
@@ -117,6 +118,8 @@ describe("what cannot be served", () => {
         for (const [dialect, path] of [
           ...dialects,
           ["openai", "/v1/embeddings"],
+          ["ollama", "/api/embed"],
+          ["cohere", "/v2/embed"],
           ["anthropic", "/v1/messages/count_tokens"]
         ] as const) {
           isRefused(yield* asking(url, { path, key: keys.alice, body }), 400, dialect)

@@ -90,7 +90,7 @@ describe("Framing.array", () => {
     fc.assert(
       fc.property(fc.array(text, { minLength: 1 }), fc.boolean(), (texts, fails) => {
         const encoder = Framing.array.over(EventStream.make("gemini", { id: "i", created: 1 }))
-        let body: string = Framing.array.idle
+        let body = Framing.array.idle ?? ""
         const push = (event: Parameters<typeof encoder.push>[0]): void => {
           body += encoder.push(event) as string
           body += Framing.array.idle

@@ -7,7 +7,7 @@ import { CallLog } from "effect-steadfast/observability"
 import { Fault, FaultyProvider, Reply } from "effect-steadfast/testing"
 import * as StatusText from "../../src/gateway/StatusText.js"
 import * as Prometheus from "../observability/prometheus.js"
-import { asking, chat, count, eventually, keys, stage, staged } from "./stage.js"
+import { asking, chat, count, eventually, type Heard, isRefused, keys, stage, staged } from "./stage.js"
 
 /** A folder that is gone afterwards. */
 const folder = Effect.acquireRelease(
@@ -223,6 +223,46 @@ describe("one provider in all dialects", () => {
       assert.strictEqual(gemini.models[0].name, "models/fast")
       assert.strictEqual((yield* get("/v1beta/models/fast")).status, 200)
       assert.strictEqual((yield* get("/v1/models/nothing")).status, 404)
+      const headers = { "user-agent": "cohere-ai/8.1.0" }
+      const cohere = yield* asking(url, { path: "/v1/models?endpoint=chat", key: keys.alice, headers })
+      assert.deepInclude(JSON.parse(cohere.body).models[0], { name: "fast", endpoints: ["chat"] })
+      const own = yield* asking(url, { path: "/v1/models/fast", key: keys.alice, headers })
+      assert.strictEqual(JSON.parse(own.body).name, "fast")
+      const ollama = JSON.parse((yield* get("/api/tags")).body)
+      assert.deepStrictEqual(
+        ollama.models.map(({ model }: { readonly model: string }) => model),
+        ["fast", "single", "named", "other/name"]
+      )
+    })
+  )
+
+  it.scopedLive("tells Ollama's clients of a model and of their server", () =>
+    Effect.gen(function* () {
+      const { url } = yield* staged(
+        {},
+        {},
+        {
+          keys: `  - { name: bob, key: ${keys.bob}, models: [blind, vectors] }`,
+          models: "  blind: { targets: [first/o3-mini] }\n  vectors: { kind: embeddings, targets: [first/e1] }"
+        }
+      )
+      const show = (model: unknown, key: string = keys.bob) => asking(url, { path: "/api/show", key, body: { model } })
+      const capabilities = (heard: Heard) => JSON.parse(heard.body).capabilities
+      assert.deepStrictEqual(capabilities(yield* show("blind")), ["completion", "tools", "thinking"])
+      assert.deepStrictEqual(capabilities(yield* show("vectors")), ["embedding"])
+      assert.deepStrictEqual(capabilities(yield* show("fast", keys.alice)), [
+        "completion",
+        "tools",
+        "vision",
+        "thinking"
+      ])
+      for (const name of ["fast", "nothing"]) isRefused(yield* show(name), 404, "ollama")
+      const wrong = yield* show(7)
+      isRefused(wrong, 400, "ollama")
+      assert.strictEqual(JSON.parse(wrong.body).error, "model: found a number, expected a string")
+      const version = yield* asking(url, { path: "/api/version", key: keys.bob })
+      assert.match(JSON.parse(version.body).version, /^\d+\.\d+\.\d+$/)
+      isRefused(yield* asking(url, { path: "/api/version" }), 401, "ollama")
     })
   )
 })

@@ -93,6 +93,24 @@ models: { fast: first/m1 }`)
     })
   )
 
+  it.scopedLive("hands on no header that is for a gateway", () =>
+    Effect.gen(function* () {
+      const { heard, url } = yield* provider(() => json(200, {}))
+      const { url: at } = yield* gateway(url, "")
+      const headers = {
+        "x-portkey-api-key": keys.alice,
+        "x-portkey-aws-secret-access-key": "secret",
+        "x-steadfast-max-attempts": "1",
+        "x-own": "kept"
+      }
+      const response = yield* Effect.promise(() => fetch(`${at}/v1/files`, { headers }))
+      assert.strictEqual(response.status, 200)
+      assert.strictEqual(heard[0]?.headers["x-own"], "kept")
+      assert.notMatch(JSON.stringify(heard[0]?.headers), /portkey|steadfast|secret/)
+      assert.notInclude(JSON.stringify(heard[0]?.headers), keys.alice)
+    })
+  )
+
   it.scopedLive("streams an upload through, byte for byte", () =>
     Effect.gen(function* () {
       const hash = (bytes: Buffer): string => createHash("sha256").update(bytes).digest("hex")

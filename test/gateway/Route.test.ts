@@ -13,7 +13,9 @@ const posted: ReadonlyArray<readonly [path: string, route: Route.Route]> = [
   ["/responses", chat("responses")],
   ["/messages", chat("anthropic")],
   ["/messages/count_tokens", { _tag: "CountTokens", dialect: "anthropic" }],
-  ["/embeddings", { _tag: "Embeddings" }]
+  ["/embeddings", { _tag: "Embeddings", dialect: "openai" }],
+  ["/v2/chat", chat("cohere")],
+  ["/v2/embed", { _tag: "Embeddings", dialect: "cohere" }]
 ]
 
 describe("of", () => {
@@ -24,6 +26,28 @@ describe("of", () => {
           assert.deepStrictEqual(Route.of("POST", prefix + path + end), route, prefix + path + end)
         }
       }
+    }
+  })
+
+  it("knows Ollama's paths, which are no paths of others under the same base", () => {
+    for (const prefix of ["", "/v1"]) {
+      assert.deepStrictEqual(Route.of("POST", `${prefix}/api/chat?x`), chat("ollama"))
+      assert.deepStrictEqual(Route.of("POST", `${prefix}/api/generate/`), chat("ollama-generate"))
+      assert.deepStrictEqual(Route.of("POST", `${prefix}/api/embed`), { _tag: "Embeddings", dialect: "ollama" })
+      assert.deepStrictEqual(Route.of("POST", `${prefix}/api/show`), { _tag: "Show", dialect: "ollama" })
+      assert.deepStrictEqual(Route.of("GET", `${prefix}/api/tags`), { _tag: "Models", dialect: "ollama" })
+      assert.deepStrictEqual(Route.of("GET", `${prefix}/api/version`), { _tag: "Version", dialect: "ollama" })
+    }
+    assert.deepStrictEqual(Route.of("DELETE", "/api/chat"), {
+      _tag: "WrongMethod",
+      dialect: "ollama",
+      allowed: "POST"
+    })
+    assert.deepStrictEqual(Route.of("POST", "/api/pull"), { _tag: "Unknown", dialect: "ollama" })
+    assert.deepStrictEqual(Route.of("GET", "/api/models"), { _tag: "Models", dialect: "openai" })
+    assert.deepStrictEqual(Route.of("POST", "/api/v1/pull"), { _tag: "Unknown", dialect: "openai" })
+    for (const path of ["/chat", "/v1/chat", "/generate", "/openai/v1/embed"]) {
+      assert.strictEqual(Route.of("POST", path)._tag, "Unknown", path)
     }
   })
 

@@ -215,12 +215,15 @@ ${more.rest ?? ""}
 export const count = (provider: FaultyProvider.Control): Effect.Effect<number> =>
   Effect.map(provider.requests, ({ length }) => length)
 
-/** A path of each dialect, with a body for it. */
+/** A path of each dialect, with a body for it. Ollama streams unless it is told otherwise. */
 export const dialects = [
   ["openai", "/v1/chat/completions", chat("fast")],
   ["responses", "/v1/responses", { model: "fast", input: "say hello" }],
   ["anthropic", "/v1/messages", { ...chat("fast"), max_tokens: 9 }],
-  ["gemini", "/v1beta/models/fast:generateContent", { contents: [{ role: "user", parts: [{ text: "say hello" }] }] }]
+  ["gemini", "/v1beta/models/fast:generateContent", { contents: [{ role: "user", parts: [{ text: "say hello" }] }] }],
+  ["ollama", "/api/chat", chat("fast", { stream: false })],
+  ["ollama", "/api/generate", { model: "fast", prompt: "say hello", stream: false }],
+  ["cohere", "/v2/chat", chat("fast")]
 ] as const
 
 /** An error as a client of a dialect reads it. */
@@ -229,6 +232,10 @@ export const isRefused = (heard: Heard, status: number, dialect: string): void =
   assert.strictEqual(heard.headers["x-should-retry"], "false")
   assert.include(heard.headers["content-type"], "application/json")
   assert.isFalse(heard.cut)
+  if (dialect === "ollama") {
+    assert.isString(errorOf(heard))
+    return
+  }
   const { code, message, type } = errorOf(heard)
   assert.isString(message)
   assert.isString(type)

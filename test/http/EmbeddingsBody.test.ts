@@ -144,3 +144,72 @@ describe("a service of embeddings", () => {
     )
   )
 })
+
+describe("vectors for Ollama's clients", () => {
+  it("are asked for and told in the words of /api/embed", () => {
+    const sent = { model: "m", input: ["a", "b"], dimensions: 2, truncate: true }
+    const asked = Effect.runSync(EmbeddingsBody.decode(sent, { dialect: "ollama" }))
+    assert.deepStrictEqual(asked.request, { input: ["a", "b"], dimensions: 2 })
+    assert.deepStrictEqual(asked.unread, ["truncate"])
+    const answer = { provider: "p", model: "m-1", vectors: [[1], [2]], usage: { inputTokens: 4, outputTokens: 0 } }
+    assert.deepStrictEqual(EmbeddingsBody.make(answer, { dialect: "ollama", model: "m" }), {
+      model: "m",
+      embeddings: [[1], [2]],
+      total_duration: 0,
+      load_duration: 0,
+      prompt_eval_count: 4
+    })
+  })
+})
+
+describe("vectors for Cohere's clients", () => {
+  const read = (more: object) => EmbeddingsBody.decode({ model: "m", ...more }, { dialect: "cohere" })
+
+  it("are asked for by texts or by inputs of text", () => {
+    const asked = Effect.runSync(
+      read({ texts: ["a", "b"], input_type: "search_query", output_dimension: 2, embedding_types: ["base64"] })
+    )
+    assert.deepStrictEqual(asked.request, { input: ["a", "b"], dimensions: 2 })
+    assert.deepStrictEqual([asked.encoding, asked.unread], ["base64", ["input_type"]])
+    const parts = [
+      {
+        content: [
+          { type: "text", text: "a" },
+          { type: "text", text: "b" }
+        ]
+      }
+    ]
+    assert.deepStrictEqual(Effect.runSync(read({ inputs: parts })).request, { input: ["ab"] })
+  })
+
+  it.each([
+    [{}, "texts: found nothing, expected an array of texts"],
+    [{ texts: [] }, "texts: found an empty array, expected at least one text"],
+    [{ texts: [1] }, "texts[0]: found token numbers, expected a text"],
+    [{ images: ["data:image/png;base64,aGk="] }, "images: found images, expected texts or inputs"],
+    [
+      { inputs: [{ content: [{ type: "image_url" }] }] },
+      'inputs[0].content[0].type: found "image_url", expected one of'
+    ],
+    [
+      { texts: ["a"], embedding_types: ["int8"] },
+      'embedding_types[0]: found "int8", expected one of "float", "base64"'
+    ],
+    [{ texts: ["a"], embedding_types: ["float", "base64"] }, "embedding_types: found 2 types, expected one type"]
+  ])("are refused: %j", (more, said) => {
+    assert.include(Effect.runSync(Effect.flip(read(more))).message, said)
+  })
+
+  it("are told by their type", () => {
+    const answer = { provider: "p", model: "m-1", vectors: [[1], [2]], usage: { inputTokens: 4, outputTokens: 0 } }
+    const body = EmbeddingsBody.make(answer, { dialect: "cohere", id: "e-1" })
+    assert.deepStrictEqual(body, {
+      id: "e-1",
+      embeddings: { float: [[1], [2]] },
+      meta: { api_version: { version: "2" }, billed_units: { input_tokens: 4 } },
+      response_type: "embeddings_by_type"
+    })
+    const { embeddings } = EmbeddingsBody.make(answer, { dialect: "cohere", encoding: "base64" })
+    assert.deepStrictEqual(embeddings, { base64: ["AACAPw==", "AAAAQA=="] })
+  })
+})

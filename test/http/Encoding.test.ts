@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Chat } from "effect-steadfast"
 import { AnswerBody, type Dialect, EventStream } from "effect-steadfast/http"
 import { errorOf } from "../support/errors.js"
-import { dialects } from "./support.js"
+import { dialects, every, type Spoken } from "./support.js"
 
 const origin = { id: "answer-0", created: 1_790_000_000, requestId: "req_1" }
 
@@ -123,7 +123,7 @@ describe("frames", () => {
 })
 
 describe("the frame of an error", () => {
-  const expected: { readonly [K in Dialect.Dialect]: RegExp } = {
+  const expected: { readonly [K in Spoken]: RegExp } = {
     openai: /^data: \{"error":\{"message":".+","type":"overloaded_error","param":null,"code":"overloaded"\}\}\n\n$/,
     responses:
       /^event: error\ndata: \{"type":"error","sequence_number":5,"code":"overloaded",.*"error":\{"type":"overloaded_error",.*\}\}\n\n$/,
@@ -150,7 +150,7 @@ describe("the frame of an error", () => {
 })
 
 describe("an answer that starts over", () => {
-  for (const dialect of dialects) {
+  for (const dialect of every) {
     it(`is an error in ${dialect} once something was said, and not before`, () => {
       const { encoder } = framesOf(dialect, [start])
       const reset: Chat.Event = { _tag: "Reset", attempt: 2, cause: "StreamInterrupted" }
@@ -164,7 +164,7 @@ describe("an answer that starts over", () => {
 
   it("goes on where it was continued", () => {
     const seam: Chat.Event = { _tag: "Seam", offset: 1, method: "turn", overlap: 0, startedOver: false }
-    for (const dialect of dialects) assert.strictEqual(EventStream.make(dialect, origin).push(seam), "")
+    for (const dialect of every) assert.strictEqual(EventStream.make(dialect, origin).push(seam), "")
   })
 })
 

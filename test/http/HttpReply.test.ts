@@ -325,6 +325,22 @@ describe("silence", () => {
     })
   )
 
+  it.effect("stays silence where lines of JSON have no comments, also after the end", () =>
+    Effect.gen(function* () {
+      const { seen, sink } = sinkOf()
+      const slow = Stream.tap(Stream.rechunk(Stream.make(start, text("a"), finish), 1), () => Effect.sleep("1 minute"))
+      const options = { dialect: "ollama", trailer: () => "the end" } as const
+      const open = { ...sink, end: (last?: string) => void seen.push(last ?? "end") }
+      const fiber = yield* Effect.fork(HttpReply.run(HttpReply.stream(slow, options), open))
+      yield* TestClock.adjust("119 seconds")
+      assert.deepStrictEqual(seen, [])
+      yield* TestClock.adjust("2 minutes")
+      yield* Fiber.join(fiber)
+      const lines = seen.slice(1, -1).map((line) => JSON.parse(line).done)
+      assert.deepStrictEqual([seen[0], lines, seen.at(-1)], ["200", [false, true], "end"])
+    })
+  )
+
   it.effect("of a whole answer is left to the client", () =>
     Effect.gen(function* () {
       const { seen, sink } = sinkOf()

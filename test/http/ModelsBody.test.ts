@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { ModelsBody } from "effect-steadfast/http"
+import type { Json } from "./wires.js"
 
 describe("the models of a service", () => {
   const models = [{ id: "fast" }, { id: "careful", name: "Careful", created: 1_790_000_000, ownedBy: "us" }]
@@ -47,5 +48,30 @@ describe("the models of a service", () => {
 
   it("are told to the clients of Gemini", () => {
     assert.deepStrictEqual(ModelsBody.geminiList(models), { models: toGemini })
+  })
+})
+
+describe("models for Ollama's clients", () => {
+  it("have all fields that clients read", () => {
+    const { models } = ModelsBody.ollamaList([{ id: "fast", created: 1_790_000_000 }]) as {
+      readonly models: ReadonlyArray<Json>
+    }
+    assert.deepInclude(models[0], { name: "fast", model: "fast", modified_at: "2026-09-21T14:13:20Z" })
+    assert.hasAllKeys(models[0], ["name", "model", "modified_at", "size", "digest", "details"])
+    assert.deepInclude(ModelsBody.ollamaOne({ id: "fast" }, ["completion"]), { capabilities: ["completion"] })
+  })
+})
+
+describe("models for Cohere's clients", () => {
+  it("have their names and endpoints", () => {
+    assert.deepStrictEqual(
+      (ModelsBody.cohereList([{ id: "a" }, { id: "b", kind: "embeddings" }]).models as ReadonlyArray<Json>).map(
+        ({ endpoints, name }) => [name, endpoints]
+      ),
+      [
+        ["a", ["chat"]],
+        ["b", ["embed"]]
+      ]
+    )
   })
 })

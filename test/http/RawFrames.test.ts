@@ -83,3 +83,28 @@ it("a text is raw in its own dialect only", () => {
   assert.strictEqual(RawFrames.textOf("gemini", answer), "{}")
   assert.isUndefined(RawFrames.textOf("openai", answer))
 })
+
+describe("a dialect that no provider speaks", () => {
+  it("is written by its codec, whatever frames an answer brings", () => {
+    for (const dialect of ["ollama", "ollama-generate", "cohere"] as const) {
+      const codec = EventStream.make(dialect, { id: "id-1", created: 1 })
+      assert.strictEqual(RawFrames.encoder(dialect, codec), codec)
+      const answer = { provider: "p", model: "m", text: "a", toolCalls: [], finishReason: "stop" } as const
+      Passage.keep(answer, "openai-chat", "raw")
+      assert.isUndefined(RawFrames.textOf(dialect, answer))
+      assert.strictEqual(RawFrames.textOf("openai", answer), "raw")
+    }
+  })
+})
+
+it("the raw text of an answer without a fingerprint is nothing for a client of OpenRouter", () => {
+  const said = (text: string) => {
+    const answer: Chat.Response = { provider: "p", model: "m", text: "", toolCalls: [], finishReason: "stop" }
+    Passage.keep(answer, "openai-chat", text)
+    return answer
+  }
+  const whole = '{"system_fingerprint" : null}'
+  assert.strictEqual(RawFrames.textOf("openai", said(whole), "openrouter"), whole)
+  assert.isUndefined(RawFrames.textOf("openai", said("{}"), "openrouter"))
+  assert.strictEqual(RawFrames.textOf("openai", said("{}"), "mistral"), "{}")
+})

@@ -4,12 +4,12 @@ import { Anthropic, Chat, Gemini, OpenAi, OpenAiResponses } from "effect-steadfa
 import { type Dialect, RequestBody } from "effect-steadfast/http"
 import { body, type Make } from "../providers/support.js"
 import { cases } from "../support/cases.js"
-import { dialects, readers } from "./support.js"
+import { dialects, every, readers, type Spoken } from "./support.js"
 
 const apiKey = Redacted.make("key-of-a-test")
 
 /** Models that reason, for the fields that others are not asked for. */
-const thinkers: { readonly [K in Dialect.Dialect]: readonly [model: string, make: Make] } = {
+const thinkers: { readonly [K in Spoken]: readonly [model: string, make: Make] } = {
   openai: ["gpt-5.1", OpenAi.make({ model: "gpt-5.1", apiKey })],
   responses: ["gpt-5.1", OpenAiResponses.make({ model: "gpt-5.1", apiKey })],
   anthropic: ["claude-sonnet-4-5", Anthropic.make({ model: "claude-sonnet-4-5", apiKey })],
@@ -83,7 +83,7 @@ const requests: fc.Arbitrary<Chat.Request> = fc
   }))
 
 /** What a dialect can say of a request. */
-const said = (dialect: Dialect.Dialect, request: Chat.Request): Chat.Request => {
+const said = (dialect: Spoken, request: Chat.Request): Chat.Request => {
   const { metadata, responseFormat, seed, stop, ...rest } = request
   const given = responseFormat === undefined ? {} : { responseFormat }
   const { strict, ...loose } = responseFormat?.type === "json-schema" ? responseFormat : { strict: undefined }
@@ -121,7 +121,7 @@ const said = (dialect: Dialect.Dialect, request: Chat.Request): Chat.Request => 
 }
 
 /** Requests for whose JSON no words have to be added. */
-const writable = (dialect: Dialect.Dialect) =>
+const writable = (dialect: Spoken) =>
   dialect === "anthropic" ? requests.filter(({ responseFormat }) => responseFormat?.type !== "json") : requests
 
 /** Without the fields that are `undefined`, and with `-0` as JSON has it. */
@@ -172,7 +172,7 @@ describe("what a provider's encoder writes", () => {
   }
 })
 
-const signed: { readonly [K in Dialect.Dialect]?: readonly [wire: string, reply: unknown] } = {
+const signed: { readonly [K in Spoken]?: readonly [wire: string, reply: unknown] } = {
   responses: [
     "openai-responses",
     {
@@ -209,7 +209,7 @@ const signed: { readonly [K in Dialect.Dialect]?: readonly [wire: string, reply:
 }
 
 describe("signed and encrypted thoughts", () => {
-  for (const [dialect, kept] of Object.entries(signed) as Array<[Dialect.Dialect, readonly [string, unknown]]>) {
+  for (const [dialect, kept] of Object.entries(signed) as Array<[Spoken, readonly [string, unknown]]>) {
     it.effect(`come back to the provider from which they came, in the dialect of ${dialect}`, () =>
       Effect.gen(function* () {
         const [model, make] = thinkers[dialect]
@@ -270,7 +270,7 @@ const isRefusedOrRead = (dialect: Dialect.Dialect, sent: unknown): void => {
 describe("whatever came", () => {
   it("is an error or a request", () => {
     fc.assert(
-      fc.property(fc.constantFrom(...dialects), fc.anything(), (dialect, sent) => isRefusedOrRead(dialect, sent)),
+      fc.property(fc.constantFrom(...every), fc.anything(), (dialect, sent) => isRefusedOrRead(dialect, sent)),
       { numRuns: cases(5000) }
     )
   })
@@ -311,10 +311,13 @@ describe("whatever came", () => {
       max_tokens: 5,
       messages: [{ role: "assistant", content: [{ type: "tool_use", id: "a", name: "f", input: value }] }]
     }),
-    gemini: (value) => ({ contents: [{ parts: [{ text: "hi" }] }], generationConfig: { responseSchema: value } })
+    gemini: (value) => ({ contents: [{ parts: [{ text: "hi" }] }], generationConfig: { responseSchema: value } }),
+    ollama: (value) => ({ model: "m", messages: [{ role: "user", content: "hi" }], format: value }),
+    "ollama-generate": (value) => ({ model: "m", prompt: "hi", format: value }),
+    cohere: (value) => ({ model: "m", messages: [{ role: "user", content: "hi" }], citation_options: value })
   }
 
-  for (const dialect of dialects) {
+  for (const dialect of every) {
     it.effect(`is refused where it is nested too deep, in the dialect of ${dialect}`, () =>
       Effect.gen(function* () {
         const error = yield* Effect.flip(RequestBody.decode(dialect, holders[dialect](deep(100_000)), { model: "m" }))
@@ -349,10 +352,24 @@ describe("whatever came", () => {
         { role: "model", parts: Array.from({ length: many }, () => ({ functionCall: { name: "f" } })) },
         { parts: Array.from({ length: many }, () => ({ functionResponse: { name: "f" } })) }
       ]
+    }),
+    ollama: () => ({
+      model: "m",
+      messages: [
+        { role: "assistant", tool_calls: Array.from({ length: many }, () => ({ function: { name: "f" } })) },
+        ...Array.from({ length: many }, (_, id) => ({ role: "tool", ...(id % 9 === 0 ? { tool_name: "f" } : {}) }))
+      ]
+    }),
+    "ollama-generate": () => ({ model: "m", prompt: "hi", images: Array.from({ length: many }, () => "/9j/") }),
+    cohere: () => ({
+      model: "m",
+      messages: [
+        { role: "tool", tool_call_id: "a", content: Array.from({ length: many }, () => ({ type: "text", text: "hi" })) }
+      ]
     })
   }
 
-  for (const dialect of dialects) {
+  for (const dialect of every) {
     it.effect(`is read where it is long, in the dialect of ${dialect}`, () =>
       Effect.gen(function* () {
         const { request } = yield* RequestBody.decode(dialect, long[dialect](), { model: "m" })

@@ -1,19 +1,25 @@
 import { FastCheck as fc, Redacted } from "effect"
 import { Anthropic, type Chat, Gemini, OpenAi, OpenAiResponses } from "effect-steadfast"
-import type { Dialect } from "effect-steadfast/http"
+import { Dialect } from "effect-steadfast/http"
 import type { Make } from "../providers/support.js"
 
 const apiKey = Redacted.make("key-of-a-test")
 
+/** The dialects that a provider of ours speaks too. */
+export type Spoken = Exclude<Dialect.Dialect, "ollama" | "ollama-generate" | "cohere">
+
 /** What reads each dialect. */
-export const readers: { readonly [K in Dialect.Dialect]: Make } = {
+export const readers: { readonly [K in Spoken]: Make } = {
   openai: OpenAi.make({ model: "m-1", apiKey }),
   responses: OpenAiResponses.make({ model: "m-1", apiKey }),
   anthropic: Anthropic.make({ model: "m-1", apiKey }),
   gemini: Gemini.make({ model: "m-1", apiKey })
 }
 
-export const dialects = Object.keys(readers) as ReadonlyArray<Dialect.Dialect>
+export const dialects = Object.keys(readers) as ReadonlyArray<Spoken>
+
+/** All dialects. */
+export const every = Dialect.Dialect.literals
 
 const word = fc.oneof(
   fc.string({ minLength: 1, maxLength: 8 }),

@@ -189,6 +189,17 @@ describe("the usage of Chat Completions", () => {
     })
   )
 
+  live("goes to a client of OpenRouter without asking, and no null with it", () =>
+    Effect.gen(function* () {
+      const nulls = all.map((frame) => frame.replace('"choices":', '"system_fingerprint": null,"choices":'))
+      const options = { script: [sse(nulls)] }
+      const passage = { openrouter: true }
+      const got = yield* ask({ wire, stream: true, body: streaming(""), options, passage })
+      assert.strictEqual(got.text, all.map((frame) => frame.replace(',"usage":null', "")).join(""))
+      assert.include(got.text, usageChunk)
+    })
+  )
+
   live("is not asked for where the server tells it anyway", () =>
     Effect.gen(function* () {
       const target = OpenAi.make({ provider: "mistral", model: "target-1", apiKey: Redacted.make("key") })

@@ -54,51 +54,41 @@ const messageOf = (names: Frames.Names, content: ReadonlyArray<unknown>, reason:
   usage
 })
 
-type Kind = "text" | "thinking"
+const start = (index: number, block: object): string =>
+  Frames.named("content_block_start", { type: "content_block_start", index, content_block: block })
+
+const delta = (index: number, change: object): string =>
+  Frames.named("content_block_delta", { type: "content_block_delta", index, delta: change })
+
+const stop = (index: number): string => Frames.named("content_block_stop", { type: "content_block_stop", index })
 
 const writer =
   (origin: Origin) =>
   (names: Frames.Names): Frames.Writer => {
-    let index = -1
-    let open: Kind | undefined
-    const close = (): string => {
-      if (open === undefined) return ""
-      open = undefined
-      return Frames.named("content_block_stop", { type: "content_block_stop", index })
-    }
-    const begin = (block: object): string => {
-      const closed = close()
-      index++
-      return closed + Frames.named("content_block_start", { type: "content_block_start", index, content_block: block })
-    }
-    const delta = (change: object): string =>
-      Frames.named("content_block_delta", { type: "content_block_delta", index, delta: change })
-    const inside = (kind: Kind, block: object, change: object): string => {
-      const before = open === kind ? "" : begin(block)
-      open = kind
-      return before + delta(change)
-    }
+    const blocks = Frames.blocks({
+      start: (index, kind) =>
+        start(index, kind === "text" ? { type: kind, text: "" } : { type: kind, thinking: "", signature: "" }),
+      delta: (index, kind, text) =>
+        delta(index, kind === "text" ? { type: "text_delta", text } : { type: "thinking_delta", thinking: text }),
+      stop
+    })
     return {
       first: () =>
         Frames.named("message_start", {
           type: "message_start",
           message: messageOf(names, [], null, usageOf(undefined))
         }),
-      text: (text) => inside("text", { type: "text", text: "" }, { type: "text_delta", text }),
-      reasoning: (text) =>
-        inside(
-          "thinking",
-          { type: "thinking", thinking: "", signature: "" },
-          { type: "thinking_delta", thinking: text }
-        ),
+      text: (text) => blocks.piece("text", text),
+      reasoning: (text) => blocks.piece("thinking", text),
       toolCall: (call) => {
-        const before = begin({ type: "tool_use", id: call.id, name: call.name, input: {} })
-        const whole = delta({ type: "input_json_delta", partial_json: Frames.argumentsOf(call) })
-        return `${before}${whole}${Frames.named("content_block_stop", { type: "content_block_stop", index })}`
+        const [closed, index] = blocks.next()
+        const begun = start(index, { type: "tool_use", id: call.id, name: call.name, input: {} })
+        const whole = delta(index, { type: "input_json_delta", partial_json: Frames.argumentsOf(call) })
+        return `${closed}${begun}${whole}${stop(index)}`
       },
       finish: ({ reason }, usage) =>
         [
-          close(),
+          blocks.close(),
           Frames.named("message_delta", {
             type: "message_delta",
             delta: { stop_reason: reasons[reason], stop_sequence: null },

@@ -6,7 +6,9 @@
 
 import type { Codec, Dialect } from "../Dialect.js"
 import * as Anthropic from "./AnthropicCodec.js"
+import * as Cohere from "./CohereCodec.js"
 import * as Gemini from "./GeminiCodec.js"
+import * as Ollama from "./OllamaCodec.js"
 import * as OpenAiChat from "./OpenAiChatCodec.js"
 import * as OpenAiResponses from "./OpenAiResponsesCodec.js"
 
@@ -20,5 +22,8 @@ export const codecs: { readonly [K in Dialect]: Codec } = {
   openai: OpenAiChat.codec,
   responses: OpenAiResponses.codec,
   anthropic: Anthropic.codec,
-  gemini: Gemini.codec
+  gemini: Gemini.codec,
+  ollama: Ollama.chat,
+  "ollama-generate": Ollama.generate,
+  cohere: Cohere.codec
 }

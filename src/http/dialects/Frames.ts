@@ -33,12 +33,32 @@ export const named = (event: string, value: unknown): string => `event: ${event}
 export const comment = ": keep-alive\n\n"
 
 /**
+ * The terminator of OpenAI's streams, and of Cohere's.
+ *
+ * @since 0.2.0
+ * @category constants
+ */
+export const done = "data: [DONE]\n\n"
+
+/**
  * The arguments of a call as JSON text: `"{}"` where there are none, for clients that parse it.
  *
  * @since 0.2.0
  * @category getters
  */
 export const argumentsOf = (call: Pick<Chat.ToolCall, "arguments">): string => JSON.stringify(call.arguments ?? {})
+
+/**
+ * A call in the words of OpenAI, which Cohere uses too.
+ *
+ * @since 0.2.0
+ * @category conversions
+ */
+export const functionOf = (call: Chat.ToolCall) => ({
+  id: call.id,
+  type: "function",
+  function: { name: call.name, arguments: argumentsOf(call) }
+})
 
 /**
  * What a provider's own data says to its own wire; nothing to another.
@@ -78,6 +98,56 @@ export interface Writer {
  * @category models
  */
 export type Finish = Extract<Chat.Event, { readonly _tag: "Finish" }>
+
+/**
+ * Blocks of an answer, of which one is open at a time: text and thoughts take turns.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Blocks {
+  /** The frames of a piece: the block before is closed where it is of another kind. */
+  readonly piece: (kind: BlockKind, text: string) => string
+  /** Closes the open block, and takes the number of the next one for something else. */
+  readonly next: () => readonly [closed: string, index: number]
+  /** Closes the open block. */
+  readonly close: () => string
+}
+
+/**
+ * @since 0.2.0
+ * @category models
+ */
+export type BlockKind = "text" | "thinking"
+
+/**
+ * Blocks, by the frames of a dialect for them.
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const blocks = (frames: {
+  readonly start: (index: number, kind: BlockKind) => string
+  readonly delta: (index: number, kind: BlockKind, text: string) => string
+  readonly stop: (index: number) => string
+}): Blocks => {
+  let index = -1
+  let open: BlockKind | undefined
+  const close = (): string => {
+    if (open === undefined) return ""
+    open = undefined
+    return frames.stop(index)
+  }
+  return {
+    piece: (kind, text) => {
+      const before = open === kind ? "" : close() + frames.start(++index, kind)
+      open = kind
+      return before + frames.delta(index, kind, text)
+    },
+    next: () => [close(), ++index],
+    close
+  }
+}
 
 /**
  * The names under which the answer goes: known when its first frame is written.

@@ -41,12 +41,7 @@ const usageOf = (usage: Chat.Usage): object => ({
 
 const callOf = (call: Chat.ToolCall): object => {
   const { extra_content: extra } = Frames.replyOf(call.providerData, wire)
-  return {
-    id: call.id,
-    type: "function",
-    function: { name: call.name, arguments: Frames.argumentsOf(call) },
-    ...(extra === undefined ? {} : { extra_content: extra })
-  }
+  return { ...Frames.functionOf(call), ...(extra === undefined ? {} : { extra_content: extra }) }
 }
 
 /** What has to go back to a server of this wire, but for what the message says already. */
@@ -61,10 +56,15 @@ const backOf = (providerData: Chat.ProviderData | undefined): Readonly<Record<st
 /** Every field that may be null is sent: some clients demand it. */
 const common = { service_tier: null, system_fingerprint: null }
 
+/** OpenRouter's client takes no null for the fingerprint of a chunk, and demands that of a whole answer. */
+const ofOpenRouterChunks = { service_tier: null }
+
 const writer =
   (origin: Origin) =>
   (names: Frames.Names): Frames.Writer => {
     const { created, includeUsage = true } = origin
+    const isOpenRouter = origin.sdk === "openrouter"
+    const nulls = isOpenRouter ? ofOpenRouterChunks : common
     let calls = 0
     const chunk = (choices: ReadonlyArray<object>, more: object = {}): string =>
       Frames.data({
@@ -72,7 +72,7 @@ const writer =
         object: "chat.completion.chunk",
         created,
         model: names.model,
-        ...common,
+        ...nulls,
         choices,
         ...more
       })
@@ -89,11 +89,16 @@ const writer =
           Object.keys(back).length === 0 ? "" : choice(back),
           choice({}, reasons[reason]),
           includeUsage && usage !== undefined ? chunk([], { usage: usageOf(usage) }) : "",
-          "data: [DONE]\n\n"
+          Frames.done
         ].join("")
       },
       fail: (error) => {
-        const { code, message, param, type } = ErrorResponse.factsOf(error, origin)
+        const { code, message, param, status, type } = ErrorResponse.factsOf(error, origin)
+        if (isOpenRouter) {
+          return chunk([{ index: 0, delta: { content: "" }, finish_reason: "error" }], {
+            error: { code: status, message }
+          })
+        }
         return Frames.data({ error: { message, type, param, code } })
       },
       // ai 7 asks again where the first event is an error.

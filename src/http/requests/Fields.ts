@@ -258,9 +258,20 @@ export const effort = (value: unknown, field: string) => {
  * @category readers
  */
 export const strings: Reader<ReadonlyArray<string>> = (value, field) => {
-  const found = array(value, field)?.map((entry, index) => needed(string, entry, `${field}[${index}]`, "a string"))
+  const found = stop(array(value, field), field)
   return found?.length === 0 ? undefined : found
 }
+
+/**
+ * Texts that end an answer: one, or a list.
+ *
+ * @since 0.2.0
+ * @category readers
+ */
+export const stop: Reader<ReadonlyArray<string>> = (value, field) =>
+  typeof value === "string"
+    ? [value]
+    : array(value, field)?.map((entry, index) => needed(string, entry, `${field}[${index}]`, "a string"))
 
 /**
  * Texts by name, as metadata has them.

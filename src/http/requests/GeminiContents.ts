@@ -9,6 +9,7 @@
 
 import type * as Chat from "../../chat/Chat.js"
 import * as MediaType from "../../chat/MediaType.js"
+import * as Calls from "./Calls.js"
 import * as Fields from "./Fields.js"
 import * as Leftover from "./Leftover.js"
 import * as ToolResult from "./ToolResult.js"
@@ -100,42 +101,20 @@ const partOf = (part: Fields.Json, at: string, context: Context): ToolResult.Par
 // calls
 // -----------------------------------------------------------------------------
 
-/** The ids of the calls of a function, in their order. Those before `next` have their result. */
-interface Queue {
-  readonly ids: Array<string>
-  next: number
-}
-
-/** The calls so far. */
-interface Calls {
-  readonly ids: Set<string>
-  readonly waiting: Set<string>
-  /** By the name of their function. */
-  readonly queues: Map<string, Queue>
-}
-
-const callOf = (value: unknown, at: string, newId: string, calls: Calls, context: Context): Chat.ToolCall => {
+const callOf = (value: unknown, at: string, newId: string, calls: Calls.Calls, context: Context): Chat.ToolCall => {
   const call = Fields.needed(object, value, at, "an object")
   context.left.lost(call, known.call, "contents[].parts[].functionCall")
   const name = Fields.needed(Fields.string, call.name, `${at}.name`, "a string")
   const id = Fields.string(call.id, `${at}.id`) || newId
-  const queue = calls.queues.get(name) ?? { ids: [], next: 0 }
-  queue.ids.push(id)
-  calls.queues.set(name, queue)
-  calls.ids.add(id)
-  calls.waiting.add(id)
+  Calls.add(calls, id, name)
   return { id, name, arguments: Fields.object(call.args, `${at}.args`) ?? {} }
 }
 
 /** The id of the call that a result belongs to. */
-const callFor = (result: Fields.Json, at: string, calls: Calls): string => {
+const callFor = (result: Fields.Json, at: string, calls: Calls.Calls): string => {
   const name = Fields.string(result.name, `${at}.name`) ?? ""
-  const stated = Fields.string(result.id, `${at}.id`) || undefined
-  const queue = calls.queues.get(name) ?? { ids: [], next: 0 }
-  while (queue.next < queue.ids.length && !calls.waiting.has(queue.ids[queue.next] ?? "")) queue.next++
-  const id = stated !== undefined && calls.ids.has(stated) ? stated : queue.ids[queue.next]
+  const id = Calls.settle(calls, Fields.string(result.id, `${at}.id`) || undefined, name)
   if (id === undefined) throw Fields.refusal(`${at}.name`, "no call that waits for it", "the name of an earlier call")
-  calls.waiting.delete(id)
   return id
 }
 
@@ -149,7 +128,7 @@ const responseOf = (value: unknown, name: unknown, at: string): string => {
   return typeof response.content === "string" ? response.content : JSON.stringify(response.content)
 }
 
-const resultOf = (value: unknown, at: string, calls: Calls, context: Context): ToolResult.ToolResult => {
+const resultOf = (value: unknown, at: string, calls: Calls.Calls, context: Context): ToolResult.ToolResult => {
   const result = Fields.needed(object, value, at, "an object")
   context.left.lost(result, known.result, "contents[].parts[].functionResponse")
   const media = list(result.parts, `${at}.parts`) ?? []
@@ -168,7 +147,7 @@ const resultOf = (value: unknown, at: string, calls: Calls, context: Context): T
 
 type Placed = readonly [part: Fields.Json, at: string]
 
-const userTurn = (parts: ReadonlyArray<Placed>, calls: Calls, context: Context): ReadonlyArray<Chat.Message> => {
+const userTurn = (parts: ReadonlyArray<Placed>, calls: Calls.Calls, context: Context): ReadonlyArray<Chat.Message> => {
   const results: Array<ToolResult.ToolResult> = []
   const said: Array<ToolResult.Part> = []
   for (const [part, at] of parts) {
@@ -178,7 +157,7 @@ const userTurn = (parts: ReadonlyArray<Placed>, calls: Calls, context: Context):
   return ToolResult.messages(results, said)
 }
 
-const modelTurn = (parts: ReadonlyArray<Placed>, index: number, calls: Calls, context: Context): Chat.Message => {
+const modelTurn = (parts: ReadonlyArray<Placed>, index: number, calls: Calls.Calls, context: Context): Chat.Message => {
   const { model, provider } = context
   const data = (reply: unknown): Chat.ProviderData => ({ wire: "gemini", provider, model, reply })
   const kept: Array<Record<string, unknown>> = []
@@ -227,7 +206,7 @@ const modelTurn = (parts: ReadonlyArray<Placed>, index: number, calls: Calls, co
  * @category decoding
  */
 export const read = (value: unknown, context: Context): ReadonlyArray<Chat.Message> => {
-  const calls: Calls = { ids: new Set(), waiting: new Set(), queues: new Map() }
+  const calls = Calls.make()
   const messages: Array<Chat.Message> = []
   let answer: Array<Placed> = []
   const settle = (index: number): void => {

@@ -94,6 +94,24 @@ const messageOf = (entry: unknown, at: string): Chat.Message => {
   }
 }
 
+/**
+ * The messages of a request, each as `mended` makes it: Cohere says some of them in its own way.
+ *
+ * @since 0.2.0
+ * @category readers
+ */
+export const messagesOf = (
+  value: unknown,
+  mended: (entry: unknown, at: string) => unknown = (entry) => entry
+): Chat.Request["messages"] => {
+  const [first, ...rest] = Fields.needed(Fields.array, value, "messages", "an array").map((entry, index) => {
+    const at = `messages[${index}]`
+    return messageOf(mended(entry, at), at)
+  })
+  if (first === undefined) throw Fields.refusal("messages", "an empty array", "at least one message")
+  return [first, ...rest]
+}
+
 // -----------------------------------------------------------------------------
 // fields
 // -----------------------------------------------------------------------------
@@ -108,6 +126,17 @@ const toolOf = (entry: unknown, at: string): Chat.Tool => {
     parameters: Fields.object(fn.parameters, `${at}.function.parameters`) ?? { type: "object", properties: {} },
     strict: Fields.boolean(fn.strict, `${at}.function.strict`)
   })
+}
+
+/**
+ * The tools of a request; no value where there is none. Ollama and Cohere write theirs in the same way.
+ *
+ * @since 0.2.0
+ * @category readers
+ */
+export const toolsOf = (value: unknown): ReadonlyArray<Chat.Tool> | undefined => {
+  const tools = Fields.array(value, "tools")?.map((tool, index) => toolOf(tool, `tools[${index}]`))
+  return tools?.length === 0 ? undefined : tools
 }
 
 const choiceOf = (value: unknown): Chat.Request["toolChoice"] => {
@@ -140,13 +169,6 @@ const formatOf = (value: unknown): Chat.Request["responseFormat"] => {
   }
 }
 
-const stopOf = (value: unknown): ReadonlyArray<string> | undefined => {
-  if (typeof value === "string") return [value]
-  return Fields.array(value, "stop")?.map((entry, index) =>
-    Fields.needed(Fields.string, entry, `stop[${index}]`, "a string")
-  )
-}
-
 /**
  * What a client asks for; throws the refusal of the first field that is wrong.
  *
@@ -156,28 +178,25 @@ const stopOf = (value: unknown): ReadonlyArray<string> | undefined => {
 export const read = (body: unknown, { passTo }: Options): Asked => {
   const fields = Fields.needed(Fields.object, body, "body", "a JSON object")
   const model = Fields.needed(Fields.string, fields.model, "model", "a string")
-  const entries = Fields.needed(Fields.array, fields.messages, "messages", "an array")
-  const [first, ...rest] = entries.map((entry, index) => messageOf(entry, `messages[${index}]`))
-  if (first === undefined) throw Fields.refusal("messages", "an empty array", "at least one message")
+  const messages = messagesOf(fields.messages)
   // Several answers to one request are several calls.
   const answers = Fields.integer(1)(fields.n, "n") ?? 1
   if (answers !== 1) throw Fields.refusal("n", String(answers), "1")
   const effort = Fields.effort(fields.reasoning_effort, "reasoning_effort")
-  const tools = Fields.array(fields.tools, "tools")?.map((tool, index) => toolOf(tool, `tools[${index}]`))
   const limit = fields.max_completion_tokens ?? fields.max_tokens
   const left = Leftover.make()
   left.fields(fields, known)
   const { providerOptions, unread } = left.end(passTo)
   const request: Chat.Request = Fields.compact({
-    messages: [first, ...rest] as const,
-    tools: tools?.length === 0 ? undefined : tools,
+    messages,
+    tools: toolsOf(fields.tools),
     toolChoice: choiceOf(fields.tool_choice),
     responseFormat: formatOf(fields.response_format),
     temperature: Fields.number(fields.temperature, "temperature"),
     topP: Fields.number(fields.top_p, "top_p"),
     maxTokens: Fields.integer(1)(limit, fields.max_completion_tokens == null ? "max_tokens" : "max_completion_tokens"),
     reasoning: effort === undefined ? undefined : { effort },
-    stop: stopOf(fields.stop),
+    stop: Fields.stop(fields.stop, "stop"),
     seed: Fields.integer()(fields.seed, "seed"),
     metadata: Fields.words(fields.metadata, "metadata"),
     providerOptions

@@ -57,7 +57,9 @@ const askingUsage = (passage: Passage.Passage): string | undefined => {
  */
 export const relay = (passage: Passage.Passage, { answers: { wire } }: Format): Relay.Relaying | undefined => {
   if (passage.wire !== wire) return undefined
-  const options = { wire, dropsUsage: wire === "openai-chat" && askingUsage(passage) !== undefined }
+  const dropsNulls = wire === "openai-chat" && passage.openrouter === true
+  const dropsUsage = wire === "openai-chat" && !dropsNulls && askingUsage(passage) !== undefined
+  const options = { wire, dropsUsage, dropsNulls }
   return { ...options, filtered: passage.filtered, frames: (seen) => Relay.make(options, seen) }
 }
 

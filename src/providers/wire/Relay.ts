@@ -29,6 +29,8 @@ export interface Options {
   readonly wire: string
   /** Whether the usage of a stream is left out, because the client did not ask for it. */
   readonly dropsUsage: boolean
+  /** Whether the client takes no `null` for what a chunk may lack. */
+  readonly dropsNulls: boolean
 }
 
 /**
@@ -104,6 +106,9 @@ const isUsageAlone = (data: string): boolean => {
 /** A chunk says so because we ask for the usage, and some clients take no `null` there. */
 const noUsage = /,\s*"usage"\s*:\s*null(?=\s*[,}])|"usage"\s*:\s*null\s*,/
 
+/** What a client may take no `null` for. */
+const nulls = /,\s*"(?:usage|system_fingerprint)"\s*:\s*null(?=\s*[,}])|"(?:usage|system_fingerprint)"\s*:\s*null\s*,/g
+
 /** The frames that end a stream, and how they are known. */
 const terminators: Readonly<Record<string, { readonly known: RegExp; readonly text: string } | undefined>> = {
   "openai-chat": { known: /^\s*\[DONE\]\s*$/, text: "data: [DONE]\n\n" },
@@ -118,8 +123,9 @@ const terminators: Readonly<Record<string, { readonly known: RegExp; readonly te
  *
  * @internal
  */
-export const make = ({ dropsUsage, wire }: Options, seen = -1): Relay => {
+export const make = ({ dropsNulls, dropsUsage, wire }: Options, seen = -1): Relay => {
   const terminator = terminators[wire]
+  const dropped = dropsNulls ? nulls : dropsUsage ? noUsage : undefined
   const isNumbered = wire === "openai-responses"
   let waiting = ""
   /** The number of the last frame that waits, and of the last that was given. */
@@ -140,7 +146,7 @@ export const make = ({ dropsUsage, wire }: Options, seen = -1): Relay => {
       if (own <= seen) return
       number = own
     }
-    waiting += textOf(dropsUsage ? { ...sent, data: data.replace(noUsage, "") } : sent)
+    waiting += textOf(dropped === undefined ? sent : { ...sent, data: data.replace(dropped, "") })
   }
 
   const give = (event: Chat.Event): void => {

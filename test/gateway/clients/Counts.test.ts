@@ -1,6 +1,9 @@
 import { Reply } from "effect-steadfast/testing"
 import { assert, beforeAll, describe, it } from "vitest"
 import { kits } from "./faces.ai.js"
+import * as EffectAi from "./faces.effect.js"
+import * as LangChain from "./faces.langchain.js"
+import * as More from "./faces.more.js"
 import { clientKey, kinds, type Stage, staged } from "./gateway.js"
 import { type Client, how, installed, load, packages } from "./installed.js"
 import { question, words } from "./replies.js"
@@ -44,7 +47,16 @@ const ofContent = ({ candidates, usageMetadata }: Client): Told => [
   candidates[0].finishReason
 ]
 
-const counts: Readonly<Record<string, readonly [finish: string, told: (stage: Stage) => Promise<Told>]>> = {
+const ofEffect = ({ finishReason, reason, usage }: Client): Told => [
+  usage.inputTokens,
+  usage.outputTokens,
+  finishReason ?? reason
+]
+
+/** Why an answer ended, what a client tells, and whether it reads the tokens in at the beginning of a stream alone. */
+type Count = readonly [finish: string, told: (stage: Stage) => Promise<Told>, early?: boolean]
+
+const counts: Readonly<Record<string, Count>> = {
   "openai: chat": [
     "length",
     async (stage) => {
@@ -131,25 +143,101 @@ const counts: Readonly<Record<string, readonly [finish: string, told: (stage: St
       return [usage.promptTokens, usage.completionTokens, choices[0].finishReason]
     }
   ],
-  "@langchain/openai: invoke": [
+  "together-ai: chat": [
     "length",
     async ({ url }) => {
-      const { ChatOpenAI } = await load("@langchain/openai")
-      const model = new ChatOpenAI({ model: "smart", apiKey: clientKey, configuration: { baseURL: `${url}/v1` } })
-      const { response_metadata, usage_metadata } = await model.invoke(question)
-      return [usage_metadata.input_tokens, usage_metadata.output_tokens, response_metadata.finish_reason]
+      const { Together } = await load("together-ai")
+      const { completions } = new Together({ apiKey: clientKey, baseURL: `${url}/v1` }).chat
+      const { choices, usage } = await completions.create(chat)
+      return [usage.prompt_tokens, usage.completion_tokens, choices[0].finish_reason]
     }
-  ]
+  ],
+  "portkey-ai: chat": [
+    "length",
+    async ({ url }) => {
+      const { Portkey } = await load("portkey-ai")
+      const { completions } = new Portkey({ apiKey: clientKey, baseURL: `${url}/v1` }).chat
+      const { choices, usage } = await completions.create(chat)
+      return [usage.prompt_tokens, usage.completion_tokens, choices[0].finish_reason]
+    }
+  ],
+  "@openrouter/sdk: chat": [
+    "length",
+    async (stage) => {
+      const { choices, usage } = await (await More.openrouter(stage)).send({ chatRequest: chat })
+      return [usage.promptTokens, usage.completionTokens, choices[0].finishReason]
+    }
+  ],
+  "@openrouter/sdk: chat, streamed": [
+    "length",
+    async (stage) => {
+      const read: Array<Client> = []
+      const stream = await (await More.openrouter(stage)).send({ chatRequest: { ...chat, stream: true } })
+      for await (const chunk of stream) read.push(chunk)
+      const usage = read.at(-1)?.usage
+      const finish = read.flatMap(({ choices }) => choices[0]?.finishReason ?? [])
+      return [usage.promptTokens, usage.completionTokens, finish.join()]
+    }
+  ],
+  "@huggingface/inference: chatCompletion": [
+    "length",
+    async (stage) => {
+      const { choices, usage } = await (await More.huggingface(stage)).chatCompletion(chat)
+      return [usage.prompt_tokens, usage.completion_tokens, choices[0].finish_reason]
+    }
+  ],
+  ...Object.fromEntries(
+    LangChain.kits.map((kit) => [
+      `${kit.name}: invoke`,
+      [
+        kit.length,
+        async (stage: Stage): Promise<Told> => {
+          const { response_metadata: said, usage_metadata: usage } = await (await kit.model(stage, 0)).invoke(question)
+          const finish = said.finish_reason ?? said.stop_reason ?? said.incomplete_details?.reason
+          return [usage.input_tokens, usage.output_tokens, finish]
+        }
+      ] as const
+    ])
+  ),
+  ...Object.fromEntries(
+    EffectAi.kits.flatMap((kit) => [
+      [
+        `${kit.name}: generateText`,
+        [
+          "length",
+          (stage: Stage) =>
+            EffectAi.run(kit, stage, ({ LanguageModel }, { Effect }) =>
+              Effect.map(LanguageModel.generateText({ prompt: question }), ofEffect)
+            ) as Promise<Told>
+        ] as const
+      ],
+      [
+        `${kit.name}: streamText`,
+        [
+          "length",
+          (stage: Stage) =>
+            EffectAi.run(kit, stage, ({ LanguageModel }, { Effect, Stream }) => {
+              const parts = Stream.runCollect(LanguageModel.streamText({ prompt: question }))
+              return Effect.map(parts, (all: Iterable<Client>) =>
+                ofEffect([...all].find(({ type }) => type === "finish"))
+              )
+            }) as Promise<Told>,
+          kit.dialect === "anthropic"
+        ] as const
+      ]
+    ])
+  )
 }
 
 describe.skipIf(!installed)(`what clients of a gateway hear of tokens${installed ? "" : ` (${how})`}`, () => {
   beforeAll(() => Promise.all(packages.map(load)))
 
-  describe.concurrent.each(Object.entries(counts))("%s", (_, [finish, told]) => {
+  describe.concurrent.each(Object.entries(counts))("%s", (_, [finish, told, early = false]) => {
     it.each(kinds)("and of the limit that cut the answer of %s", (kind) => {
       const reply = Reply.text(words, { finish: "length", usage: { inputTokens: 11, outputTokens: 7 } })
       return staged({ kind, script: [reply] }, async (stage) => {
-        assert.deepStrictEqual(await told(stage), [11, 7, finish])
+        // Only a provider of Anthropic's dialect tells the tokens in before the answer.
+        assert.deepStrictEqual(await told(stage), [early && kind !== "anthropic" ? 0 : 11, 7, finish])
       })
     })
   })

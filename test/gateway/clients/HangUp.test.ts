@@ -2,6 +2,9 @@ import { Effect } from "effect"
 import { Fault, Reply } from "effect-steadfast/testing"
 import { assert, beforeAll, describe, it } from "vitest"
 import { kits } from "./faces.ai.js"
+import * as EffectAi from "./faces.effect.js"
+import * as LangChain from "./faces.langchain.js"
+import * as More from "./faces.more.js"
 import { clientKey, type Dialect, kinds, type Stage, staged } from "./gateway.js"
 import { how, installed, load, packages } from "./installed.js"
 import { question } from "./replies.js"
@@ -63,12 +66,48 @@ const readers: Readonly<Record<string, Read>> = {
     const { chat } = new Mistral({ apiKey: clientKey, serverURL: url })
     await all(await chat.stream({ model: "smart", messages }, { fetchOptions: { signal } }), began)
   },
-  "@langchain/openai": async ({ url }, signal, began) => {
-    const { ChatOpenAI } = await load("@langchain/openai")
-    const configuration = { baseURL: `${url}/v1` }
-    const model = new ChatOpenAI({ model: "smart", apiKey: clientKey, configuration, maxRetries: 0 })
-    await all(await model.stream(question, { signal }), began)
-  }
+  ollama: async ({ url }, signal, began) => {
+    const { Ollama } = await load("ollama")
+    const client = new Ollama({
+      host: url,
+      headers: { authorization: `Bearer ${clientKey}` },
+      fetch: (input: string, init: RequestInit) => fetch(input, { ...init, signal })
+    })
+    await all(await client.chat({ model: "smart", messages, stream: true }), began)
+  },
+  "cohere-ai": async ({ url }, abortSignal, began) => {
+    const { CohereClientV2 } = await load("cohere-ai")
+    const client = new CohereClientV2({ token: clientKey, baseUrl: url })
+    await all(await client.chatStream({ model: "smart", messages }, { abortSignal }), began)
+  },
+  "together-ai": async ({ url }, signal, began) => {
+    const { Together } = await load("together-ai")
+    const { chat } = new Together({ apiKey: clientKey, baseURL: `${url}/v1` })
+    await all(await chat.completions.create({ model: "smart", messages, stream: true }, { signal }), began)
+  },
+  "@openrouter/sdk": async (stage, signal, began) => {
+    const chatRequest = { model: "smart", messages, stream: true }
+    await all(await (await More.openrouter(stage)).send({ chatRequest }, { signal }), began)
+  },
+  "@huggingface/inference": async (stage, signal, began) => {
+    await all((await More.huggingface(stage)).chatCompletionStream({ model: "smart", messages }, { signal }), began)
+  },
+  ...Object.fromEntries(
+    LangChain.kits.map((kit): [string, Read] => [
+      kit.name,
+      async (stage, signal, began) => all(await (await kit.model(stage, 0)).stream(question, { signal }), began)
+    ])
+  ),
+  ...Object.fromEntries(
+    EffectAi.kits.map((kit): [string, Read] => [
+      kit.name,
+      async (stage, signal, began) => {
+        const read: Parameters<typeof EffectAi.run>[2] = ({ LanguageModel }, { Effect, Stream }) =>
+          Stream.runForEach(LanguageModel.streamText({ prompt: question }), () => Effect.sync(began))
+        await EffectAi.run(kit, stage, read, signal)
+      }
+    ])
+  )
 }
 
 /** Waits until the provider has lost its client. */

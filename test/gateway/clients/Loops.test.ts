@@ -1,6 +1,9 @@
 import { Reply } from "effect-steadfast/testing"
 import { assert, beforeAll, describe, it } from "vitest"
 import { kits } from "./faces.ai.js"
+import * as EffectAi from "./faces.effect.js"
+import * as LangChain from "./faces.langchain.js"
+import * as More from "./faces.more.js"
 import { clientKey, kinds, leaks, requestsOf, type Stage, staged } from "./gateway.js"
 import { type Client, how, installed, load, packages } from "./installed.js"
 import * as Replies from "./replies.js"
@@ -97,6 +100,30 @@ const contents = async ({ url }: Stage, called: Called): Promise<unknown> => {
   return (await models.generateContent(asked)).text
 }
 
+const ollama = async ({ url }: Stage, called: Called): Promise<unknown> => {
+  const { Ollama } = await load("ollama")
+  const client = new Ollama({ host: url, headers: { authorization: `Bearer ${clientKey}` } })
+  const tools = [{ type: "function", function: { name: call.name, description: "The weather", parameters } }]
+  const first = { role: "user", content: question }
+  const { message } = await client.chat({ model: "smart", messages: [first], tools })
+  called.push(message.tool_calls[0].function.arguments)
+  const result = { role: "tool", tool_name: call.name, content: text }
+  return (await client.chat({ model: "smart", messages: [first, message, result], tools })).message.content
+}
+
+const cohere = async ({ url }: Stage, called: Called): Promise<unknown> => {
+  const { CohereClientV2 } = await load("cohere-ai")
+  const client = new CohereClientV2({ token: clientKey, baseUrl: url })
+  const tools = [{ type: "function", function: { name: call.name, description: "The weather", parameters } }]
+  const first = { role: "user", content: question }
+  const { message } = await client.chat({ model: "smart", messages: [first], tools })
+  const [made] = message.toolCalls
+  called.push(JSON.parse(made.function.arguments))
+  const content = [{ type: "document", document: { data: { forecast } } }]
+  const result = { role: "tool", toolCallId: made.id, content }
+  return (await client.chat({ model: "smart", messages: [first, message, result], tools })).message.content[0].text
+}
+
 const agent =
   (api: string) =>
   async (stage: Stage, called: Called): Promise<unknown> => {
@@ -111,6 +138,53 @@ const agent =
     return (await library.run(new library.Agent({ name: "guide", model, tools: [weather] }), question)).finalOutput
   }
 
+const router = async (stage: Stage, called: Called): Promise<unknown> => {
+  const client = await More.openrouter(stage)
+  const tools = [{ type: "function", function: { name: call.name, description: "The weather", parameters } }]
+  const asked = { model: "smart", tools }
+  const first = { role: "user", content: question }
+  const { message } = (await client.send({ chatRequest: { ...asked, messages: [first] } })).choices[0]
+  const [made] = message.toolCalls
+  called.push(JSON.parse(made.function.arguments))
+  const result = { role: "tool", toolCallId: made.id, content: text }
+  const { choices } = await client.send({ chatRequest: { ...asked, messages: [first, message, result] } })
+  return choices[0].message.content
+}
+
+const chain =
+  (kit: (typeof LangChain.kits)[number]) =>
+  async (stage: Stage, called: Called): Promise<unknown> => {
+    const { HumanMessage, ToolMessage } = await load("@langchain/core/messages")
+    const tools = [{ type: "function", function: { name: call.name, description: "The weather", parameters } }]
+    const model = (await kit.model(stage, 0)).bindTools(tools)
+    const first = new HumanMessage(question)
+    const answer = await model.invoke([first])
+    const [made] = answer.tool_calls
+    called.push(made.args)
+    return (await model.invoke([first, answer, new ToolMessage({ content: text, tool_call_id: made.id })])).text
+  }
+
+const effectful =
+  (kit: (typeof EffectAi.kits)[number]) =>
+  (stage: Stage, called: Called): Promise<unknown> =>
+    EffectAi.run(kit, stage, (ai, effect) => {
+      const { Chat } = ai
+      const { Effect } = effect
+      const kitOfTools = EffectAi.toolkit(ai, effect)
+      const handlers = kitOfTools.toLayer({
+        [call.name]: (given: unknown) =>
+          Effect.sync(() => {
+            called.push(given)
+            return { forecast }
+          })
+      })
+      return Effect.gen(function* () {
+        const chat: Client = yield* Chat.empty
+        yield* chat.generateText({ prompt: question, toolkit: kitOfTools })
+        return (yield* chat.generateText({ prompt: [], toolkit: kitOfTools })).text
+      }).pipe(Effect.provide(handlers))
+    })
+
 const loops: Readonly<Record<string, (stage: Stage, called: Called) => Promise<unknown>>> = {
   "openai: runTools": runTools(false),
   "openai: runTools, streamed": runTools(true),
@@ -123,6 +197,11 @@ const loops: Readonly<Record<string, (stage: Stage, called: Called) => Promise<u
     ])
   ),
   "@google/genai: generateContent": contents,
+  ollama,
+  "cohere-ai": cohere,
+  "@openrouter/sdk: chat": router,
+  ...Object.fromEntries(LangChain.kits.map((kit) => [`${kit.name}: invoke`, chain(kit)])),
+  ...Object.fromEntries(EffectAi.kits.map((kit) => [`${kit.name}: generateText`, effectful(kit)])),
   "@openai/agents: OpenAIChatCompletionsModel": agent("OpenAIChatCompletionsModel"),
   "@openai/agents: OpenAIResponsesModel": agent("OpenAIResponsesModel")
 }

@@ -3,7 +3,7 @@ import { assert, beforeAll, describe, it } from "vitest"
 import { share } from "../../support/cases.js"
 import { type Face, faces } from "./faces.js"
 import { type Dialect, kinds, leaks, type Options, requestsOf, type Stage, staged } from "./gateway.js"
-import { how, installed, load, packages } from "./installed.js"
+import { type Client, how, installed, load, packages } from "./installed.js"
 
 /** What a face is told, and how often it and the gateway asked for it. */
 interface Outcome {
@@ -62,11 +62,11 @@ interface Told {
 
 /** The error that stands behind the one that a client throws after its own retries. */
 const causeOf = (error: unknown): Told => {
-  const { constructor, lastError, name, status, statusCode } = error as Error & Record<string, unknown>
+  const { constructor, httpResponse, lastError, name, response, status, statusCode } = error as Client
   if (lastError !== undefined) return causeOf(lastError)
   return {
     name: name === "Error" || name === undefined ? constructor.name : name,
-    status: status ?? statusCode
+    status: status ?? statusCode ?? (httpResponse ?? response)?.status
   }
 }
 
@@ -91,12 +91,11 @@ const outcome = (face: Face, options: Options): Promise<Outcome> =>
 
 const fine = { repeated: false, leaks: [] }
 
-/** What a failure for good is for a face. Anthropic has a status of its own for an overload. */
-const failed = ({ dialect, errorName, repeats = false }: Face, status: number, attempts: number): Outcome => {
-  const own = dialect === "anthropic" && status === 503 ? 529 : status
-  // Nobody repeats what only another request can mend.
-  const repeated = repeats && status >= 429
-  return { said: `${errorName(own)} ${own}`, attempts, upstream: [attempts, 0], repeated, leaks: [] }
+/** What a failure for good is for a face. */
+const failed = ({ dialect, errorName, overloaded, repeats }: Face, status: number, attempts: number): Outcome => {
+  const own = status === 503 ? (overloaded ?? (dialect === "anthropic" ? 529 : status)) : status
+  const said = `${errorName(own)} ${own}`
+  return { said, attempts, upstream: [attempts, 0], repeated: repeats?.(own) ?? false, leaks: [] }
 }
 
 /** What an answer that breaks after its beginning is for a face: nothing that was delivered is taken back. */
@@ -163,7 +162,7 @@ describe.skipIf(!installed)(`clients of a gateway${installed ? "" : ` (${how})`}
                 const [asked = 0] = found.upstream
                 // On a machine that is busy, what waits for silence may end before it was heard.
                 if (options === hang) return { ...found, upstream: [Math.max(asked, attempts), 0] }
-                const isBack = later === true && face.repeats === true && asked <= 3 * attempts
+                const isBack = later === true && face.repeats?.(status) === true && asked <= 3 * attempts
                 return isBack ? { ...found, upstream: [Math.min(asked, attempts), 0] } : found
               }),
               name === "no credit" && face.noCredit !== undefined

@@ -1,3 +1,4 @@
+import { Fault } from "effect-steadfast/testing"
 import { assert, describe, it } from "vitest"
 import { post } from "./asks.js"
 import { clientKey, staged } from "./gateway.js"
@@ -41,10 +42,24 @@ describe("what a gateway writes for clients of several kinds", () => {
       assert.isAbove((await ask("OpenAI/JS 7.59.0")).length, 3)
     }))
 
-  it("says nothing of a usage that the client did not ask for", () =>
+  it("says nothing of a usage that the client did not ask for, but to OpenRouter's", () =>
     staged({ kind: "openai", script: [text] }, async (stage) => {
       const frames = await (await post(stage, "openai", true)).text()
       assert.include(frames, "data: [DONE]")
       assert.notInclude(frames, "usage")
+      const agent = { "user-agent": "speakeasy-sdk/typescript 1.3.19 @openrouter/sdk" }
+      const more = await (await post(stage, "openai", true, agent)).text()
+      assert.match(more, /"usage":\{/)
+      assert.notInclude(more, '"usage":null')
+    }))
+
+  it("is an overload that Hugging Face's client does not repeat without end", () =>
+    staged({ kind: "openai", script: [Fault.status(503)] }, async (stage) => {
+      const agent = { "user-agent": "@huggingface/inference/4.13.30" }
+      const statuses = [await post(stage, "openai", true, agent), await post(stage, "openai", false)]
+      assert.deepStrictEqual(
+        statuses.map(({ status }) => status),
+        [529, 503]
+      )
     }))
 })

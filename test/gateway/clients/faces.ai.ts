@@ -11,6 +11,8 @@ interface Kit {
   readonly ai: string
   readonly dialect: Face["dialect"]
   readonly broken: string
+  /** Its error for an object that breaks. Default: the same, but that it is the frame. */
+  readonly brokenObject?: string
   readonly model: (stage: Stage) => Promise<Client>
 }
 
@@ -40,10 +42,25 @@ const version = (ai: string, suffix: string, broken: readonly [string, string, s
   ]
 }
 
+const google = async ({ url }: Stage) =>
+  (await load("@ai-sdk/google")).createGoogle({ apiKey: clientKey, baseURL: `${url}/v1beta` })("smart")
+
+const openrouter = async ({ url }: Stage) =>
+  (await load("@openrouter/ai-sdk-provider")).createOpenRouter({ apiKey: clientKey, baseURL: `${url}/api/v1` })("smart")
+
 const streamError = "AI_StreamProviderError 500"
 
-export const kits = [
+export const kits: ReadonlyArray<Kit> = [
   ...version("ai", "", [streamError, streamError, streamError]),
+  { name: "ai on gemini", ai: "ai", dialect: "gemini", broken: "AI_StreamProviderError 502", model: google },
+  {
+    name: "ai on openrouter",
+    ai: "ai",
+    dialect: "openai",
+    broken: "AI_StreamProviderError 502",
+    brokenObject: "Object undefined",
+    model: openrouter
+  },
   ...version("ai-6", "-6", ["Object undefined", "Object 500", "Object undefined"])
 ]
 
@@ -55,7 +72,7 @@ const facesOf = (kit: Kit): ReadonlyArray<Face> => {
     rest: Omit<Face, "name" | "ask" | "errorName"> & { readonly ask: (ai: Client, model: Client) => Promise<unknown> }
   ): Face => ({
     dialect: kit.dialect,
-    repeats: true,
+    repeats: (status) => status >= 429,
     broken: kit.broken,
     errorName: () => "AI_APICallError",
     ...rest,
@@ -107,7 +124,7 @@ const facesOf = (kit: Kit): ReadonlyArray<Face> => {
       says: city,
       streams: true,
       // Here version 7, too, gives the frame.
-      broken: kit.broken.replace("AI_StreamProviderError", "Object"),
+      broken: kit.brokenObject ?? kit.broken.replace("AI_StreamProviderError", "Object"),
       ask: async (ai, model) => {
         let failure: unknown
         const onError = ({ error }: { readonly error: unknown }) => {

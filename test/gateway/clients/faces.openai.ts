@@ -34,6 +34,7 @@ interface Sdk {
   readonly name: string
   readonly package: string
   readonly of: (made: Client, stage: Stage) => Client
+  readonly face?: Pick<Face, "broken" | "repeats">
 }
 
 const openai = (name: string): Sdk => ({
@@ -48,12 +49,26 @@ const groq: Sdk = {
   of: ({ default: Groq }, { url }) => new Groq({ apiKey: clientKey, baseURL: url })
 }
 
+const together: Sdk = {
+  name: "together-ai",
+  package: "together-ai",
+  of: ({ default: Together }, { url }) => new Together({ apiKey: clientKey, baseURL: `${url}/v1` })
+}
+
+const portkey: Sdk = {
+  name: "portkey-ai",
+  package: "portkey-ai",
+  of: ({ Portkey }, { url }) => new Portkey({ apiKey: clientKey, baseURL: `${url}/v1` }),
+  face: { repeats: (status) => status >= 500, broken: "TypeError undefined" }
+}
+
 const face = (
   sdk: Sdk,
   name: string,
   rest: Omit<Face, "name" | "ask" | "errorName"> & { readonly ask: (client: Client, stage: Stage) => Promise<unknown> }
 ): Face => ({
   errorName: errorNames,
+  ...sdk.face,
   ...rest,
   name: `${sdk.name}: ${name}`,
   ask: async (stage) => rest.ask(sdk.of(await load(sdk.package), stage), stage)
@@ -164,4 +179,10 @@ const all = (sdk: Sdk): ReadonlyArray<Face> => [
   })
 ]
 
-export const faces: ReadonlyArray<Face> = [...all(openai("openai")), ...all(openai("openai-6")), ...chats(groq)]
+export const faces: ReadonlyArray<Face> = [
+  ...all(openai("openai")),
+  ...all(openai("openai-6")),
+  ...chats(groq),
+  ...chats(together),
+  ...chats(portkey)
+]

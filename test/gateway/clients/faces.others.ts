@@ -142,64 +142,6 @@ const mistrals: ReadonlyArray<Face> = [
   }
 ]
 
-/** One that repeats once: with its own default of six it would sleep a minute. */
-const langchain = async ({ url }: Stage, useResponsesApi: boolean) => {
-  const { ChatOpenAI } = await load("@langchain/openai")
-  const configuration = { baseURL: `${url}/v1` }
-  return new ChatOpenAI({ model: "smart", apiKey: clientKey, configuration, maxRetries: 1, useResponsesApi })
-}
-
-const chain = (useResponsesApi: boolean): ReadonlyArray<Face> => {
-  const name = useResponsesApi ? "@langchain/openai on responses" : "@langchain/openai"
-  const common = {
-    dialect: useResponsesApi ? "responses" : "openai",
-    repeats: true,
-    noCredit: "InsufficientQuotaError 429",
-    errorName: errorNames
-  } as const
-  return [
-    {
-      ...common,
-      name: `${name}: invoke`,
-      reply: Replies.text,
-      says: words,
-      ask: async (stage) => (await (await langchain(stage, useResponsesApi)).invoke(question)).text
-    },
-    {
-      ...common,
-      name: `${name}: stream`,
-      reply: Replies.text,
-      says: words,
-      streams: true,
-      ask: async (stage) => {
-        let read = ""
-        for await (const chunk of await (await langchain(stage, useResponsesApi)).stream(question)) read += chunk.text
-        return read
-      }
-    },
-    {
-      ...common,
-      name: `${name}: tools`,
-      reply: Replies.tool,
-      says: call,
-      ask: async (stage) => {
-        const [made] = (await (await langchain(stage, useResponsesApi)).bindTools(tools).invoke(question)).tool_calls
-        return { name: made.name, arguments: made.args }
-      }
-    },
-    {
-      ...common,
-      name: `${name}: withStructuredOutput`,
-      reply: Replies.json,
-      says: city,
-      ask: async (stage) => {
-        const model = await langchain(stage, useResponsesApi)
-        return model.withStructuredOutput({ ...schema, title: "place" }, { method: "jsonSchema" }).invoke(question)
-      }
-    }
-  ]
-}
-
 const agents = (api: "OpenAIChatCompletionsModel" | "OpenAIResponsesModel"): ReadonlyArray<Face> => {
   const common = {
     dialect: api === "OpenAIResponsesModel" ? "responses" : "openai",
@@ -241,8 +183,6 @@ const agents = (api: "OpenAIChatCompletionsModel" | "OpenAIResponsesModel"): Rea
 export const faces: ReadonlyArray<Face> = [
   ...googles,
   ...mistrals,
-  ...chain(false),
-  ...chain(true),
   ...agents("OpenAIChatCompletionsModel"),
   ...agents("OpenAIResponsesModel")
 ]

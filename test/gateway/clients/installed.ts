@@ -30,8 +30,20 @@ export const packages = [
   "@ai-sdk/openai-6",
   "@ai-sdk/anthropic",
   "@ai-sdk/anthropic-6",
+  "@ai-sdk/google",
+  "@openrouter/ai-sdk-provider",
   "@google/genai",
   "@mistralai/mistralai",
   "@langchain/openai",
-  "@openai/agents"
+  "@langchain/anthropic",
+  "@openai/agents",
+  "together-ai",
+  "portkey-ai",
+  "@openrouter/sdk",
+  "@huggingface/inference",
+  "@effect/ai",
+  "@effect/ai-openai",
+  "@effect/ai-anthropic",
+  "ollama",
+  "cohere-ai"
 ]

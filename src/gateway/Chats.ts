@@ -104,7 +104,7 @@ const serve = (exchange: Exchange, route: ChatRoute, failures: Failures, body: B
   if (passing instanceof InvalidRequest) return exchange.invalid(passing)
   const controls = Controls.read(headers, entry.config.bounds)
   if (controls instanceof InvalidRequest) return exchange.invalid(controls)
-  const repeated = { client: client.key.name, path: request.url ?? "", body: text, controls }
+  const repeated = { client: client.key.name, path: request.url ?? "", body: text, controls, sdk: exchange.telling.sdk }
   if (remembered(exchange, failures, repeated)) return
   const told = exchange.telling.sdk === "openrouter" ? Passing.toOpenRouter(passing) : passing
   const asking = { entry, passing: told, controls, repeated }

@@ -43,7 +43,7 @@ const serve = (exchange: Exchange, failures: Failures, { json, text }: Body.Body
   if ("status" in entry) return exchange.refuse(entry)
   const controls = Controls.read(request.headers, entry.config.bounds)
   if (controls instanceof InvalidRequest) return exchange.invalid(controls)
-  const repeated = { client: client.key.name, path: request.url ?? "", body: text, controls }
+  const repeated = { client: client.key.name, path: request.url ?? "", body: text, controls, sdk: exchange.telling.sdk }
   if (Chats.remembered(exchange, failures, repeated)) return
   const asking = { asked, entry, controls, repeated }
   exchange.enter(Need.vectors(now, entry, tokensOf(asked.request.input)), () => ask(exchange, asking, failures))

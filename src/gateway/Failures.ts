@@ -15,6 +15,7 @@
 
 import { createHash } from "node:crypto"
 import type * as ErrorResponse from "../http/ErrorResponse.js"
+import type { Sdk } from "../http/Sdk.js"
 import type * as Controls from "./Controls.js"
 
 /**
@@ -29,6 +30,8 @@ export interface Asked {
   readonly body: string
   /** What it asked for by headers. */
   readonly controls: Controls.Controls
+  /** The program that asks, if its errors have a form of their own. */
+  readonly sdk?: Sdk | undefined
 }
 
 /**
@@ -121,9 +124,9 @@ const isRepeated = (status: number): boolean => status >= 500 || status === 429
 /** As many as are remembered: a failure takes about a kilobyte. */
 const most = 4096
 
-const keyOf = ({ body, client, controls, path }: Asked): string => {
+const keyOf = ({ body, client, controls, path, sdk }: Asked): string => {
   const { maxAttempts = "", noFallback, timeout = "" } = controls
-  const head = `${client}\n${path}\n${maxAttempts} ${timeout} ${noFallback}\n`
+  const head = `${client}\n${path}\n${maxAttempts} ${timeout} ${noFallback} ${sdk ?? ""}\n`
   return createHash("sha256").update(head).update(body).digest("base64")
 }
 

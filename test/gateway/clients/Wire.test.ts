@@ -56,10 +56,13 @@ describe("what a gateway writes for clients of several kinds", () => {
   it("is an overload that Hugging Face's client does not repeat without end", () =>
     staged({ kind: "openai", script: [Fault.status(503)] }, async (stage) => {
       const agent = { "user-agent": "@huggingface/inference/4.13.30" }
-      const statuses = [await post(stage, "openai", true, agent), await post(stage, "openai", false)]
-      assert.deepStrictEqual(
-        statuses.map(({ status }) => status),
-        [529, 503]
-      )
+      for (const [headers, status] of [
+        [agent, 529],
+        [{}, 503]
+      ] as const) {
+        const response = await post(stage, "openai", true, headers)
+        assert.strictEqual(response.status, status)
+        await response.text()
+      }
     }))
 })

@@ -37,6 +37,7 @@ import * as Stream from "effect/Stream"
 import { groupIn } from "../calls/About.js"
 import * as Resilience from "../calls/Resilience.js"
 import type * as LlmError from "../errors/LlmError.js"
+import * as FiberInternals from "../policies/FiberInternals.js"
 import * as PolicyOptions from "../policies/Options.js"
 import * as WaitQueue from "../policies/WaitQueue.js"
 import type * as Chat from "./Chat.js"
@@ -272,15 +273,14 @@ export const orElse: {
       source: (request) =>
         Source.make((opening) => {
           const source = handover(request, opening.context, ({ decide, draw, elsewhere }) => {
-            const beside = (context: Context.Context<never>) =>
-              Context.merge(context, WaitQueue.besides(context, elsewhere))
+            const beside = (context: Context.Context<never>) => WaitQueue.besides(context, elsewhere)
             const first = { ...from, open: (request: Chat.Request) => Source.under(from.open(request), beside) }
             const next = (error: LlmError.LlmError) =>
               Effect.map(
                 decide(error),
                 (services) => (source: ChatStream.Source) =>
                   Replay.answering(
-                    Source.under(source, (context) => Context.merge(context, services)),
+                    Source.under(source, (context) => FiberInternals.merged(context, services)),
                     draw
                   )
               )

@@ -137,23 +137,43 @@ const flushed = (response: ServerResponse, text: string): Effect.Effect<void> =>
  *
  * @internal
  */
-export const sinkOf = (response: ServerResponse, { processing = false }: SendOptions): Pump.Sink => ({
-  head: ({ headers, status }) => {
-    response.writeHead(status, headers)
-  },
-  write: (text) => (response.destroyed || response.write(text) ? undefined : drained(response)),
-  end: (last) => {
-    response.end(last)
-  },
-  abort: (last) =>
-    Effect.zipRight(
-      last === undefined ? Effect.void : flushed(response, last),
-      Effect.sync(() => {
-        response.destroy()
-      })
-    ),
-  processing: processing ? () => response.writeProcessing() : undefined
-})
+export const sinkOf = (response: ServerResponse, { processing = false }: SendOptions): Pump.Sink => {
+  /** What was written in this turn of the event loop: each write to a response costs, however short it is. */
+  let texts = ""
+  const take = (): string => {
+    const all = texts
+    texts = ""
+    return all
+  }
+  const flush = (): void => {
+    if (texts !== "" && !response.destroyed) response.write(take())
+  }
+  return {
+    head: ({ headers, status }) => {
+      response.writeHead(status, headers)
+    },
+    write: (text) => {
+      if (response.destroyed) return undefined
+      if (texts === "") process.nextTick(flush)
+      texts += text
+      if (texts.length >= response.writableHighWaterMark) flush()
+      return response.writableNeedDrain ? drained(response) : undefined
+    },
+    end: (last = "") => {
+      const rest = take() + last
+      if (rest === "") response.end()
+      else response.end(rest)
+    },
+    abort: (last) =>
+      Effect.zipRight(
+        last === undefined ? Effect.sync(flush) : Effect.suspend(() => flushed(response, take() + last)),
+        Effect.sync(() => {
+          response.destroy()
+        })
+      ),
+    processing: processing ? () => response.writeProcessing() : undefined
+  }
+}
 
 /**
  * Sends a reply, and ends with it. A client that leaves interrupts the call behind it. If it is interrupted itself, as

@@ -84,12 +84,27 @@ const metricOf = ({
   }
 }
 
+type Values = ReadonlyArray<string | undefined>
+
+/** The series by their values, one after the other: a joined text as the key would be made and hashed each time. */
+interface Branch extends Map<string | undefined, Branch> {
+  tags?: Tags
+}
+
+const under = (branch: Branch, value: string | undefined): Branch => {
+  const found = branch.get(value)
+  if (found !== undefined) return found
+  const made: Branch = new Map()
+  branch.set(value, made)
+  return made
+}
+
 /**
  * Changes the series of these values by an amount. An attribute whose value is `undefined` is left out.
  *
  * @internal
  */
-export type Instrument = (amount: number, values: ReadonlyArray<string | undefined>) => void
+export type Instrument = (amount: number, values: Values) => void
 
 /**
  * @internal
@@ -102,26 +117,20 @@ export const make = (definition: Definition, bounds: Bounds, labels: ReadonlyArr
       ? [...definition.attributes, ...labels.map((name) => label + name)]
       : definition.attributes
   const known = new Map<string, Tags>()
+  const overflow = names.map((name) => MetricLabel.make(name, other))
 
-  const seriesOf = (values: ReadonlyArray<string | undefined>): Tags | undefined => {
-    let key = ""
-    let beyond = false
-    const own: Array<string | undefined> = []
-    for (const [index, name] of names.entries()) {
+  /** The series within the bounds; `undefined` if there is none. */
+  const bounded = (values: Values): Tags | undefined => {
+    const own = names.map((name, index) => {
       const value = values[index]
-      const kept = value === undefined ? undefined : bounds.of(name, value)
-      own.push(kept)
-      key += kept === undefined ? "\u0001" : `${kept}\u0000`
-      beyond ||= kept === other
-    }
+      return value === undefined ? undefined : bounds.of(name, value)
+    })
     // The last one of several would hide the others.
-    if (beyond && definition.kind === "gauge") return undefined
+    if (definition.kind === "gauge" && own.includes(other)) return undefined
+    const key = own.map((value) => (value === undefined ? "\u0001" : `${value}\u0000`)).join("")
     const found = known.get(key)
     if (found !== undefined) return found
-    if (known.size >= maxSeries) {
-      if (definition.kind === "gauge") return undefined
-      return overflow
-    }
+    if (known.size >= maxSeries) return definition.kind === "gauge" ? undefined : overflow
     const tags = names.flatMap((name, index) => {
       const value = own[index]
       return value === undefined ? [] : [MetricLabel.make(name, value)]
@@ -129,7 +138,22 @@ export const make = (definition: Definition, bounds: Bounds, labels: ReadonlyArr
     known.set(key, tags)
     return tags
   }
-  const overflow = names.map((name) => MetricLabel.make(name, other))
+
+  // What was kept once is kept, and what became `other` stays it: values that came before need no bounds.
+  const seen: Branch = new Map()
+  let size = 0
+  const seriesOf = (values: Values): Tags | undefined => {
+    let branch: Branch | undefined = seen
+    for (let index = 0; index < names.length && branch !== undefined; index++) {
+      branch = branch.get(values[index]) as Branch | undefined
+    }
+    if (branch !== undefined) return branch.tags
+    const tags = bounded(values)
+    if (tags === undefined || size >= maxSeries || values.some((value) => (value ?? "").length > maxLength)) return tags
+    size++
+    names.reduce((branch: Branch, _, index) => under(branch, values[index]), seen).tags = tags
+    return tags
+  }
 
   return (amount, values) => {
     const tags = seriesOf(values)

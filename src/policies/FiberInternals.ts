@@ -110,11 +110,21 @@ class Layered<K, V> implements ReadonlyMap<K, V> {
   }
 
   get(key: K): V | undefined {
-    return key === this.key ? this.value : this.below.get(key)
+    let at: ReadonlyMap<K, V> = this
+    while (at instanceof Layered) {
+      if (at.key === key) return at.value
+      at = at.below
+    }
+    return at.get(key)
   }
 
   has(key: K): boolean {
-    return key === this.key || this.below.has(key)
+    let at: ReadonlyMap<K, V> = this
+    while (at instanceof Layered) {
+      if (at.key === key) return true
+      at = at.below
+    }
+    return at.has(key)
   }
 
   forEach(f: (value: V, key: K, map: ReadonlyMap<K, V>) => void): void {
@@ -149,6 +159,17 @@ export const added = <R, I, S>(
   service: S
 ): Context.Context<R | I> =>
   Context.unsafeMake(new Layered(context.unsafeMap, key, service) as unknown as Map<string, unknown>)
+
+/**
+ * `Context.merge` with a context of few services, without a copy.
+ *
+ * @internal
+ */
+export const merged = <R, R2>(context: Context.Context<R>, few: Context.Context<R2>): Context.Context<R | R2> => {
+  let map: ReadonlyMap<string, unknown> = context.unsafeMap
+  for (const [key, service] of few.unsafeMap) map = new Layered(map, key, service)
+  return Context.unsafeMake(map as Map<string, unknown>)
+}
 
 // -----------------------------------------------------------------------------
 // fibers

@@ -5,6 +5,7 @@
  */
 
 import * as Context from "effect/Context"
+import * as FiberInternals from "./FiberInternals.js"
 
 /**
  * Set around what a call does after a wait for a gate: the milliseconds of the wait, until the record of an attempt
@@ -21,7 +22,7 @@ export class Waited extends Context.Tag("steadfast/WaitQueue/Waited")<Waited, { 
  * @internal
  */
 export const after = <R>(context: Context.Context<R>, millis: number): Context.Context<R | Waited> =>
-  Context.add(context, Waited, { millis: millis + take(context as Context.Context<never>) })
+  FiberInternals.added(context, Waited, { millis: millis + take(context as Context.Context<never>) })
 
 /**
  * Takes the wait before an attempt, in milliseconds.

@@ -18,6 +18,7 @@ import * as Members from "../../calls/balance/Members.js"
 import * as Selection from "../../calls/balance/Selection.js"
 import type * as LlmError from "../../errors/LlmError.js"
 import * as MemberQueue from "../../policies/balance/MemberQueue.js"
+import * as FiberInternals from "../../policies/FiberInternals.js"
 import * as Immediate from "../../policies/Immediate.js"
 import * as Times from "../../policies/Times.js"
 import type * as Chat from "../Chat.js"
@@ -33,7 +34,7 @@ import * as Replay from "../stream/Replay.js"
 const withoutResume = (context: Context.Context<Scope.Scope>): Context.Context<Scope.Scope> => {
   const above = Option.getOrUndefined(Context.getOption(context as Context.Context<never>, Replay.Progress))
   if (above === undefined) return context
-  return Context.add(context, Replay.Progress, {
+  return FiberInternals.added(context, Replay.Progress, {
     get cursor() {
       return above.cursor
     },
@@ -70,7 +71,7 @@ const sourceOf =
               return chunk
             })
           )
-          const inner = Life.heard(Context.add(context, Scope.Scope, scope), () => {
+          const inner = Life.heard(FiberInternals.added(context, Scope.Scope, scope), () => {
             selection.aliveAt ??= Times.now(selection.clock)
           })
           const wake = () => MemberQueue.wake(members.balancer.waiting)

@@ -52,6 +52,7 @@ import * as Scope from "effect/Scope"
 import * as Attempt from "../../calls/Attempt.js"
 import * as Call from "../../calls/Call.js"
 import type { LlmError } from "../../errors/LlmError.js"
+import * as FiberInternals from "../../policies/FiberInternals.js"
 import type * as Hedge from "../../policies/Hedge.js"
 import { RetryBudgets } from "../../policies/retry/RetryBudget.js"
 import * as TimeLimit from "../../policies/TimeLimit.js"
@@ -148,7 +149,10 @@ const openIn = (
   onLife: () => void
 ): Effect.Effect<ChatStream.Pull> =>
   Effect.mapInputContext(ChatStream.held(source), () =>
-    Life.heard(Context.add(Context.add(context, Scope.Scope, scope), Replay.Progress, progress), onLife)
+    Life.heard(
+      FiberInternals.added(FiberInternals.added(context, Scope.Scope, scope), Replay.Progress, progress),
+      onLife
+    )
   )
 
 /**
@@ -329,7 +333,7 @@ const racing = (
         const budget = Context.get(context, RetryBudgets).of(group, clock)
         if (!healthy(now) || !hedge.launch(() => budget.draw(now))) return undefined
         const progress = { cursor: StreamDecoder.start }
-        const inside = Context.add(context, Attempt.Extra, { reason: "hedge" })
+        const inside = FiberInternals.added(context, Attempt.Extra, { reason: "hedge" as const })
         const watch = Stopwatch.start(hedge, "second", clock)
         const reading = Effect.flatMap(scopeIn(outer), (scope) =>
           answerIn(scope, openIn(scope, second(request), inside, progress, watch.alive))

@@ -28,6 +28,7 @@ import * as Schedule from "effect/Schedule"
 import * as Call from "../../calls/Call.js"
 import type * as Resilience from "../../calls/Resilience.js"
 import type { LlmError } from "../../errors/LlmError.js"
+import * as FiberInternals from "../../policies/FiberInternals.js"
 import * as RetryBudget from "../../policies/retry/RetryBudget.js"
 import { announced } from "../../policies/retry/RetryDecision.js"
 import * as TimeLimit from "../../policies/TimeLimit.js"
@@ -124,10 +125,10 @@ const replaying = (options: Options): Source.Source =>
       const { inside } = progress.cursor
       delivered = from === undefined ? StreamDecoder.start : { inside, usage: undefined, resume: from }
       progress = { cursor: delivered }
-      const inner = Context.add(context, Progress, progress)
+      const inner = FiberInternals.added(context, Progress, progress)
       return Source.open(source, {
         fiber,
-        context: from === undefined ? inner : Context.add(inner, Resume, from),
+        context: from === undefined ? inner : FiberInternals.added(inner, Resume, from),
         closing
       })
     }

@@ -17,6 +17,7 @@ import type * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import type { LlmError } from "../../errors/LlmError.js"
+import * as FiberInternals from "../../policies/FiberInternals.js"
 import { exitOf } from "../../policies/Immediate.js"
 import * as Pull from "./Pull.js"
 
@@ -137,7 +138,7 @@ export const open = (source: Source, opening: Opening): Effect.Effect<Pull.Pull>
   }
   return Effect.flatMap(Scope.make(), (scope) => {
     opening.closing.add((exit) => Scope.close(scope, exit))
-    return Effect.mapInputContext(source, () => Context.add(opening.context, Scope.Scope, scope))
+    return Effect.mapInputContext(source, () => FiberInternals.added(opening.context, Scope.Scope, scope))
   })
 }
 

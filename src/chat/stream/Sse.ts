@@ -21,6 +21,7 @@
  */
 
 import * as JsonText from "../../errors/JsonText.js"
+import * as Utf8 from "./Utf8.js"
 
 /**
  * One event.
@@ -92,7 +93,7 @@ const defaultMaxEventLength = 16 * 1024 * 1024
  */
 export const make = (options: { readonly maxEventLength?: number | undefined } = {}): Parser => {
   const bound = options.maxEventLength ?? defaultMaxEventLength
-  const decoder = new TextDecoder()
+  const decode = Utf8.make()
   /** The pieces of an incomplete line, and their total length. */
   let pieces: Array<string> = []
   let pending = 0
@@ -210,13 +211,13 @@ export const make = (options: { readonly maxEventLength?: number | undefined } =
   return {
     feed: (piece) => {
       const out: Array<Event> = []
-      if (!overflow) parse(decoder.decode(piece, { stream: true }), out)
+      if (!overflow) parse(decode(piece), out)
       return out
     },
     end: () => {
       const out: Array<Event> = []
       if (overflow) return out
-      parse(decoder.decode(), out)
+      parse(decode(), out)
       line(take(""), out)
       if (overflow) forget()
       else dispatch(out)

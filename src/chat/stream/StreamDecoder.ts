@@ -20,6 +20,7 @@ import type * as Chat from "../Chat.js"
 import * as Layers from "./Layers.js"
 import * as Pull from "./Pull.js"
 import * as Sse from "./Sse.js"
+import * as Utf8 from "./Utf8.js"
 
 /**
  * Translates a provider's events into ours. One decoder reads one stream.
@@ -241,11 +242,7 @@ const makeState = <E>(decoder: Decoder, origin: Origin<E>) => {
 
   return {
     read: (pieces: Chunk.Chunk<Uint8Array>, out: Array<Chat.Event>): End => {
-      let error: LlmError | undefined
-      for (const piece of pieces) {
-        error = feed(piece, out)
-        if (error !== undefined || decoder.done()) break
-      }
+      const error = feed(Utf8.concat(Chunk.toReadonlyArray(pieces)), out)
       origin.moved(decoder.cursor())
       if (error === undefined && decoder.done()) return end(out)
       count(out)

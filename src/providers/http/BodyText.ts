@@ -28,6 +28,9 @@ export interface BodyText {
  */
 export const defaultMaxBytes = 16 * 1024 * 1024
 
+/** One for all: it keeps nothing between two bodies, and the first use of a new one is slow (Node 20). */
+const whole = new TextDecoder()
+
 /** The characters of a body above the bound that are read: an error stands at the beginning. */
 const beginning = 65_536
 
@@ -49,8 +52,8 @@ export const make = (maxBytes: number): BodyText => {
     },
     isWhole: () => size <= maxBytes,
     text: () => {
+      if (pieces.length === 1 && size <= maxBytes) return whole.decode(pieces[0])
       const decoder = new TextDecoder()
-      if (pieces.length === 1 && size <= maxBytes) return decoder.decode(pieces[0])
       const most = size <= maxBytes ? Number.POSITIVE_INFINITY : beginning
       const texts: Array<string> = []
       // From its end, so that a piece is let go as soon as it is text: a large body is not held as both.

@@ -113,10 +113,11 @@ const serve = (exchange: Exchange, route: ChatRoute, failures: Failures, body: B
   if (passing instanceof InvalidRequest) return exchange.invalid(passing)
   const controls = Controls.read(headers, entry.config.bounds)
   if (controls instanceof InvalidRequest) return exchange.invalid(controls)
+  const { sdk } = exchange.telling
   const features = passing.passage?.headers
-  const repeated = { client: client.key.name, path: request.url ?? "", body: text, controls, features }
+  const repeated = { client: client.key.name, path: request.url ?? "", body: text, controls, features, sdk }
   if (remembered(exchange, failures, repeated)) return
-  const told = exchange.telling.sdk === "openrouter" ? Passing.toOpenRouter(passing) : passing
+  const told = sdk === "openrouter" ? Passing.toOpenRouter(passing) : passing
   const asking = { named, entry, passing: told, controls, repeated }
   exchange.enter(Need.chat(now, entry, passing.asked.request), () => ask(exchange, asking, failures))
 }

@@ -48,7 +48,7 @@ const serve = (exchange: Exchange, dialect: Dialect, failures: Failures, { json,
   if ("status" in entry) return exchange.refuse(entry)
   const controls = Controls.read(request.headers, entry.config.bounds)
   if (controls instanceof InvalidRequest) return exchange.invalid(controls)
-  const repeated = { client: client.key.name, path: request.url ?? "", body: text, controls }
+  const repeated = { client: client.key.name, path: request.url ?? "", body: text, controls, sdk: exchange.telling.sdk }
   if (Chats.remembered(exchange, failures, repeated)) return
   const asking = { dialect, asked, entry, controls, repeated }
   exchange.enter(Need.vectors(now, entry, tokensOf(asked.request.input)), () => ask(exchange, asking, failures))

@@ -16,6 +16,7 @@
 
 import { createHash } from "node:crypto"
 import type * as ErrorResponse from "../http/ErrorResponse.js"
+import type { Sdk } from "../http/Sdk.js"
 import type * as Controls from "./Controls.js"
 
 /**
@@ -32,6 +33,8 @@ export interface Asked {
   readonly controls: Controls.Controls
   /** The headers that are sent on to the provider. Default: none. */
   readonly features?: Readonly<Record<string, string>> | undefined
+  /** The program that asks, if its errors have a form of their own. */
+  readonly sdk?: Sdk | undefined
 }
 
 /**
@@ -126,9 +129,10 @@ const isRepeated = (status: number): boolean => status >= 500 || status === 429
 /** As many as are remembered: a failure takes about a kilobyte. */
 const most = 4096
 
-const keyOf = ({ body, client, controls, features = {}, path }: Asked): string => {
+const keyOf = ({ body, client, controls, features = {}, path, sdk = "" }: Asked): string => {
   const { maxAttempts = "", noFallback, timeout = "" } = controls
-  const head = `${client}\n${path}\n${maxAttempts} ${timeout} ${noFallback}\n${JSON.stringify(features)}\n`
+  const asked = `${maxAttempts} ${timeout} ${noFallback} ${sdk} ${JSON.stringify(features)}`
+  const head = `${client}\n${path}\n${asked}\n`
   return createHash("sha256").update(head).update(body).digest("base64")
 }
 

@@ -25,6 +25,7 @@ describe("Failures", () => {
     failures.add(asked, "m", failed, 0)
     for (const other of [
       { client: "b" },
+      { sdk: "huggingface" } as const,
       { path: "/v1/messages" },
       { body: "{ }" },
       { client: "a\n/v1/chat/completions", path: "" },

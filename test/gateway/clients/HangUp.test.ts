@@ -26,6 +26,18 @@ const openAi =
     await all(await chat.completions.create({ model: "smart", messages, stream: true }, { signal }), began)
   }
 
+/** Of a `Request` that nobody holds, Node 20 forgets the signal when it collects garbage. */
+const keeping = () => {
+  const kept: Array<Request> = []
+  return {
+    request: (one: Request): Promise<Response> => {
+      kept.push(one)
+      return fetch(one)
+    },
+    kept
+  }
+}
+
 const readers: Readonly<Record<string, Read>> = {
   openai: openAi("openai"),
   "openai-6": openAi("openai-6"),
@@ -63,7 +75,7 @@ const readers: Readonly<Record<string, Read>> = {
   },
   "@mistralai/mistralai": async ({ url }, signal, began) => {
     const { Mistral } = await load("@mistralai/mistralai")
-    const { chat } = new Mistral({ apiKey: clientKey, serverURL: url })
+    const { chat } = new Mistral({ apiKey: clientKey, serverURL: url, httpClient: keeping() })
     await all(await chat.stream({ model: "smart", messages }, { fetchOptions: { signal } }), began)
   },
   ollama: async ({ url }, signal, began) => {

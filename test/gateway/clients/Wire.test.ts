@@ -53,13 +53,14 @@ describe("what a gateway writes for clients of several kinds", () => {
       assert.notInclude(more, '"usage":null')
     }))
 
-  it("is an overload that Hugging Face's client does not repeat without end", () =>
+  it.each([
+    ["@huggingface/inference/4.13.30", 529],
+    ["OpenAI/JS 7.59.0", 503]
+  ])("is an overload that %s does not repeat without end", (agent, status) =>
     staged({ kind: "openai", script: [Fault.status(503)] }, async (stage) => {
-      const agent = { "user-agent": "@huggingface/inference/4.13.30" }
-      const statuses = [await post(stage, "openai", true, agent), await post(stage, "openai", false)]
-      assert.deepStrictEqual(
-        statuses.map(({ status }) => status),
-        [529, 503]
-      )
-    }))
+      const response = await post(stage, "openai", true, { "user-agent": agent })
+      assert.strictEqual(response.status, status)
+      await response.text()
+    })
+  )
 })

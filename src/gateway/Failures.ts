@@ -129,9 +129,9 @@ const isRepeated = (status: number): boolean => status >= 500 || status === 429
 /** As many as are remembered: a failure takes about a kilobyte. */
 const most = 4096
 
-const keyOf = ({ body, client, controls, features = {}, path, sdk = "" }: Asked): string => {
+const keyOf = ({ body, client, controls, features = {}, path, sdk }: Asked): string => {
   const { maxAttempts = "", noFallback, timeout = "" } = controls
-  const asked = `${maxAttempts} ${timeout} ${noFallback} ${sdk} ${JSON.stringify(features)}`
+  const asked = `${maxAttempts} ${timeout} ${noFallback} ${sdk ?? ""} ${JSON.stringify(features)}`
   const head = `${client}\n${path}\n${asked}\n`
   return createHash("sha256").update(head).update(body).digest("base64")
 }

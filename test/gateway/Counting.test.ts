@@ -98,7 +98,7 @@ models:
       assert.strictEqual(found.headers["x-steadfast-served-by"], "first/e1")
       const own = { path: "/api/embed", key: keys.alice }
       const told = JSON.parse((yield* asking(url, { ...own, body })).body)
-      assert.deepStrictEqual([told.model, told.embeddings.length], ["e1", 2])
+      assert.deepStrictEqual([told.model, told.embeddings.length], ["vectors", 2])
       isRefused(yield* asking(url, { ...own, body: { model: "vectors" } }), 400, "ollama")
       const cohere = { path: "/v2/embed", key: keys.alice }
       const embedded = yield* asking(url, { ...cohere, body: { model: "vectors", texts: ["four"] } })

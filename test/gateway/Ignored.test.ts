@@ -116,7 +116,7 @@ describe("Ignored", () => {
   })
 
   it("is a short header, whatever the fields are", () => {
-    const name = fc.stringMatching(/^[\w.[\]-]{1,300}$/)
+    const name = fc.stringMatching(/^\w[\w.[\]-]{0,299}$/)
     fc.assert(
       fc.property(fc.array(name, { maxLength: 60 }), (names) => {
         const value = valueOf(names) ?? ""

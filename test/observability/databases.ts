@@ -91,7 +91,8 @@ const cluster = (bin: string): Backend => {
   const run = (program: string, args: ReadonlyArray<string>) =>
     execFileSync(join(bin, program), args, { ...options, stdio: "ignore" })
   run("initdb", ["-D", data, "-U", "steadfast", "-A", "trust", "-E", "UTF8", "--no-sync"])
-  const port = 20_000 + Math.floor(Math.random() * 20_000)
+  // Below the ports that the kernel gives to clients.
+  const port = 20_000 + Math.floor(Math.random() * 12_000)
   const settings = `-p ${port} -c listen_addresses=127.0.0.1 -c unix_socket_directories=${folder} -c fsync=off`
   const starting = ["-D", data, "-l", join(folder, "log"), "-w", "-o", settings, "start"]
   const crashing = ["-D", data, "-m", "immediate", "stop"]

@@ -19,6 +19,7 @@ import * as Effectable from "effect/Effectable"
 import * as Exit from "effect/Exit"
 import type * as Option from "effect/Option"
 import type { LlmError } from "../../errors/LlmError.js"
+import * as FiberInternals from "../../policies/FiberInternals.js"
 import { exitOf } from "../../policies/Immediate.js"
 import type * as Chat from "../Chat.js"
 
@@ -61,7 +62,7 @@ class Awaiting<A, E> extends Effectable.Class<A, E> {
     super()
   }
   commit(): Effect.Effect<A, E> {
-    return Effect.async((resume) => this.register(resume))
+    return FiberInternals.suspended((resume) => this.register(resume))
   }
 }
 
@@ -75,7 +76,7 @@ class Waiting extends Effectable.Class<unknown, unknown, unknown> {
   }
   commit(): Effect.Effect<unknown, unknown, unknown> {
     const { steps, wait } = this
-    if (wait instanceof Awaiting) return Effect.async((resume) => listen(wait, steps, resume))
+    if (wait instanceof Awaiting) return FiberInternals.suspended((resume) => listen(wait, steps, resume))
     return Effect.matchCauseEffect(this.wait, {
       onSuccess: (value) => run(steps, Exit.succeed(value)),
       onFailure: (cause) => run(steps, Exit.failCause(cause))

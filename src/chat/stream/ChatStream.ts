@@ -212,6 +212,8 @@ const pieces = () => {
 
 type Reading<A> = (events: ReadonlyArray<Chat.Event>) => Exit.Exit<Chunk.Chunk<A>, LlmError>
 
+const over: Pulls.Pull = Exit.fail(Option.none())
+
 /** What `Stream.fromPull` does, in one channel: that one runs an executor inside, for the opening and each chunk. */
 const streamOf = <A>(source: Sources.Source, reader: () => Reading<A>): Stream.Stream<A, LlmError> =>
   Stream.fromChannel(
@@ -236,7 +238,13 @@ const streamOf = <A>(source: Sources.Source, reader: () => Reading<A>): Stream.S
         Channel.fromEffect(next),
         (chunk) => (chunk === undefined ? Channel.void : Channel.flatMap(Channel.write(chunk), () => rest))
       )
-      return Channel.ensuringWith(rest, (exit) => Effect.suspend(() => closing.close(exit) ?? Effect.void))
+      const end = (exit: Exit.Exit<unknown, unknown>) =>
+        Effect.suspend(() => {
+          // What the engine keeps of a stream that is over must not keep the call (V8 of Node 20).
+          pull = over
+          return closing.close(exit) ?? Effect.void
+        })
+      return Channel.ensuringWith(rest, end)
     })
   )
 

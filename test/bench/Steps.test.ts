@@ -34,19 +34,19 @@ const table: Readonly<Record<string, number>> = {
   "succeed |> Resilience.deadline": 14,
   "succeed |> Resilience.timeout": 14,
   "succeed |> Effect.retry(RetryPolicy.standard)": 45,
-  // Any run of a `Stream` takes about 500 (effect 3.22), and each chunk 15.
-  "leaf, Stream.runDrain of 16 tokens": 824,
-  "leaf, Stream.runDrain, each further token": 15,
-  "leaf, ChatStream.forEach of 16 tokens": 40,
+  // Any run of a `Stream` takes about 500 (effect 3.22), and each chunk 14.
+  "leaf, Stream.runDrain of 16 tokens": 807,
+  "leaf, Stream.runDrain, each further token": 14,
+  "leaf, ChatStream.forEach of 16 tokens": 38,
   "leaf, ChatStream.forEach, each further token": 0,
-  "README, the idea, Stream.runDrain of 16 tokens": 824,
-  "README, the idea, Stream.runDrain, each further token": 15,
-  "README, the idea, ChatStream.forEach of 16 tokens": 40,
+  "README, the idea, Stream.runDrain of 16 tokens": 807,
+  "README, the idea, Stream.runDrain, each further token": 14,
+  "README, the idea, ChatStream.forEach of 16 tokens": 38,
   "README, the idea, ChatStream.forEach, each further token": 0,
   // The pacer asks for clock and deadline as services where the stream ends; the breaker keeps those of its admission.
-  "README, traffic, Stream.runDrain of 16 tokens": 880,
-  "README, traffic, Stream.runDrain, each further token": 15,
-  "README, traffic, ChatStream.forEach of 16 tokens": 96,
+  "README, traffic, Stream.runDrain of 16 tokens": 863,
+  "README, traffic, Stream.runDrain, each further token": 14,
+  "README, traffic, ChatStream.forEach of 16 tokens": 94,
   "README, traffic, ChatStream.forEach, each further token": 0
 }
 

@@ -126,7 +126,7 @@ describe("Ignored", () => {
           whole,
           [...new Set(names)].slice(0, whole.length).filter((one) => one !== "")
         )
-        assert.strictEqual(value.endsWith("...") && !names.includes("..."), whole.length < new Set(names).size)
+        assert.strictEqual(value.split(", ").at(-1) === "...", whole.length < new Set(names).size)
       }),
       { numRuns: cases(200, 50) }
     )

@@ -142,7 +142,7 @@ const ask = (
   }
   const telling = { ...exchange.telling, verbose: verboseErrors }
   // An answer that is to go on elsewhere cannot be somebody's own frames.
-  const isRaw = entry.config.mode === "strict" || passage?.only !== undefined
+  const passed = entry.config.mode === "strict" || passage?.only !== undefined ? passage : undefined
   const raw = telling.sdk !== "mistral"
   /** A client of the model's own dialect reads itself what the model refused. */
   const readable = (error: LlmError.LlmError): Effect.Effect<Chat.Response, LlmError.LlmError> => {
@@ -156,7 +156,9 @@ const ask = (
     model: named,
     headers: () => {
       const facts = watch.facts()
-      return facts === undefined ? {} : { ...Evidence.headersOf(facts), ...ignored.headers(facts.servedBy, isRaw) }
+      return facts === undefined
+        ? {}
+        : { ...Evidence.headersOf(facts), ...ignored.headers(facts.servedBy, passed !== undefined) }
     },
     trailer: () => {
       const facts = watch.facts()
@@ -178,7 +180,7 @@ const ask = (
     const shown = ErrorResponse.make(failed, telling)
     return failures.add(repeated, name, shown, performance.now())
   })
-  exchange.run(sent, controls, isRaw ? passage : undefined)
+  exchange.run(sent, controls, passed)
 }
 
 /**

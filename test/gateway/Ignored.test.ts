@@ -86,6 +86,25 @@ describe("x-steadfast-ignored", () => {
     })
   )
 
+  it.scopedLive("names what was lost of a request in a dialect that no provider speaks", () =>
+    Effect.gen(function* () {
+      const { url } = yield* origin
+      const { url: at } = yield* gateway(url)
+      const messages = [{ role: "user", content: "Hello" }]
+      for (const [path, fields, name] of [
+        ["/api/chat", { stream: false, options: { top_k: 3 } }, "options.top_k"],
+        ["/api/chat", { options: { top_k: 3 } }, "options.top_k"],
+        ["/v2/chat", { k: 3 }, "k"]
+      ] as const) {
+        const told = yield* asking(at, { path, key: keys.alice, body: { model: "same", messages, ...fields } })
+        assert.deepStrictEqual([told.status, told.headers["x-steadfast-ignored"]], [200, name])
+        const body = { model: "same", messages, ...(path === "/v2/chat" ? {} : { stream: false }) }
+        const plain = yield* asking(at, { path, key: keys.alice, body })
+        assert.deepStrictEqual([plain.status, plain.headers["x-steadfast-ignored"]], [200, undefined])
+      }
+    })
+  )
+
   it.scopedLive("names what a request for vectors lost", () =>
     Effect.gen(function* () {
       const { url } = yield* origin

@@ -38,7 +38,7 @@ export interface Options {
   /** Whether the provider gets the trace of the attempt. Default `false`. */
   readonly traceHeaders?: boolean | undefined
   /**
-   * The most bytes of an answer that are held, and the longest event of a stream. Default 16 MiB. A larger answer is an
+   * The most bytes of an answer, whole or streamed, and of one event. Default 16 MiB. A larger answer is an
    * `InvalidResponse` that neither retry nor fallback follows, and its connection is closed.
    */
   readonly maxAnswerBytes?: number | undefined

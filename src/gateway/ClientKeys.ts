@@ -236,7 +236,7 @@ export const spendOf = ({ key, state }: Client, now: number): Effect.Effect<Spen
   const { usd } = Account.toLimits({ usd: usdPerDay, tokens: undefined, attempts: undefined })
   if (open?.limits.usd === usd) return Effect.succeed(open)
   return Effect.map(Spend.open({ usd: usdPerDay }, { name: key.name }), (scope) => {
-    // A reload changed the sum. What was spent today stays spent; what still runs counts as its most.
+    // A reload changed the sum. The new account keeps today's spending; a running call counts with its largest cost.
     if (open !== undefined) {
       const { account } = open
       scope.account = Account.replace(account, account.held, { amount: account.held, priced: true })

@@ -9,7 +9,7 @@
  * forgotten when the same model has answered anybody, and when the time is over after which the client was told to come
  * back. A memory is that of one configuration, and ends with it.
  *
- * Some clients ask again at once, and without end. Who does so waits for its answer, each time twice as long.
+ * Some clients ask again at once, and without end. They wait for the answer, each time twice as long.
  *
  * @since 0.2.0
  */
@@ -60,7 +60,7 @@ export interface Echo {
 }
 
 /**
- * When a failure was told last, or will be, and the wait before that. Times are in milliseconds.
+ * The time of the last answer with a failure, past or to come, and the wait before it. Times are in milliseconds.
  *
  * @internal
  */
@@ -69,14 +69,15 @@ export interface Pace {
   readonly wait: number
 }
 
-/** Who asks again within this time does not wait by itself: clients that do wait 375 ms at least. */
+/** A client that asks again within this time has no wait of its own: the others wait 375 ms at least. */
 const soon = 250
 
 /** The first wait, and the longest. */
 const waits = { first: 100, most: 2000 }
 
 /**
- * The pace after a request at `now`: it is to be told at `told`. Who asks while another still waits is told with it.
+ * The pace after a request at `now`. The gateway answers the request at `told`. A request that comes while another one
+ * waits gets its answer at the same time.
  *
  * @internal
  */
@@ -95,7 +96,7 @@ interface Failure {
 }
 
 /**
- * What is known of a request that failed a moment ago.
+ * The answer to a request that failed a moment ago.
  *
  * @since 0.2.0
  * @category models
@@ -113,7 +114,7 @@ export interface Found {
  * @category models
  */
 export interface Failures {
-  /** The answer to a request that failed a moment ago. Who asks for it again at once waits longer. */
+  /** Finds the answer to a request that failed a moment ago. Each repetition at once makes the wait longer. */
   readonly find: (asked: Asked, now: number) => Found | undefined
   /** Remembers a failure, if another try of this client would not help soon. */
   readonly add: (asked: Asked, model: string, response: ErrorResponse.ErrorResponse, now: number) => void

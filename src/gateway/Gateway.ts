@@ -1,5 +1,6 @@
 /**
- * An HTTP gateway over named models, for clients of OpenAI's, Anthropic's, Gemini's and Ollama's APIs.
+ * An HTTP gateway over named models, for clients of OpenAI's, Anthropic's, Gemini's, Ollama's and Cohere's
+ * APIs.
  *
  * It adds dialects, configuration and operation to the library, and no second resilience engine: each request is one
  * call of a model with its retries, fallbacks, pacing and breakers, and leaves one record.

@@ -60,7 +60,7 @@ export class Ignored {
     this.encodings.set(provider, leftOut)
   }
 
-  /** The header for an answer of a target, `provider/model`. `heard` says whether `encoded` hears of requests at all. */
+  /** The header for an answer of a target, `provider/model`. `heard`: whether `encoded` hears of requests at all. */
   headers(servedBy: string | undefined, heard: boolean): Readonly<Record<string, string>> | undefined {
     if (servedBy === undefined) return undefined
     const leftOut = this.encodings?.get(servedBy.split("/", 1)[0] as string)

@@ -17,7 +17,7 @@ import * as Degradation from "../observability/Degradation.js"
 import * as Telemetry from "../observability/Telemetry.js"
 import * as Prices from "../policies/spend/Prices.js"
 import type * as Resolved from "./config/Resolved.js"
-import * as Unpriced from "./Unpriced.js"
+import * as FilePrices from "./FilePrices.js"
 
 const levels = {
   debug: LogLevel.Debug,
@@ -63,7 +63,7 @@ const callLog = ({
 }
 
 const prices = (table: Prices.Table): Layer.Layer<never> =>
-  Layer.unwrapEffect(Effect.map(Unpriced.listOf(table), Prices.layer))
+  Layer.unwrapEffect(Effect.map(FilePrices.of(table), Prices.layer))
 
 const traces = ({ otlp }: Resolved.Observability): Layer.Layer<never> =>
   otlp === undefined

@@ -7,21 +7,7 @@
 import * as Effect from "effect/Effect"
 import * as Prices from "../policies/spend/Prices.js"
 import type { Config } from "./config/Resolved.js"
-
-/**
- * The prices of a file, and behind them the built-in ones where their package is there.
- *
- * @since 0.2.0
- * @category constructors
- */
-export const listOf = (table: Prices.Table): Effect.Effect<Prices.PriceList> =>
-  Effect.map(
-    Effect.promise(() => import("../prices/index.js").catch(() => undefined)),
-    (built) => {
-      const own = Prices.table(table)
-      return built === undefined ? own : Prices.orElse(own, built.GenaiPrices.list)
-    }
-  )
+import * as FilePrices from "./FilePrices.js"
 
 /**
  * A line for each target without a price that a client with `usdPerDay` may ask.
@@ -51,5 +37,5 @@ export const linesOf = ({ keys, models }: Config, prices: Prices.PriceList, at: 
  */
 export const lines = (config: Config): Effect.Effect<ReadonlyArray<string>> =>
   config.keys.some(({ usdPerDay }) => usdPerDay !== undefined)
-    ? Effect.map(listOf(config.prices), (prices) => linesOf(config, prices, Date.now()))
+    ? Effect.map(FilePrices.of(config.prices), (prices) => linesOf(config, prices, Date.now()))
     : Effect.succeed([])

@@ -6,6 +6,7 @@
  */
 
 import type { Dialect, Encoder } from "./Dialect.js"
+import { codecs } from "./dialects/Codecs.js"
 import * as EventStream from "./EventStream.js"
 
 /**
@@ -46,7 +47,7 @@ const lines: Framing = { ...events, headers: EventStream.headersOf("ollama"), id
  * @since 0.2.0
  * @category framings
  */
-export const of = (dialect: Dialect): Framing => (EventStream.headersOf(dialect) === lines.headers ? lines : events)
+export const of = (dialect: Dialect): Framing => (codecs[dialect].lines === true ? lines : events)
 
 /** The data of server-sent events, each in one text. Comments and names are left out. */
 const dataOf = (frames: string): ReadonlyArray<string> =>

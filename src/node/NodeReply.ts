@@ -146,7 +146,7 @@ export const sinkOf = (response: ServerResponse, { processing = false }: SendOpt
     return all
   }
   const flush = (): void => {
-    if (texts !== "" && !response.destroyed) response.write(take())
+    if (texts !== "" && !response.destroyed && !response.writableEnded) response.write(take())
   }
   return {
     head: ({ headers, status }) => {

@@ -86,18 +86,13 @@ const metricOf = ({
 
 type Values = ReadonlyArray<string | undefined>
 
-/** The series by their values, one after the other: a joined text as the key would be made and hashed each time. */
-interface Branch extends Map<string | undefined, Branch> {
-  tags?: Tags
+/** A tree of the series by their values, one after the other: a joined text would be hashed for each update. */
+interface Branch {
+  readonly next: Map<string | undefined, Branch>
+  tags: Tags | undefined
 }
 
-const under = (branch: Branch, value: string | undefined): Branch => {
-  const found = branch.get(value)
-  if (found !== undefined) return found
-  const made: Branch = new Map()
-  branch.set(value, made)
-  return made
-}
+const branch = (): Branch => ({ next: new Map(), tags: undefined })
 
 /**
  * Changes the series of these values by an amount. An attribute whose value is `undefined` is left out.
@@ -139,19 +134,30 @@ export const make = (definition: Definition, bounds: Bounds, labels: ReadonlyArr
     return tags
   }
 
-  // What was kept once is kept, and what became `other` stays it: values that came before need no bounds.
-  const seen: Branch = new Map()
+  // The bounds never change what they said of a value: a series that was found stays the one of its values.
+  const seen = branch()
   let size = 0
-  const seriesOf = (values: Values): Tags | undefined => {
-    let branch: Branch | undefined = seen
-    for (let index = 0; index < names.length && branch !== undefined; index++) {
-      branch = branch.get(values[index]) as Branch | undefined
+  const find = (values: Values): Branch | undefined => {
+    let at: Branch | undefined = seen
+    for (let index = 0; index < names.length && at !== undefined; index++) at = at.next.get(values[index])
+    return at
+  }
+  const keep = (values: Values, tags: Tags): void => {
+    let at = seen
+    for (let index = 0; index < names.length; index++) {
+      const next = at.next.get(values[index]) ?? branch()
+      at.next.set(values[index], next)
+      at = next
     }
-    if (branch !== undefined) return branch.tags
-    const tags = bounded(values)
-    if (tags === undefined || size >= maxSeries || values.some((value) => (value ?? "").length > maxLength)) return tags
+    at.tags = tags
     size++
-    names.reduce((branch: Branch, _, index) => under(branch, values[index]), seen).tags = tags
+  }
+  const seriesOf = (values: Values): Tags | undefined => {
+    const known = find(values)?.tags
+    if (known !== undefined) return known
+    const tags = bounded(values)
+    const isShort = values.every((value) => value === undefined || value.length <= maxLength)
+    if (tags !== undefined && size < maxSeries && isShort) keep(values, tags)
     return tags
   }
 

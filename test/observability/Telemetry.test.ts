@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, type Layer, Metric } from "effect"
+import { Effect, FastCheck as fc, type Layer, Metric } from "effect"
 import { Call, type CallRecord, LlmError } from "effect-steadfast"
 import { Telemetry } from "effect-steadfast/observability"
 import * as Instrument from "../../src/observability/Instrument.js"
@@ -241,6 +241,29 @@ describe("the metrics of a record", () => {
       assert.strictEqual(Object.keys(models).length, 257)
       assert.strictEqual(models.other, 44)
       assert.isAtMost(Math.max(...Object.keys(models).map((name) => name.length)), 256)
+    })
+  )
+
+  it.effect("count each value under its series, in any order and however often it comes", () =>
+    Effect.gen(function* () {
+      const name = fresh()
+      const definition = { name, kind: "counter" as const, unit: "1", description: "", attributes: ["a", "b"] }
+      const instrument = Instrument.make(definition, Instrument.bounds())
+      const a = fc.nat({ max: 320 }).map((n) => `a-${n}`)
+      const b = fc.constantFrom("x", "y", undefined)
+      const [values = []] = fc.sample(fc.array(fc.tuple(a, b), { minLength: 4000, maxLength: 4000 }), 1)
+      const kept = new Set<string>()
+      const expected = new Map<string, number>()
+      for (const [a, b] of values) {
+        instrument(1, [a, b])
+        if (kept.size < 256) kept.add(a)
+        const series = `${kept.has(a) ? a : "other"} ${b}`
+        expected.set(series, (expected.get(series) ?? 0) + 1)
+      }
+      const samples = (yield* scraped).get(`${name.replaceAll("-", "_")}_total`)?.samples ?? []
+      const told = new Map(samples.map(({ labels, value }) => [`${labels.a} ${labels.b}`, value]))
+      assert.isTrue(expected.has("other x"))
+      assert.deepStrictEqual(told, expected)
     })
   )
 

@@ -40,8 +40,8 @@ export const concat = (pieces: ReadonlyArray<Uint8Array>): Uint8Array => {
 }
 
 /**
- * A reader of one text, as a `TextDecoder` with `stream: true` reads it: without its byte order mark, and with U+FFFD
- * for what is no UTF-8. The call without bytes is the last.
+ * Makes a reader of one text, which reads as a `TextDecoder` with `stream: true`: it drops the byte order mark, and
+ * writes U+FFFD for bytes that are no UTF-8. Call it without bytes at the end.
  *
  * @internal
  */

@@ -1,3 +1,4 @@
+import { callOf, shown, textOf } from "./chunks.js"
 import type { Face } from "./faces.js"
 import { clientKey, type Stage } from "./gateway.js"
 import { type Client, load } from "./installed.js"
@@ -8,11 +9,6 @@ const { call, city, parameters, question, schema, words } = Replies
 const messages = [{ role: "user", content: question }]
 const tools = [{ type: "function", function: { name: call.name, description: "The weather", parameters } }]
 const format = { name: "place", schema, strict: true }
-
-const shown = (one: { readonly name: string; readonly arguments: string }) => ({
-  name: one.name,
-  arguments: JSON.parse(one.arguments)
-})
 
 /** One that asks three times, soon after one another: by its own default it goes on for an hour. */
 export const openrouter = async ({ url }: Stage): Promise<Client> => {
@@ -56,13 +52,7 @@ const openrouters: ReadonlyArray<Face> = (
       reply: Replies.text,
       says: words,
       streams: true,
-      ask: async (stage) => {
-        let read = ""
-        for await (const chunk of await (await openrouter(stage)).send({ chatRequest: { ...chat, stream: true } })) {
-          read += chunk.choices[0]?.delta.content ?? ""
-        }
-        return read
-      }
+      ask: async (stage) => textOf(await (await openrouter(stage)).send({ chatRequest: { ...chat, stream: true } }))
     },
     {
       name: "tools",
@@ -80,14 +70,8 @@ const openrouters: ReadonlyArray<Face> = (
       streams: true,
       late: true,
       ask: async (stage) => {
-        const read = { name: "", arguments: "" }
         const chatRequest = { ...chat, tools, stream: true }
-        for await (const chunk of await (await openrouter(stage)).send({ chatRequest })) {
-          const made = chunk.choices[0]?.delta.toolCalls?.[0]?.function
-          read.name += made?.name ?? ""
-          read.arguments += made?.arguments ?? ""
-        }
-        return shown(read)
+        return callOf(await (await openrouter(stage)).send({ chatRequest }), "toolCalls")
       }
     },
     {
@@ -127,13 +111,7 @@ const huggingfaces: ReadonlyArray<Face> = (
       reply: Replies.text,
       says: words,
       streams: true,
-      ask: async (stage) => {
-        let read = ""
-        for await (const chunk of (await huggingface(stage)).chatCompletionStream(chat)) {
-          read += chunk.choices[0]?.delta.content ?? ""
-        }
-        return read
-      }
+      ask: async (stage) => textOf((await huggingface(stage)).chatCompletionStream(chat))
     },
     {
       name: "tools",
@@ -150,15 +128,7 @@ const huggingfaces: ReadonlyArray<Face> = (
       says: call,
       streams: true,
       late: true,
-      ask: async (stage) => {
-        const read = { name: "", arguments: "" }
-        for await (const chunk of (await huggingface(stage)).chatCompletionStream({ ...chat, tools })) {
-          const made = chunk.choices[0]?.delta.tool_calls?.[0]?.function
-          read.name += made?.name ?? ""
-          read.arguments += made?.arguments ?? ""
-        }
-        return shown(read)
-      }
+      ask: async (stage) => callOf((await huggingface(stage)).chatCompletionStream({ ...chat, tools }))
     }
   ] satisfies ReadonlyArray<Omit<Face, "errorName">>
 ).map((face) => ({

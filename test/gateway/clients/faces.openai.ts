@@ -1,3 +1,4 @@
+import { callOf, shown, textOf } from "./chunks.js"
 import type { Face } from "./faces.js"
 import type { Stage } from "./gateway.js"
 import { clientKey } from "./gateway.js"
@@ -14,11 +15,6 @@ const flatTools = [{ type: "function", name: call.name, description: "The weathe
 const format = { type: "json_schema", name: "place", schema, strict: true }
 
 /** The name and the arguments of a call, as a client shows them. */
-const shown = (one: { readonly name: string; readonly arguments: string }) => ({
-  name: one.name,
-  arguments: JSON.parse(one.arguments)
-})
-
 const names: Readonly<Record<number, string>> = {
   400: "BadRequestError",
   401: "AuthenticationError",
@@ -84,13 +80,7 @@ const chats = (sdk: Sdk): ReadonlyArray<Face> => [
     reply: Replies.text,
     says: words,
     streams: true,
-    ask: async (client) => {
-      let read = ""
-      for await (const chunk of await client.chat.completions.create({ ...chat, stream: true })) {
-        read += chunk.choices[0]?.delta?.content ?? ""
-      }
-      return read
-    }
+    ask: async (client) => textOf(await client.chat.completions.create({ ...chat, stream: true }))
   }),
   face(sdk, "tools", {
     reply: Replies.tool,
@@ -103,15 +93,7 @@ const chats = (sdk: Sdk): ReadonlyArray<Face> => [
     says: call,
     streams: true,
     late: true,
-    ask: async (client) => {
-      const read = { name: "", arguments: "" }
-      for await (const chunk of await client.chat.completions.create({ ...chat, tools, stream: true })) {
-        const made = chunk.choices[0]?.delta?.tool_calls?.[0]?.function
-        read.name += made?.name ?? ""
-        read.arguments += made?.arguments ?? ""
-      }
-      return shown(read)
-    }
+    ask: async (client) => callOf(await client.chat.completions.create({ ...chat, tools, stream: true }))
   })
 ]
 
